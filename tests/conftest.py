@@ -1,0 +1,28 @@
+"""Where tests find what is not in the project: real corpora and the originals' fixtures."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def shared(name: str) -> Path:
+    """The folder `name` of $MOCKINGJAY_SHARED, or of ../shared beside the project; a visible skip where it is absent."""
+    root = Path(os.environ.get("MOCKINGJAY_SHARED", PROJECT.parent / "shared"))
+    if not (root / name).is_dir():
+        pytest.skip(f"{name} absent: set MOCKINGJAY_SHARED to the folder that holds it")
+    return root / name
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """Real speech: libri_mini, timit_sample, an4."""
+    return shared("corpora")
+
+
+@pytest.fixture(scope="session")
+def fixtures_dir() -> Path:
+    """Checkpoints, features and scores of the original programs."""
+    return shared("fixtures")

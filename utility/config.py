@@ -1,0 +1,130 @@
+"""Strict configuration: typed sections hold the defaults, a YAML file and `section.key=value` override them."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform, get_args, get_type_hints
+
+import pydantic
+import yaml
+from pydantic.dataclasses import dataclass as validated
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(pydantic.Field,))
+def section(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen, keyword-only dataclass that checks types and ranges and refuses unknown keys."""
+    return validated(cls, frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
+
+
+def build(schema: type[T], values: Mapping[str, Any]) -> T:
+    """Check plain `values` against `schema`; a `ValueError` of one line names the key, its value and what is allowed."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"expected sections and keys, got {values!r}")
+    try:
+        return pydantic.TypeAdapter(schema).validate_python(dict(values))
+    except pydantic.ValidationError as error:
+        raise ValueError("; ".join(_explain(schema, item) for item in error.errors())) from None
+
+
+def resolve(schema: type[T], file: Path | str | None = None, overrides: Sequence[str] = ()) -> T:
+    """Defaults of `schema`, overridden by the YAML `file`, overridden by `section.key=value` words in order."""
+    values = read_yaml(file) if file is not None else {}
+    for word in overrides:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise ValueError(f"override {word!r}: expected section.key=value")
+        _set(values, key.split("."), _parse(word, text))
+    where = f"{file}: " if file is not None else ""
+    try:
+        return build(schema, values)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
+
+
+def read_yaml(file: Path | str) -> dict[str, Any]:
+    """The mapping in a YAML file; an empty file is an empty mapping."""
+    try:
+        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ValueError(f"{file}: expected sections and keys, got a {type(values).__name__}")
+    return values
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """The config as nested dicts and lists of plain types, ready for YAML, JSON or a checkpoint."""
+    return pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
+
+
+def write_yaml(config: Any, file: Path | str) -> None:
+    """Write the resolved config beside the run that it made."""
+    Path(file).write_text(yaml.safe_dump(as_dict(config), sort_keys=False), encoding="utf-8")
+
+
+def leaf_path(schema: type, name: str) -> str:
+    """The full `section.key` of `name`, which may be given as the key alone where only one section has it."""
+    paths = list(_leaves(schema))
+    if name in paths:
+        return name
+    found = [path for path in paths if path.rpartition(".")[2] == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(f"config key {name!r} is ambiguous: {', '.join(found)}")
+    raise ValueError(f"unknown config key {name!r}{_nearest(name, paths)}")
+
+
+def _leaves(schema: type, prefix: str = "") -> list[str]:
+    found = []
+    for name, kind in get_type_hints(schema).items():
+        inner = _dataclass_in(kind)
+        found += _leaves(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
+    return found
+
+
+def _dataclass_in(kind: Any) -> type | None:
+    return next((k for k in (kind, *get_args(kind)) if dataclasses.is_dataclass(k)), None)
+
+
+def _set(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"override {'.'.join(path)}: {key} is not a section")
+        values = inner
+    values[path[-1]] = value
+
+
+def _parse(word: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"override {word!r}: value is not valid YAML") from None
+
+
+def _explain(schema: type, item: Mapping[str, Any]) -> str:
+    path = [str(part) for part in item["loc"]]
+    dotted = ".".join(path)
+    if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        owner = schema
+        for key in path[:-1]:
+            owner = _dataclass_in(get_type_hints(owner).get(key)) or owner
+        known = [field.name for field in dataclasses.fields(owner)]
+        return f"unknown config key {dotted!r}{_nearest(path[-1], known)}"
+    if item["type"] in ("missing", "missing_argument"):
+        return f"config key {dotted!r} is missing"
+    reason = item["msg"].removeprefix("Value error, ")
+    if not path:
+        return reason
+    return f"config key {dotted!r} has value {item['input']!r}: {reason[0].lower()}{reason[1:]}"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
