@@ -1,0 +1,159 @@
+"""The bidirectional Transformer encoder over acoustic frames (Mockingjay, Liu et al. 2020; BERT, Devlin et al. 2019)."""
+
+import math
+
+import pydantic
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from utility.config import section
+
+LAYER_NORM_EPS = 1e-12
+INITIAL_STD = 0.02
+
+
+@section
+class TransformerConfig:
+    """Size and regularisation of the encoder; the defaults are Mockingjay Base."""
+
+    layers: int = pydantic.Field(3, ge=1)
+    hidden_size: int = pydantic.Field(768, ge=1)
+    heads: int = pydantic.Field(12, ge=1)
+    ffn_size: int = pydantic.Field(3072, ge=1)
+    dropout: float = pydantic.Field(0.1, ge=0, lt=1)
+    attention_dropout: float = pydantic.Field(0.1, ge=0, lt=1)
+    downsample_rate: int = pydantic.Field(1, ge=1)  # so many neighbouring frames are stacked into one
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+
+
+def stack_frames(features: Tensor, lengths: Tensor, rate: int) -> tuple[Tensor, Tensor]:
+    """Put `rate` neighbouring frames side by side: [B, T, D] -> [B, T // rate, D * rate], lengths // rate.
+
+    Each utterance's tail of fewer than `rate` frames is dropped, as in the originals; one shorter than `rate` frames is
+    filled up with its last frame, so that it keeps one stacked frame. Values beyond the new lengths are zero."""
+    if rate == 1:
+        return features, lengths
+    stacked_lengths = (lengths // rate).clamp(min=1)
+    time = torch.arange(max(features.shape[1] // rate, 1) * rate, device=features.device)
+    source = torch.minimum(time, lengths[:, None] - 1)
+    features = features.gather(1, source[..., None].expand(-1, -1, features.shape[2]))
+    stacked = features.reshape(features.shape[0], -1, features.shape[2] * rate)
+    real = torch.arange(stacked.shape[1], device=features.device) < stacked_lengths[:, None]
+    return stacked * real[..., None], stacked_lengths
+
+
+def unstack_states(states: Tensor, lengths: Tensor, frames: int, rate: int) -> Tensor:
+    """Repeat states [B, T // rate, H] back to one per frame, [B, frames, H]; zero beyond the true lengths [B].
+
+    The e = length mod rate frames that stacking dropped are made up by the edges: e // 2 copies of the first state in
+    front, the rest of the last behind (S3PRL v0.1.0)."""
+    time = torch.arange(frames, device=states.device)
+    if rate > 1:
+        front = lengths % rate // 2
+        last = (lengths // rate).clamp(min=1) - 1
+        source = torch.div(time - front[:, None], rate, rounding_mode="floor").clamp(min=0)
+        source = torch.minimum(source, last[:, None])
+        states = states.gather(1, source[..., None].expand(-1, -1, states.shape[2]))
+    return states * (time < lengths[:, None])[..., None]
+
+
+def sinusoid_positions(frames: int, size: int) -> Tensor:
+    """Position encodings [frames, size] (Vaswani et al. 2017), computed in float64."""
+    column = torch.arange(size, dtype=torch.float64)
+    rate = torch.exp(-math.log(10000.0) * 2 * torch.div(column, 2, rounding_mode="floor") / size)
+    angle = torch.arange(frames, dtype=torch.float64)[:, None] * rate
+    angle[:, 0::2] = angle[:, 0::2].sin()
+    angle[:, 1::2] = angle[:, 1::2].cos()
+    return angle.float()
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over real frames only."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        self.heads, self.dropout = config.heads, config.attention_dropout
+        self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.output = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        query, key, value = self._heads(x)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, real[:, None, None, :], dropout)
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+    def weights(self, x: Tensor, real: Tensor) -> Tensor:
+        """The attention of each frame over all frames, [B, heads, T, T], for figures."""
+        query, key, _ = self._heads(x)
+        scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
+        return scores.masked_fill(~real[:, None, None, :], -math.inf).softmax(-1)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        parts = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))  # [B, T, 3, heads, H / heads]
+        return parts.permute(2, 0, 3, 1, 4)
+
+
+class Block(nn.Module):
+    """One post-LayerNorm encoder layer: y = LN(x + attention(x)), z = LN(y + feedforward(y))."""
+
+    def __init__(self, config: TransformerConfig):
+        super().__init__()
+        self.attention = SelfAttention(config)
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.expand = nn.Linear(config.hidden_size, config.ffn_size)
+        self.contract = nn.Linear(config.ffn_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        x = self.attention_norm(x + self.dropout(self.attention(x, real)))
+        return self.norm(x + self.dropout(self.contract(F.gelu(self.expand(x)))))
+
+
+class TransformerEncoder(nn.Module):
+    """Stacked frames [B, T, D] -> hidden states: entry 0 is the embedding after projection, position and norm, entry k
+    the output of block k; each [B, T, hidden_size]. Values at padding are meaningless."""
+
+    def __init__(self, config: TransformerConfig, input_dim: int):
+        super().__init__()
+        self.projection = nn.Linear(input_dim, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.register_buffer("positions", sinusoid_positions(0, config.hidden_size), persistent=False)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        real = _real(x, lengths)
+        states = [self._embed(x)]
+        for block in self.blocks:
+            states.append(block(states[-1], real))
+        return tuple(states)
+
+    def attention_maps(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Attention weights of every layer, [layers, B, heads, T, T]."""
+        real, maps = _real(x, lengths), []
+        x = self._embed(x)
+        for block in self.blocks:
+            maps.append(block.attention.weights(x, real))
+            x = block(x, real)
+        return torch.stack(maps)
+
+    def _embed(self, x: Tensor) -> Tensor:
+        if len(self.positions) < x.shape[1]:
+            self.positions = sinusoid_positions(x.shape[1], self.projection.out_features).to(x.device)
+        return self.dropout(self.norm(self.projection(x) + self.positions[: x.shape[1]]))
+
+
+def _real(x: Tensor, lengths: Tensor) -> Tensor:
+    return torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+
+
+def initialise(module: nn.Module) -> None:
+    """BERT's initial weights: normal with standard deviation 0.02, zero biases; use with `nn.Module.apply`."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=INITIAL_STD)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,99 @@
+"""The one checkpoint format: tensors and plain types in one file, written atomically, opened without running anything."""
+
+import os
+import pickle
+import re
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FORMAT = "mockingjay-1"
+
+
+@contextmanager
+def replacing(path: Path | str):
+    """Give a temporary path beside `path`; once the block ends well it is synced and renamed onto `path`, else removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def save_checkpoint(path: Path | str, kind: str, content: Mapping[str, Any]) -> None:
+    """Write `content` (nested dicts and lists of tensors and plain types) as a checkpoint of `kind`.
+
+    A reader sees the old file or the whole new one, also when the process is killed."""
+    with replacing(path) as temporary:
+        torch.save({"format": FORMAT, "kind": kind, **content}, temporary)
+
+
+def load_checkpoint(path: Path | str, kind: str, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+    """Read a checkpoint of `kind`; nothing in the file is executed.
+
+    Raises FileNotFoundError, or ValueError for a truncated or foreign file and for another kind."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path} does not exist")
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path}: not a checkpoint of this project, or damaged ({reason[:120]})") from None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path}: foreign checkpoint: format {found!r}, expected {FORMAT!r}")
+    if content.get("kind") != kind:
+        raise ValueError(f"{path}: holds a {content.get('kind')!r} checkpoint, expected {kind!r}")
+    return content
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: Path | str) -> None:
+    """Copy `weights` into `module`, all of them and nothing else; a ValueError names what is missing, extra or misshapen."""
+    own = module.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        if name not in weights:
+            raise ValueError(f"{where}: tensor {name!r} is missing")
+        if name not in own:
+            raise ValueError(f"{where}: tensor {name!r} is not part of the model")
+        if own[name].shape != weights[name].shape:
+            sizes = f"{list(weights[name].shape)}, the model {list(own[name].shape)}"
+            raise ValueError(f"{where}: tensor {name!r} has shape {sizes}")
+    module.load_state_dict(weights)
+
+
+def step_path(directory: Path, stem: str, step: int) -> Path:
+    """Where the checkpoint of a training step lies."""
+    return directory / f"{stem}-{step}.ckpt"
+
+
+def saved_steps(directory: Path, stem: str) -> list[int]:
+    """The steps with a checkpoint in `directory`, ascending."""
+    pattern = re.compile(rf"{re.escape(stem)}-(\d+)\.ckpt")
+    found = (pattern.fullmatch(path.name) for path in directory.glob(f"{stem}-*.ckpt"))
+    return sorted(int(match.group(1)) for match in found if match)
+
+
+def keep_newest(directory: Path, stem: str, count: int) -> None:
+    """Delete all but the newest `count` step checkpoints."""
+    for step in saved_steps(directory, stem)[:-count]:
+        step_path(directory, stem, step).unlink(missing_ok=True)

@@ -1,0 +1,196 @@
+"""Batches filled to a budget of frames; their order is a pure function of (seed, epoch), their position resumable."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from utility.config import section
+
+BUCKET_NOISE = 0.05  # lengths are compared up to this share, so that batches differ between epochs
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Utterances padded together: features [B, T, ...] float32, true lengths [B] int64, and an optional target.
+
+    The target is [B] (one label each), [B, T] (frame labels) or [B, T, D'] (another feature of the same frames)."""
+
+    features: Tensor
+    lengths: Tensor
+    ids: list[str]
+    target: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on `device`; from pinned memory the copy overlaps with computation."""
+        target = None if self.target is None else self.target.to(device, non_blocking=True)
+        features = self.features.to(device, non_blocking=True)
+        return replace(self, features=features, lengths=self.lengths.to(device, non_blocking=True), target=target)
+
+    def mask(self) -> Tensor:
+        """Bool [B, T], True on real frames."""
+        return torch.arange(self.features.shape[1], device=self.lengths.device) < self.lengths[:, None]
+
+    def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory (called by the DataLoader)."""
+        target = None if self.target is None else self.target.pin_memory()
+        return replace(self, features=self.features.pin_memory(), lengths=self.lengths.pin_memory(), target=target)
+
+
+class Position(NamedTuple):
+    """The next batch of an endless stream: `batch` counts within `epoch`."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+class Source(Protocol):
+    """What batches are made of: a `Store`, or anything that answers like one."""
+
+    ids: Sequence[str]
+    lengths: np.ndarray
+
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """What goes with an utterance: `read(index)` gives a label or an array [T, ...], `fill` stands on padding."""
+
+    read: Callable[[int], np.ndarray]
+    fill: float = 0.0
+
+
+@section
+class LoaderConfig:
+    """How batches are filled."""
+
+    batch_frames: int = pydantic.Field(9000, gt=0)  # frames of a batch, padding included
+    max_frames: int | None = pydantic.Field(None, gt=0)  # longer utterances give a random crop when training
+    workers: int = pydantic.Field(0, ge=0)  # processes that read ahead
+
+
+def frame_batches(lengths: np.ndarray, budget: int, rng: np.random.Generator | None) -> list[np.ndarray]:
+    """Split all utterances into batches of at most `budget` frames, padding included; each appears exactly once.
+
+    Utterances of like length go together; an utterance longer than the budget is a batch of its own. With `rng` the
+    composition and the order of the batches are drawn from it, without they are fixed (longest first)."""
+    noise = 1.0 if rng is None else rng.uniform(1 - BUCKET_NOISE, 1 + BUCKET_NOISE, len(lengths))
+    order = np.argsort(-lengths * noise, kind="stable")
+    batches, start, longest = [], 0, 0
+    for end, length in enumerate(lengths[order].tolist()):
+        longest = max(longest, length)
+        if end > start and longest * (end - start + 1) > budget:
+            batches.append(order[start:end])
+            start, longest = end, length
+    if start < len(order):
+        batches.append(order[start:])
+    if rng is not None:
+        batches = [batches[i] for i in rng.permutation(len(batches))]
+    return batches
+
+
+class Loader:
+    """Batches of a corpus; `stream` for training without end, `once` for every utterance once, whole and in fixed order."""
+
+    def __init__(
+        self,
+        source: Source,
+        config: LoaderConfig,
+        seed: int = 0,
+        target: Target | None = None,
+        subset: np.ndarray | None = None,
+    ):
+        self.source, self.config, self.seed, self.target = source, config, seed, target
+        self.subset = np.arange(len(source.ids)) if subset is None else np.asarray(subset)
+        if not len(self.subset):
+            raise ValueError("the loader got no utterances")
+        limit = config.max_frames or np.iinfo(np.int64).max
+        self.lengths = np.asarray(source.lengths)[self.subset]
+        self.cropped = np.minimum(self.lengths, limit)
+
+    def stream(self, start: Position = Position()) -> Iterator[tuple[Position, Batch]]:  # noqa: B008
+        """Endless training batches from `start` on, each with the position of the batch after it."""
+        return iter(self._reader(_Keys(self, start), crop=True))
+
+    def once(self) -> Iterator[Batch]:
+        """Every utterance once, uncropped, in an order that depends on the lengths alone."""
+        batches = frame_batches(self.lengths, self.config.batch_frames, None)
+        keys = [(Position(), Position(), self.subset[batch]) for batch in batches]
+        return (batch for _, batch in self._reader(keys, crop=False))
+
+    def epoch(self, epoch: int) -> list[np.ndarray]:
+        """The batches of an epoch as utterance indices."""
+        rng = np.random.default_rng([self.seed, epoch])
+        batches = frame_batches(self.cropped, self.config.batch_frames, rng)
+        return [self.subset[batch] for batch in batches]
+
+    def _reader(self, keys, crop: bool) -> DataLoader:
+        return DataLoader(
+            _Batches(self.source, self.target, self.seed, self.config.max_frames if crop else None),
+            sampler=keys,
+            batch_size=None,
+            num_workers=self.config.workers,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),
+        )
+
+
+class _Keys:
+    """The endless keys (this position, next position, utterances) that tell a worker what to read."""
+
+    def __init__(self, loader: Loader, start: Position):
+        self.loader, self.start = loader, start
+
+    def __iter__(self):
+        epoch, first = self.start
+        while True:
+            batches = self.loader.epoch(epoch)
+            for index in range(first, len(batches)):
+                last = index + 1 == len(batches)
+                following = Position(epoch + 1, 0) if last else Position(epoch, index + 1)
+                yield Position(epoch, index), following, batches[index]
+            epoch, first = epoch + 1, 0
+
+
+class _Batches(Dataset):
+    """Reads and pads one batch; runs in a worker."""
+
+    def __init__(self, source: Source, target: Target | None, seed: int, max_frames: int | None):
+        self.source, self.target, self.seed, self.max_frames = source, target, seed, max_frames
+
+    def __getitem__(self, key: tuple[Position, Position, np.ndarray]) -> tuple[Position, Batch]:
+        here, following, indices = key
+        crops = [self._crop(here.epoch, index) for index in indices]
+        features = [self.source[index][crop] for index, crop in zip(indices, crops)]
+        lengths = torch.tensor([len(rows) for rows in features])
+        target = None
+        if self.target is not None:
+            values = [np.asarray(self.target.read(index)) for index in indices]
+            values = [value[crop] if value.ndim else value for value, crop in zip(values, crops)]
+            target = _pad(values, self.target.fill)
+        batch = Batch(_pad(features, 0.0), lengths, [self.source.ids[index] for index in indices], target)
+        return following, batch
+
+    def _crop(self, epoch: int, index: int) -> slice:
+        length = int(self.source.lengths[index])
+        if self.max_frames is None or length <= self.max_frames:
+            return slice(0, length)
+        start = int(np.random.default_rng([self.seed, epoch, int(index)]).integers(length - self.max_frames + 1))
+        return slice(start, start + self.max_frames)
+
+
+def _pad(rows: Sequence[np.ndarray], fill: float) -> Tensor:
+    """Stack scalars to [B], or arrays [T, ...] to [B, longest T, ...] with `fill` beyond each."""
+    if not rows[0].ndim:
+        return torch.from_numpy(np.stack(rows))
+    longest = max(len(row) for row in rows)
+    padded = np.full((len(rows), longest, *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
+    for place, row in zip(padded, rows):
+        place[: len(row)] = row
+    return torch.from_numpy(padded)

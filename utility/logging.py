@@ -1,0 +1,53 @@
+"""Where a run's figures go: one JSON line per record, and TensorBoard."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from tensorboardX import SummaryWriter
+
+from utility.checkpoint import replacing
+
+
+class RunLog:
+    """Metrics of a run under `directory`: `metrics.jsonl`, and event files for `tensorboard --logdir`.
+
+    `start` is the step the run continues from: what an interrupted run wrote beyond it is taken back."""
+
+    def __init__(self, directory: Path, start: int = 0):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.path = directory / "metrics.jsonl"
+        if self.path.exists():
+            kept = [line for line in self.path.read_text().splitlines() if _step(line) <= start and start]
+            with replacing(self.path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in kept))
+        self.file = self.path.open("a", encoding="utf-8", buffering=1)
+        self.board = SummaryWriter(str(directory), purge_step=start + 1 if start else None)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Record named figures of a step."""
+        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)
+
+    def figure(self, step: int, name: str, figure: Figure) -> None:
+        """Record a picture of a step."""
+        self.board.add_figure(name, figure, step)
+
+    def close(self) -> None:
+        """Write out what is still buffered."""
+        self.file.close()
+        self.board.close()
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (json.JSONDecodeError, KeyError):
+        return float("inf")  # the half line of a killed run
+
+
+def read_metrics(directory: Path) -> list[dict[str, float]]:
+    """The records of a run, in order."""
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
