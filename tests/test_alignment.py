@@ -1,13 +1,21 @@
 """Alignments: the frame-label rule against a slow oracle, what is refused, importers, and the command."""
 
+import json
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from praatio import textgrid
 
+from preprocess.preprocess_alignment import main
 from utility.alignment import IGNORE, Alignment, write_alignment
+from utility.alignment_formats import READERS, find_files
+from utility.phone_sets import ARPABET_39, PHONE_SETS, TIMIT_61_TO_48
 
 
 @pytest.fixture
@@ -139,3 +147,186 @@ def test_a_table_that_does_not_fit_is_refused(two):
     (two.root / "segments.npy").write_bytes(b"not an array")
     with pytest.raises(ValueError, match="not a segment table"):
         Alignment(two.root)
+
+
+def read(name, file, tier="phones"):
+    return list(READERS[name](file, tier))
+
+
+def test_ctm(tmp_path):
+    file = tmp_path / "a.ctm"
+    file.write_text(";; comment\nu1 1 0.00 0.12 sil\nu1 1 0.12 0.07 AH_B 0.9\nu1 1 0.19 0.1 N_E\n\nu2 1 0.5 0.25 K\n")
+    (first, segments), (second, others) = read("ctm", file)
+    assert (first, second) == ("u1", "u2")
+    assert [label for _, _, label in segments] == ["sil", "AH_B", "N_E"]
+    assert others == [(0.5, 0.75, "K")]
+    write_alignment(tmp_path / "x", [(first, segments)])  # 0.12 + 0.07 is a little more than 0.19
+
+
+def test_cpc_frame_text_gives_back_its_frames(tmp_path):
+    file = tmp_path / "converted_aligned_phones.txt"
+    ids = {"a": ["0", "0", "3", "3", "3", "12", "0"], "b": ["7"] * 500 + ["1"]}
+    file.write_text("".join(f"{key} {' '.join(row)}\n" for key, row in ids.items()))
+    write_alignment(tmp_path / "x", read("cpc", file))
+    alignment = Alignment(tmp_path / "x")
+    for key, row in ids.items():
+        labels = alignment.frame_labels(key, np.arange(len(row)) * 0.01)
+        assert [alignment.labels[i] for i in labels] == row
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"AA": [["u", "u.wav", 0.5, 0.6], ["w", "w.wav", 0, 1]], "B": [["u", "u.wav", 0.1, 0.5]]},
+        {"u": ["u.wav", [0.1, 0.5, "B"], [0.5, 0.6, "AA"]], "w": ["w.wav", [0, 1, "AA"]]},
+    ],
+)
+def test_layerwise_json(tmp_path, table):
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(table))
+    assert read("json", file) == [("u", [(0.1, 0.5, "B"), (0.5, 0.6, "AA")]), ("w", [(0.0, 1.0, "AA")])]
+
+
+@pytest.mark.parametrize(
+    ("path", "suffix"), [("TRAIN/DR1/FVMH0/SI836", ".PHN"), ("dr1-fvmh0/si836", ".phn"), ("timit/fvmh0/si836", ".phn")]
+)
+def test_timit_ids_are_those_of_every_layout(tmp_path, path, suffix):
+    file = (tmp_path / path).with_suffix(suffix)
+    file.parent.mkdir(parents=True)
+    file.write_text("0 8000 h#\n8000 9600 n\n")
+    assert read("timit", file) == [("FVMH0_SI836", [(0.0, 0.5, "h#"), (0.5, 0.6, "n")])]
+    assert find_files(tmp_path, "auto", "phones") == ("timit", [file])
+
+
+def test_textgrid_of_one_speaker_among_tiers(tmp_path):
+    entries = [(0.0, 0.3, "sil"), (0.3, 0.5, "AH0"), (0.5, 0.9, "")]
+    grid = textgrid.Textgrid()
+    for name in ("4088 - words", "4088 - phones"):
+        grid.addTier(textgrid.IntervalTier(name, entries))
+    file = tmp_path / "u.TextGrid"
+    grid.save(str(file), format="short_textgrid", includeBlankSpaces=True)
+    assert read("textgrid", file) == [("u", entries)]
+    grid.addTier(textgrid.IntervalTier("19 - phones", entries))
+    grid.save(str(file), format="long_textgrid", includeBlankSpaces=True)
+    with pytest.raises(ValueError, match="2 tiers of phones among '4088 - words', '4088 - phones', '19 - phones'"):
+        read("textgrid", file)
+
+
+def test_phone_sets():
+    assert len(ARPABET_39) == 39
+    assert len(TIMIT_61_TO_48) == 61
+    assert len({PHONE_SETS["timit48"](phone) for phone in TIMIT_61_TO_48} - {""}) == 48
+    assert len({PHONE_SETS["timit39"](phone) for phone in TIMIT_61_TO_48} - {""}) == 39
+    fold = PHONE_SETS["timit39"]
+    pairs = {"ao": "aa", "ux": "uw", "ix": "ih", "zh": "sh", "kcl": "sil", "epi": "sil", "el": "l", "nx": "n", "q": ""}
+    assert {label: fold(label) for label in pairs} == pairs
+    assert fold("H#") == "sil"
+    fold = PHONE_SETS["arpabet39"]
+    pairs = {"AH0": "AH", "ah": "AH", "AH1_B": "AH", "HH": "HH", "": "sil", "sp": "sil", "spn": "sil", "SIL": "sil"}
+    assert {label: fold(label) for label in pairs} == pairs
+    with pytest.raises(ValueError, match=r"'ax-h' is none of the 39"):
+        fold("ax-h")
+
+
+def prepare(capsys, *argv):
+    code = main([str(word) for word in argv])
+    return code, capsys.readouterr().out
+
+
+def test_real_textgrids(corpora, tmp_path, capsys):
+    source = corpora / "libri_mini" / "alignments"
+    code, out = prepare(capsys, "--data_path", source / "mfa", "--output_path", tmp_path, "--phone_set", "arpabet39")
+    assert code == 0
+    assert "97 utterances, 0.33 hours, 40 labels" in out
+    prepare(capsys, "--data_path", source / "pocketsphinx", "--output_path", tmp_path, "--name", "ps")
+    mfa, other = Alignment(tmp_path / "mfa_phones"), Alignment(tmp_path / "ps")
+    assert mfa.labels == other.labels == sorted(ARPABET_39 | {"sil"})
+    assert len(other) == 241
+    frames = [np.arange(int(mfa.segments(key)["end"][-1] * 100)) * 0.01 for key in mfa.ids]
+    same = [mfa.frame_labels(key, times) == other.frame_labels(key, times) for key, times in zip(mfa.ids, frames)]
+    assert np.concatenate(same).mean() == pytest.approx(0.847, abs=0.003)  # as the corpora's README says
+
+
+def test_real_timit(corpora, tmp_path, capsys):
+    for tier, name in (("phones", "timit39"), ("words", "as_is")):
+        argv = ("--data_path", corpora / "timit_sample", "--output_path", tmp_path, "--tier", tier, "--phone_set", name)
+        assert prepare(capsys, *argv)[0] == 0
+    phones, words = Alignment(tmp_path / "timit_sample_phones"), Alignment(tmp_path / "timit_sample_words")
+    assert len(phones) == len(words) == 120
+    assert len(phones.labels) == 39
+    assert phones.segments("FVMH0_SI836")["start"][:3].tolist() == [0.0, 8529 / 16000, 8946 / 16000]
+    assert [words.labels[i] for i in words.segments("FVMH0_SI836")["label"][:2]] == ["no", "manufacturer"]
+
+
+def test_bad_files_are_listed_and_the_rest_goes_on(tmp_path, capsys):
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "good.txt").write_text("0.0 0.5 sil\n0.5 0.7 AA1\n")
+    (source / "overlap.txt").write_text("0.0 0.5 sil\n0.4 0.7 AA1\n")
+    (source / "torn.txt").write_text("0.0 0.5 sil\n0.5 0.7")
+    (source / "word.txt").write_text("0.0 half sil\n")
+    (source / "phone.txt").write_text("0.0 0.5 QQ\n")
+    (source / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    (source / "empty.txt").touch()
+    (source / "unaligned.txt").write_text("u v w\n")
+    argv = ("--data_path", source, "--output_path", tmp_path, "--name", "a", "--phone_set", "arpabet39")
+    code, out = prepare(capsys, *argv, "--format", "montreal")
+    assert code == 1
+    assert "1 utterances" in out
+    errors = (tmp_path / "a" / "errors.csv").read_text()
+    assert [line.split(",")[0].rpartition("/")[2] for line in errors.splitlines()] == [
+        "path", "binary.txt", "empty.txt", "overlap.txt", "phone.txt", "torn.txt", "word.txt"
+    ]  # fmt: skip
+    assert "before the end of the one before" in errors
+    for file in source.glob("[!g]*.txt"):
+        file.unlink()
+    assert prepare(capsys, *argv)[0] == 0
+    assert not (tmp_path / "a" / "errors.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "File type", 'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\n']
+)
+def test_broken_textgrids_are_one_error(tmp_path, content):
+    file = tmp_path / "u.TextGrid"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"u\.TextGrid"):
+        read("textgrid", file)
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        ([], "required: --data_path"),
+        (["--data_path", "missing"], "missing: no such file or folder"),
+        (["--data_path", "empty"], "empty: no alignment files of phones found"),
+        (["--data_path", "empty", "--format", "ctm"], "empty: no ctm files"),
+        (["--data_path", "both"], "holds ctm and json files; choose by --format"),
+        (["--data_path", "twice"], "utterance 'u' is in "),
+        (["--data_path", "prose"], "prose/a.txt: neither `start end phone` nor"),
+        (["--data_path", "bad"], "nothing to write; the first of 1 errors is: "),
+        (
+            ["--data_path", "both", "--tier", "words", "--phone_set", "timit39"],
+            "--phone_set=timit39 needs --tier=phones",
+        ),
+        (["--data_path", "both", "--tier", "letters"], "argument --tier: invalid choice: 'letters'"),
+    ],
+)
+def test_bad_usage_is_one_line_and_code_2(tmp_path, argv, reason):
+    for file, text in {
+        "both/a.ctm": "u 1 0 1 a\n",
+        "both/a.json": "{}",
+        "twice/u.txt": "0 1 a\n",
+        "twice/more/u.txt": "0 1 a\n",
+        "prose/a.txt": "once upon a time\n",
+        "bad/a.json": "[1, 2]",
+        "empty/a.wav": "",
+    }.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    script = Path(__file__).parent.parent / "preprocess" / "preprocess_alignment.py"
+    result = subprocess.run([sys.executable, script, *argv], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert reason in result.stderr
+    assert not (tmp_path / "data").exists() or list((tmp_path / "data").iterdir()) == []
