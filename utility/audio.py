@@ -1,0 +1,240 @@
+"""Acoustic features: one batched, device-agnostic definition for preprocessing, training and export."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+
+import librosa
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor
+
+from utility import spectrum
+from utility.config import section
+from utility.waveform import AudioError, audio_length, read_audio
+
+__all__ = ["AudioError", "FeatureConfig", "FeatureExtractor", "audio_length", "read_audio"]
+
+Count = TypeVar("Count", int, np.ndarray, Tensor)
+LOG_FLOOR = 1e-6
+STATIC_DIM = {"mel": 80, "fbank": 80, "mfcc": 13, "kaldi_fbank": 80, "kaldi_mfcc": 13}
+
+
+@section
+class FeatureConfig:
+    """What is computed from a waveform; stored with features and checkpoints.
+
+    `mel` (50 ms windows every 12.5 ms), `fbank`, `mfcc` (25 ms every 10 ms) and `linear` (as `mel`) are the originals'
+    features, those of librosa 0.7: frames centred on multiples of the hop, reflection at the utterance's own ends.
+    `kaldi_fbank` and `kaldi_mfcc` are Kaldi's (`snip_edges`, no dither, `use_energy` off, samples scaled to 16 bit).
+    """
+
+    kind: Literal["mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc"] = "mel"
+    deltas: Annotated[int, pydantic.Field(ge=0, le=2)] = 1
+    cmvn: Literal["none", "utterance"] = "utterance"
+    sample_rate: Annotated[int, pydantic.Field(ge=4000, le=384000)] = 16000
+
+    @pydantic.model_validator(mode="after")
+    def _linear_has_no_deltas(self) -> "FeatureConfig":
+        if self.kind == "linear" and self.deltas:
+            raise ValueError(f"linear features take deltas=0, got deltas={self.deltas}")
+        return self
+
+    @property
+    def centred(self) -> bool:
+        """Whether frame t is centred on sample t * hop (librosa) or starts there (Kaldi)."""
+        return not self.kind.startswith("kaldi")
+
+    @property
+    def window(self) -> int:
+        """Samples that one frame sees."""
+        return int(self.sample_rate * (0.05 if self.kind in ("mel", "linear") else 0.025))
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return int(self.sample_rate * (0.0125 if self.kind in ("mel", "linear") else 0.01))
+
+    @property
+    def fft_size(self) -> int:
+        """Points of the Fourier transform, the window zero-padded to it."""
+        if self.kind in ("fbank", "mfcc"):
+            return self.window
+        scale = 2 if self.kind in ("mel", "linear") else 1
+        return 1 << (scale * self.window - 1).bit_length()
+
+    @property
+    def dim(self) -> int:
+        """Values per frame, deltas included."""
+        return STATIC_DIM.get(self.kind, self.fft_size // 2 + 1) * (1 + self.deltas)
+
+    @property
+    def frame_shift(self) -> float:
+        """Seconds from one frame to the next."""
+        return self.hop / self.sample_rate
+
+    def num_frames(self, num_samples: Count) -> Count:
+        """Frames of utterances of `num_samples`; 0 for one too short to give any."""
+        if self.centred:
+            return (num_samples > 0) * (1 + num_samples // self.hop)
+        return (num_samples >= self.window) * (1 + (num_samples - self.window) // self.hop)
+
+    def frame_times(self, num_frames: int) -> np.ndarray:
+        """Centres of the frames in seconds, float64 [T]."""
+        first = 0.0 if self.centred else self.window / 2
+        return (first + self.hop * np.arange(num_frames, dtype=np.float64)) / self.sample_rate
+
+
+class FeatureExtractor:
+    """Waveforms to features; the numbers of an utterance do not depend on padding or on its batch, to the last bit.
+
+    All frames of a batch are cut from one packed signal and computed in blocks of a fixed number of frames, so every
+    frame goes through operations of the same shapes whatever surrounds it, and padding costs no computation.
+    """
+
+    def __init__(self, config: FeatureConfig):
+        self.config = config
+        self._kernels: dict[torch.device, _Kernel] = {}
+
+    @torch.no_grad()
+    def __call__(self, waveforms: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
+        """float32 [B, N] (full scale 1) and int64 [B] -> features float32 [B, T, dim], zero beyond lengths int64 [B].
+
+        Raises `ValueError` for an utterance too short for one frame.
+        """
+        config, device = self.config, waveforms.device
+        counts = self._checked(waveforms, num_samples)
+        if device not in self._kernels:
+            self._kernels[device] = _Kernel(config, device)
+        with spectrum.full_precision(device):
+            packed = _pack(config, waveforms, counts)
+            features, lengths = self._kernels[device](packed)
+            real = torch.arange(features.shape[1], device=device) < lengths[:, None]
+            deltas = [spectrum.delta(features, lengths, order) for order in range(1, config.deltas + 1)]
+            features = torch.cat([features, *deltas], -1).masked_fill_(~real[:, :, None], 0)
+            if config.cmvn == "utterance":
+                features = spectrum.normalise(features, lengths, 1 + config.deltas)
+        return features, lengths
+
+    def _checked(self, waveforms: Tensor, num_samples: Tensor) -> list[int]:
+        if waveforms.dim() != 2 or num_samples.shape != waveforms.shape[:1]:
+            shapes = f"{list(waveforms.shape)} and {list(num_samples.shape)}"
+            raise ValueError(f"expected waveforms [B, N] and num_samples [B], got {shapes}")
+        counts = num_samples.tolist()
+        if not counts:
+            raise ValueError("expected at least one waveform, got an empty batch")
+        if max(counts) > waveforms.shape[1]:
+            raise ValueError(f"num_samples {max(counts)} exceeds the {waveforms.shape[1]} samples of the batch")
+        if self.config.num_frames(min(counts)) < 1:
+            need = 1 if self.config.centred else self.config.window
+            raise ValueError(f"{self.config.kind} features need at least {need} samples, got {min(counts)}")
+        return counts
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """Utterances end to end, each with its edges and starting on a multiple of the hop, so one stride cuts all frames."""
+
+    frames: Tensor  # [rows, window], a view, rows a multiple of the block
+    first: list[int]  # row of each utterance's frame 0
+    lengths: list[int]  # frames of each utterance
+
+
+def _pack(config: FeatureConfig, waveforms: Tensor, counts: list[int]) -> _Packed:
+    window, hop, device = config.window, config.hop, waveforms.device
+    signal = _preemphasised(waveforms) if config.kind == "linear" else waveforms
+    lead = window // 2 if config.centred else 0
+    position = torch.arange(-lead, window + hop, device=device)
+    ends = torch.tensor(counts, device=device)[:, None]
+    edges = signal.gather(1, spectrum.reflected(position + ends * (position >= 0), ends))
+    lengths = [config.num_frames(count) for count in counts]
+    pieces, first, rows = [], [], 0
+    for row, (count, length) in enumerate(zip(counts, lengths)):
+        first.append(rows)
+        region = length - 1 - (-window // hop)  # rows, the last of them shared with what follows
+        tail = region * hop - lead - count  # below 0 where Kaldi's frames leave samples over
+        pieces += [edges[row, :lead], signal[row, : count + min(tail, 0)], edges[row, lead : lead + max(tail, 0)]]
+        rows += region
+    block = _block_frames(config, device)
+    blocked = -(-rows // block) * block
+    pieces.append(signal.new_zeros((blocked - rows) * hop + window))
+    return _Packed(torch.cat(pieces).unfold(0, window, hop)[:blocked], first, lengths)
+
+
+def _preemphasised(waveforms: Tensor) -> Tensor:
+    """x[t] - 0.97 x[t-1], the first sample kept; in float64, as float32 moves quiet frequencies by 1e-3."""
+    exact = waveforms.to(torch.float64)
+    exact[:, 1:] -= 0.97 * waveforms[:, :-1].to(torch.float64)
+    return exact.to(torch.float32)
+
+
+def _block_frames(config: FeatureConfig, device: torch.device) -> int:
+    """Frames computed at once: few enough for a core's cache, many enough to fill an accelerator."""
+    if device.type != "cpu":
+        return 4096
+    return 64 if config.kind in ("mel", "linear") else 128
+
+
+class _Kernel:
+    """The constants of one configuration on one device, and what is computed with them."""
+
+    def __init__(self, config: FeatureConfig, device: torch.device):
+        self.config = config
+        kaldi, rate, fft = not config.centred, config.sample_rate, config.fft_size
+        window = spectrum.kaldi_window(config.window) if kaldi else spectrum.hann_window(config.window)
+        bands = {"mfcc": 128, "kaldi_mfcc": 23}.get(config.kind, 80)
+        mel = spectrum.kaldi_mel(rate, fft, bands) if kaldi else librosa.filters.mel(sr=rate, n_fft=fft, n_mels=bands)
+        cosines = spectrum.cosine_transform(bands, STATIC_DIM["mfcc"])
+        if config.kind == "kaldi_mfcc":
+            cosines = cosines * spectrum.kaldi_lifter(cosines.shape[1])
+        self.block = _block_frames(config, device)
+        self.window, self.mel, self.cosines = (
+            torch.from_numpy(np.ascontiguousarray(constant, dtype=np.float32)).to(device)
+            for constant in (window, mel.T, cosines)
+        )
+
+    def __call__(self, packed: _Packed) -> tuple[Tensor, Tensor]:
+        """Features without deltas [B, T, static dim] and lengths [B]; frames beyond lengths repeat the last."""
+        rows = self._in_blocks(packed.frames)
+        first, lengths = torch.tensor([packed.first, packed.lengths], device=rows.device)
+        step = torch.arange(max(packed.lengths), device=rows.device)
+        index = first[:, None] + torch.minimum(step, lengths[:, None] - 1)  # [B, T]
+        if self.config.kind == "mfcc":
+            rows = self._limited_cepstra(rows, index)
+        return rows[index], lengths
+
+    def _in_blocks(self, frames: Tensor) -> Tensor:
+        results = [self._features(frames[start : start + self.block]) for start in range(0, len(frames), self.block)]
+        return torch.cat(results)
+
+    def _features(self, frames: Tensor) -> Tensor:
+        """One block of frames [block, window] -> [block, static dim]; for mfcc, mel bands in dB and the frame's RMS."""
+        kind = self.config.kind
+        if kind == "linear":
+            decibels = 20 * self._power(frames).sqrt().clamp(min=1e-5).log10() - 20
+            return ((decibels + 100) / 100).clamp(0, 1)
+        if kind in ("mel", "fbank"):
+            return (self._power(frames) @ self.mel + LOG_FLOOR).log()
+        if kind == "mfcc":
+            decibels = 10 * (self._power(frames) @ self.mel).clamp(min=1e-10).log10()
+            return torch.cat([decibels, frames.square().mean(1, keepdim=True).sqrt()], 1)
+        scaled = frames * 32768
+        scaled = scaled - scaled.mean(1, keepdim=True)
+        previous = torch.cat([scaled[:, :1], scaled[:, :-1]], 1)
+        bands = self._power(scaled - 0.97 * previous) @ self.mel
+        logarithms = bands.clamp(min=torch.finfo(torch.float32).eps).log()
+        return logarithms if kind == "kaldi_fbank" else logarithms @ self.cosines
+
+    def _power(self, frames: Tensor) -> Tensor:
+        spectra = torch.fft.rfft(frames * self.window, self.config.fft_size)
+        return spectra.real.square() + spectra.imag.square()
+
+    def _limited_cepstra(self, rows: Tensor, index: Tensor) -> Tensor:
+        """Cepstra of bands no lower than 80 dB below the utterance's loudest, coefficient 0 replaced by the RMS."""
+        bands, rms = rows[:, :-1], rows[:, -1:]
+        loudest = bands.amax(1)[index].amax(1, keepdim=True)  # [B, 1]
+        floor = torch.zeros_like(rms).index_put_((index,), (loudest - 80)[:, :, None].expand(*index.shape, 1))
+        limited = torch.maximum(bands, floor)
+        starts = range(0, len(rows), self.block)
+        cepstra = torch.cat([limited[start : start + self.block] @ self.cosines for start in starts])
+        return torch.cat([rms, cepstra[:, 1:]], 1)
