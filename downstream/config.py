@@ -1,0 +1,94 @@
+"""The configuration of a probing run; config/downstream.yaml shows every key."""
+
+from typing import Literal
+
+import pydantic
+
+from utility.config import section
+from utility.optimization import OptimizerConfig
+from utility.trainer import TrainerConfig
+
+
+@section
+class DataConfig:
+    """Which utterances are used, how they are divided, and how batches are filled."""
+
+    train: list[str] = pydantic.Field(default_factory=list)  # "store/split" folders; what dev or test lacks is cut from it
+    dev: list[str] = pydantic.Field(default_factory=list)
+    test: list[str] = pydantic.Field(default_factory=list)
+    alignment: str | None = None  # folder written by preprocess_alignment.py; phone tasks need it
+    unaligned: Literal["error", "leave_out"] = "error"  # utterances that the alignment does not have
+    split: Literal["auto", "given", "utterance", "speaker"] = "auto"
+    split_seed: int = pydantic.Field(0, ge=0)  # apart from the run's seed: all seeds see the same parts
+    dev_share: float = pydantic.Field(0.1, gt=0, lt=1)
+    test_share: float = pydantic.Field(0.1, gt=0, lt=1)
+    dev_speakers: list[str] = pydantic.Field(default_factory=list)  # chosen by hand instead of drawn
+    test_speakers: list[str] = pydantic.Field(default_factory=list)
+    min_utterances: int = pydantic.Field(3, ge=1)  # speakers with fewer are left out of speaker tasks
+    label_fraction: float = pydantic.Field(1.0, gt=0, le=1)  # of the training utterances
+    cache: str = "data/representations"  # frozen representations are kept here
+    cache_dtype: Literal["float32", "float16"] = "float16"
+    batch_frames: int = pydantic.Field(2000, gt=0)  # frozen upstream, frame tasks,
+    piece_frames: int = pydantic.Field(50, gt=0)  # drawn in pieces of this many frames
+    batch_utterances: int = pydantic.Field(32, gt=0)  # frozen upstream, utterance tasks
+    fine_tune_frames: int = pydantic.Field(6000, gt=0)  # whole utterances through the upstream
+
+    def __post_init__(self) -> None:
+        if self.dev_share + self.test_share >= 1:
+            raise ValueError(f"dev_share {self.dev_share} and test_share {self.test_share} leave nothing to train on")
+
+
+@section
+class UpstreamConfig:
+    """What of the upstream is probed."""
+
+    layer: Literal["last"] | pydantic.NonNegativeInt = "last"  # 0 is the embedding, k the output of block k
+    weighted_sum: bool = False  # softmax over all hidden states 0..L, learnt with the probe
+    fine_tune: bool = False  # train the upstream too, at probe.upstream_lr
+
+    def __post_init__(self) -> None:
+        if self.weighted_sum and self.layer != "last":
+            raise ValueError(f"weighted_sum takes all layers; it does not go with layer {self.layer}")
+
+
+@section
+class ProbeConfig:
+    """The classifier."""
+
+    hidden_size: int = pydantic.Field(768, gt=0)  # of phone_1hidden
+    dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before each linear layer
+    upstream_lr: float = pydantic.Field(1e-4, gt=0)  # rate of the upstream's own weights with fine_tune
+
+
+@section
+class ProbeOptimizer(OptimizerConfig):
+    """The originals probe with Adam at 4e-3: `adamw` without decay is Adam."""
+
+    lr: float = pydantic.Field(4e-3, gt=0)
+    warmup: float = pydantic.Field(0.05, ge=0, lt=1)
+    weight_decay: float = pydantic.Field(0.0, ge=0)
+    clip: float = pydantic.Field(5.0, gt=0)
+
+
+@section
+class ProbeTraining(TrainerConfig):
+    """Shorter than pre-training, in fp32, stopped when dev no longer gains."""
+
+    steps: int = pydantic.Field(3000, ge=1)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    log_every: int = pydantic.Field(20, ge=1)
+    eval_every: int = pydantic.Field(200, ge=1)
+    save_every: int = pydantic.Field(1000, ge=1)
+    max_keep: int = pydantic.Field(1, ge=1)
+    patience: int | None = pydantic.Field(5, ge=1)
+
+
+@section
+class DownstreamConfig:
+    """All that shapes a probing run, apart from the flags that name task, upstream and seed."""
+
+    data: DataConfig = pydantic.Field(default_factory=DataConfig)
+    upstream: UpstreamConfig = pydantic.Field(default_factory=UpstreamConfig)
+    probe: ProbeConfig = pydantic.Field(default_factory=ProbeConfig)
+    optimizer: ProbeOptimizer = pydantic.Field(default_factory=ProbeOptimizer)
+    training: ProbeTraining = pydantic.Field(default_factory=ProbeTraining)

@@ -1,0 +1,55 @@
+"""Figures of a probing run: the confusion matrix and the training curves."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+MANY = 100  # classes whose names still fit on an axis
+
+
+def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """Share of each true class (row) taken for each class (column), in percent; counts [C, C]. Absent classes are blank."""
+    total = counts.sum(axis=1, keepdims=True)
+    share = np.where(total > 0, 100 * counts / np.maximum(total, 1), np.nan)
+    side = float(np.clip(2.5 + 0.16 * len(classes), 5, 16))
+    figure = _figure(side + 1.2, side)
+    axes = figure.add_subplot()
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="share of the true class (%)", fraction=0.046, pad=0.02)
+    if len(classes) <= MANY:
+        size = float(np.clip(380 / max(len(classes), 1), 5, 10))
+        axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=size)
+        axes.set_yticks(range(len(classes)), classes, fontsize=size)
+    axes.set(xlabel="predicted class", ylabel="true class", title=title)
+    axes.title.set_fontsize(10)
+    return figure
+
+
+def curves_figure(records: Sequence[dict[str, float]], chosen: int, metric: str, title: str) -> Figure:
+    """Training loss and dev score against the step, from a run's metrics; `chosen` is the step that was kept."""
+    figure = _figure(7, 4)
+    losses = figure.add_subplot()
+    scores = losses.twinx()
+    for axes, name, color, label in (
+        (losses, "loss", "tab:blue", "training loss"),
+        (losses, "dev_loss", "tab:cyan", "dev loss"),
+        (scores, "dev_accuracy", "tab:red", f"dev {metric}"),
+    ):
+        points = [(record["step"], record[name]) for record in records if name in record]
+        if points:
+            axes.plot(*zip(*points), color=color, label=label, marker="." if len(points) < 40 else None)
+    scores.axvline(chosen, color="gray", linestyle=":", label=f"kept: step {chosen}")
+    losses.set(xlabel="step", ylabel="cross-entropy (nats)", title=title)
+    losses.title.set_fontsize(10)
+    scores.set(ylabel=f"dev {metric}")
+    handles = [handle for axes in (losses, scores) for handle in axes.get_legend_handles_labels()[0]]
+    losses.legend(handles=handles, fontsize=8, loc="center right")
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

@@ -1,0 +1,162 @@
+"""How utterances are divided into train, dev and test; every rule is a pure function of the store and the config."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from zlib import crc32
+
+import numpy as np
+
+from downstream.config import DataConfig
+from downstream.tasks import Task
+
+PARTS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """The utterances that a run may use: ids, speakers, and the part each was listed for ("train", "dev", "test")."""
+
+    ids: list[str]
+    speakers: list[str]
+    listed: list[str]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Disjoint indices into `Utterances`, the rule that made them, and how many utterances it left out, by reason."""
+
+    train: np.ndarray
+    dev: np.ndarray
+    test: np.ndarray
+    rule: str
+    left_out: dict[str, int]
+
+
+def divide(utterances: Utterances, task: Task, config: DataConfig) -> Parts:
+    """Keep the parts that have lists of their own, cut the others from the training list.
+
+    `utterance`: each speaker gives a share of its utterances to every part. `speaker`: whole speakers go to one part.
+    `given`: nothing is cut. `auto`: `given` where all lists are there, else `utterance` for speaker tasks and `speaker`
+    for the rest. Raises ValueError where a part stays empty or a speaker task would meet unknown speakers."""
+    listed = {part: [i for i, name in enumerate(utterances.listed) if name == part] for part in PARTS}
+    missing = [part for part in ("dev", "test") if not listed[part]]
+    rule = _rule(task, config, missing)
+    if not listed["train"]:
+        raise ValueError("data.train: no utterance to train on")
+    left_out: dict[str, int] = {}
+    parts = {part: listed[part] for part in PARTS if part not in missing}
+    if rule == "utterance":
+        parts, left_out = _by_utterance(utterances, parts, missing, task, config)
+    if rule == "speaker":
+        parts = _by_speaker(utterances, parts, missing, config)
+    divided = Parts(*(np.array(sorted(parts[part]), dtype=np.int64) for part in PARTS), rule, left_out)
+    if task.label == "speaker":
+        _check_speakers(utterances, divided)
+    return replace(divided, train=_fraction(utterances, divided.train, task, config.label_fraction))
+
+
+def _rule(task: Task, config: DataConfig, missing: Sequence[str]) -> str:
+    rule = config.split
+    if rule == "auto":
+        rule = ("utterance" if task.label == "speaker" else "speaker") if missing else "given"
+    if rule == "given" and missing:
+        raise ValueError(f"data.split is 'given', but data.{missing[0]} lists no utterance")
+    if rule != "given" and not missing:
+        raise ValueError(f"data.split {rule!r} has nothing to cut: data.dev and data.test are both listed; use 'given'")
+    if rule == "speaker" and task.label == "speaker":
+        raise ValueError(f"{task.name}: data.split 'speaker' would test on speakers never trained on; use 'utterance'")
+    for part, chosen in (("dev", config.dev_speakers), ("test", config.test_speakers)):
+        if chosen and (rule != "speaker" or part not in missing):
+            raise ValueError(f"data.{part}_speakers goes with data.split 'speaker' and an empty data.{part}")
+    return rule
+
+
+def _by_utterance(
+    utterances: Utterances, parts: dict[str, list[int]], missing: Sequence[str], task: Task, config: DataConfig
+) -> tuple[dict[str, list[int]], dict[str, int]]:
+    shares = {"dev": config.dev_share, "test": config.test_share}
+    speakers = _group(utterances, parts["train"])
+    cut: dict[str, list[int]] = {"train": [], **{part: [] for part in missing}}
+    left_out: dict[str, int] = {}
+    for speaker, own in speakers.items():
+        if task.label == "speaker" and len(own) < config.min_utterances:
+            reason = f"speakers with fewer than {config.min_utterances} utterances"
+            left_out[reason] = left_out.get(reason, 0) + len(own)
+            continue
+        if len(own) <= len(missing):
+            cut["train"] += own
+            continue
+        order = np.random.default_rng([config.split_seed, crc32(speaker.encode())]).permutation(len(own))
+        rest = [own[i] for i in order]
+        for part in missing:
+            count = min(max(1, round(len(own) * shares[part])), (len(own) - 1) // len(missing))
+            cut[part] += rest[:count]
+            rest = rest[count:]
+        cut["train"] += rest
+    for part, indices in cut.items():
+        if not indices:
+            raise ValueError(
+                f"the {part} part is empty: {len(speakers)} speakers, of whom each needs at least "
+                f"{max(config.min_utterances, len(missing) + 1)} utterances (data.min_utterances) to be in all parts"
+            )
+    return {**parts, **cut}, left_out
+
+
+def _by_speaker(
+    utterances: Utterances, parts: dict[str, list[int]], missing: Sequence[str], config: DataConfig
+) -> dict[str, list[int]]:
+    speakers = _group(utterances, parts["train"])
+    shares = {"dev": config.dev_share, "test": config.test_share}
+    chosen = {"dev": set(config.dev_speakers), "test": set(config.test_speakers)}
+    for part, names in chosen.items():
+        unknown = sorted(names - speakers.keys())
+        if unknown:
+            raise ValueError(f"data.{part}_speakers: no utterance of speaker {unknown[0]!r} in data.train")
+    both = sorted(chosen["dev"] & chosen["test"])
+    if both:
+        raise ValueError(f"speaker {both[0]!r} is in both data.dev_speakers and data.test_speakers")
+    free = sorted(speakers.keys() - chosen["dev"] - chosen["test"], key=lambda name: _digest(name, config.split_seed))
+    for part in missing:
+        if not chosen[part]:
+            count = max(1, round(len(speakers) * shares[part]))
+            chosen[part], free = set(free[:count]), free[count:]
+    if not free or not all(chosen[part] for part in missing):
+        raise ValueError(f"{len(speakers)} speakers are too few to be divided into disjoint train, {', '.join(missing)}")
+    cut = {part: [i for name in chosen[part] for i in speakers[name]] for part in missing}
+    return {**parts, **cut, "train": [i for name in free for i in speakers[name]]}
+
+
+def _group(utterances: Utterances, indices: Sequence[int]) -> dict[str, list[int]]:
+    """Utterances by speaker, in the order of their ids, so that the order of the store does not matter."""
+    groups: dict[str, list[int]] = {}
+    for index in sorted(indices, key=lambda i: utterances.ids[i]):
+        groups.setdefault(utterances.speakers[index], []).append(index)
+    return groups
+
+
+def _check_speakers(utterances: Utterances, parts: Parts) -> None:
+    known = {utterances.speakers[i] for i in parts.train}
+    for part, indices in (("dev", parts.dev), ("test", parts.test)):
+        unknown = sorted({utterances.speakers[i] for i in indices} - known)
+        if unknown:
+            raise ValueError(f"{len(unknown)} speakers of the {part} part are not in train, {unknown[0]!r} for one")
+
+
+def _fraction(utterances: Utterances, train: np.ndarray, task: Task, fraction: float) -> np.ndarray:
+    """The first share of the training utterances in the order of SHA-256 of their ids, whatever the seed.
+
+    For speaker tasks the share is taken within each speaker. A smaller fraction is part of every larger one."""
+    if fraction == 1:
+        return train
+    groups = list(_group(utterances, train).values()) if task.label == "speaker" else [list(train)]
+    kept = []
+    for group in groups:
+        group = sorted(group, key=lambda i: _digest(utterances.ids[i]))
+        kept += group[: ceil(fraction * len(group))]
+    return np.array(sorted(kept), dtype=np.int64)
+
+
+def _digest(text: str, seed: int = 0) -> bytes:
+    return hashlib.sha256((f"{seed}:{text}" if seed else text).encode()).digest()
