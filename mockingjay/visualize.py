@@ -1,0 +1,114 @@
+"""Figures of what a model sees, predicts and holds: spectrograms, hidden states, attention."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, spectrogram_axes, static_part
+from utility.store import StoreInfo
+
+LINEAR_BELOW = 1e-3  # the originals' threshold of the symmetric logarithmic scale
+SPAN_COLOUR = "tab:red"
+
+
+def reconstruction_figures(
+    found: Mapping[str, Tensor], rate: int, source: StoreInfo, target: StoreInfo, name: str
+) -> dict[str, Figure]:
+    """What a model saw of the utterance `name` and what it made of it, under the key `reconstruction`.
+
+    `found` holds `true` and `predicted` [T', target D * rate], `masked` and bool `mask` [T', source D * rate], stacked
+    by `rate`. Four panels at the rate of the features, without deltas: the model's input, its prediction, the
+    truth, and the truth with the masked frames taken from the prediction. Masked spans are marked in red."""
+    masked = _unstacked(found["masked"], rate, source)
+    true, predicted = (_unstacked(found[key], rate, target) for key in ("true", "predicted"))
+    hidden = found["mask"].reshape(len(true), -1).any(-1).cpu().numpy()
+    panels = (
+        ("masked: what the model sees", masked, source),
+        ("predicted", predicted, target),
+        ("true", true, target),
+        ("filled: predicted where masked, true elsewhere", fill(true, predicted, hidden), target),
+    )
+    same, norm = source == target, _norm(true)
+    clock = Clock.of(target)
+    figure = new_figure(clock.width(len(true)) + 1, 9)
+    axes = figure.subplots(len(panels), sharex=True)
+    for ax, (title, values, info) in zip(axes, panels):
+        scale = norm if same or info is target else _norm(values)
+        image = spectrogram_axes(ax, values, clock, feature_axis(info.features), scale, title)
+        _mark_spans(ax, hidden, clock)
+        ax.label_outer()
+        if not same:
+            figure.colorbar(image, ax=ax, label=feature_unit(info.features), extend="both", pad=0.01)
+    if same:
+        figure.colorbar(image, ax=axes, label=feature_unit(target.features), extend="both", pad=0.01, aspect=60)
+    figure.suptitle(f"{name}: {100 * hidden.mean():.1f}% of {len(hidden)} frames masked (red)", fontsize=11)
+    return {"reconstruction": figure}
+
+
+def fill(true: np.ndarray, predicted: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """True frames [T, D], with the predicted ones where bool `hidden` [T] says."""
+    return np.where(hidden[:, None], predicted, true)
+
+
+def hidden_states_figure(states: Tensor, clock: Clock, title: str) -> Figure:
+    """Hidden states [T, H] over time, signed logarithmic colours as in the originals."""
+    values = _array(states)
+    limit = max(float(np.abs(values).max()), 10 * LINEAR_BELOW)
+    norm = SymLogNorm(LINEAR_BELOW, vmin=-limit, vmax=limit)
+    figure = new_figure(clock.width(len(values)) + 1, 5)
+    ax = figure.subplots()
+    image = spectrogram_axes(ax, values, clock, ValueAxis("hidden unit (index)"), norm, title, "RdBu_r")
+    figure.colorbar(image, ax=ax, label="activation (dimensionless, symmetric log)", pad=0.01)
+    return figure
+
+
+def attention_figure(maps: Tensor, clock: Clock, title: str) -> Figure:
+    """Attention weights [heads, T', T'] of one layer, a panel per head and one of their mean.
+
+    `clock` is that of the stacked frames. A row is a query, and sums to 1."""
+    values = _array(maps)
+    heads, frames = values.shape[:2]
+    titles = [f"head {head}" for head in range(heads)] + ["mean of heads"]
+    columns = min(4, heads + 1)
+    rows = -(-(heads + 1) // columns)
+    figure = new_figure(3 * columns + 1, 3 * rows + 0.6)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    norm = LogNorm(vmin=0.1 / frames, vmax=1, clip=True)
+    left, right = clock.edges(frames)[[0, -1]]
+    for ax, name, weights in zip(grid.flat, titles, [*values, values.mean(axis=0)]):
+        image = ax.imshow(weights, norm=norm, cmap="magma", interpolation="nearest", extent=(left, right, right, left))
+        ax.set_title(name, fontsize=10)
+    for ax in grid.flat[heads + 1 :]:
+        ax.remove()
+    figure.supxlabel(f"key: time ({clock.unit})", fontsize=10)
+    figure.supylabel(f"query: time ({clock.unit})", fontsize=10)
+    figure.colorbar(image, ax=figure.axes, label="attention weight (log; a row sums to 1)", extend="min", pad=0.01)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.detach().float().cpu().numpy()
+
+
+def _unstacked(values: Tensor, rate: int, info: StoreInfo) -> np.ndarray:
+    """Stacked frames [T', D * rate] -> the static part of each [T' * rate, D]."""
+    return static_part(_array(values).reshape(len(values) * rate, -1), info.features)
+
+
+def _norm(values: np.ndarray) -> Normalize:
+    low, high = np.percentile(values, (0.5, 99.5))
+    return Normalize(low, max(high, low + 1e-6))
+
+
+def _mark_spans(ax: Axes, hidden: np.ndarray, clock: Clock) -> None:
+    """A bar above each masked span, and lines at its ends."""
+    edges = clock.edges(len(hidden))
+    turns = np.flatnonzero(np.diff(np.r_[False, hidden, False]))
+    for begin, end in edges[turns].reshape(-1, 2):
+        ax.axvspan(begin, end, ymin=1.0, ymax=1.04, color=SPAN_COLOUR, clip_on=False, linewidth=0)
+        ax.axvspan(begin, end, fill=False, edgecolor=SPAN_COLOUR, linewidth=0.8)

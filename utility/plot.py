@@ -1,0 +1,104 @@
+"""Pictures of frames over time: drawing shared by all figures, and writing them to disk."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from utility.audio import FeatureConfig
+from utility.checkpoint import replacing
+from utility.store import StoreInfo
+
+DPI = 120
+
+
+@dataclass(frozen=True)
+class ValueAxis:
+    """What the columns of a [T, D] array are: the axis' label with its unit, the centre of column 0, and the step."""
+
+    label: str
+    start: float = 0.0
+    step: float = 1.0
+
+
+def feature_axis(config: FeatureConfig | None) -> ValueAxis:
+    """The axis of the static part of features."""
+    if config is None:
+        return ValueAxis("feature dimension (index)")
+    if config.kind == "linear":
+        return ValueAxis("frequency (kHz)", step=config.sample_rate / config.fft_size / 1000)
+    if config.kind.endswith("mfcc"):
+        return ValueAxis("cepstral coefficient (index)")
+    return ValueAxis("mel band (index)")
+
+
+def feature_unit(config: FeatureConfig | None) -> str:
+    """What the values of features are, with their unit, for a colour bar."""
+    if config is None:
+        return "feature value"
+    name = {"linear": "level", "mfcc": "coefficient", "kaldi_mfcc": "coefficient"}.get(config.kind, "log energy")
+    if config.cmvn == "utterance":
+        return f"{name} (standard deviations)"
+    return f"{name} ({'0 to 1: 100 dB' if config.kind == 'linear' else 'dB' if config.kind == 'mfcc' else 'nats'})"
+
+
+def static_part(values: np.ndarray, config: FeatureConfig | None) -> np.ndarray:
+    """Features [T, D] without their deltas."""
+    return values if config is None else values[:, : config.dim // (1 + config.deltas)]
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that no global state keeps alive."""
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Frame t is centred on `first + t * shift` seconds; a shift of NaN (nobody knows it) counts frames instead."""
+
+    shift: float
+    first: float = 0.0
+
+    @classmethod
+    def of(cls, info: StoreInfo) -> "Clock":
+        """The clock of a store's frames."""
+        return cls(info.frame_shift, float(info.features.frame_times(1)[0]) if info.features else 0.0)
+
+    @property
+    def unit(self) -> str:
+        """What the axis counts."""
+        return "frames" if np.isnan(self.shift) else "s"
+
+    def edges(self, frames: int) -> np.ndarray:
+        """Where `frames` frames begin and end, [frames + 1]."""
+        first, shift = (0.0, 1.0) if np.isnan(self.shift) else (self.first, self.shift)
+        return first + (np.arange(frames + 1) - 0.5) * shift
+
+    def width(self, frames: int) -> float:
+        """A width of axes in inches at which so many frames can be read."""
+        return float(np.clip(3 + (0.9 * self.shift if self.shift > 0 else 0.01) * frames, 7, 16))
+
+
+def spectrogram_axes(
+    ax: Axes, values: np.ndarray, clock: Clock, axis: ValueAxis, norm: Normalize, title: str = "", cmap: str = "viridis"
+) -> AxesImage:
+    """Draw values [T, D] over time, each frame around its centre."""
+    frames, columns = values.shape
+    edges = clock.edges(frames)
+    extent = (edges[0], edges[-1], axis.start - axis.step / 2, axis.start + (columns - 0.5) * axis.step)
+    image = ax.imshow(
+        values.T, origin="lower", aspect="auto", interpolation="nearest", extent=extent, norm=norm, cmap=cmap
+    )
+    ax.set(xlabel=f"time ({clock.unit})", ylabel=axis.label)
+    ax.set_title(title, loc="left", fontsize=10)
+    return image
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG; a reader sees the old file or the whole new one."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
