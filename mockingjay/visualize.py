@@ -1,5 +1,6 @@
 """Figures of what a model sees, predicts and holds: spectrograms, hidden states, attention."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -34,7 +35,7 @@ def reconstruction_figures(
     )
     same, norm = source == target, _norm(true)
     clock = Clock.of(target)
-    figure = new_figure(clock.width(len(true)) + 1, 9)
+    figure = new_figure(clock.width(len(true)) + 1, 10)
     axes = figure.subplots(len(panels), sharex=True)
     for ax, (title, values, info) in zip(axes, panels):
         scale = norm if same or info is target else _norm(values)
@@ -70,23 +71,23 @@ def attention_figure(maps: Tensor, clock: Clock, title: str) -> Figure:
     """Attention weights [heads, T', T'] of one layer, a panel per head and one of their mean.
 
     `clock` is that of the stacked frames. A row is a query, and sums to 1."""
-    values = _array(maps)
-    heads, frames = values.shape[:2]
-    titles = [f"head {head}" for head in range(heads)] + ["mean of heads"]
-    columns = min(4, heads + 1)
-    rows = -(-(heads + 1) // columns)
+    heads = _array(maps)
+    panels = {f"head {index}": head for index, head in enumerate(heads)} | {"mean of heads": heads.mean(axis=0)}
+    columns = math.ceil(math.sqrt(1.3 * len(panels)))
+    rows = -(-len(panels) // columns)
     figure = new_figure(3 * columns + 1, 3 * rows + 0.6)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    norm = LogNorm(vmin=0.1 / frames, vmax=1, clip=True)
-    left, right = clock.edges(frames)[[0, -1]]
-    for ax, name, weights in zip(grid.flat, titles, [*values, values.mean(axis=0)]):
+    norm = _attention_norm(heads)
+    left, right = clock.edges(heads.shape[1])[[0, -1]]
+    for index, (name, weights) in enumerate(panels.items()):
+        ax = figure.add_subplot(rows, columns, index + 1)
         image = ax.imshow(weights, norm=norm, cmap="magma", interpolation="nearest", extent=(left, right, right, left))
         ax.set_title(name, fontsize=10)
-    for ax in grid.flat[heads + 1 :]:
-        ax.remove()
-    figure.supxlabel(f"key: time ({clock.unit})", fontsize=10)
-    figure.supylabel(f"query: time ({clock.unit})", fontsize=10)
-    figure.colorbar(image, ax=figure.axes, label="attention weight (log; a row sums to 1)", extend="min", pad=0.01)
+        below, leftmost = index + columns >= len(panels), index % columns == 0
+        ax.tick_params(labelbottom=below, labelleft=leftmost)
+        ax.set_xlabel(f"key: time ({clock.unit})" if below else "")
+        ax.set_ylabel(f"query: time ({clock.unit})" if leftmost else "")
+    label = "attention weight (log; a row sums to 1)"
+    figure.colorbar(image, ax=figure.axes, label=label, extend="both", pad=0.01, shrink=0.7, aspect=30)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -105,10 +106,16 @@ def _norm(values: np.ndarray) -> Normalize:
     return Normalize(low, max(high, low + 1e-6))
 
 
+def _attention_norm(weights: np.ndarray) -> LogNorm:
+    """From the 1st percentile to the 99.9th, no more than four decades, no less than a factor of 2."""
+    low, high = np.percentile(weights, (1, 99.9))
+    return LogNorm(vmin=max(min(low, high / 2), high / 1e4), vmax=high, clip=True)
+
+
 def _mark_spans(ax: Axes, hidden: np.ndarray, clock: Clock) -> None:
     """A bar above each masked span, and lines at its ends."""
     edges = clock.edges(len(hidden))
     turns = np.flatnonzero(np.diff(np.r_[False, hidden, False]))
     for begin, end in edges[turns].reshape(-1, 2):
-        ax.axvspan(begin, end, ymin=1.0, ymax=1.04, color=SPAN_COLOUR, clip_on=False, linewidth=0)
+        ax.axvspan(begin, end, ymin=1.0, ymax=1.03, color=SPAN_COLOUR, clip_on=False, linewidth=0)
         ax.axvspan(begin, end, fill=False, edgecolor=SPAN_COLOUR, linewidth=0.8)

@@ -42,8 +42,8 @@ def feature_unit(config: FeatureConfig | None) -> str:
         return "feature value"
     name = {"linear": "level", "mfcc": "coefficient", "kaldi_mfcc": "coefficient"}.get(config.kind, "log energy")
     if config.cmvn == "utterance":
-        return f"{name} (standard deviations)"
-    return f"{name} ({'0 to 1: 100 dB' if config.kind == 'linear' else 'dB' if config.kind == 'mfcc' else 'nats'})"
+        return f"{name}\n(standard deviations)"
+    return f"{name}\n({'1 = 100 dB' if config.kind == 'linear' else 'dB' if config.kind == 'mfcc' else 'natural log'})"
 
 
 def static_part(values: np.ndarray, config: FeatureConfig | None) -> np.ndarray:
@@ -67,6 +67,10 @@ class Clock:
     def of(cls, info: StoreInfo) -> "Clock":
         """The clock of a store's frames."""
         return cls(info.frame_shift, float(info.features.frame_times(1)[0]) if info.features else 0.0)
+
+    def stacked(self, rate: int) -> "Clock":
+        """The clock of `rate` neighbouring frames as one."""
+        return Clock(self.shift * rate, self.first + (rate - 1) / 2 * self.shift)
 
     @property
     def unit(self) -> str:
@@ -94,7 +98,7 @@ def spectrogram_axes(
         values.T, origin="lower", aspect="auto", interpolation="nearest", extent=extent, norm=norm, cmap=cmap
     )
     ax.set(xlabel=f"time ({clock.unit})", ylabel=axis.label)
-    ax.set_title(title, loc="left", fontsize=10)
+    ax.set_title(title, loc="left", fontsize=10, pad=8)
     return image
 
 
