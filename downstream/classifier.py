@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class Classifier(nn.Module):
         self.task = task
         self.dropout = nn.Dropout(config.dropout)
         sizes = [width * task.context, *([config.hidden_size] if task.hidden_layer else []), classes]
-        self.linears = nn.ModuleList(_linear(a, b, generator) for a, b in zip(sizes, sizes[1:]))
+        self.linears = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Classify features [B, T, D] with true lengths [B]; scores at padded frames mean nothing."""

@@ -13,7 +13,7 @@ from utility.trainer import TrainerConfig
 class DataConfig:
     """Which utterances are used, how they are divided, and how batches are filled."""
 
-    train: list[str] = pydantic.Field(default_factory=list)  # "store/split" folders; what dev or test lacks is cut from it
+    train: list[str] = pydantic.Field(default_factory=list)  # "store/split" folders; a part without any is cut from it
     dev: list[str] = pydantic.Field(default_factory=list)
     test: list[str] = pydantic.Field(default_factory=list)
     alignment: str | None = None  # folder written by preprocess_alignment.py; phone tasks need it

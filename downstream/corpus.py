@@ -68,7 +68,9 @@ def open_corpus(task: Task, config: DataConfig) -> Corpus:
     for part, found in labels.items():
         if not found.seen.sum():
             raise ValueError(f"{task.name}: no frame of the {part} part has a label")
-    return Corpus(paths, store, Parts(**chosen, rule=parts.rule, left_out={**left_out, **parts.left_out}), classes, labels)
+    return Corpus(
+        paths, store, Parts(**chosen, rule=parts.rule, left_out={**left_out, **parts.left_out}), classes, labels
+    )
 
 
 def _alignment(task: Task, config: DataConfig) -> Alignment:

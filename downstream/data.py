@@ -11,17 +11,19 @@ from utility.store import Store
 
 
 class Frames:
-    """Frames of a store as a probe reads them: of stored hidden states [T, L + 1, H] one layer, or all (None)."""
+    """Consecutive stores as a probe reads them: of stored hidden states [T, L + 1, H] one layer, or all (None)."""
 
-    def __init__(self, store: Store, layer: int | None):
-        self.store, self.layer = store, layer
-        shape = tuple(store.info.row_shape)
-        self.layers = shape[0] if len(shape) == 2 else 1
-        self.width = shape[-1]
+    def __init__(self, stores: Sequence[Store], layer: int | None):
+        self.stores, self.layer = list(stores), layer
+        self.ends = np.cumsum([len(store) for store in self.stores])
+        self.ids = [key for store in self.stores for key in store.ids]
+        self.lengths = np.concatenate([store.lengths for store in self.stores])
 
-    def read(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Frames float32 [stop - start, D], or [stop - start, L + 1, H] with all layers."""
-        frames = self.store.read(index, start, stop)
+    def read(self, index: int, start: int, stop: int) -> np.ndarray:
+        """Frames `start` to `stop` of utterance `index`, float32 [stop - start, D], with all layers [..., L + 1, H]."""
+        place = int(np.searchsorted(self.ends, index, side="right"))
+        store = self.stores[place]
+        frames = store.read(index - int(self.ends[place]) + len(store), start, stop)
         return frames[:, self.layer] if frames.ndim == 3 and self.layer is not None else frames
 
 
@@ -77,14 +79,14 @@ Labels = PhoneLabels | SpeakerLabels
 class Pieces:
     """Utterances, or pieces of them, with a label for every frame: each labelled frame is in exactly one piece.
 
-    Utterances are cut evenly. A piece of at most `size` frames is read with up to `reach` frames on either side, which get no label, so that a classifier
-    with context sees what it would see in the whole utterance."""
+    Utterances are cut evenly into pieces of at most `size` frames. A piece is read with up to `reach` frames on either
+    side, which get no label, so that a classifier with context sees what it would see in the whole utterance."""
 
     def __init__(self, frames: Frames, labels: Labels, chosen: Sequence[int], size: int | None = None, reach: int = 0):
         self.frames, self.labels = frames, labels
         rows = []
         for index in map(int, chosen):
-            length = int(frames.store.lengths[index])
+            length = int(frames.lengths[index])
             count = -(-length // (size or length))
             edges = np.arange(count + 1) * length // count
             start, stop = edges[:-1], edges[1:]
@@ -92,12 +94,13 @@ class Pieces:
             rows.append(np.stack([np.full(len(start), index), low, start, stop, high], axis=1))
         self.table = np.concatenate(rows)
         self.lengths = self.table[:, 4] - self.table[:, 1]
-        self.ids = [frames.store.ids[index] for index in self.table[:, 0]]
+        self.ids = [frames.ids[index] for index in self.table[:, 0]]
         self.target = Target(self._labels, IGNORE)
 
-    def __getitem__(self, piece: int) -> np.ndarray:
-        index, low, _, _, high = self.table[piece].tolist()
-        return self.frames.read(index, low, high)
+    def read(self, piece: int, start: int, stop: int) -> np.ndarray:
+        """Frames `start` to `stop` of a piece."""
+        index, low = self.table[piece, :2].tolist()
+        return self.frames.read(index, low + start, low + stop)
 
     def _labels(self, piece: int) -> np.ndarray:
         index, low, start, stop, high = self.table[piece].tolist()
@@ -111,12 +114,13 @@ class Wholes:
 
     def __init__(self, frames: Frames, labels: SpeakerLabels, chosen: Sequence[int]):
         self.frames, self.chosen = frames, [int(index) for index in chosen]
-        self.lengths = frames.store.lengths[self.chosen]
-        self.ids = [frames.store.ids[index] for index in self.chosen]
+        self.lengths = frames.lengths[self.chosen]
+        self.ids = [frames.ids[index] for index in self.chosen]
         self.target = Target(lambda place: labels.utterance(self.chosen[place]))
 
-    def __getitem__(self, place: int) -> np.ndarray:
-        return self.frames.read(self.chosen[place])
+    def read(self, place: int, start: int, stop: int) -> np.ndarray:
+        """Frames `start` to `stop` of an utterance."""
+        return self.frames.read(self.chosen[place], start, stop)
 
 
 class Means:
@@ -130,14 +134,15 @@ class Means:
         self.ids, self.target = whole.ids, whole.target
         self.lengths = np.ones(len(whole.ids), dtype=np.int64)
         for place in range(len(whole.ids)):
-            mean = whole[place].mean(axis=0, dtype=np.float64)
+            mean = whole.read(place, 0, int(whole.lengths[place])).mean(axis=0, dtype=np.float64)
             if place == 0:
                 shape = (len(whole.ids), 1, *mean.shape)
                 self.values = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=shape)  # noqa: SIM115
             self.values[place, 0] = mean
 
-    def __getitem__(self, place: int) -> np.ndarray:
-        return np.array(self.values[place])
+    def read(self, place: int, start: int, stop: int) -> np.ndarray:
+        """The one mean frame of an utterance."""
+        return np.array(self.values[place, start:stop])
 
 
 Examples = Pieces | Wholes | Means

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from utility.plot import new_figure
 
 MANY = 100  # classes whose names still fit on an axis
 
 
 def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """Share of each true class (row) taken for each class (column), in percent; counts [C, C]. Absent classes are blank."""
+    """Share of each true class (row) taken for each class (column), in percent; rows of absent classes are blank."""
     total = counts.sum(axis=1, keepdims=True)
     share = np.where(total > 0, 100 * counts / np.maximum(total, 1), np.nan)
     side = float(np.clip(2.5 + 0.16 * len(classes), 5, 16))
-    figure = _figure(side + 1.2, side)
+    figure = new_figure(side + 1.2, side)
     axes = figure.add_subplot()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
     figure.colorbar(image, ax=axes, label="share of the true class (%)", fraction=0.046, pad=0.02)
@@ -29,7 +30,7 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> 
 
 def curves_figure(records: Sequence[dict[str, float]], chosen: int, metric: str, title: str) -> Figure:
     """Training loss and dev score against the step, from a run's metrics; `chosen` is the step that was kept."""
-    figure = _figure(7, 4)
+    figure = new_figure(7, 4)
     losses = figure.add_subplot()
     scores = losses.twinx()
     for axes, name, color, label in (
@@ -46,10 +47,4 @@ def curves_figure(records: Sequence[dict[str, float]], chosen: int, metric: str,
     scores.set(ylabel=f"dev {metric}")
     handles = [handle for axes in (losses, scores) for handle in axes.get_legend_handles_labels()[0]]
     losses.legend(handles=handles, fontsize=8, loc="center right")
-    return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
     return figure

@@ -83,13 +83,14 @@ def evaluate(probe: Probe, batches: Iterable[Batch], device: torch.device) -> Re
     """Score a probe on batches; the sums are over labelled frames, so batching does not matter."""
     probe.eval()
     total: Score | None = None
+    seen = torch.zeros((), dtype=torch.int64, device=device)
     for batch in batches:
         batch = batch.to(device)
         logits = probe(batch)
         found = score(logits, batch.target)
         found = Score(found.loss.double(), found.correct, found.count)
         table = confusions(logits, batch.target)
-        total, seen = (found, table) if total is None else (total + found, seen + table)
+        total, seen = found if total is None else total + found, seen + table
     if total is None or not int(total.count):
         raise ValueError("no labelled frame to score on: do the alignment's times fit these recordings?")
     count = int(total.count)

@@ -123,7 +123,7 @@ def _by_speaker(
             count = max(1, round(len(speakers) * shares[part]))
             chosen[part], free = set(free[:count]), free[count:]
     if not free or not all(chosen[part] for part in missing):
-        raise ValueError(f"{len(speakers)} speakers are too few to be divided into disjoint train, {', '.join(missing)}")
+        raise ValueError(f"{len(speakers)} speakers are too few for disjoint train, {', '.join(missing)}")
     cut = {part: [i for name in chosen[part] for i in speakers[name]] for part in missing}
     return {**parts, **cut, "train": [i for name in free for i in speakers[name]]}
 

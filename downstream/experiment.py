@@ -1,0 +1,211 @@
+"""One probing run: opened and checked, trained with an eye on dev, and then scored once on test."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from downstream.cache import cached
+from downstream.config import DownstreamConfig
+from downstream.corpus import open_corpus
+from downstream.data import Examples, Frames, Means, Pieces, Wholes
+from downstream.probe import Probe, Result, evaluate
+from downstream.tasks import Task
+from mockingjay.upstream import load_upstream
+from utility.checkpoint import load_checkpoint, load_weights
+from utility.config import as_dict, write_yaml
+from utility.loader import Loader, LoaderConfig
+from utility.trainer import Progress, Run, Trainer, newest_checkpoint
+from utility.trainer import Task as Training
+
+KIND = STEM = "probe"
+EVAL_FRAMES = 3000  # of a batch of frozen hidden states
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is run: task, upstream (its checkpoint or None), config and seed."""
+
+    task: Task
+    upstream: str
+    ckpt: Path | None
+    config: DownstreamConfig
+    seed: int
+    device: torch.device
+    quiet: bool = False
+
+
+class Sealed:
+    """The test part: it can be scored once, after the choice."""
+
+    def __init__(self, loader: Callable[[], Loader]):
+        self._loader: Callable[[], Loader] | None = loader
+
+    def score(self, probe: Probe, device: torch.device) -> Result:
+        """Score the chosen probe and close for good."""
+        assert self._loader is not None, "the test part is read once"
+        loader, self._loader = self._loader, None
+        return evaluate(probe, loader().once(), device)
+
+
+class Experiment:
+    """A setting in a directory; making one checks everything that can be checked before work is done."""
+
+    def __init__(self, setting: Setting, directory: Path):
+        self.setting, self.directory, self.started = setting, directory, time.perf_counter()
+        task, config = setting.task, setting.config
+        self.corpus = open_corpus(task, config.data)
+        info = self.corpus.store.info
+        self.layered = setting.upstream == "baseline" and len(info.row_shape) == 2  # hidden states that were stored
+        plain = replace(info, row_shape=info.row_shape[-1:])
+        self.upstream = load_upstream(
+            setting.upstream, setting.ckpt, plain if self.layered else info, setting.seed, setting.device
+        )
+        self.states = info.row_shape[0] if self.layered else self.upstream.num_layers + 1
+        self.layer = self._layer()
+        self.fingerprint = self.upstream.fingerprint
+        self.parameters = sum(p.numel() for p in self.upstream.parameters())
+        self._check()
+        tuned = self.upstream if config.upstream.fine_tune else None
+        self.probe = Probe(
+            task, config, self.states, self.upstream.hidden_size, len(self.corpus.classes), tuned, setting.seed
+        ).to(setting.device)
+        self.test = Sealed(lambda: self._loader("test"))
+
+    def _layer(self) -> int:
+        layer = self.setting.config.upstream.layer
+        layer = self.states - 1 if layer == "last" else layer
+        if layer >= self.states:
+            known = "only hidden state 0" if self.states == 1 else f"hidden states 0 to {self.states - 1}"
+            raise ValueError(f"layer {layer} does not exist: upstream {self.setting.upstream!r} has {known}")
+        return layer
+
+    def _check(self) -> None:
+        chosen, name = self.setting.config.upstream, self.setting.upstream
+        if chosen.weighted_sum and self.states == 1:
+            raise ValueError(f"weighted_sum: upstream {name!r} has only one hidden state, there is nothing to weigh")
+        if chosen.fine_tune and not self.parameters:
+            raise ValueError(f"fine_tune: upstream {name!r} has no weights to train")
+
+    def warning(self) -> str | None:
+        """What is likely to spoil the result without being an error."""
+        features, task = self.corpus.store.info.features, self.setting.task
+        normalised = features is not None and features.cmvn == "utterance"
+        if self.setting.upstream == "baseline" and task.level == "utterance" and normalised:
+            return (
+                f"{task.name} averages features that were normalised per utterance (cmvn: utterance), which removes "
+                f"their mean: this baseline is close to chance; probe a store made without CMVN"
+            )
+        return None
+
+    def about(self) -> dict:
+        """What must be the same for a run to be continued."""
+        return {
+            "task": self.setting.task.name,
+            "upstream": self.fingerprint,
+            "store": self.corpus.store.fingerprint(),
+            "seed": self.setting.seed,
+            "config": as_dict(self.setting.config),
+        }
+
+    def train(self) -> Progress:
+        """Train to the end, or on from the newest checkpoint; only the train and dev parts are read."""
+        config = self.setting.config
+        newest = newest_checkpoint(self.directory, STEM)
+        if newest is not None:
+            self.check_same()
+        train, dev = self._loader("train", training=True), self._loader("dev")
+        task = Training(
+            module=self.probe,
+            step=self.probe.step,
+            loader=train,
+            groups=self.probe.groups(config),
+            evaluate=lambda: evaluate(self.probe, dev.once(), self.setting.device).figures(),
+            choose="criterion",
+        )
+        run = Run(
+            directory=self.directory,
+            log=self.directory,
+            stem=STEM,
+            kind=KIND,
+            about={"about": self.about()},
+            seed=self.setting.seed,
+            device=self.setting.device,
+            quiet=self.setting.quiet,
+        )
+        trainer = Trainer(task, config.training, config.optimizer, run)
+        if newest is not None:
+            trainer.resume(newest)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write_yaml(config, self.directory / "config.yaml")
+        return trainer.fit()
+
+    def load_best(self) -> Result:
+        """Take the weights of the step that did best on dev, and score them on dev again."""
+        path = self.directory / "best.ckpt"
+        load_weights(self.probe, load_checkpoint(path, KIND)["model"], path)
+        return evaluate(self.probe, self._loader("dev").once(), self.setting.device)
+
+    def layer_weights(self) -> list[float] | None:
+        """The learnt weights of hidden states 0..L, if there are any."""
+        return None if self.probe.layer_sum is None else self.probe.layer_sum.weights().tolist()
+
+    def state(self) -> dict:
+        """Where the newest checkpoint stands: `step`, `best_step` ..."""
+        return self._newest()["state"]
+
+    def check_same(self) -> None:
+        """Raise ValueError where the run in the directory was made from something else, naming both values."""
+        there, here = self._newest()["about"], self.about()
+        for name, was, now in _differences(there, here):
+            raise ValueError(
+                f"{self.directory} cannot be continued: {name} was {was!r}, now {now!r}; give the run another --name"
+            )
+
+    def _newest(self) -> dict:
+        path = newest_checkpoint(self.directory, STEM)
+        if path is None:
+            raise ValueError(f"{self.directory}: no checkpoint to continue from")
+        return load_checkpoint(path, KIND)
+
+    @cached_property
+    def _frames(self) -> Frames:
+        """What the probe reads: the features, stored hidden states, or the cache, which is filled here."""
+        config = self.setting.config
+        one = None if config.upstream.weighted_sum else self.layer
+        if config.upstream.fine_tune:
+            return Frames([self.corpus.store], None)
+        if self.setting.upstream == "baseline":
+            return Frames([self.corpus.store], one)
+        layers = "all" if one is None else one
+        return Frames(cached(self.upstream, self.corpus.paths, layers, config.data, self.setting.quiet), None)
+
+    def _loader(self, part: str, training: bool = False) -> Loader:
+        data = self.setting.config.data
+        examples = self._examples(part, training)
+        budget = data.batch_frames if training else max(data.batch_frames, EVAL_FRAMES)
+        if isinstance(examples, Means):
+            budget = data.batch_utterances
+        elif self.setting.config.upstream.fine_tune:
+            budget = data.fine_tune_frames
+        return Loader(examples, LoaderConfig(batch_frames=budget), self.setting.seed, examples.target)
+
+    def _examples(self, part: str, training: bool) -> Examples:
+        tuned, task, data = self.setting.config.upstream.fine_tune, self.setting.task, self.setting.config.data
+        labels, chosen = self.corpus.labels[part], getattr(self.corpus.parts, part)
+        if task.level == "utterance":
+            return (Wholes if tuned else Means)(self._frames, labels, chosen)
+        size = data.piece_frames if training and not tuned else None
+        return Pieces(self._frames, labels, chosen, size, reach=task.context // 2)
+
+
+def _differences(there: dict, here: dict, prefix: str = "") -> Iterator[tuple[str, object, object]]:
+    for name in sorted(there.keys() | here.keys()):
+        was, now = there.get(name), here.get(name)
+        if isinstance(was, dict) and isinstance(now, dict):
+            yield from _differences(was, now, f"{prefix}{name}.")
+        elif was != now:
+            yield f"{prefix}{name}", was, now
