@@ -1,4 +1,4 @@
-"""The bidirectional Transformer encoder over acoustic frames (Mockingjay, Liu et al. 2020; BERT, Devlin et al. 2019)."""
+"""The bidirectional Transformer encoder over acoustic frames (Mockingjay, Liu et al. 2020)."""
 
 import math
 

@@ -1,14 +1,17 @@
 """Figures of what a model sees, predicts and holds: spectrograms, hidden states, attention."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from utility.audio import FeatureConfig, FeatureExtractor, griffin_lim
 from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, spectrogram_axes, static_part
 from utility.store import StoreInfo
 
@@ -53,6 +56,23 @@ def reconstruction_figures(
 def fill(true: np.ndarray, predicted: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     """True frames [T, D], with the predicted ones where bool `hidden` [T] says."""
     return np.where(hidden[:, None], predicted, true)
+
+
+def to_waveform(values: Tensor, config: FeatureConfig, reference: np.ndarray) -> np.ndarray:
+    """Features [T, D], true, predicted or filled, as the sound they describe: float32 [N], as long as the `reference`.
+
+    `reference` [N] is the utterance itself: where features are normalised per utterance, its own mean and deviation give
+    the level back. T may fall short of its frames (stacking drops a tail), the rest is silent. Deltas are not used.
+    Raises ValueError for features other than `mel` and `linear`, and for more frames than the reference has."""
+    raw = dataclasses.replace(config, deltas=0, cmvn="none")
+    static = static_part(_array(values), config)
+    frames = config.num_frames(len(reference))
+    if len(static) > frames:
+        raise ValueError(f"{len(static)} frames do not belong to audio of {len(reference)} samples, which has {frames}")
+    if config.cmvn == "utterance":
+        whole, _ = FeatureExtractor(raw)(torch.from_numpy(reference)[None], torch.tensor([len(reference)]))
+        static = static * _array(whole[0].std(0, correction=0)) + _array(whole[0].mean(0))
+    return griffin_lim(torch.from_numpy(static), raw, len(reference))
 
 
 def hidden_states_figure(states: Tensor, clock: Clock, title: str) -> Figure:

@@ -45,8 +45,11 @@ class Batch:
 class Position(NamedTuple):
     """The next batch of an endless stream: `batch` counts within `epoch`."""
 
-    epoch: int = 0
-    batch: int = 0
+    epoch: int
+    batch: int
+
+
+START = Position(0, 0)
 
 
 class Source(Protocol):
@@ -55,7 +58,7 @@ class Source(Protocol):
     ids: Sequence[str]
     lengths: np.ndarray
 
-    def __getitem__(self, index: int) -> np.ndarray: ...
+    def read(self, index: int, start: int, stop: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def frame_batches(lengths: np.ndarray, budget: int, rng: np.random.Generator | N
 
 
 class Loader:
-    """Batches of a corpus; `stream` for training without end, `once` for every utterance once, whole and in fixed order."""
+    """Batches of a corpus: `stream` without end for training, `once` for every utterance once, whole, in fixed order."""
 
     def __init__(
         self,
@@ -114,15 +117,19 @@ class Loader:
         self.lengths = np.asarray(source.lengths)[self.subset]
         self.cropped = np.minimum(self.lengths, limit)
 
-    def stream(self, start: Position = Position()) -> Iterator[tuple[Position, Batch]]:  # noqa: B008
+    def stream(self, start: Position = START) -> Iterator[tuple[Position, Batch]]:
         """Endless training batches from `start` on, each with the position of the batch after it."""
         return iter(self._reader(_Keys(self, start), crop=True))
 
     def once(self) -> Iterator[Batch]:
         """Every utterance once, uncropped, in an order that depends on the lengths alone."""
         batches = frame_batches(self.lengths, self.config.batch_frames, None)
-        keys = [(Position(), Position(), self.subset[batch]) for batch in batches]
+        keys = [(START, START, self.subset[batch]) for batch in batches]
         return (batch for _, batch in self._reader(keys, crop=False))
+
+    def one(self, index: int) -> Batch:
+        """Utterance `index` of the source alone and whole."""
+        return _Batches(self.source, self.target, self.seed, None)[START, START, np.array([index])][1]
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch as utterance indices."""
@@ -167,7 +174,7 @@ class _Batches(Dataset):
     def __getitem__(self, key: tuple[Position, Position, np.ndarray]) -> tuple[Position, Batch]:
         here, following, indices = key
         crops = [self._crop(here.epoch, index) for index in indices]
-        features = [self.source[index][crop] for index, crop in zip(indices, crops)]
+        features = [self.source.read(index, crop.start, crop.stop) for index, crop in zip(indices, crops)]
         lengths = torch.tensor([len(rows) for rows in features])
         target = None
         if self.target is not None:

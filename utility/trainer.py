@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from utility.checkpoint import keep_newest, load_checkpoint, load_weights, save_checkpoint, saved_steps, step_path
 from utility.config import section
-from utility.loader import Batch, Loader, Position
+from utility.loader import START, Batch, Loader, Position
 from utility.logging import RunLog
 from utility.optimization import OptimizerConfig, make_optimizer, warmup_linear
 
@@ -42,7 +42,7 @@ class Progress:
     """Where a run stands: all that resuming needs besides weights and optimiser."""
 
     step: int = 0
-    position: Position = Position()
+    position: Position = START
     best: float | None = None  # the lowest evaluation so far,
     best_step: int = 0
     stale: int = 0  # and evaluations since

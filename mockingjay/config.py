@@ -1,0 +1,35 @@
+"""The pre-training config: the sections of the other modules, and the data."""
+
+from dataclasses import field
+
+import pydantic
+
+from mockingjay.masking import MaskingConfig
+from mockingjay.transformer import TransformerConfig
+from utility.config import section
+from utility.loader import LoaderConfig
+from utility.optimization import OptimizerConfig
+from utility.trainer import TrainerConfig
+
+
+@section
+class DataConfig:
+    """Which stores are read; each entry is a store and a split of it, as in `data/libri_mel160/train-clean-360`."""
+
+    train: list[str] = field(default_factory=list)
+    dev: list[str] = field(default_factory=list)
+    test: list[str] = field(default_factory=list)
+    target: list[str] = field(default_factory=list)  # `duo_feature`: what is predicted, paired by utterance id
+
+
+@section
+class PretrainConfig:
+    """Everything `runner_mockingjay.py` takes from a YAML file."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    loader: LoaderConfig = field(default_factory=lambda: LoaderConfig(max_frames=1500))
+    model: TransformerConfig = field(default_factory=TransformerConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    eval_batches: int = pydantic.Field(50, ge=1)  # batches of the dev set that each evaluation reads

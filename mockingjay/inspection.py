@@ -1,0 +1,108 @@
+"""Looking at a pre-trained model: masked loss on a test set, reconstructions, hidden states, attention."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from matplotlib.figure import Figure
+
+from mockingjay.representation import Layers
+from mockingjay.solver import Data, Pretrained, Pretraining, check_features, open_data
+from mockingjay.upstream import TransformerUpstream
+from mockingjay.visualize import attention_figure, fill, hidden_states_figure, reconstruction_figures, to_waveform
+from utility.checkpoint import replacing
+from utility.loader import Batch
+from utility.plot import Clock, save_figure
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A pre-trained model before some data, and the folder its pictures go to."""
+
+    found: Pretrained
+    data: Data
+    folder: Path
+    device: torch.device
+
+    @classmethod
+    def open(cls, found: Pretrained, paths: Sequence[str], folder: Path, device: torch.device) -> "Inspection":
+        """Open the stores `paths`; ValueError where their features are not those of the checkpoint."""
+        data = open_data(paths, found.config.data.target, found.config.loader)
+        check_features(data.source.features, found.features, paths[0], "the checkpoint")
+        if data.source.row_shape != [found.model.input_dim]:
+            raise ValueError(f"{paths[0]} has rows of {data.source.row_shape}, the checkpoint takes {found.model.input_dim}")
+        return cls(found, data, folder, device)
+
+    def loss(self) -> float:
+        """Masked L1 over the whole data, with masks fixed by the utterance ids."""
+        objective = Pretraining(self.found.model, self.found.config, self.device)
+        return objective.evaluate(self.data.loader.once())["loss"]
+
+    def plot_hidden_states(self, layers: Layers, count: int) -> list[Path]:
+        """First, last and weighted hidden states of `count` utterances (equal weights unless `layers` brings some)."""
+        upstream = self._upstream()
+        equal = (1 / (upstream.num_layers + 1),) * (upstream.num_layers + 1)
+        weighted = layers if isinstance(layers.which, tuple) else Layers(equal)
+        weighted.row_shape(upstream)
+        wanted = {"first": Layers(0), "last": Layers("last"), "weighted": weighted}
+
+        def draw(batch: Batch, stem: str) -> list[Path]:
+            states = upstream(batch.features, batch.lengths)
+            clock = Clock.of(self.data.source)
+            pictures = {
+                name: hidden_states_figure(which.pick(states)[0], clock, f"{batch.ids[0]}: {name} hidden states")
+                for name, which in wanted.items()
+            }
+            return [self._save(picture, f"{stem}_{name}.png") for name, picture in pictures.items()]
+
+        return self._each(count, draw)
+
+    def plot_reconstructions(self, count: int) -> list[Path]:
+        """True, predicted and filled spectrograms of `count` utterances, and waveforms of the last two.
+
+        `predicted` is what the model makes of the unmasked input; `filled` is the truth with the masked frames taken
+        from the prediction for the masked input."""
+        objective = Pretraining(self.found.model, self.found.config, self.device)
+
+        def draw(batch: Batch, stem: str) -> list[Path]:
+            figure = objective.figures(batch, self.data)["reconstruction"]
+            saved = [self._save(figure, f"{stem}_reconstruction.png")]
+            return saved
+
+        return self._each(count, draw)
+
+    def plot_attention(self, count: int) -> list[Path]:
+        """Attention of every head, a picture per layer, and the weights [layers, heads, T', T'] as .npy."""
+        upstream = self._upstream()
+        clock = Clock.of(self.data.source).stacked(self.found.config.model.downsample_rate)
+
+        def draw(batch: Batch, stem: str) -> list[Path]:
+            maps = upstream.attention_maps(batch.features, batch.lengths)[:, 0]
+            with replacing(self.folder / f"{stem}_attention.npy") as temporary, temporary.open("wb") as file:
+                np.save(file, maps.cpu().numpy())
+            saved = [self.folder / f"{stem}_attention.npy"]
+            for layer, heads in enumerate(maps, start=1):
+                figure = attention_figure(heads, clock, f"{batch.ids[0]}: attention of layer {layer}")
+                saved.append(self._save(figure, f"{stem}_attention_layer{layer}.png"))
+            return saved
+
+        return self._each(count, draw)
+
+    @torch.no_grad()
+    def _each(self, count: int, draw: Callable[[Batch, str], list[Path]]) -> list[Path]:
+        saved = []
+        for index in range(min(count, len(self.data.loader.source.ids))):
+            batch = self.data.loader.one(index)
+            saved += draw(batch.to(self.device), batch.ids[0].replace("/", "_"))
+        return saved
+
+    def _upstream(self) -> TransformerUpstream:
+        return TransformerUpstream(self.found.model, self.found.features, self.found.frame_shift).eval().to(self.device)
+
+    def _save(self, figure: Figure, name: str) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_figure(figure, self.folder / name)
+        return self.folder / name

@@ -1,0 +1,202 @@
+"""Pre-training: what a step computes, on what data, and what its checkpoint says."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from mockingjay.config import PretrainConfig
+from mockingjay.masking import Altered, alter
+from mockingjay.model import MaskedLoss, MaskedModel, masked_loss
+from mockingjay.visualize import reconstruction_figures
+from utility.audio import FeatureConfig
+from utility.checkpoint import load_checkpoint, load_weights
+from utility.config import as_dict, build
+from utility.loader import Batch, Loader, LoaderConfig, Target
+from utility.optimization import decay_groups
+from utility.store import Store, StoreInfo
+from utility.trainer import Run, Task, Trainer, autocast
+
+KIND = "pretrain"
+STEM = "mockingjay"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Batches of a store, with the frames to predict beside them."""
+
+    loader: Loader
+    source: StoreInfo
+    target: StoreInfo
+
+
+def open_data(paths: Sequence[str], target: Sequence[str], config: LoaderConfig, seed: int = 0) -> Data:
+    """Open stores; `target` holds other features of the same frames, paired by utterance id (`duo_feature`)."""
+    store = Store(paths)
+    if len(store.info.row_shape) != 1:
+        raise ValueError(f"{paths[0]} holds {store.info.row_shape} per frame: pre-training takes one vector per frame")
+    if not target:
+        return Data(Loader(store, config, seed), store.info, store.info)
+    other = Store(target)
+    missing = [name for name in store.ids if name not in other.index]
+    if missing:
+        raise ValueError(f"data.target has no features for {len(missing)} utterances of {paths[0]}, e.g. {missing[0]}")
+    places = [other.index[name] for name in store.ids]
+    wrong = next((i for i, place in enumerate(places) if other.lengths[place] != store.lengths[i]), None)
+    if wrong is not None:
+        raise ValueError(
+            f"data.target: {store.ids[wrong]} has {other.lengths[places[wrong]]} frames, the input "
+            f"{store.lengths[wrong]}: extract both with the same frame shift"
+        )
+    frames = Target(lambda index: other[places[index]])
+    return Data(Loader(store, config, seed, frames), store.info, other.info)
+
+
+class Pretraining:
+    """The masked-frame objective of a model."""
+
+    def __init__(self, model: MaskedModel, config: PretrainConfig, device: torch.device):
+        self.model, self.config, self.device = model.to(device), config, device
+
+    def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Loss of a batch, and the share of its real frames that were masked."""
+        loss, altered, lengths = self._loss(batch, generator)
+        return {"loss": loss.mean(), "masked_share": altered.mask.any(-1).sum() / lengths.sum()}
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Mean L1 over all masked elements of `batches`, with masks fixed by the utterance ids."""
+        self.model.eval()
+        total, count = 0.0, 0.0
+        for batch in batches:
+            with autocast(self.device, self.config.trainer.precision):
+                loss, _, _ = self._loss(batch.to(self.device), _fixed_masks(batch.ids))
+            total += float(loss.total)
+            count += float(loss.count)
+        if not count:
+            raise ValueError("nothing to evaluate: the utterances are too short for any of their frames to be masked")
+        return {"loss": total / count}
+
+    @torch.no_grad()
+    def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
+        """Of a batch's first utterance, stacked: `true` and `predicted` frames [T', target D * rate], what the model
+        saw (`masked`) and the bool `mask` [T', D * rate]."""
+        self.model.eval()
+        batch = batch.to(self.device)
+        stacked, lengths = self.model.stack(batch.features, batch.lengths)
+        altered = alter(stacked, lengths, self.config.masking, _fixed_masks(batch.ids))
+        prediction = self.model.predict(altered.inputs, lengths).prediction
+        found = {
+            "true": self._truth(batch, stacked),
+            "predicted": prediction,
+            "masked": altered.inputs,
+            "mask": altered.mask,
+        }
+        return {name: value[0, : int(lengths[0])].cpu() for name, value in found.items()}
+
+    def figures(self, batch: Batch, data: Data) -> dict[str, Figure]:
+        """What a batch's first utterance looks like masked, predicted and true."""
+        found = self.reconstruct(batch)
+        return reconstruction_figures(found, self.config.model.downsample_rate, data.source, data.target, batch.ids[0])
+
+    def _loss(self, batch: Batch, generator) -> tuple[MaskedLoss, Altered, Tensor]:
+        stacked, lengths = self.model.stack(batch.features, batch.lengths)
+        altered = alter(stacked, lengths, self.config.masking, generator)
+        prediction = self.model.predict(altered.inputs, lengths).prediction
+        return masked_loss(prediction, self._truth(batch, stacked), altered), altered, lengths
+
+    def _truth(self, batch: Batch, stacked: Tensor) -> Tensor:
+        if batch.target is None:
+            return stacked
+        return self.model.stack(batch.target, batch.lengths)[0]
+
+
+def _fixed_masks(ids: Iterable[str]) -> list[torch.Generator]:
+    """A generator per utterance, seeded by its id: the same masks at every evaluation and in any batch."""
+    return [torch.Generator().manual_seed(zlib.crc32(name.encode())) for name in ids]
+
+
+def new_model(config: PretrainConfig, input_dim: int, target_dim: int, seed: int) -> MaskedModel:
+    """An untrained model with weights drawn from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MaskedModel(config.model, input_dim, target_dim)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run computes and leaves its files."""
+
+    directory: Path
+    log: Path
+    device: torch.device
+    quiet: bool = False
+
+
+def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
+    """Open the data of `config`, build the model, and give the trainer that fits it."""
+    if not config.data.train:
+        raise ValueError("config key 'data.train' is empty: name store/split paths, e.g. [data/libri_mel160/train]")
+    data = open_data(config.data.train, config.data.target, config.loader, seed)
+    model = new_model(config, data.source.row_shape[0], data.target.row_shape[0], seed)
+    objective = Pretraining(model, config, place.device)
+    evaluate = figures = None
+    if config.data.dev:
+        dev = open_data(config.data.dev, config.data.target, config.loader)
+        check_features(data.source.features, dev.source.features, "data.train", "data.dev")
+        shown = next(dev.loader.once())
+
+        def evaluate() -> dict[str, float]:
+            return objective.evaluate(islice(dev.loader.once(), config.eval_batches))
+
+        def figures() -> dict[str, Figure]:
+            return objective.figures(shown, dev)
+
+    groups = decay_groups(model.named_parameters(), config.optimizer.weight_decay)
+    about = {
+        "config": as_dict(config),
+        "seed": seed,
+        "input_dim": model.input_dim,
+        "target_dim": model.target_dim,
+        "frame_shift": data.source.frame_shift,
+        "features": data.source.features and as_dict(data.source.features),
+        "target": data.target.features and as_dict(data.target.features),
+    }
+    run = Run(place.directory, place.log, STEM, KIND, about, seed, place.device, place.quiet)
+    task = Task(model, objective.step, data.loader, groups, evaluate, figures)
+    return Trainer(task, config.trainer, config.optimizer, run)
+
+
+def check_features(one: FeatureConfig | None, other: FeatureConfig | None, name: str, other_name: str) -> None:
+    """Raise a ValueError with both values where two feature definitions differ."""
+    if one is not None and other is not None and one != other:
+        mine, theirs = as_dict(one), as_dict(other)
+        differing = [f"{key} {mine[key]!r} against {theirs[key]!r}" for key in mine if mine[key] != theirs[key]]
+        raise ValueError(f"features of {name} and {other_name} differ: {', '.join(differing)}")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model with what its checkpoint says of it; `features` is None where the store did not say."""
+
+    model: MaskedModel
+    config: PretrainConfig
+    features: FeatureConfig | None
+    target: FeatureConfig | None
+    frame_shift: float  # seconds
+    seed: int
+
+
+def load_pretrained(path: Path) -> Pretrained:
+    """Open a pre-training checkpoint, the model in evaluation mode."""
+    content = load_checkpoint(path, KIND)
+    config = build(PretrainConfig, content["config"])
+    model = MaskedModel(config.model, content["input_dim"], content["target_dim"])
+    load_weights(model, content["model"], path)
+    features, target = (content[key] and build(FeatureConfig, content[key]) for key in ("features", "target"))
+    return Pretrained(model.eval(), config, features, target, content["frame_shift"], content["seed"])

@@ -1,0 +1,192 @@
+"""One interface to everything that turns features into representations."""
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mockingjay.config import PretrainConfig
+from mockingjay.model import MaskedModel
+from mockingjay.solver import Pretrained, check_features, load_pretrained, new_model
+from mockingjay.transformer import stack_frames, unstack_states
+from utility.audio import FeatureConfig, FeatureExtractor
+from utility.config import resolve
+from utility.store import StoreInfo
+
+
+class Upstream(nn.Module):
+    """Features [B, T, D] with true lengths [B] -> hidden states, `num_layers + 1` tensors [B, T, hidden_size].
+
+    Entry 0 is the embedding before the first layer, entry k the output of layer k; one per input frame, zero beyond the
+    true lengths. Gradients flow to the weights. An utterance gives the same alone and in any batch."""
+
+    hidden_size: int
+    num_layers: int
+    feature_config: FeatureConfig | None  # what it was trained on; None: takes any
+    frame_shift: float | None  # seconds
+    fingerprint: str  # changes with anything that changes the representations
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+    def from_waveforms(self, waveforms: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Hidden states and lengths [B] of 1-D waveforms at the sample rate of `feature_config`."""
+        if self.feature_config is None:
+            raise ValueError("this upstream does not say which features it takes: call it with features instead")
+        lengths = torch.tensor([len(wave) for wave in waveforms])
+        padded = nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
+        features, frames = FeatureExtractor(self.feature_config)(padded, lengths)
+        device = next(iter(self.parameters()), torch.zeros(0)).device
+        frames = frames.to(device)
+        return self(features.to(device), frames), frames
+
+
+class TransformerUpstream(Upstream):
+    """A pre-trained (or still random) encoder without its head."""
+
+    def __init__(self, model: MaskedModel, features: FeatureConfig | None, frame_shift: float):
+        super().__init__()
+        self.encoder, self.input_dim, self.rate = model.encoder, model.input_dim, model.config.downsample_rate
+        self.hidden_size, self.num_layers = model.config.hidden_size, model.config.layers
+        self.feature_config, self.frame_shift = features, frame_shift
+        self.fingerprint = _fingerprint(self.encoder, model.config, features)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        if features.shape[-1] != self.input_dim:
+            raise ValueError(f"features have {features.shape[-1]} dimensions, the upstream takes {self.input_dim}")
+        states = self.encoder(*stack_frames(features, lengths, self.rate))
+        return tuple(unstack_states(state.float(), lengths, features.shape[1], self.rate) for state in states)
+
+    def attention_maps(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Attention of every layer and head over (stacked) frames, [layers, B, heads, T', T']."""
+        return self.encoder.attention_maps(*stack_frames(features, lengths, self.rate))
+
+
+class Baseline(Upstream):
+    """The features themselves: one hidden state, no layers."""
+
+    def __init__(self, info: StoreInfo):
+        super().__init__()
+        self.hidden_size, self.num_layers = info.row_shape[0], 0
+        self.feature_config, self.frame_shift = info.features, info.frame_shift
+        self.fingerprint = _fingerprint(self, "baseline", info.features)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        return (features,)
+
+
+class OwnUpstream(Upstream):
+    """Any module with `out_dim` and (B, T, D) -> (B, T, out_dim), named as `package.module:Class`.
+
+    A forward with a parameter `lengths` is given the true lengths. One without cannot know what is padding, so each
+    utterance goes through it alone: a batch gives what single utterances give."""
+
+    def __init__(self, name: str, info: StoreInfo | None, seed: int):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.module = _own_module(name)
+        self.hidden_size, self.num_layers = int(self.module.out_dim), 0
+        self.feature_config, self.frame_shift = info and info.features, info and info.frame_shift
+        self.fingerprint = _fingerprint(self.module, name, self.feature_config)
+        self.takes_lengths = "lengths" in inspect.signature(self.module.forward).parameters
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        real = torch.arange(features.shape[1], device=features.device) < lengths[:, None]
+        if self.takes_lengths:
+            states = self.module(features, lengths=lengths)
+        else:
+            rows = [self.module(row[None, :length])[0] for row, length in zip(features, lengths.tolist())]
+            wrong = next((i for i, row in enumerate(rows) if len(row) != lengths[i]), None)
+            if wrong is not None:
+                raise ValueError(f"the upstream gave {len(rows[wrong])} frames for {lengths[wrong]}: T must stay T")
+            states = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        expected = (*features.shape[:2], self.hidden_size)
+        if tuple(states.shape) != expected:
+            raise ValueError(f"the upstream gave shape {tuple(states.shape)}, expected {expected}")
+        return (states * real[..., None],)
+
+
+def load_upstream(
+    name: str | Path,
+    ckpt: Path | str | None = None,
+    info: StoreInfo | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Upstream:
+    """Open an upstream for features of a store described by `info`, in evaluation mode.
+
+    `name` is `transformer` (the weights of `ckpt`), `random` (the architecture of `ckpt`, or of a pre-training YAML
+    given as `ckpt`, with fresh weights from `seed`), `baseline` (the features themselves), `package.module:Class` (your
+    own), or simply the path of a checkpoint. Raises ValueError where features, checkpoint and upstream do not fit."""
+    return _open(str(name), ckpt and Path(ckpt), info, seed).eval().to(device)
+
+
+def _open(name: str, ckpt: Path | None, info: StoreInfo | None, seed: int) -> Upstream:
+    if name == "transformer" or (ckpt is None and name.endswith(".ckpt")):
+        return _transformer(
+            load_pretrained(_needed(name, ckpt or (None if name == "transformer" else Path(name)))), info
+        )
+    if name == "random":
+        return _random(_needed(name, ckpt), info, seed)
+    if ckpt is not None:
+        raise ValueError(f"upstream {name!r} takes no checkpoint, got {ckpt}")
+    if name == "baseline":
+        if info is None:
+            raise ValueError("upstream 'baseline' needs the store whose features it hands on")
+        return Baseline(info)
+    if ":" in name:
+        return OwnUpstream(name, info, seed)
+    raise ValueError(f"unknown upstream {name!r}: use transformer, random, baseline or package.module:Class")
+
+
+def _needed(name: str, ckpt: Path | None) -> Path:
+    if ckpt is None:
+        raise ValueError(f"upstream {name!r} needs a checkpoint: add --ckpt result/result_mockingjay/<run>/best.ckpt")
+    return ckpt
+
+
+def _transformer(found: Pretrained, info: StoreInfo | None) -> Upstream:
+    if info is not None:
+        check_features(info.features, found.features, "the store", "the checkpoint")
+        if info.row_shape != [found.model.input_dim]:
+            raise ValueError(f"the store has rows of {info.row_shape}, the checkpoint takes [{found.model.input_dim}]")
+    return TransformerUpstream(found.model, found.features, found.frame_shift)
+
+
+def _random(source: Path, info: StoreInfo | None, seed: int) -> Upstream:
+    if source.suffix not in (".yaml", ".yml"):
+        found = load_pretrained(source)
+        fresh = new_model(found.config, found.model.input_dim, found.model.target_dim, seed)
+        return _transformer(replace(found, model=fresh), info)
+    if info is None:
+        raise ValueError(f"a random upstream from {source} needs the store whose features it takes")
+    model = new_model(resolve(PretrainConfig, source), info.row_shape[0], info.row_shape[0], seed)
+    return TransformerUpstream(model, info.features, info.frame_shift)
+
+
+def _own_module(name: str) -> nn.Module:
+    place, _, attribute = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = getattr(importlib.import_module(place), attribute)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(f"upstream {name!r} could not be made: {error}") from None
+    if not isinstance(module, nn.Module) or not hasattr(module, "out_dim"):
+        raise ValueError(f"upstream {name!r} is not an nn.Module with an attribute out_dim")
+    return module
+
+
+def _fingerprint(module: nn.Module, *settings: object) -> str:
+    digest = hashlib.sha256(repr(settings).encode())
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
