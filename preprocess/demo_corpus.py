@@ -1,0 +1,279 @@
+"""The built-in corpus: synthesised English of many speakers in LibriSpeech's layout, with exact phone times."""
+
+import argparse
+import importlib.metadata
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import espeakng_loader
+import numpy as np
+import soundfile
+import soxr
+import yaml
+from praatio import textgrid
+from tqdm import tqdm
+
+from preprocess.demo_sentences import sentences
+from preprocess.demo_speech import VARIANTS, Speech, Synthesiser
+from utility.command import Parser, run
+
+SAMPLE_RATE = 16000
+SPLITS = ("train", "dev", "test")
+SETTINGS = "demo.yaml"  # written last: a folder that has it is finished
+FORMANTS = 9
+FIRST_READER, CHAPTER = 1000, 1
+LEAD = (0.05, 0.3)  # seconds of silence added before the speech
+PEAK = (-15.0, -3.0)  # dB below full scale
+NOISE = (-40.0, -20.0)  # dB below the speech's level
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A voice: `pitch` in Hz at the low and high end, percent of frequency, height and width per formant [9, 3]."""
+
+    reader: int
+    split: str
+    sex: str
+    pitch: tuple[int, int]
+    formants: tuple[tuple[int, int, int], ...]
+    roughness: int
+    rate: int  # words per minute
+    colour: float  # of the speaker's noise, -1 high to 1 low frequencies
+
+    def variant(self) -> str:
+        """The library's description of this voice."""
+        lines = [f"name {self.reader}", "language variant", f"pitch {self.pitch[0]} {self.pitch[1]}"]
+        lines += [f"formant {i} {' '.join(map(str, change))}" for i, change in enumerate(self.formants)]
+        return "\n".join([*lines, f"roughness {self.roughness}", ""])
+
+
+@dataclass(frozen=True)
+class Task:
+    """One speaker's part of the corpus: `seconds` of speech, written under `root` by `data`'s voices."""
+
+    root: Path
+    data: Path
+    speaker: Speaker
+    seconds: float
+    seed: int
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = Parser(prog="demo_corpus.py", description=__doc__)
+    parser.add_argument("--output_path", type=Path, default=Path("data/demo_corpus"), help="the folder to make")
+    parser.add_argument("--minutes", type=float, default=30.0, help="speech in all")
+    parser.add_argument(
+        "--speakers", type=int, default=40, help="speakers in all; a tenth each are kept for dev and test"
+    )
+    parser.add_argument("--seed", type=int, default=1337, help="the same seed gives the same bytes")
+    parser.add_argument("--n_jobs", type=int, default=-1, help="processes; -1 takes one per core")
+    args = parser.parse_args(argv)
+    if not 0 < args.minutes < 1e5:
+        parser.error(f"--minutes must lie between 0 and 100000, got {args.minutes}")
+    if not 3 <= args.speakers <= 9000:
+        parser.error(f"--speakers must lie between 3 (one per split) and 9000, got {args.speakers}")
+    if args.seed < 0:
+        parser.error(f"--seed must not be negative, got {args.seed}")
+    if args.n_jobs < 1 and args.n_jobs != -1:
+        parser.error(f"--n_jobs must be at least 1, or -1 for all cores, got {args.n_jobs}")
+    return args
+
+
+def main(argv: Sequence[str]) -> int:
+    """Make the corpus, or find it made; a folder of the same name that is something else is a `ValueError`."""
+    args = arguments(argv)
+    root = args.output_path.expanduser()
+    settings = {
+        "minutes": args.minutes,
+        "speakers": args.speakers,
+        "seed": args.seed,
+        "synthesiser": f"espeakng-loader {importlib.metadata.version('espeakng-loader')}",
+        "format": 1,
+    }
+    if is_made(root, settings):
+        print(f"{root}: already made with these settings")
+        return 0
+    began = time.perf_counter()
+    root.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    try:
+        cast = make_speakers(args.speakers, args.seed)
+        made = make_corpus(scratch / "corpus", scratch / "voices", cast, args.minutes, args.seed, args.n_jobs)
+        (scratch / "corpus" / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False))
+        os.replace(scratch / "corpus", root)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    report(root, cast, made, time.perf_counter() - began)
+    return 0
+
+
+def is_made(root: Path, settings: dict) -> bool:
+    """Whether `root` holds the corpus of `settings`; `ValueError` when it holds anything else."""
+    if not root.exists():
+        return False
+    if not (root / SETTINGS).is_file():
+        raise ValueError(f"{root}: exists and is no finished demo corpus; remove it or choose another --output_path")
+    there = yaml.safe_load((root / SETTINGS).read_text())
+    for key, value in settings.items():
+        if there.get(key) != value:
+            raise ValueError(
+                f"{root}: holds a corpus with {key} {there.get(key)}, not {value}; "
+                f"remove it or choose another --output_path"
+            )
+    return True
+
+
+def make_speakers(count: int, seed: int) -> list[Speaker]:
+    """`count` voices, women and men in turn, evenly spread in pitch; the first tenth is dev's, the second test's."""
+    generator = np.random.default_rng([seed, 0])
+    kept = max(1, round(count / 10))
+    ranges = {"F": (150, 240), "M": (75, 135)}
+    size = {"F": 1.13, "M": 0.98}  # inverse vocal-tract length against the library's default voice
+    number = {"F": (count + 1) // 2, "M": count // 2}
+    lows = {sex: generator.permutation(np.geomspace(*ranges[sex], number[sex])) for sex in "FM"}
+    cast = []
+    for i in range(count):
+        sex = "FM"[i % 2]
+        low = lows[sex][i // 2]
+        tract = size[sex] * np.exp(generator.normal(0, 0.04))
+        frequencies = 100 * tract * np.exp(generator.normal(0, 0.025, FORMANTS))
+        heights, widths = (100 * np.exp(generator.normal(0, 0.15, FORMANTS)) for _ in range(2))
+        cast.append(
+            Speaker(
+                reader=FIRST_READER + i,
+                split="dev" if i < kept else "test" if i < 2 * kept else "train",
+                sex=sex,
+                pitch=(round(low), round(low * generator.uniform(1.35, 1.6))),
+                formants=tuple((round(f), round(h), round(w)) for f, h, w in zip(frequencies, heights, widths)),
+                roughness=int(generator.integers(0, 4)),
+                rate=int(generator.integers(135, 205)),
+                colour=float(generator.uniform(-0.5, 0.9)),
+            )
+        )
+    return cast
+
+
+def make_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float, seed: int, n_jobs: int) -> dict:
+    """Write the corpus of `cast` under `root`; returns (utterances, seconds) of each reader.
+
+    Each speaker is spoken by a fresh process, for the synthesiser's state runs on from one utterance to the next.
+    """
+    write_voices(data, cast)
+    tasks = [Task(root, data, speaker, 60 * minutes / len(cast), seed) for speaker in cast]
+    processes = min(len(tasks), len(os.sched_getaffinity(0)) if n_jobs == -1 else n_jobs)
+    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
+        results = pool.imap_unordered(speak, tasks, chunksize=1)
+        made = dict(tqdm(results, total=len(tasks), unit="speaker", disable=not sys.stderr.isatty()))
+    lines = ["; reader | sex | split | minutes | name"]
+    lines += [
+        f"{speaker.reader:<6} | {speaker.sex} | {speaker.split:<5} | {made[speaker.reader][1] / 60:5.2f} | "
+        f"voice of {speaker.pitch[0]} Hz"
+        for speaker in cast
+    ]
+    (root / "LibriSpeech" / "SPEAKERS.TXT").write_text("\n".join(lines) + "\n")
+    return made
+
+
+def write_voices(data: Path, cast: Sequence[Speaker]) -> None:
+    """A data folder for the synthesiser: links to its own, and a voice variant per speaker."""
+    (data / VARIANTS).mkdir(parents=True)
+    for path in Path(espeakng_loader.get_data_path()).iterdir():
+        if path.name != VARIANTS.parts[0]:
+            (data / path.name).symlink_to(path.resolve())
+    for speaker in cast:
+        (data / VARIANTS / f"demo{speaker.reader}").write_text(speaker.variant())
+
+
+def speak(task: Task) -> tuple[int, tuple[int, float]]:
+    """Write one speaker's utterances, transcripts and alignments; returns reader, (utterances, seconds)."""
+    speaker = task.speaker
+    place = Path(speaker.split, str(speaker.reader), str(CHAPTER))
+    audio, alignments = task.root / "LibriSpeech" / place, task.root / "alignments" / place
+    audio.mkdir(parents=True)
+    alignments.mkdir(parents=True)
+    generator = np.random.default_rng([task.seed, speaker.reader])
+    voice = Synthesiser(task.data, f"en-us+demo{speaker.reader}")
+    transcripts: list[str] = []
+    seconds = 0.0
+    for text in sentences(speaker.split, generator):
+        key = f"{speaker.reader}-{CHAPTER}-{len(transcripts):04d}"
+        rate = round(speaker.rate * generator.uniform(0.92, 1.08))
+        pitch, pitch_range = generator.integers(44, 57), generator.integers(35, 66)
+        speech = voice.say(f"{text}.", rate, int(pitch), int(pitch_range))
+        lead = generator.uniform(*LEAD)
+        waveform = recorded(speech.samples, voice.sample_rate, lead, speaker.colour, generator)
+        soundfile.write(audio / f"{key}.flac", waveform, SAMPLE_RATE, subtype="PCM_16")
+        write_textgrid(alignments / f"{key}.TextGrid", text, speech, voice.sample_rate, lead, len(waveform))
+        transcripts.append(f"{key} {text.replace(',', '').upper()}\n")
+        seconds += len(waveform) / SAMPLE_RATE
+        if seconds >= task.seconds:
+            break
+    (audio / f"{speaker.reader}-{CHAPTER}.trans.txt").write_text("".join(transcripts))
+    return speaker.reader, (len(transcripts), seconds)
+
+
+def recorded(
+    samples: np.ndarray, sample_rate: int, lead: float, colour: float, generator: np.random.Generator
+) -> np.ndarray:
+    """int16 samples [N] at `sample_rate` -> int16 at 16 kHz with silence before, another level, and a little noise."""
+    padded = np.concatenate([np.zeros(round(lead * sample_rate), np.float32), samples.astype(np.float32)])
+    speech = soxr.resample(padded, sample_rate, SAMPLE_RATE)
+    speech *= 32767 * 10 ** (generator.uniform(*PEAK) / 20) / np.abs(speech).max()
+    level = np.sqrt(np.mean(np.square(speech))) * 10 ** (generator.uniform(*NOISE) / 20)
+    white = generator.standard_normal(len(speech) + 1, dtype=np.float32)
+    noise = (white[1:] + colour * white[:-1]) * (level / np.hypot(1, colour))
+    return np.clip(np.rint(speech + noise), -32768, 32767).astype(np.int16)
+
+
+def write_textgrid(file: Path, text: str, speech: Speech, sample_rate: int, lead: float, num_samples: int) -> None:
+    """Write the tiers `words` (silence empty) and `phones` (silence `sil`), both over the whole utterance."""
+    end = num_samples / SAMPLE_RATE
+    added = round(lead * sample_rate)
+    starts = [round((added + phone.start) / sample_rate, 6) for phone in speech.phones]
+    labels = [phone.label for phone in speech.phones]
+    words = [phone.word for phone in speech.phones]
+    if labels[0] == "sil":
+        starts[0] = 0.0
+    else:
+        starts, labels, words = [0.0, *starts], ["sil", *labels], [None, *words]
+    phones = list(zip(starts, [*starts[1:], end], labels))
+    grid = textgrid.Textgrid()
+    grid.addTier(textgrid.IntervalTier("words", list(word_intervals(text, words, phones)), 0, end))
+    grid.addTier(textgrid.IntervalTier("phones", phones, 0, end))
+    grid.save(str(file), format="long_textgrid", includeBlankSpaces=True)
+
+
+def word_intervals(
+    text: str, words: Sequence[int | None], phones: Sequence[tuple[float, float, str]]
+) -> Iterator[tuple[float, float, str]]:
+    """Each word from the start of its first phone to the end of its last."""
+    for i, word in enumerate(text.replace(",", "").split()):
+        first = words.index(i)
+        last = first + words.count(i) - 1
+        yield phones[first][0], phones[last][1], word.lower()
+
+
+def report(root: Path, cast: Sequence[Speaker], made: dict[int, tuple[int, float]], seconds: float) -> None:
+    """Print what was made, and how fast."""
+    for split in SPLITS:
+        parts = [made[speaker.reader] for speaker in cast if speaker.split == split]
+        print(
+            f"{root / 'LibriSpeech' / split}: {sum(n for n, _ in parts)} utterances, "
+            f"{sum(s for _, s in parts) / 60:.1f} minutes, {len(parts)} speakers"
+        )
+    total = sum(s for _, s in made.values())
+    print(f"{total / 60:.1f} minutes in {seconds:.1f} s: {total / seconds:.0f} times faster than real time")
+
+
+if __name__ == "__main__":
+    run(main)
