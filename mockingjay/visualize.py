@@ -61,8 +61,8 @@ def fill(true: np.ndarray, predicted: np.ndarray, hidden: np.ndarray) -> np.ndar
 def to_waveform(values: Tensor, config: FeatureConfig, reference: np.ndarray) -> np.ndarray:
     """Features [T, D], true, predicted or filled, as the sound they describe: float32 [N], as long as the `reference`.
 
-    `reference` [N] is the utterance itself: where features are normalised per utterance, its own mean and deviation give
-    the level back. T may fall short of its frames (stacking drops a tail), the rest is silent. Deltas are not used.
+    `reference` [N] is the utterance itself: where features are normalised per utterance, its own mean and deviation
+    give the level back. T may fall short of its frames (stacking drops a tail): the rest is silent. Deltas have no use.
     Raises ValueError for features other than `mel` and `linear`, and for more frames than the reference has."""
     raw = dataclasses.replace(config, deltas=0, cmvn="none")
     static = static_part(_array(values), config)
@@ -72,7 +72,8 @@ def to_waveform(values: Tensor, config: FeatureConfig, reference: np.ndarray) ->
     if config.cmvn == "utterance":
         whole, _ = FeatureExtractor(raw)(torch.from_numpy(reference)[None], torch.tensor([len(reference)]))
         static = static * _array(whole[0].std(0, correction=0)) + _array(whole[0].mean(0))
-    return griffin_lim(torch.from_numpy(static), raw, len(reference))
+    spanned = min(len(reference), len(static) * config.hop - 1)
+    return np.pad(griffin_lim(torch.from_numpy(static), raw, spanned), (0, len(reference) - spanned))
 
 
 def hidden_states_figure(states: Tensor, clock: Clock, title: str) -> Figure:

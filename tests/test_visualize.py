@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 
+import librosa
 import matplotlib._pylab_helpers
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import Normalize
 
-from mockingjay.visualize import attention_figure, fill, hidden_states_figure, reconstruction_figures
-from utility.audio import FeatureConfig
+from mockingjay.visualize import attention_figure, fill, hidden_states_figure, reconstruction_figures, to_waveform
+from utility.audio import FeatureConfig, FeatureExtractor, read_audio
 from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, save_figure, spectrogram_axes
 from utility.store import StoreInfo
 
@@ -163,3 +164,46 @@ def test_a_figure_is_not_kept_and_its_file_is_whole(tmp_path):
     assert (tmp_path / "new" / "a.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
     assert not matplotlib._pylab_helpers.Gcf.figs
+
+
+def features_of(waveform: np.ndarray, config: FeatureConfig) -> torch.Tensor:
+    return FeatureExtractor(config)(torch.from_numpy(waveform)[None], torch.tensor([len(waveform)]))[0][0]
+
+
+@pytest.fixture(scope="module")
+def speech(corpora) -> np.ndarray:
+    return read_audio(corpora / "timit_sample" / "dr1-fvmh0" / "sa1.wav")
+
+
+@pytest.mark.parametrize(("config", "bound"), [(MEL, 0.45), (LINEAR, 0.1)], ids=["mel", "linear"])
+def test_normalised_features_of_speech_become_that_speech_again(config, bound, speech):
+    waveform = to_waveform(features_of(speech, config), config, speech)
+    assert waveform.dtype == np.float32
+    assert waveform.shape == speech.shape
+    true, made = (np.abs(librosa.stft(x, n_fft=2048, hop_length=200, win_length=800)) for x in (speech, waveform))
+    assert np.linalg.norm(true - made) < bound * np.linalg.norm(
+        true
+    )  # spectral convergence; mel loses most by its bands
+    plain = replace(config, cmvn="none")
+    again = to_waveform(features_of(speech, plain), plain, speech)
+    assert np.abs(again - waveform).max() < 0.01 * np.abs(waveform).max()
+
+
+def test_frames_that_stacking_dropped_leave_the_end_silent(speech):
+    values = features_of(speech, LINEAR)
+    waveform = to_waveform(values[:100], LINEAR, speech)
+    assert waveform.shape == speech.shape
+    assert np.abs(waveform[: 90 * 200]).max() > 0.01
+    assert not waveform[102 * 200 :].any()
+
+
+@pytest.mark.parametrize("kind", ["fbank", "mfcc", "kaldi_fbank", "kaldi_mfcc"])
+def test_other_features_cannot_be_heard(kind, speech):
+    config = FeatureConfig(kind=kind)
+    with pytest.raises(ValueError, match=f"only mel and linear.*{kind}"):
+        to_waveform(features_of(speech, config), config, speech)
+
+
+def test_features_of_other_audio_are_refused(speech):
+    with pytest.raises(ValueError, match="12 frames do not belong to audio of 1600 samples, which has 9"):
+        to_waveform(torch.zeros(12, 160), MEL, speech[:1600])
