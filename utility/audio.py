@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeVar
 import librosa
 import numpy as np
 import pydantic
+import scipy.signal
 import torch
 from torch import Tensor
 
@@ -13,10 +14,11 @@ from utility import spectrum
 from utility.config import section
 from utility.waveform import AudioError, audio_length, read_audio
 
-__all__ = ["AudioError", "FeatureConfig", "FeatureExtractor", "audio_length", "read_audio"]
+__all__ = ["AudioError", "FeatureConfig", "FeatureExtractor", "audio_length", "griffin_lim", "read_audio"]
 
 Count = TypeVar("Count", int, np.ndarray, Tensor)
 LOG_FLOOR = 1e-6
+PRE_EMPHASIS = 0.97
 STATIC_DIM = {"mel": 80, "fbank": 80, "mfcc": 13, "kaldi_fbank": 80, "kaldi_mfcc": 13}
 
 
@@ -133,7 +135,7 @@ class FeatureExtractor:
 
 @dataclass(frozen=True)
 class _Packed:
-    """Utterances end to end, each with its edges and starting on a multiple of the hop, so one stride cuts all frames."""
+    """Utterances end to end with their edges, each starting on a multiple of the hop: one stride cuts all frames."""
 
     frames: Tensor  # [rows, window], a view, rows a multiple of the block
     first: list[int]  # row of each utterance's frame 0
@@ -162,21 +164,21 @@ def _pack(config: FeatureConfig, waveforms: Tensor, counts: list[int]) -> _Packe
 
 
 def _preemphasised(waveforms: Tensor) -> Tensor:
-    """x[t] - 0.97 x[t-1], the first sample kept; in float64, as float32 moves quiet frequencies by 1e-3."""
+    """x[t] - 0.97 x[t - 1] in float64, the first sample kept."""
     exact = waveforms.to(torch.float64)
-    exact[:, 1:] -= 0.97 * waveforms[:, :-1].to(torch.float64)
-    return exact.to(torch.float32)
+    exact[:, 1:] -= PRE_EMPHASIS * waveforms[:, :-1].to(torch.float64)
+    return exact
 
 
 def _block_frames(config: FeatureConfig, device: torch.device) -> int:
     """Frames computed at once: few enough for a core's cache, many enough to fill an accelerator."""
     if device.type != "cpu":
         return 4096
-    return 64 if config.kind in ("mel", "linear") else 128
+    return 32 if config.kind in ("mel", "linear") else 128
 
 
 class _Kernel:
-    """The constants of one configuration on one device, and what is computed with them."""
+    """The constants of one configuration on one device, and what is computed with them frame by frame."""
 
     def __init__(self, config: FeatureConfig, device: torch.device):
         self.config = config
@@ -188,10 +190,9 @@ class _Kernel:
         if config.kind == "kaldi_mfcc":
             cosines = cosines * spectrum.kaldi_lifter(cosines.shape[1])
         self.block = _block_frames(config, device)
-        self.window, self.mel, self.cosines = (
-            torch.from_numpy(np.ascontiguousarray(constant, dtype=np.float32)).to(device)
-            for constant in (window, mel.T, cosines)
-        )
+        self.window = torch.from_numpy(window).to(device)
+        self.mel = torch.from_numpy(mel.T.astype(np.float32)).to(device).contiguous()
+        self.cosines = torch.from_numpy(np.ascontiguousarray(cosines)).to(device)
 
     def __call__(self, packed: _Packed) -> tuple[Tensor, Tensor]:
         """Features without deltas [B, T, static dim] and lengths [B]; frames beyond lengths repeat the last."""
@@ -204,30 +205,29 @@ class _Kernel:
         return rows[index], lengths
 
     def _in_blocks(self, frames: Tensor) -> Tensor:
-        results = [self._features(frames[start : start + self.block]) for start in range(0, len(frames), self.block)]
-        return torch.cat(results)
+        work = spectrum.workspace(self.block, self.config.fft_size, frames.device)
+        starts = range(0, len(frames), self.block)
+        return torch.cat([self._features(frames[start : start + self.block], work) for start in starts])
 
-    def _features(self, frames: Tensor) -> Tensor:
+    def _features(self, frames: Tensor, work: spectrum.Workspace) -> Tensor:
         """One block of frames [block, window] -> [block, static dim]; for mfcc, mel bands in dB and the frame's RMS."""
         kind = self.config.kind
+        if kind.startswith("kaldi"):
+            frames = 32768 * frames.to(torch.float64)
+            frames = frames - frames.mean(1, keepdim=True)
+            frames = frames - PRE_EMPHASIS * torch.cat([frames[:, :1], frames[:, :-1]], 1)
+        power = work.power(frames, self.window)
         if kind == "linear":
-            decibels = 20 * self._power(frames).sqrt().clamp(min=1e-5).log10() - 20
-            return ((decibels + 100) / 100).clamp(0, 1)
-        if kind in ("mel", "fbank"):
-            return (self._power(frames) @ self.mel + LOG_FLOOR).log()
+            decibels = 20 * power.sqrt_().clamp_(min=1e-5).log10_() - 20
+            return ((decibels + 100) / 100).clamp_(0, 1)
+        bands = power @ self.mel
         if kind == "mfcc":
-            decibels = 10 * (self._power(frames) @ self.mel).clamp(min=1e-10).log10()
-            return torch.cat([decibels, frames.square().mean(1, keepdim=True).sqrt()], 1)
-        scaled = frames * 32768
-        scaled = scaled - scaled.mean(1, keepdim=True)
-        previous = torch.cat([scaled[:, :1], scaled[:, :-1]], 1)
-        bands = self._power(scaled - 0.97 * previous) @ self.mel
-        logarithms = bands.clamp(min=torch.finfo(torch.float32).eps).log()
-        return logarithms if kind == "kaldi_fbank" else logarithms @ self.cosines
-
-    def _power(self, frames: Tensor) -> Tensor:
-        spectra = torch.fft.rfft(frames * self.window, self.config.fft_size)
-        return spectra.real.square() + spectra.imag.square()
+            decibels = 10 * bands.clamp_(min=1e-10).log10_()
+            return torch.cat([decibels, frames.square().mean(1, keepdim=True).sqrt_()], 1)
+        if self.config.centred:
+            return (bands + LOG_FLOOR).log_()
+        logarithms = bands.clamp_(min=torch.finfo(torch.float32).eps).log_()
+        return logarithms if kind == "kaldi_fbank" else (logarithms.to(torch.float64) @ self.cosines).to(torch.float32)
 
     def _limited_cepstra(self, rows: Tensor, index: Tensor) -> Tensor:
         """Cepstra of bands no lower than 80 dB below the utterance's loudest, coefficient 0 replaced by the RMS."""
@@ -236,5 +236,39 @@ class _Kernel:
         floor = torch.zeros_like(rms).index_put_((index,), (loudest - 80)[:, :, None].expand(*index.shape, 1))
         limited = torch.maximum(bands, floor)
         starts = range(0, len(rows), self.block)
-        cepstra = torch.cat([limited[start : start + self.block] @ self.cosines for start in starts])
-        return torch.cat([rms, cepstra[:, 1:]], 1)
+        cepstra = torch.cat([limited[start : start + self.block].to(torch.float64) @ self.cosines for start in starts])
+        return torch.cat([rms, cepstra[:, 1:].to(torch.float32)], 1)
+
+
+def griffin_lim(
+    features: Tensor, config: FeatureConfig, num_samples: int | None = None, iterations: int = 32, seed: int = 0
+) -> np.ndarray:
+    """A waveform, float32 [N], whose features are close to un-normalised `mel` or `linear` features [T, D].
+
+    Phases by fast Griffin-Lim (Perraudin et al. 2013) from a seeded start; mel bands, deltas ignored, are first spread
+    over frequencies by non-negative least squares. N is `num_samples`, or what the frames span. Raises `ValueError` for
+    other kinds and for normalised features.
+    """
+    if config.kind not in ("mel", "linear") or config.cmvn != "none":
+        raise ValueError(f"only mel and linear features without cmvn invert, got {config.kind} with cmvn={config.cmvn}")
+    if features.dim() != 2 or features.shape[1] != config.dim:
+        raise ValueError(f"expected features [T, {config.dim}], got {list(features.shape)}")
+    values = features.detach().cpu().numpy().astype(np.float64).T
+    if config.kind == "linear":
+        magnitudes = 10 ** ((values * 100 - 80) / 20)
+    else:
+        power = np.exp(values[: STATIC_DIM["mel"]]) - LOG_FLOOR
+        filters = librosa.filters.mel(sr=config.sample_rate, n_fft=config.fft_size, n_mels=len(power), dtype=np.float64)
+        magnitudes = np.sqrt(librosa.util.nnls(filters, power.clip(min=0)))
+    waveform = librosa.griffinlim(
+        magnitudes,
+        n_iter=iterations,
+        hop_length=config.hop,
+        win_length=config.window,
+        length=num_samples or max((magnitudes.shape[1] - 1) * config.hop, 1),
+        pad_mode="reflect",
+        random_state=seed,
+    )
+    if config.kind == "linear":
+        waveform = scipy.signal.lfilter([1], [1, -PRE_EMPHASIS], waveform)
+    return waveform.astype(np.float32)

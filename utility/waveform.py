@@ -1,10 +1,15 @@
 """Audio files to mono waveforms: wav, flac, mp3, ogg and NIST SPHERE through libsndfile, resampled by soxr."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
+
+STREAMED = 0x7FFFF000
+SPHERE_COUNTS = (b"sample_count", b"channel_count", b"sample_n_bytes")
+OGG_PAGE = 27 + 255 + 255 * 255  # bytes, at most
 
 
 class AudioError(ValueError):
@@ -41,13 +46,55 @@ def _header(path: Path | str) -> tuple[int, int]:
         info = soundfile.info(path)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(f"{path}: not an audio file that can be read: {_reason(error)}") from None
+    if _cut_short(Path(path)):
+        raise AudioError(f"{path}: truncated: it ends before its header says")
     if info.frames <= 0:
         raise AudioError(f"{path}: holds no samples")
     return info.frames, info.samplerate
 
 
+def _cut_short(path: Path) -> bool:
+    """Whether a wav, SPHERE or ogg file ends before its header says; libsndfile would read what is there."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(16)
+        if start[:4] == b"RIFF":
+            return size < _riff_size(file)
+        if start[:7] == b"NIST_1A":
+            return size < _sphere_size(file, int(start[8:]))
+        return start[:4] == b"OggS" and not _ogg_ends(file, size)
+
+
+def _riff_size(file: BinaryIO) -> int:
+    """Bytes up to the end of the samples; 0 where a program that wrote into a pipe left the greatest length."""
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] == b"data":
+            return 0 if length >= STREAMED else file.tell() + length
+        file.seek(length + length % 2, 1)
+    return 0
+
+
+def _sphere_size(file: BinaryIO, header: int) -> int:
+    file.seek(0)
+    fields = {words[0]: words[2] for line in file.read(header).split(b"\n") if len(words := line.split()) == 3}
+    samples, channels, width = (int(fields.get(name, 1)) for name in SPHERE_COUNTS)
+    return header + samples * channels * width
+
+
+def _ogg_ends(file: BinaryIO, size: int) -> bool:
+    """Whether the last page is whole and marked as the last."""
+    file.seek(max(size - OGG_PAGE, 0))
+    tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return False
+    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
 def _resampled(frames: int, native: int, sample_rate: int) -> int:
-    return -(-frames * sample_rate // native)
+    return max((2 * frames * sample_rate + native) // (2 * native), 1)
 
 
 def _fit(samples: np.ndarray, length: int) -> np.ndarray:
