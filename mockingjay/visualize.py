@@ -1,8 +1,8 @@
 """Figures of what a model sees, predicts and holds: spectrograms, hidden states, attention."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,26 +19,43 @@ LINEAR_BELOW = 1e-3  # the originals' threshold of the symmetric logarithmic sca
 SPAN_COLOUR = "tab:red"
 
 
+@dataclass(frozen=True)
+class Reconstruction:
+    """One utterance at the rate of the features, without deltas: what the model saw and what it made of it."""
+
+    masked: np.ndarray  # [T, source D], the model's input
+    predicted: np.ndarray  # [T, target D]
+    true: np.ndarray  # [T, target D]
+    hidden: np.ndarray  # bool [T], the frames that were masked
+
+    @classmethod
+    def of(cls, found: Mapping[str, Tensor], rate: int, source: StoreInfo, target: StoreInfo) -> "Reconstruction":
+        """From frames stacked by `rate`: `true` and `predicted` [T', target D * rate], `masked` and bool `mask`
+        [T', source D * rate]."""
+        hidden = found["mask"].reshape(len(found["mask"]) * rate, -1).any(-1).cpu().numpy()
+        predicted, true = (_unstacked(found[name], rate, target) for name in ("predicted", "true"))
+        return cls(_unstacked(found["masked"], rate, source), predicted, true, hidden)
+
+    @property
+    def filled(self) -> np.ndarray:
+        """The true frames with the masked ones taken from the prediction, [T, target D]."""
+        return fill(self.true, self.predicted, self.hidden)
+
+
 def reconstruction_figures(
     found: Mapping[str, Tensor], rate: int, source: StoreInfo, target: StoreInfo, name: str
 ) -> dict[str, Figure]:
-    """What a model saw of the utterance `name` and what it made of it, under the key `reconstruction`.
-
-    `found` holds `true` and `predicted` [T', target D * rate], `masked` and bool `mask` [T', source D * rate], stacked
-    by `rate`. Four panels at the rate of the features, without deltas: the model's input, its prediction, the
-    truth, and the truth with the masked frames taken from the prediction. Masked spans are marked in red."""
-    masked = _unstacked(found["masked"], rate, source)
-    true, predicted = (_unstacked(found[key], rate, target) for key in ("true", "predicted"))
-    hidden = found["mask"].reshape(len(true), -1).any(-1).cpu().numpy()
+    """`Reconstruction.of` the utterance `name`, under the key `reconstruction`; masked spans are marked in red."""
+    shown = Reconstruction.of(found, rate, source, target)
     panels = (
-        ("masked: what the model sees", masked, source),
-        ("predicted", predicted, target),
-        ("true", true, target),
-        ("filled: predicted where masked, true elsewhere", fill(true, predicted, hidden), target),
+        ("masked: what the model sees", shown.masked, source),
+        ("predicted", shown.predicted, target),
+        ("true", shown.true, target),
+        ("filled: predicted where masked, true elsewhere", shown.filled, target),
     )
-    same, norm = source == target, _norm(true)
-    clock = Clock.of(target)
-    figure = new_figure(clock.width(len(true)) + 1, 10)
+    same, norm = source == target, _norm(shown.true)
+    clock, hidden = Clock.of(target), shown.hidden
+    figure = new_figure(clock.width(len(hidden)) + 1, 10)
     axes = figure.subplots(len(panels), sharex=True)
     for ax, (title, values, info) in zip(axes, panels):
         scale = norm if same or info is target else _norm(values)
@@ -58,14 +75,14 @@ def fill(true: np.ndarray, predicted: np.ndarray, hidden: np.ndarray) -> np.ndar
     return np.where(hidden[:, None], predicted, true)
 
 
-def to_waveform(values: Tensor, config: FeatureConfig, reference: np.ndarray) -> np.ndarray:
+def to_waveform(values: np.ndarray, config: FeatureConfig, reference: np.ndarray) -> np.ndarray:
     """Features [T, D], true, predicted or filled, as the sound they describe: float32 [N], as long as the `reference`.
 
     `reference` [N] is the utterance itself: where features are normalised per utterance, its own mean and deviation
     give the level back. T may fall short of its frames (stacking drops a tail): the rest is silent. Deltas have no use.
     Raises ValueError for features other than `mel` and `linear`, and for more frames than the reference has."""
-    raw = dataclasses.replace(config, deltas=0, cmvn="none")
-    static = static_part(_array(values), config)
+    raw = replace(config, deltas=0, cmvn="none")
+    static = static_part(np.asarray(values, np.float32), config)
     frames = config.num_frames(len(reference))
     if len(static) > frames:
         raise ValueError(f"{len(static)} frames do not belong to audio of {len(reference)} samples, which has {frames}")
