@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from mockingjay.representation import Layers
 from mockingjay.solver import Data, Pretrained, Pretraining, check_features, open_data
 from mockingjay.upstream import TransformerUpstream
-from mockingjay.visualize import attention_figure, fill, hidden_states_figure, reconstruction_figures, to_waveform
+from mockingjay.visualize import attention_figure, fill, hidden_states_figure, to_waveform
+from utility.audio import read_audio
 from utility.checkpoint import replacing
 from utility.loader import Batch
 from utility.plot import Clock, save_figure
@@ -33,7 +34,9 @@ class Inspection:
         data = open_data(paths, found.config.data.target, found.config.loader)
         check_features(data.source.features, found.features, paths[0], "the checkpoint")
         if data.source.row_shape != [found.model.input_dim]:
-            raise ValueError(f"{paths[0]} has rows of {data.source.row_shape}, the checkpoint takes {found.model.input_dim}")
+            raise ValueError(
+                f"{paths[0]} has rows of {data.source.row_shape}, the checkpoint takes {found.model.input_dim}"
+            )
         return cls(found, data, folder, device)
 
     def loss(self) -> float:
@@ -61,18 +64,42 @@ class Inspection:
         return self._each(count, draw)
 
     def plot_reconstructions(self, count: int) -> list[Path]:
-        """True, predicted and filled spectrograms of `count` utterances, and waveforms of the last two.
+        """Masked, predicted, true and filled spectrograms of `count` utterances; `predicted` and `filled` as sound too.
 
-        `predicted` is what the model makes of the unmasked input; `filled` is the truth with the masked frames taken
-        from the prediction for the masked input."""
+        `filled` is the truth with the masked frames taken from the prediction."""
         objective = Pretraining(self.found.model, self.found.config, self.device)
+        audible = self.silent_because() is None
 
         def draw(batch: Batch, stem: str) -> list[Path]:
             figure = objective.figures(batch, self.data)["reconstruction"]
             saved = [self._save(figure, f"{stem}_reconstruction.png")]
-            return saved
+            return saved + self._save_sound(objective.reconstruct(batch), batch.ids[0], stem) if audible else saved
 
         return self._each(count, draw)
+
+    def silent_because(self) -> str | None:
+        """Why reconstructions cannot be made into sound, or None where they can."""
+        features, store = self.data.target.features, self.data.loader.source
+        if features is None or features.kind not in ("mel", "linear"):
+            return f"{features.kind if features else 'unknown'} features cannot be turned back into a waveform"
+        if not store.audio_paths[0].is_file():
+            return f"the recordings are not where the store says, e.g. {store.audio_paths[0]}"
+        return None
+
+    def _save_sound(self, found: dict[str, torch.Tensor], name: str, stem: str) -> list[Path]:
+        features, store = self.data.target.features, self.data.loader.source
+        size = self.found.model.target_dim
+        true, predicted = (found[key].reshape(-1, size).numpy() for key in ("true", "predicted"))
+        hidden = found["mask"].reshape(len(true), -1).any(-1).numpy()
+        reference = read_audio(store.audio_paths[store.index[name]], features.sample_rate)
+        saved = []
+        for kind, frames in (("predicted", predicted), ("filled", fill(true, predicted, hidden))):
+            path = self.folder / f"{stem}_{kind}.wav"
+            with replacing(path) as temporary:
+                sound = to_waveform(frames, features, reference)
+                soundfile.write(temporary, sound, features.sample_rate, format="WAV")
+            saved.append(path)
+        return saved
 
     def plot_attention(self, count: int) -> list[Path]:
         """Attention of every head, a picture per layer, and the weights [layers, heads, T', T'] as .npy."""

@@ -16,10 +16,9 @@ from mockingjay.upstream import Upstream
 from utility.audio import AudioError, FeatureConfig, FeatureExtractor, audio_length, read_audio
 from utility.checkpoint import replacing
 from utility.loader import frame_batches
-from utility.store import Failure, Row, Store, StoreInfo, StoreWriter
+from utility.recordings import AUDIO_EXTENSIONS, audio_files
+from utility.store import Row, Store, StoreInfo, StoreWriter
 from utility.trainer import autocast
-
-AUDIO_SUFFIXES = (".flac", ".wav", ".mp3", ".ogg", ".sph")
 
 
 @dataclass(frozen=True)
@@ -64,30 +63,28 @@ class Corpus(Protocol):
 class AudioFolder:
     """Every recording below a folder (or one file) as a corpus of features computed when read.
 
-    Ids are the paths below the folder, without suffix; a file whose header cannot be read goes to `failures`."""
+    Ids are the paths below the folder, without suffix. A file whose header cannot be read has length 0."""
 
     def __init__(self, root: Path, features: FeatureConfig):
         root = Path(root).resolve()
-        found = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
         base = root.parent if root.is_file() else root
+        self.audio_paths = [root] if root.is_file() else [root / name for name in audio_files(root)]
+        if not self.audio_paths:
+            raise ValueError(f"{root}: no audio ({', '.join(AUDIO_EXTENSIONS)})")
         self.extractor = FeatureExtractor(features)
         self.info = StoreInfo(
             row_shape=[features.dim], frame_shift=features.frame_shift, features=features, audio_root=str(base)
         )
-        self.audio_paths, self.failures, samples = [], [], []
-        for path in found:
-            try:
-                samples.append(audio_length(path, features.sample_rate))
-            except AudioError as error:
-                self.failures.append(Failure(path.relative_to(base).as_posix(), str(error)))
-                continue
-            self.audio_paths.append(path)
-        if not samples:
-            raise ValueError(f"{root}: no readable audio ({', '.join(AUDIO_SUFFIXES)})")
-        self.num_samples = np.array(samples)
-        self.lengths = features.num_frames(self.num_samples)
+        self.num_samples = np.array([self._samples(path) for path in self.audio_paths])
+        self.lengths = np.where(self.num_samples, features.num_frames(np.maximum(self.num_samples, 1)), 0)
         self.ids = [path.relative_to(base).with_suffix("").as_posix() for path in self.audio_paths]
         self.speakers = [""] * len(self.ids)
+
+    def _samples(self, path: Path) -> int:
+        try:
+            return audio_length(path, self.info.features.sample_rate)
+        except AudioError:
+            return 0
 
     def __getitem__(self, index: int) -> np.ndarray:
         wave = torch.from_numpy(read_audio(self.audio_paths[index], self.info.features.sample_rate))
@@ -95,7 +92,7 @@ class AudioFolder:
         return features[0].numpy()
 
     def fingerprint(self) -> str:
-        """Nothing is promised of audio that may change."""
+        """The folder: nothing is promised of audio that may change."""
         return str(self.info.audio_root)
 
 
@@ -116,31 +113,14 @@ def represent(upstream: Upstream, corpus: Corpus, root: Path | str, split: str, 
 
     Batches depend on the lengths alone, and one is redone whole where any of its rows is missing, so a killed run
     continued, or several shards, leave the same bytes as one undisturbed run."""
-    roots = corpus.info.audio_root
-    info = StoreInfo(
-        kind="representation",
-        dtype=how.dtype,
-        row_shape=how.layers.row_shape(upstream),
-        frame_shift=corpus.info.frame_shift,
-        features=corpus.info.features,
-        audio_root=roots,
-        made_by={
-            "upstream": upstream.fingerprint,
-            "source": corpus.fingerprint(),
-            "layers": list(how.layers.which) if isinstance(how.layers.which, tuple) else how.layers.which,
-            "precision": how.precision,
-        },
-    )
-    rows = [
-        Row(name, int(length), int(samples), speaker, _relative(path, roots))
-        for name, length, samples, speaker, path in zip(
-            corpus.ids, corpus.lengths, corpus.num_samples, corpus.speakers, corpus.audio_paths
-        )
-    ]
-    writer = StoreWriter.open(root, split, rows, info)
-    pending = set(writer.pending())
-    batches = frame_batches(np.asarray(corpus.lengths), how.batch_frames, None)[how.shard[0] :: how.shard[1]]
-    batches = [batch for batch in batches if pending.intersection(batch.tolist())]
+    writer = StoreWriter.open(root, split, _rows(corpus), _info(upstream, corpus, how))
+    pending = np.zeros(len(corpus.lengths), bool)
+    pending[writer.pending()] = True
+    readable = np.flatnonzero(corpus.lengths)
+    batches = [readable[batch] for batch in frame_batches(corpus.lengths[readable], how.batch_frames, None)]
+    batches = [batch for batch in batches[how.shard[0] :: how.shard[1]] if pending[batch].any()]
+    for index in np.flatnonzero((corpus.lengths == 0) & pending):
+        writer.fail(int(index), _reason(corpus, int(index)))
     device = next(iter(upstream.parameters()), torch.zeros(0)).device
     frames = int(sum(corpus.lengths[batch].sum() for batch in batches))
     with torch.inference_mode(), tqdm(total=frames, unit="frame", unit_scale=True, disable=how.quiet) as bar:
@@ -152,6 +132,42 @@ def represent(upstream: Upstream, corpus: Corpus, root: Path | str, split: str, 
                 writer.write(index, values[:length])
             bar.update(int(lengths.sum()))
     return writer.finish()
+
+
+def _info(upstream: Upstream, corpus: Corpus, how: Representing) -> StoreInfo:
+    which = how.layers.which
+    return StoreInfo(
+        kind="representation",
+        dtype=how.dtype,
+        row_shape=how.layers.row_shape(upstream),
+        frame_shift=corpus.info.frame_shift,
+        features=corpus.info.features,
+        audio_root=corpus.info.audio_root,
+        made_by={
+            "upstream": upstream.fingerprint,
+            "source": corpus.fingerprint(),
+            "layers": list(which) if isinstance(which, tuple) else which,
+            "precision": how.precision,
+        },
+    )
+
+
+def _rows(corpus: Corpus) -> list[Row]:
+    root = corpus.info.audio_root
+    paths = [
+        path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.as_posix()
+        for path in corpus.audio_paths
+    ]
+    columns = zip(corpus.ids, corpus.lengths.tolist(), corpus.num_samples.tolist(), corpus.speakers, paths)
+    return [Row(*values) for values in columns]
+
+
+def _reason(corpus: Corpus, index: int) -> str:
+    try:
+        corpus[index]
+    except AudioError as error:
+        return str(error)
+    return "no frames"
 
 
 def _read(

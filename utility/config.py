@@ -1,8 +1,9 @@
 """Strict configuration: typed sections hold the defaults, a YAML file and `section.key=value` override them."""
 
+import copy
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform, get_args, get_type_hints
 
@@ -20,7 +21,7 @@ def section(cls: type[T]) -> type[T]:
 
 
 def build(schema: type[T], values: Mapping[str, Any]) -> T:
-    """Check plain `values` against `schema`; a `ValueError` of one line names the key, its value and what is allowed."""
+    """Check plain `values` against `schema`; a one-line `ValueError` names the key, its value and what is allowed."""
     if not isinstance(values, Mapping):
         raise ValueError(f"expected sections and keys, got {values!r}")
     try:
@@ -29,9 +30,12 @@ def build(schema: type[T], values: Mapping[str, Any]) -> T:
         raise ValueError("; ".join(_explain(schema, item) for item in error.errors())) from None
 
 
-def resolve(schema: type[T], file: Path | str | None = None, overrides: Sequence[str] = ()) -> T:
-    """Defaults of `schema`, overridden by the YAML `file`, overridden by `section.key=value` words in order."""
-    values = read_yaml(file) if file is not None else {}
+def resolve(schema: type[T], source: Path | str | Mapping[str, Any] | None = None, overrides: Sequence[str] = ()) -> T:
+    """Defaults of `schema`, overridden by a YAML file or a mapping, then by `section.key=value` words in order."""
+    if source is None or isinstance(source, Mapping):
+        file, values = None, copy.deepcopy(dict(source or {}))
+    else:
+        file, values = source, read_yaml(source)
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals or not key:
@@ -62,6 +66,12 @@ def as_dict(config: Any) -> dict[str, Any]:
     return pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
 
 
+def changes(before: Any, after: Any) -> list[str]:
+    """`section.key: old -> new` of every value that differs between two configs of one schema."""
+    old, new = dict(_values(as_dict(before))), dict(_values(as_dict(after)))
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
+
+
 def write_yaml(config: Any, file: Path | str) -> None:
     """Write the resolved config beside the run that it made."""
     Path(file).write_text(yaml.safe_dump(as_dict(config), sort_keys=False), encoding="utf-8")
@@ -78,6 +88,14 @@ def leaf_path(schema: type, name: str) -> str:
     if found:
         raise ValueError(f"config key {name!r} is ambiguous: {', '.join(found)}")
     raise ValueError(f"unknown config key {name!r}{_nearest(name, paths)}")
+
+
+def _values(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _values(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _leaves(schema: type, prefix: str = "") -> list[str]:

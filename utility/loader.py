@@ -99,7 +99,7 @@ def frame_batches(lengths: np.ndarray, budget: int, rng: np.random.Generator | N
 
 
 class Loader:
-    """Batches of a corpus: `stream` without end for training, `once` for every utterance once, whole, in fixed order."""
+    """Batches of a corpus: `stream` without end for training, `once` for each utterance once, whole, in fixed order."""
 
     def __init__(
         self,

@@ -1,0 +1,253 @@
+"""Pre-train masked-frame Transformers on speech, test and plot them, extract their representations."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utility.command import Parser, run
+
+if TYPE_CHECKING:
+    from mockingjay.representation import Layers
+    from mockingjay.solver import Pretrained
+
+DEFAULT_CONFIG = Path("config/mockingjay_libri.yaml")
+DEFAULT_SEED = 1337
+EXAMPLES = """\
+examples:
+  python runner_mockingjay.py --train --config config/mockingjay_demo.yaml
+  python runner_mockingjay.py --train --config config/mockingjay_demo.yaml --resume trainer.steps=4000
+  python runner_mockingjay.py --test --ckpt mockingjay_demo_sd1337/best.ckpt
+  python runner_mockingjay.py --plot --with_head --ckpt mockingjay_demo_sd1337/best.ckpt
+  python runner_mockingjay.py --extract --ckpt mockingjay_demo_sd1337/best.ckpt --input recordings/ --layer all
+"""
+
+
+def parser() -> Parser:
+    """The originals' flags, and those that came since."""
+    p = Parser(prog="runner_mockingjay.py", description=__doc__, epilog=EXAMPLES)
+    mode = p.add_argument_group("what to do (one of)").add_mutually_exclusive_group(required=True)
+    mode.add_argument("--train", action="store_true", help="pre-train")
+    mode.add_argument("--test", action="store_true", help="masked loss of the test set, and its representations")
+    mode.add_argument(
+        "--plot", action="store_true", help="hidden states, or what --with_head and --output_attention say"
+    )
+    mode.add_argument("--extract", action="store_true", help="representations of a store or of audio")
+
+    common = p.add_argument_group("run")
+    common.add_argument("overrides", nargs="*", metavar="section.key=value", help="change values of the config")
+    common.add_argument("--config", type=Path, help=f"YAML config for --train (default: {DEFAULT_CONFIG})")
+    common.add_argument("--seed", type=int, help=f"of weights, batches, masks and dropout (default: {DEFAULT_SEED})")
+    common.add_argument("--name", help="name of the run (default: <config>_sd<seed>)")
+    common.add_argument("--logdir", type=Path, default=Path("log/log_mockingjay"), help="TensorBoard and metrics.jsonl")
+    common.add_argument("--ckpdir", type=Path, default=Path("result/result_mockingjay"), help="checkpoints")
+    common.add_argument("--ckpt", type=Path, help="a checkpoint: its path, or its path below --ckpdir")
+    common.add_argument("--cpu", action="store_true", help="compute on the CPU even where there is a GPU")
+    common.add_argument("--no-msg", "--no_msg", action="store_true", dest="quiet", help="no messages, no progress bar")
+
+    train = p.add_argument_group("--train")
+    train.add_argument("--resume", action="store_true", help="continue the newest checkpoint of this run, exactly")
+    train.add_argument(
+        "--load", action="store_true", help="continue --ckpt, exactly; without --ckpt the same as --resume"
+    )
+
+    other = p.add_argument_group("--test, --plot and --extract")
+    other.add_argument("--input", type=Path, help="store/split, folder of audio or one recording (default: data.test)")
+    other.add_argument("--output", type=Path, help="folder to write to (default: <checkpoint>-dump beside it)")
+    other.add_argument("--with_head", "--with-head", action="store_true", help="plot true, predicted and filled frames")
+    other.add_argument("--output_attention", "--output-attention", action="store_true", help="plot attention")
+    other.add_argument("--num", type=int, default=10, help="utterances to plot")
+    layers = "last, all, a number (0 = embedding), or ws:FILE for the weights in a probe's result.json"
+    other.add_argument("--layer", default="last", help=layers)
+    other.add_argument("--format", choices=("npy", "ark"), default="npy", help="feature store or Kaldi archive")
+    other.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of a stored number")
+    other.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the computation")
+    other.add_argument("--shard", default="0/1", metavar="I/N", help="do part I (from 0) of N, for several machines")
+    return p
+
+
+def main(argv: Sequence[str]) -> int | None:
+    """Run one mode."""
+    args = parser().parse_intermixed_args(argv)
+    if args.train:
+        return train(args)
+    for name in ("config", "name", "seed"):
+        if getattr(args, name) is not None:
+            raise ValueError(f"--{name} belongs to --train; a checkpoint brings its own")
+    if args.ckpt is None:
+        raise ValueError("which model? add --ckpt result/result_mockingjay/<run>/best.ckpt")
+    if args.test:
+        return test(args)
+    return plot(args) if args.plot else extract(args)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Pre-train from scratch, or continue a checkpoint exactly."""
+    from mockingjay.config import PretrainConfig
+    from mockingjay.solver import STEM, Place, load_pretrained, make_trainer
+    from utility.config import as_dict, changes, resolve, write_yaml
+    from utility.device import pick_device
+    from utility.trainer import newest_checkpoint
+
+    seed = DEFAULT_SEED if args.seed is None else args.seed
+    source = args.config or DEFAULT_CONFIG
+    name = args.name or f"{source.stem}_sd{seed}"
+    directory, log = args.ckpdir / name, args.logdir / name
+    start = _checkpoint(args) if args.load and args.ckpt else newest_checkpoint(directory, STEM)
+    if args.resume or args.load:
+        if start is None:
+            raise ValueError(f"{directory} has no checkpoint to continue: start the run without --resume")
+        saved = load_pretrained(start)
+        config = resolve(PretrainConfig, args.config or as_dict(saved.config), args.overrides)
+        if args.seed not in (None, saved.seed):
+            raise ValueError(f"{start} was trained with --seed {saved.seed}, not {args.seed}")
+        seed = saved.seed
+        for change in changes(saved.config, config):
+            _say(args, f"changed since {start.name}: {change}")
+    else:
+        if start is not None:
+            raise ValueError(f"{start} exists: add --resume to continue that run, or --name for another one")
+        config = resolve(PretrainConfig, source, args.overrides)
+    trainer = make_trainer(config, seed, Place(directory, log, pick_device(args.cpu), args.quiet))
+    if start is not None:
+        trainer.resume(start)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_yaml(config, directory / "config.yaml")
+    millions = sum(p.numel() for p in trainer.task.module.parameters()) / 1e6
+    _say(args, f"{name}: {millions:.1f} M parameters, from step {trainer.progress.step} to {config.trainer.steps}")
+    progress = trainer.fit()
+    best = "" if progress.best is None else f", best dev loss {progress.best:.4f} at step {progress.best_step}"
+    _say(args, f"checkpoints in {directory}, figures: tensorboard --logdir {args.logdir}{best}")
+
+
+def test(args: argparse.Namespace) -> int:
+    """Masked loss of the test set with fixed masks, and its representations."""
+    from mockingjay.inspection import Inspection
+    from utility.checkpoint import replacing
+    from utility.device import pick_device
+
+    found, folder = _open(args), _folder(args)
+    paths = _paths(args, found)
+    loss = Inspection.open(found, paths, folder, pick_device(args.cpu)).loss()
+    with replacing(folder / "test.json") as temporary:
+        temporary.write_text(json.dumps({"loss": loss, "data": paths, "checkpoint": str(_checkpoint(args))}) + "\n")
+    print(f"masked L1 {loss:.4f} on {', '.join(paths)}")
+    return extract(args)
+
+
+def plot(args: argparse.Namespace) -> None:
+    """Pictures of the first utterances of the test set."""
+    from mockingjay.inspection import Inspection
+    from utility.device import pick_device
+
+    if args.num < 1:
+        raise ValueError(f"--num is {args.num}: plot at least one utterance")
+    found = _open(args)
+    inspection = Inspection.open(found, _paths(args, found), _folder(args), pick_device(args.cpu))
+    if args.with_head:
+        saved = inspection.plot_reconstructions(args.num)
+        silent = inspection.silent_because()
+        if silent:
+            _say(args, f"no waveforms: {silent}")
+    elif args.output_attention:
+        saved = inspection.plot_attention(args.num)
+    else:
+        saved = inspection.plot_hidden_states(_layers(args.layer), args.num)
+    _say(args, f"{len(saved)} files in {inspection.folder}")
+
+
+def extract(args: argparse.Namespace) -> int:
+    """Write representations; 1 when some recordings could not be used."""
+    from mockingjay.representation import AudioFolder, Representing, represent, write_ark
+    from mockingjay.upstream import load_upstream
+    from utility.device import pick_device
+    from utility.store import Store
+
+    found = _open(args)
+    how = Representing(_layers(args.layer), args.dtype, args.precision, shard=_shard(args.shard), quiet=args.quiet)
+    paths = _paths(args, found)
+    if args.input is None or args.input.with_name(f"{args.input.name}.csv").is_file():
+        corpus = Store(paths)
+    elif not args.input.exists():
+        raise FileNotFoundError(f"--input {args.input}: neither a store/split nor a recording or folder of audio")
+    elif found.features is None:
+        raise ValueError(f"{args.ckpt} does not say which features it takes: extract from a store, not from audio")
+    else:
+        corpus = AudioFolder(args.input, found.features)
+    upstream = load_upstream("transformer", _checkpoint(args), corpus.info, device=pick_device(args.cpu))
+    folder, split = _folder(args), Path(paths[0]).stem if len(paths) == 1 else "test"
+    if not represent(upstream, corpus, folder, split, how):
+        _say(args, f"{folder / split}: shard {args.shard} is done, others are not yet")
+        return 0
+    store = Store([folder / split])
+    if args.format == "ark":
+        write_ark(store, folder / split)
+    failed = len(corpus.ids) - len(store)
+    _say(args, f"{len(store)} utterances, {store.lengths.sum()} frames of {store.info.row_shape} in {folder / split}")
+    if failed:
+        _say(args, f"{failed} recordings could not be used: see {folder / 'errors.csv'}")
+    return int(failed > 0)
+
+
+def _checkpoint(args: argparse.Namespace) -> Path:
+    below = args.ckpdir / args.ckpt
+    return below if below.is_file() and not args.ckpt.is_file() else args.ckpt
+
+
+def _open(args: argparse.Namespace) -> "Pretrained":
+    """The checkpoint, its config changed by what the command line says."""
+    from mockingjay.config import PretrainConfig
+    from mockingjay.solver import load_pretrained
+    from utility.config import as_dict, resolve
+
+    found = load_pretrained(_checkpoint(args))
+    return replace(found, config=resolve(PretrainConfig, as_dict(found.config), args.overrides))
+
+
+def _paths(args: argparse.Namespace, found: "Pretrained") -> list[str]:
+    paths = [str(args.input)] if args.input else found.config.data.test
+    if not paths:
+        raise ValueError("no test set: add --input store/split, or data.test=[store/split]")
+    return paths
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    path = _checkpoint(args)
+    return args.output or path.with_name(f"{path.stem}-dump")
+
+
+def _layers(text: str) -> "Layers":
+    from mockingjay.representation import Layers
+
+    if text in ("last", "all"):
+        return Layers(text)
+    if text.isdecimal():
+        return Layers(int(text))
+    kind, _, file = text.partition(":")
+    if kind != "ws" or not file:
+        raise ValueError(f"--layer {text!r}: expected last, all, a number, or ws:FILE")
+    try:
+        weights = json.loads(Path(file).read_text())["layer_weights"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise ValueError(f"--layer {text}: {file} is not a result.json with layer_weights") from None
+    if not weights:
+        raise ValueError(f"--layer {text}: that probe learnt no layer weights; run it with --weighted_sum")
+    return Layers(tuple(weights))
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, _, count = text.partition("/")
+    if not (part.isdecimal() and count.isdecimal() and int(part) < int(count)):
+        raise ValueError(f"--shard {text!r}: expected I/N with I from 0 to N - 1")
+    return int(part), int(count)
+
+
+def _say(args: argparse.Namespace, text: str) -> None:
+    if not args.quiet:
+        print(text)
+
+
+if __name__ == "__main__":
+    run(main)
