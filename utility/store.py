@@ -14,11 +14,21 @@ import pandas as pd
 
 from utility.audio import FeatureConfig
 from utility.config import as_dict
-from utility.store_files import COLUMNS, Failure, Row, SplitFiles, StoreInfo, differences, read_info, read_table
+from utility.store_files import (
+    COLUMNS,
+    Failure,
+    Row,
+    SplitFiles,
+    StoreInfo,
+    check_split_name,
+    differences,
+    read_info,
+    read_table,
+)
 from utility.store_legacy import NpyFiles, read_legacy
 from utility.store_writer import StoreWriter
 
-__all__ = ["Failure", "Row", "Store", "StoreInfo", "StoreWriter", "splits_in"]
+__all__ = ["Failure", "Row", "Store", "StoreInfo", "StoreWriter", "check_split_name", "splits_in"]
 
 
 class Store:

@@ -59,6 +59,12 @@ class Failure:
     reason: str
 
 
+def check_split_name(name: str) -> None:
+    """ValueError for what cannot be the name of a split, that is of files."""
+    if not re.fullmatch(r"[\w][\w.+-]*", name) or name in ("errors", "features"):
+        raise ValueError(f"split name {name!r}: use letters, digits, '-', '_' and '.', not errors or features")
+
+
 @dataclass(frozen=True)
 class SplitFiles:
     """Where one split of a store keeps its files."""
@@ -70,10 +76,7 @@ class SplitFiles:
         return str(self.root / self.split)
 
     def __post_init__(self):
-        if not re.fullmatch(r"[\w][\w.+-]*", self.split) or self.split in ("errors", "features"):
-            raise ValueError(
-                f"split name {self.split!r}: use letters, digits, '-', '_' and '.', not errors or features"
-            )
+        check_split_name(self.split)
 
     @property
     def info(self) -> Path:
@@ -154,7 +157,7 @@ def differences(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -
     return [
         f"{key} is {first.get(key)!r} there, {second.get(key)!r} here"
         for key in dict.fromkeys([*first, *second])
-        if first.get(key) != second.get(key) and key.partition(".")[0] not in ignore
+        if repr(first.get(key)) != repr(second.get(key)) and key.partition(".")[0] not in ignore
     ]
 
 

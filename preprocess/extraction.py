@@ -1,0 +1,200 @@
+"""Utterances -> feature store, in parallel and restartable."""
+
+import contextlib
+import functools
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from preprocess.corpora import Corpus, Utterance
+from utility.audio import AudioError, FeatureConfig, FeatureExtractor, audio_length, read_audio
+from utility.store import Failure, Row, StoreInfo, StoreWriter
+
+BATCH_SECONDS = 60.0  # of audio, unless one recording is longer
+SCAN_THREADS = 8
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """What one call did to one split; `frames` and `seconds` of audio are of the whole split, without the failed."""
+
+    split: str
+    utterances: int
+    frames: int
+    seconds: float  # of audio
+    extracted: float  # seconds of audio that this call turned into features
+    failures: list[Failure]
+    was_finished: bool
+    pending: int  # utterances left to other shards
+
+
+@dataclass(frozen=True)
+class _Job:
+    row: int
+    path: Path
+    num_samples: int
+
+
+def extract_split(
+    corpus: Corpus,
+    split: str,
+    root: Path,
+    features: FeatureConfig,
+    dtype: str = "float32",
+    n_jobs: int = -1,
+    shard: tuple[int, int] = (0, 1),
+) -> SplitResult:
+    """Write the features of one split of a corpus to the store at `root`, or this shard's part (k of n, k from 0).
+
+    Raises ValueError when the store was made from something else and OSError when it cannot be written.
+    """
+    utterances = corpus.of(split)
+    rows, failed = plan(corpus.root, utterances, features, split)
+    info = StoreInfo(
+        dtype=dtype,
+        row_shape=[features.dim],
+        frame_shift=features.frame_shift,
+        features=features,
+        audio_root=str(corpus.root),
+    )
+    writer = StoreWriter.open(root, split, rows, info)
+    was_finished = writer.finished
+    mine = writer.pending(shard)
+    for i in mine:
+        if i in failed:
+            writer.fail(i, failed[i])
+    jobs = [_Job(i, corpus.root / rows[i].path, rows[i].num_samples) for i in mine if i not in failed]
+    _run(jobs, writer, features, n_jobs, split)
+    writer.finish()
+    failures = writer.failures()
+    lost = {failure.path for failure in failures}
+    kept = [row for row in rows if row.path not in lost]
+    return SplitResult(
+        split=split,
+        utterances=len(kept),
+        frames=sum(row.length for row in kept),
+        seconds=sum(row.num_samples for row in kept) / features.sample_rate,
+        extracted=sum(job.num_samples for job in jobs) / features.sample_rate,
+        failures=failures,
+        was_finished=was_finished,
+        pending=len(writer.pending()),
+    )
+
+
+def plan(
+    root: Path, utterances: Sequence[Utterance], features: FeatureConfig, split: str
+) -> tuple[list[Row], dict[int, str]]:
+    """Rows of all utterances from the audio headers alone, and the reason of each that cannot have features."""
+    scan = joblib.Parallel(n_jobs=SCAN_THREADS, prefer="threads", return_as="generator")
+    headers = scan(joblib.delayed(_header)(root / utterance.path, features) for utterance in utterances)
+    rows, failed = [], {}
+    shown = tqdm(zip(utterances, headers), f"{split}: lengths", len(utterances), unit="utt", disable=None, leave=False)
+    for i, (utterance, header) in enumerate(shown):
+        num_samples, reason = header
+        if reason:
+            failed[i] = reason
+        length = 0 if reason else int(features.num_frames(num_samples))
+        rows.append(Row(utterance.id, length, num_samples, utterance.speaker, utterance.path))
+    return rows, failed
+
+
+def _header(path: Path, features: FeatureConfig) -> tuple[int, str]:
+    try:
+        num_samples = audio_length(path, features.sample_rate)
+    except AudioError as error:
+        return 0, _reason(error, path)
+    if num_samples < features.window:
+        return num_samples, f"too short: {num_samples} samples where one window has {features.window}"
+    return num_samples, ""
+
+
+def _run(jobs: Sequence[_Job], writer: StoreWriter, features: FeatureConfig, n_jobs: int, split: str) -> None:
+    batches = list(_batches(jobs, int(BATCH_SECONDS * features.sample_rate)))
+    if not batches:
+        return
+    workers = min(joblib.effective_n_jobs(n_jobs), len(batches))
+    start, seconds = time.monotonic(), 0.0
+    with (
+        tqdm(total=len(jobs), desc=split, unit="utt", disable=None) as bar,
+        joblib.parallel_config("loky", inner_max_num_threads=1),
+        _death_named(),
+    ):
+        pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+        for batch in pool(joblib.delayed(_extract)(batch, writer, features) for batch in batches):
+            seconds += sum(job.num_samples for job in batch) / features.sample_rate
+            bar.set_postfix_str(f"{seconds / (time.monotonic() - start):.0f} x real time", refresh=False)
+            bar.update(len(batch))
+
+
+@contextlib.contextmanager
+def _death_named() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise OSError("a worker process died, perhaps for want of memory: run again with a smaller --n_jobs") from None
+
+
+def _batches(jobs: Sequence[_Job], num_samples: int) -> Iterator[list[_Job]]:
+    """Longest first, so that no worker starts a long recording when the others have finished."""
+    batch: list[_Job] = []
+    for job in sorted(jobs, key=lambda job: (-job.num_samples, job.row)):
+        if batch and (len(batch) + 1) * batch[0].num_samples > num_samples:
+            yield batch
+            batch = []
+        batch.append(job)
+    if batch:
+        yield batch
+
+
+def _extract(batch: Sequence[_Job], writer: StoreWriter, features: FeatureConfig) -> Sequence[_Job]:
+    """Read, compute and write a few recordings; runs in a worker process."""
+    read = []
+    for job in batch:
+        try:
+            samples = read_audio(job.path, features.sample_rate)
+            if len(samples) != job.num_samples:
+                raise AudioError(f"{len(samples)} samples decoded, the header says {job.num_samples}")
+            read.append((job, samples))
+        except AudioError as error:
+            writer.fail(job.row, _reason(error, job.path))
+    if not read:
+        return batch
+    num_samples = torch.tensor([len(samples) for _, samples in read])
+    waveforms = np.zeros((len(read), int(num_samples.max())), np.float32)
+    for row, (_, samples) in enumerate(read):
+        waveforms[row, : len(samples)] = samples
+    with _one_thread():
+        frames, lengths = _extractor(features)(torch.from_numpy(waveforms), num_samples)
+    for (job, _), values, length in zip(read, frames.numpy(), lengths.tolist()):
+        try:
+            writer.write(job.row, values[:length])
+        except ValueError as error:
+            writer.fail(job.row, str(error).rpartition(": ")[2])
+    return batch
+
+
+@functools.lru_cache(maxsize=1)
+def _extractor(features: FeatureConfig) -> FeatureExtractor:
+    return FeatureExtractor(features)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order whatever the number of jobs, so the same bytes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _reason(error: AudioError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")

@@ -1,0 +1,126 @@
+"""The command line that all feature extraction scripts share."""
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from preprocess.corpora import Corpus
+from preprocess.extraction import SplitResult, extract_split
+from utility.audio import FeatureConfig
+from utility.command import Parser
+from utility.config import build
+from utility.store import check_split_name
+
+FEATURE_TYPES = ("mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc")
+
+
+def feature_parser(
+    prog: str, description: str, example: str, data_path: str | None, feature_type: str, delta: bool
+) -> Parser:
+    """A parser with the flags of the originals; a script adds those of its corpus."""
+    parser = Parser(prog=prog, description=description, epilog=f"example:\n  {example}")
+    parser.add_argument(
+        "--data_path",
+        "--data_root",
+        type=Path,
+        default=data_path and Path(data_path),
+        required=data_path is None,
+        help="the corpus",
+    )
+    parser.add_argument("--output_path", type=Path, default=Path("data"), help="where the store's folder appears")
+    parser.add_argument("--name", help="the store's folder (default: made of corpus and features, as libri_mel160)")
+    parser.add_argument(
+        "--splits", nargs="+", default=[], metavar="SPLIT", help="which splits (default: all there are)"
+    )
+    parser.add_argument("--feature_type", choices=FEATURE_TYPES, default=feature_type, help="kind of features")
+    parser.add_boolean("--delta", default=delta, help="append time derivatives")
+    parser.add_boolean("--delta_delta", default=False, help="append second derivatives too")
+    parser.add_boolean("--apply_cmvn", default=True, help="zero mean, unit variance over each utterance")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="numbers on disk")
+    parser.add_argument("--sample_rate", type=int, default=16000, metavar="HZ", help="audio is resampled to this rate")
+    parser.add_argument("--n_jobs", type=_jobs, default=-1, metavar="N", help="worker processes, -1 for every core")
+    parser.add_argument(
+        "--shard", type=_shard, default="1/1", metavar="I/N", help="do part I of N here, other machines do the others"
+    )
+    return parser
+
+
+def add_extension(parser: Parser, default: Sequence[str]) -> None:
+    """Add `--audio_extension`, with the originals' spelling as an alias."""
+    parser.add_argument(
+        "--audio_extension",
+        "--audio_extention",
+        nargs="+",
+        type=_extension,
+        default=[],
+        metavar="EXT",
+        help=f"which files are audio (default: {' '.join(default)})",
+    )
+
+
+def features_of(parser: Parser, args: argparse.Namespace) -> FeatureConfig:
+    """The features that the flags ask for; linear features never have derivatives."""
+    if args.delta_delta and not args.delta and args.feature_type != "linear":
+        parser.error("--delta_delta needs --delta")
+    deltas = 0 if args.feature_type == "linear" else int(args.delta) + int(args.delta_delta)
+    cmvn = "utterance" if args.apply_cmvn else "none"
+    values = {"kind": args.feature_type, "deltas": deltas, "cmvn": cmvn, "sample_rate": args.sample_rate}
+    return build(FeatureConfig, values)
+
+
+def extract(corpus: Corpus, prefix: str, features: FeatureConfig, args: argparse.Namespace) -> int:
+    """Extract every split and say what came out; 1 when some recordings have no features, else 0."""
+    root = args.output_path.expanduser() / (args.name or f"{prefix}_{features.kind}{features.dim}")
+    for split in corpus.splits:
+        check_split_name(split)
+    if corpus.left_out and not args.splits:
+        print(
+            f"{corpus.root}: {corpus.left_out} audio files there are not part of the corpus as asked for, and left out"
+        )
+    start = time.monotonic()
+    results = []
+    for split in corpus.splits:
+        results.append(extract_split(corpus, split, root, features, args.dtype, args.n_jobs, args.shard))
+        print(_described(results[-1]), flush=True)
+    extracted = sum(result.extracted for result in results)
+    speed = f"{extracted / (time.monotonic() - start):.0f} x real time" if extracted else "nothing to do"
+    failures = [failure for result in results for failure in result.failures]
+    print(
+        f"{root}: {sum(result.utterances for result in results)} utterances, "
+        f"{sum(result.seconds for result in results) / 3600:.2f} hours, "
+        f"{sum(result.frames for result in results)} frames, {speed}, {len(failures)} failed"
+    )
+    if failures:
+        first = f"{failures[0].path}: {failures[0].reason}"
+        print(f"{len(failures)} not used, see {root / 'errors.csv'}; the first: {first}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _described(result: SplitResult) -> str:
+    size = f"{result.utterances} utterances, {result.seconds / 3600:.2f} hours, {result.frames} frames"
+    state = ""
+    if result.was_finished:
+        state = ", was finished already"
+    elif result.pending:
+        state = f", {result.pending} of them still to be done by other shards"
+    return f"{result.split}: {size}{state}"
+
+
+def _jobs(text: str) -> int:
+    if not re.fullmatch(r"-?\d+", text) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a number of processes, or -1 for every core, got {text!r}")
+    return int(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as 1/4, got {text!r}")
+    return int(match[1]) - 1, int(match[2])
+
+
+def _extension(text: str) -> str:
+    return f".{text.lower().lstrip('.')}"

@@ -1,0 +1,32 @@
+"""LibriSpeech, or any corpus in its layout, to a feature store."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from preprocess.corpora import AUDIO_EXTENSIONS, librispeech
+from preprocess.options import add_extension, extract, feature_parser, features_of
+from utility.command import run
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns 1 when some recordings have no features, which errors.csv lists with the reason; else 0."""
+    parser = feature_parser(
+        prog="preprocess_libri.py",
+        description=__doc__,
+        example="python preprocess/preprocess_libri.py --data_path=corpora/LibriSpeech --splits dev-clean test-clean",
+        data_path="data/LibriSpeech",
+        feature_type="mel",
+        delta=True,
+    )
+    add_extension(parser, AUDIO_EXTENSIONS)
+    args = parser.parse_args(argv)
+    features = features_of(parser, args)
+    corpus = librispeech(args.data_path.expanduser(), args.splits, args.audio_extension or AUDIO_EXTENSIONS)
+    return extract(corpus, "libri", features, args)
+
+
+if __name__ == "__main__":
+    run(main)
