@@ -33,7 +33,7 @@ FORMANTS = 9
 FIRST_READER, CHAPTER = 1000, 1
 LEAD = (0.05, 0.3)  # seconds of silence added before the speech
 PEAK = (-15.0, -3.0)  # dB below full scale
-NOISE = (-40.0, -20.0)  # dB below the speech's level
+NOISE = (-55.0, -35.0)  # dB, root mean square against the speech's peak
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def speak(task: Task) -> tuple[int, tuple[int, float]]:
         speech = voice.say(f"{text}.", rate, int(pitch), int(pitch_range))
         lead = generator.uniform(*LEAD)
         waveform = recorded(speech.samples, voice.sample_rate, lead, speaker.colour, generator)
-        soundfile.write(audio / f"{key}.flac", waveform, SAMPLE_RATE, subtype="PCM_16")
+        soundfile.write(audio / f"{key}.flac", waveform, SAMPLE_RATE, "PCM_16", compression_level=0)
         write_textgrid(alignments / f"{key}.TextGrid", text, speech, voice.sample_rate, lead, len(waveform))
         transcripts.append(f"{key} {text.replace(',', '').upper()}\n")
         seconds += len(waveform) / SAMPLE_RATE
@@ -226,13 +226,18 @@ def recorded(
     samples: np.ndarray, sample_rate: int, lead: float, colour: float, generator: np.random.Generator
 ) -> np.ndarray:
     """int16 samples [N] at `sample_rate` -> int16 at 16 kHz with silence before, another level, and a little noise."""
-    padded = np.concatenate([np.zeros(round(lead * sample_rate), np.float32), samples.astype(np.float32)])
+    padded = np.zeros(round(lead * sample_rate) + len(samples), dtype=np.float32)
+    padded[-len(samples) :] = samples
     speech = soxr.resample(padded, sample_rate, SAMPLE_RATE)
-    speech *= 32767 * 10 ** (generator.uniform(*PEAK) / 20) / np.abs(speech).max()
-    level = np.sqrt(np.mean(np.square(speech))) * 10 ** (generator.uniform(*NOISE) / 20)
+    peak = 32767 * 10 ** (generator.uniform(*PEAK) / 20)
+    speech *= np.float32(peak / max(speech.max(), -speech.min()))
     white = generator.standard_normal(len(speech) + 1, dtype=np.float32)
-    noise = (white[1:] + colour * white[:-1]) * (level / np.hypot(1, colour))
-    return np.clip(np.rint(speech + noise), -32768, 32767).astype(np.int16)
+    white *= np.float32(peak * 10 ** (generator.uniform(*NOISE) / 20) / np.hypot(1, colour))
+    speech += white[1:]
+    white *= np.float32(colour)
+    speech += white[:-1]
+    np.rint(speech, out=speech)
+    return np.clip(speech, -32768, 32767, out=speech).astype(np.int16)
 
 
 def write_textgrid(file: Path, text: str, speech: Speech, sample_rate: int, lead: float, num_samples: int) -> None:
