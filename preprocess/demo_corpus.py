@@ -1,6 +1,7 @@
 """The built-in corpus: synthesised English of many speakers in LibriSpeech's layout, with exact phone times."""
 
 import argparse
+import fcntl
 import importlib.metadata
 import multiprocessing
 import os
@@ -14,7 +15,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import espeakng_loader
 import numpy as np
 import soundfile
 import soxr
@@ -23,37 +23,17 @@ from praatio import textgrid
 from tqdm import tqdm
 
 from preprocess.demo_sentences import sentences
-from preprocess.demo_speech import VARIANTS, Speech, Synthesiser
+from preprocess.demo_speech import Speech, Synthesiser
+from preprocess.demo_voices import Speaker, make_speakers, write_voices
 from utility.command import Parser, run
 
 SAMPLE_RATE = 16000
 SPLITS = ("train", "dev", "test")
 SETTINGS = "demo.yaml"  # written last: a folder that has it is finished
-FORMANTS = 9
-FIRST_READER, CHAPTER = 1000, 1
+CHAPTER = 1
 LEAD = (0.05, 0.3)  # seconds of silence added before the speech
 PEAK = (-15.0, -3.0)  # dB below full scale
 NOISE = (-55.0, -35.0)  # dB, root mean square against the speech's peak
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """A voice: `pitch` in Hz at the low and high end, percent of frequency, height and width per formant [9, 3]."""
-
-    reader: int
-    split: str
-    sex: str
-    pitch: tuple[int, int]
-    formants: tuple[tuple[int, int, int], ...]
-    roughness: int
-    rate: int  # words per minute
-    colour: float  # of the speaker's noise, -1 high to 1 low frequencies
-
-    def variant(self) -> str:
-        """The library's description of this voice."""
-        lines = [f"name {self.reader}", "language variant", f"pitch {self.pitch[0]} {self.pitch[1]}"]
-        lines += [f"formant {i} {' '.join(map(str, change))}" for i, change in enumerate(self.formants)]
-        return "\n".join([*lines, f"roughness {self.roughness}", ""])
 
 
 @dataclass(frozen=True)
@@ -104,8 +84,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"{root}: already made with these settings")
         return 0
     began = time.perf_counter()
-    root.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    scratch = scratch_beside(root)
     try:
         cast = make_speakers(args.speakers, args.seed)
         made = make_corpus(scratch / "corpus", scratch / "voices", cast, args.minutes, args.seed, args.n_jobs)
@@ -115,6 +94,29 @@ def main(argv: Sequence[str]) -> int:
         shutil.rmtree(scratch, ignore_errors=True)
     report(root, cast, made, time.perf_counter() - began)
     return 0
+
+
+def scratch_beside(root: Path) -> Path:
+    """A new folder beside `root`, locked while this process lives; what killed runs left there is removed."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{root.name}.unfinished."
+    for left in root.parent.glob(f"{prefix}*"):
+        if _lock(left):
+            shutil.rmtree(left, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=root.parent))
+    _lock(scratch)
+    return scratch
+
+
+def _lock(folder: Path) -> bool:
+    """Lock `folder` until this process and those it forks end; False when another process holds it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return False
+    return True
 
 
 def is_made(root: Path, settings: dict) -> bool:
@@ -133,36 +135,6 @@ def is_made(root: Path, settings: dict) -> bool:
     return True
 
 
-def make_speakers(count: int, seed: int) -> list[Speaker]:
-    """`count` voices, women and men in turn, evenly spread in pitch; the first tenth is dev's, the second test's."""
-    generator = np.random.default_rng([seed, 0])
-    kept = max(1, round(count / 10))
-    ranges = {"F": (150, 240), "M": (75, 135)}
-    size = {"F": 1.13, "M": 0.98}  # inverse vocal-tract length against the library's default voice
-    number = {"F": (count + 1) // 2, "M": count // 2}
-    lows = {sex: generator.permutation(np.geomspace(*ranges[sex], number[sex])) for sex in "FM"}
-    cast = []
-    for i in range(count):
-        sex = "FM"[i % 2]
-        low = lows[sex][i // 2]
-        tract = size[sex] * np.exp(generator.normal(0, 0.04))
-        frequencies = 100 * tract * np.exp(generator.normal(0, 0.025, FORMANTS))
-        heights, widths = (100 * np.exp(generator.normal(0, 0.15, FORMANTS)) for _ in range(2))
-        cast.append(
-            Speaker(
-                reader=FIRST_READER + i,
-                split="dev" if i < kept else "test" if i < 2 * kept else "train",
-                sex=sex,
-                pitch=(round(low), round(low * generator.uniform(1.35, 1.6))),
-                formants=tuple((round(f), round(h), round(w)) for f, h, w in zip(frequencies, heights, widths)),
-                roughness=int(generator.integers(0, 4)),
-                rate=int(generator.integers(135, 205)),
-                colour=float(generator.uniform(-0.5, 0.9)),
-            )
-        )
-    return cast
-
-
 def make_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float, seed: int, n_jobs: int) -> dict:
     """Write the corpus of `cast` under `root`; returns (utterances, seconds) of each reader.
 
@@ -170,7 +142,7 @@ def make_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float,
     """
     write_voices(data, cast)
     tasks = [Task(root, data, speaker, 60 * minutes / len(cast), seed) for speaker in cast]
-    processes = min(len(tasks), len(os.sched_getaffinity(0)) if n_jobs == -1 else n_jobs)
+    processes = min(len(tasks), os.cpu_count() or 1 if n_jobs == -1 else n_jobs)
     with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
         results = pool.imap_unordered(speak, tasks, chunksize=1)
         made = dict(tqdm(results, total=len(tasks), unit="speaker", disable=not sys.stderr.isatty()))
@@ -184,16 +156,6 @@ def make_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float,
     return made
 
 
-def write_voices(data: Path, cast: Sequence[Speaker]) -> None:
-    """A data folder for the synthesiser: links to its own, and a voice variant per speaker."""
-    (data / VARIANTS).mkdir(parents=True)
-    for path in Path(espeakng_loader.get_data_path()).iterdir():
-        if path.name != VARIANTS.parts[0]:
-            (data / path.name).symlink_to(path.resolve())
-    for speaker in cast:
-        (data / VARIANTS / f"demo{speaker.reader}").write_text(speaker.variant())
-
-
 def speak(task: Task) -> tuple[int, tuple[int, float]]:
     """Write one speaker's utterances, transcripts and alignments; returns reader, (utterances, seconds)."""
     speaker = task.speaker
@@ -202,7 +164,7 @@ def speak(task: Task) -> tuple[int, tuple[int, float]]:
     audio.mkdir(parents=True)
     alignments.mkdir(parents=True)
     generator = np.random.default_rng([task.seed, speaker.reader])
-    voice = Synthesiser(task.data, f"en-us+demo{speaker.reader}")
+    voice = Synthesiser(task.data, speaker.voice)
     transcripts: list[str] = []
     seconds = 0.0
     for text in sentences(speaker.split, generator):

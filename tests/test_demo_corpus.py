@@ -3,8 +3,10 @@
 import hashlib
 import itertools
 import resource
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 import soundfile
 from praatio import textgrid
 
-from preprocess.demo_corpus import SETTINGS, main, make_speakers
+from preprocess.demo_corpus import SETTINGS, main
 from preprocess.demo_sentences import RICH, sentences
+from preprocess.demo_voices import make_speakers
 from utility.alignment_formats import read_textgrid
 from utility.phone_sets import ARPABET_39
 
@@ -194,6 +197,24 @@ def test_a_finished_corpus_is_kept_and_another_refused(corpus, capsys):
     with pytest.raises(ValueError, match="holds a corpus with seed 1337, not 3; remove it or choose another"):
         make(corpus, "--minutes", MINUTES, "--speakers", SPEAKERS, "--seed", 3)
     assert digest(corpus) == before
+
+
+def test_a_killed_run_leaves_nothing_once_it_is_repeated(tmp_path, capsys):
+    argv = ["--output_path", str(tmp_path / "a"), "--minutes", "20", "--speakers", "4", "--n_jobs", "1"]
+    with subprocess.Popen([sys.executable, SCRIPT, *argv], stderr=subprocess.DEVNULL) as process:
+        while not list(tmp_path.glob(".a.*/corpus/LibriSpeech/*/*/*/*.flac")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert not (tmp_path / "a").exists()
+    for _ in range(100):  # the killed run's last worker may still be at its part
+        make(tmp_path / "a", "--minutes", 0.5, "--speakers", 3)
+        left = [path.name for path in tmp_path.iterdir()]
+        if left == ["a"]:
+            break
+        shutil.rmtree(tmp_path / "a")
+        time.sleep(0.1)
+    assert left == ["a"]
 
 
 def test_textgrids_have_librispeech_tiers(corpus):
