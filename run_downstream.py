@@ -157,9 +157,7 @@ def _directory(options: argparse.Namespace) -> Path:
 def _print_single(result: dict, directory: Path) -> None:
     scores = f"dev {result['dev_accuracy']:.2f} %, test {result['test_accuracy']:.2f} %"
     steps = f"best step {result['best_step']} of {result['steps']}"
-    print(
-        f"{result['task']} {result['upstream']}: {scores} ({steps}); {directory}/result.json"
-    )
+    print(f"{result['task']} {result['upstream']}: {scores} ({steps}); {directory}/result.json")
     if result["layer_weights"]:
         print("layer weights 0..L: " + " ".join(f"{weight:.3f}" for weight in result["layer_weights"]))
 

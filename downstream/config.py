@@ -91,4 +91,4 @@ class DownstreamConfig:
     upstream: UpstreamConfig = pydantic.Field(default_factory=UpstreamConfig)
     probe: ProbeConfig = pydantic.Field(default_factory=ProbeConfig)
     optimizer: ProbeOptimizer = pydantic.Field(default_factory=ProbeOptimizer)
-    training: ProbeTraining = pydantic.Field(default_factory=ProbeTraining)
+    trainer: ProbeTraining = pydantic.Field(default_factory=ProbeTraining)

@@ -136,7 +136,7 @@ class Experiment:
             device=self.setting.device,
             quiet=self.setting.quiet,
         )
-        trainer = Trainer(task, config.training, config.optimizer, run)
+        trainer = Trainer(task, config.trainer, config.optimizer, run)
         if newest is not None:
             trainer.resume(newest)
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,13 @@ from matplotlib.figure import Figure
 from mockingjay.representation import Layers
 from mockingjay.solver import Data, Pretrained, Pretraining, check_features, open_data
 from mockingjay.upstream import TransformerUpstream
-from mockingjay.visualize import attention_figure, fill, hidden_states_figure, to_waveform
+from mockingjay.visualize import (
+    Reconstruction,
+    attention_figure,
+    hidden_states_figure,
+    reconstruction_figure,
+    to_waveform,
+)
 from utility.audio import read_audio
 from utility.checkpoint import replacing
 from utility.loader import Batch
@@ -71,9 +77,10 @@ class Inspection:
         audible = self.silent_because() is None
 
         def draw(batch: Batch, stem: str) -> list[Path]:
-            figure = objective.figures(batch, self.data)["reconstruction"]
+            shown = objective.reconstruct(batch, self.data)
+            figure = reconstruction_figure(shown, self.data.source, self.data.target, batch.ids[0])
             saved = [self._save(figure, f"{stem}_reconstruction.png")]
-            return saved + self._save_sound(objective.reconstruct(batch), batch.ids[0], stem) if audible else saved
+            return saved + self._save_sound(shown, batch.ids[0], stem) if audible else saved
 
         return self._each(count, draw)
 
@@ -86,14 +93,11 @@ class Inspection:
             return f"the recordings are not where the store says, e.g. {store.audio_paths[0]}"
         return None
 
-    def _save_sound(self, found: dict[str, torch.Tensor], name: str, stem: str) -> list[Path]:
+    def _save_sound(self, shown: Reconstruction, name: str, stem: str) -> list[Path]:
         features, store = self.data.target.features, self.data.loader.source
-        size = self.found.model.target_dim
-        true, predicted = (found[key].reshape(-1, size).numpy() for key in ("true", "predicted"))
-        hidden = found["mask"].reshape(len(true), -1).any(-1).numpy()
         reference = read_audio(store.audio_paths[store.index[name]], features.sample_rate)
         saved = []
-        for kind, frames in (("predicted", predicted), ("filled", fill(true, predicted, hidden))):
+        for kind, frames in (("predicted", shown.predicted), ("filled", shown.filled)):
             path = self.folder / f"{stem}_{kind}.wav"
             with replacing(path) as temporary:
                 sound = to_waveform(frames, features, reference)

@@ -123,7 +123,7 @@ def represent(upstream: Upstream, corpus: Corpus, root: Path | str, split: str, 
         writer.fail(int(index), _reason(corpus, int(index)))
     device = next(iter(upstream.parameters()), torch.zeros(0)).device
     frames = int(sum(corpus.lengths[batch].sum() for batch in batches))
-    with torch.inference_mode(), tqdm(total=frames, unit="frame", unit_scale=True, disable=how.quiet) as bar:
+    with torch.inference_mode(), tqdm(total=frames, unit="frame", unit_scale=True, disable=how.quiet or None) as bar:
         for indices, features, lengths in _read(corpus, batches, writer.fail):
             with autocast(device, how.precision):
                 states = upstream(features.to(device), lengths.to(device))

@@ -13,7 +13,7 @@ from torch import Tensor
 from mockingjay.config import PretrainConfig
 from mockingjay.masking import Altered, alter
 from mockingjay.model import MaskedLoss, MaskedModel, masked_loss
-from mockingjay.visualize import reconstruction_figures
+from mockingjay.visualize import Reconstruction, reconstruction_figure
 from utility.audio import FeatureConfig
 from utility.checkpoint import load_checkpoint, load_weights
 from utility.config import as_dict, build
@@ -83,26 +83,20 @@ class Pretraining:
         return {"loss": total / count}
 
     @torch.no_grad()
-    def reconstruct(self, batch: Batch) -> dict[str, Tensor]:
-        """Of a batch's first utterance, stacked: `true` and `predicted` frames [T', target D * rate], what the model
-        saw (`masked`) and the bool `mask` [T', D * rate]."""
+    def reconstruct(self, batch: Batch, data: Data) -> Reconstruction:
+        """What the model makes of a batch's first utterance when it is masked as in `evaluate`."""
         self.model.eval()
         batch = batch.to(self.device)
         stacked, lengths = self.model.stack(batch.features, batch.lengths)
         altered = alter(stacked, lengths, self.config.masking, _fixed_masks(batch.ids))
-        prediction = self.model.predict(altered.inputs, lengths).prediction
         found = {
             "true": self._truth(batch, stacked),
-            "predicted": prediction,
+            "predicted": self.model.predict(altered.inputs, lengths).prediction,
             "masked": altered.inputs,
             "mask": altered.mask,
         }
-        return {name: value[0, : int(lengths[0])].cpu() for name, value in found.items()}
-
-    def figures(self, batch: Batch, data: Data) -> dict[str, Figure]:
-        """What a batch's first utterance looks like masked, predicted and true."""
-        found = self.reconstruct(batch)
-        return reconstruction_figures(found, self.config.model.downsample_rate, data.source, data.target, batch.ids[0])
+        found = {name: value[0, : int(lengths[0])] for name, value in found.items()}
+        return Reconstruction.of(found, self.config.model.downsample_rate, data.source, data.target)
 
     def _loss(self, batch: Batch, generator) -> tuple[MaskedLoss, Altered, Tensor]:
         stacked, lengths = self.model.stack(batch.features, batch.lengths)
@@ -149,13 +143,14 @@ def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
     if config.data.dev:
         dev = open_data(config.data.dev, config.data.target, config.loader)
         check_features(data.source.features, dev.source.features, "data.train", "data.dev")
-        shown = next(dev.loader.once())
+        example = dev.loader.one(0)
 
         def evaluate() -> dict[str, float]:
             return objective.evaluate(islice(dev.loader.once(), config.eval_batches))
 
         def figures() -> dict[str, Figure]:
-            return objective.figures(shown, dev)
+            shown = objective.reconstruct(example, dev)
+            return {"reconstruction": reconstruction_figure(shown, dev.source, dev.target, example.ids[0])}
 
     groups = decay_groups(model.named_parameters(), config.optimizer.weight_decay)
     about = {

@@ -39,14 +39,11 @@ class Reconstruction:
     @property
     def filled(self) -> np.ndarray:
         """The true frames with the masked ones taken from the prediction, [T, target D]."""
-        return fill(self.true, self.predicted, self.hidden)
+        return np.where(self.hidden[:, None], self.predicted, self.true)
 
 
-def reconstruction_figures(
-    found: Mapping[str, Tensor], rate: int, source: StoreInfo, target: StoreInfo, name: str
-) -> dict[str, Figure]:
-    """`Reconstruction.of` the utterance `name`, under the key `reconstruction`; masked spans are marked in red."""
-    shown = Reconstruction.of(found, rate, source, target)
+def reconstruction_figure(shown: Reconstruction, source: StoreInfo, target: StoreInfo, name: str) -> Figure:
+    """Four panels of the utterance `name`, masked spans marked in red."""
     panels = (
         ("masked: what the model sees", shown.masked, source),
         ("predicted", shown.predicted, target),
@@ -67,12 +64,7 @@ def reconstruction_figures(
     if same:
         figure.colorbar(image, ax=axes, label=feature_unit(target.features), extend="both", pad=0.01, aspect=60)
     figure.suptitle(f"{name}: {100 * hidden.mean():.1f}% of {len(hidden)} frames masked (red)", fontsize=11)
-    return {"reconstruction": figure}
-
-
-def fill(true: np.ndarray, predicted: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """True frames [T, D], with the predicted ones where bool `hidden` [T] says."""
-    return np.where(hidden[:, None], predicted, true)
+    return figure
 
 
 def to_waveform(values: np.ndarray, config: FeatureConfig, reference: np.ndarray) -> np.ndarray:

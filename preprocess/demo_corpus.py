@@ -31,6 +31,7 @@ SAMPLE_RATE = 16000
 SPLITS = ("train", "dev", "test")
 SETTINGS = "demo.yaml"  # written last: a folder that has it is finished
 CHAPTER = 1
+GROUP = 4
 LEAD = (0.05, 0.3)  # seconds of silence added before the speech
 PEAK = (-15.0, -3.0)  # dB below full scale
 NOISE = (-55.0, -35.0)  # dB, root mean square against the speech's peak
@@ -138,13 +139,13 @@ def is_made(root: Path, settings: dict) -> bool:
 def make_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float, seed: int, n_jobs: int) -> dict:
     """Write the corpus of `cast` under `root`; returns (utterances, seconds) of each reader.
 
-    Each speaker is spoken by a fresh process, for the synthesiser's state runs on from one utterance to the next.
+    The synthesiser's state runs on from one utterance to the next, so a fresh process speaks each `GROUP` of speakers.
     """
     write_voices(data, cast)
     tasks = [Task(root, data, speaker, 60 * minutes / len(cast), seed) for speaker in cast]
     processes = min(len(tasks), os.cpu_count() or 1 if n_jobs == -1 else n_jobs)
     with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
-        results = pool.imap_unordered(speak, tasks, chunksize=1)
+        results = pool.imap_unordered(speak, tasks, chunksize=GROUP)
         made = dict(tqdm(results, total=len(tasks), unit="speaker", disable=not sys.stderr.isatty()))
     lines = ["; reader | sex | split | minutes | name"]
     lines += [

@@ -70,7 +70,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes
 
 
 class Synthesiser:
-    """The library in a state that depends on nothing before: make one per process, in a process of its own.
+    """One voice of the library, of which a process has one at a time; its sound depends on all it said before.
 
     `data` is its data folder, `voice` a name such as `en-us+f2`, `rate` in words per minute.
     """

@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.colors import Normalize
 
-from mockingjay.visualize import attention_figure, fill, hidden_states_figure, reconstruction_figures, to_waveform
+from mockingjay.visualize import Reconstruction, attention_figure, hidden_states_figure, reconstruction_figure, to_waveform
 from utility.audio import FeatureConfig, FeatureExtractor, read_audio
 from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, save_figure, spectrogram_axes
 from utility.store import StoreInfo
@@ -39,6 +39,10 @@ def panels(figure):
     return [ax for ax in figure.axes if ax.images]
 
 
+def draw(found, rate, source, target, name):
+    return reconstruction_figure(Reconstruction.of(found, rate, source, target), source, target, name)
+
+
 def colour_bars(figure):
     return [ax for ax in figure.axes if not ax.images]
 
@@ -47,8 +51,7 @@ def colour_bars(figure):
 def test_reconstruction_shows_four_labelled_panels_at_the_feature_rate(rate, tmp_path):
     info = info_of(MEL)
     found = reconstruction(40, rate, 160, 160, [(5, 12), (30, 33)])
-    (name, figure), *others = reconstruction_figures(found, rate, info, info, "84-0001").items()
-    assert (name, others) == ("reconstruction", [])
+    figure = draw(found, rate, info, info, "84-0001")
     save_figure(figure, tmp_path / "a.png")
     shown = panels(figure)
     assert [ax.get_title("left").split(":")[0] for ax in shown] == ["masked", "predicted", "true", "filled"]
@@ -67,7 +70,7 @@ def test_reconstruction_shows_four_labelled_panels_at_the_feature_rate(rate, tmp
 def test_masked_spans_are_marked_at_their_times_and_filled_from_the_prediction():
     info = info_of(replace(MEL, deltas=0))
     found = reconstruction(40, 3, 80, 80, [(0, 2), (10, 17)])
-    figure = reconstruction_figures(found, 3, info, info, "a")["reconstruction"]
+    figure = draw(found, 3, info, info, "a")
     shift = MEL.frame_shift
     for ax in panels(figure):
         bars = sorted((box.get_x(), box.get_x() + box.get_width()) for box in ax.patches if box.get_fill())
@@ -78,12 +81,12 @@ def test_masked_spans_are_marked_at_their_times_and_filled_from_the_prediction()
     true, predicted = (found[key].numpy().reshape(120, 80) for key in ("true", "predicted"))
     assert np.array_equal(drawn[hidden], predicted[hidden])
     assert np.array_equal(drawn[~hidden], true[~hidden])
-    assert np.array_equal(drawn, fill(true, predicted, hidden))
+    assert np.array_equal(drawn, np.where(hidden[:, None], predicted, true))
 
 
 def test_another_target_has_its_own_axis_and_colours(tmp_path):
     found = reconstruction(20, 2, 160, 1025, [(3, 6)])
-    figure = reconstruction_figures(found, 2, info_of(MEL), info_of(LINEAR), "a")["reconstruction"]
+    figure = draw(found, 2, info_of(MEL), info_of(LINEAR), "a")
     save_figure(figure, tmp_path / "a.png")
     masked, *rest = panels(figure)
     assert masked.get_ylabel() == "mel band (index)"
@@ -96,7 +99,7 @@ def test_another_target_has_its_own_axis_and_colours(tmp_path):
 
 def test_features_of_unknown_kind_are_drawn_in_frames(tmp_path):
     info = info_of(None)
-    figure = reconstruction_figures(reconstruction(9, 1, 160, 160, [(0, 9)]), 1, info, info, "a")["reconstruction"]
+    figure = draw(reconstruction(9, 1, 160, 160, [(0, 9)]), 1, info, info, "a")
     save_figure(figure, tmp_path / "a.png")
     assert panels(figure)[-1].get_xlabel() == "time (frames)"
     assert panels(figure)[0].images[0].get_array().shape == (160, 9)

@@ -109,13 +109,14 @@ class FeatureExtractor:
         if device not in self._kernels:
             self._kernels[device] = _Kernel(config, device)
         with spectrum.full_precision(device):
-            packed = _pack(config, waveforms, counts)
-            features, lengths = self._kernels[device](packed)
-            real = torch.arange(features.shape[1], device=device) < lengths[:, None]
-            deltas = [spectrum.delta(features, lengths, order) for order in range(1, config.deltas + 1)]
-            features = torch.cat([features, *deltas], -1).masked_fill_(~real[:, :, None], 0)
+            features, lengths = self._kernels[device](_pack(config, waveforms, counts), config.dim)
+            for order in range(1, config.deltas + 1):
+                spectrum.add_delta(features, lengths, order, config.dim // (1 + config.deltas))
+            if config.deltas:
+                real = torch.arange(features.shape[1], device=device) < lengths[:, None]
+                features.mul_(real[:, :, None])
             if config.cmvn == "utterance":
-                features = spectrum.normalise(features, lengths, 1 + config.deltas)
+                spectrum.normalise(features, lengths, 1 + config.deltas)
         return features, lengths
 
     def _checked(self, waveforms: Tensor, num_samples: Tensor) -> list[int]:
@@ -190,24 +191,27 @@ class _Kernel:
         if config.kind == "kaldi_mfcc":
             cosines = cosines * spectrum.kaldi_lifter(cosines.shape[1])
         self.block = _block_frames(config, device)
+        self.row_dim = bands + 1 if config.kind == "mfcc" else config.dim // (1 + config.deltas)
         self.window = torch.from_numpy(window).to(device)
         self.mel = torch.from_numpy(mel.T.astype(np.float32)).to(device).contiguous()
         self.cosines = torch.from_numpy(np.ascontiguousarray(cosines)).to(device)
 
-    def __call__(self, packed: _Packed) -> tuple[Tensor, Tensor]:
-        """Features without deltas [B, T, static dim] and lengths [B]; frames beyond lengths repeat the last."""
+    def __call__(self, packed: _Packed, dim: int) -> tuple[Tensor, Tensor]:
+        """Features [B, T, dim], only the static ones filled in, zero beyond lengths [B]."""
         rows = self._in_blocks(packed.frames)
-        first, lengths = torch.tensor([packed.first, packed.lengths], device=rows.device)
-        step = torch.arange(max(packed.lengths), device=rows.device)
-        index = first[:, None] + torch.minimum(step, lengths[:, None] - 1)  # [B, T]
         if self.config.kind == "mfcc":
-            rows = self._limited_cepstra(rows, index)
-        return rows[index], lengths
+            rows = self._limited_cepstra(rows, packed)
+        features = rows.new_zeros(len(packed.first), max(packed.lengths), dim)
+        for utterance, first, length in zip(features, packed.first, packed.lengths):
+            utterance[:length, : rows.shape[1]] = rows[first : first + length]
+        return features, torch.tensor(packed.lengths, device=rows.device)
 
     def _in_blocks(self, frames: Tensor) -> Tensor:
         work = spectrum.workspace(self.block, self.config.fft_size, frames.device)
-        starts = range(0, len(frames), self.block)
-        return torch.cat([self._features(frames[start : start + self.block], work) for start in starts])
+        rows = torch.empty(len(frames), self.row_dim, device=frames.device)
+        for start in range(0, len(frames), self.block):
+            rows[start : start + self.block] = self._features(frames[start : start + self.block], work)
+        return rows
 
     def _features(self, frames: Tensor, work: spectrum.Workspace) -> Tensor:
         """One block of frames [block, window] -> [block, static dim]; for mfcc, mel bands in dB and the frame's RMS."""
@@ -229,15 +233,18 @@ class _Kernel:
         logarithms = bands.clamp_(min=torch.finfo(torch.float32).eps).log_()
         return logarithms if kind == "kaldi_fbank" else (logarithms.to(torch.float64) @ self.cosines).to(torch.float32)
 
-    def _limited_cepstra(self, rows: Tensor, index: Tensor) -> Tensor:
+    def _limited_cepstra(self, rows: Tensor, packed: _Packed) -> Tensor:
         """Cepstra of bands no lower than 80 dB below the utterance's loudest, coefficient 0 replaced by the RMS."""
-        bands, rms = rows[:, :-1], rows[:, -1:]
-        loudest = bands.amax(1)[index].amax(1, keepdim=True)  # [B, 1]
-        floor = torch.zeros_like(rms).index_put_((index,), (loudest - 80)[:, :, None].expand(*index.shape, 1))
-        limited = torch.maximum(bands, floor)
-        starts = range(0, len(rows), self.block)
-        cepstra = torch.cat([limited[start : start + self.block].to(torch.float64) @ self.cosines for start in starts])
-        return torch.cat([rms, cepstra[:, 1:].to(torch.float32)], 1)
+        floor = torch.zeros_like(rows[:, :1])
+        for first, length in zip(packed.first, packed.lengths):
+            floor[first : first + length] = rows[first : first + length, :-1].max() - 80
+        cepstra = rows.new_empty(len(rows), self.cosines.shape[1])
+        for start in range(0, len(rows), self.block):
+            block = slice(start, start + self.block)
+            limited = torch.maximum(rows[block, :-1], floor[block]).to(torch.float64)
+            cepstra[block] = limited @ self.cosines
+        cepstra[:, 0] = rows[:, -1]
+        return cepstra
 
 
 def griffin_lim(

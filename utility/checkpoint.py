@@ -1,4 +1,4 @@
-"""The one checkpoint format: tensors and plain types in one file, written atomically, opened without running anything."""
+"""The one checkpoint format: tensors and plain types, written atomically, opened without running anything."""
 
 import os
 import pickle
@@ -17,7 +17,7 @@ FORMAT = "mockingjay-1"
 
 @contextmanager
 def replacing(path: Path | str):
-    """Give a temporary path beside `path`; once the block ends well it is synced and renamed onto `path`, else removed."""
+    """Give a temporary path beside `path`; when the block ends well it is synced and renamed onto `path`, else removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -68,7 +68,7 @@ def load_checkpoint(path: Path | str, kind: str, map_location: str | torch.devic
 
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: Path | str) -> None:
-    """Copy `weights` into `module`, all of them and nothing else; a ValueError names what is missing, extra or misshapen."""
+    """Copy `weights` into `module`, all and nothing else; a ValueError names what is missing, extra or misshapen."""
     own = module.state_dict()
     for name in sorted(own.keys() | weights.keys()):
         if name not in weights:

@@ -63,42 +63,58 @@ def kaldi_lifter(coefficients: int, lifter: float = 22.0) -> np.ndarray:
     return 1 + 0.5 * lifter * np.sin(np.pi * np.arange(coefficients) / lifter)
 
 
-def delta(features: Tensor, lengths: Tensor, order: int) -> Tensor:
-    """Time derivative of `order` 1 or 2 of features [B, T, D] by Savitzky-Golay: 9 frames, polynomial of that order.
+def add_delta(features: Tensor, lengths: Tensor, order: int, dim: int) -> None:
+    """Fill part `order` (1 or 2) of features [B, T, parts * dim] with the time derivative of that order of part 0.
 
-    Edge frames take the polynomial fitted to the first or last 9 frames (librosa's and scipy's mode interp), utterances
-    of fewer than 9 frames the one fitted to all of theirs, and 0 where they have no more than `order`. The derivative
-    of order k of a polynomial of order k is constant, so each takes the value at the nearest centre. Frames beyond
-    lengths are unspecified.
+    Savitzky-Golay: the derivative of a polynomial of the same order fitted to 9 frames. Edge frames take the polynomial
+    fitted to the first or last 9 frames (librosa's and scipy's mode interp), utterances of fewer than 9 frames the one
+    fitted to all of theirs, and 0 where they have no more than `order`. As the derivative of order k of a polynomial of
+    order k is constant, each takes the value at the nearest centre. Frames beyond lengths are unspecified.
     """
-    _, steps, dim = features.shape
-    width = 2 * DELTA_REACH + 1
-    head = torch.nn.functional.pad(features, (0, 0, 0, max(width - steps, 0)))
-    # Differences first: a constant dimension has a derivative of exactly 0.
-    middle = _slope(head) if order == 1 else _curvature(head)  # [B, T - 8, D]
-    nearest = torch.arange(-DELTA_REACH, steps - DELTA_REACH, device=features.device).clamp(min=0)
-    nearest = torch.minimum(nearest, (lengths[:, None] - width).clamp(min=0))  # [B, T]
-    result = middle.gather(1, nearest[:, :, None].expand(-1, -1, dim))
+    static, result = features[:, :, :dim], features[:, :, order * dim : (order + 1) * dim]
+    width, derivative = 2 * DELTA_REACH + 1, _slope if order == 1 else _curvature
+    for rows, frames in _tiles(features[:, : max(features.shape[1] - width + 1, 0)], dim):
+        centres = slice(frames.start + DELTA_REACH, frames.stop + DELTA_REACH)
+        result[rows, centres] = derivative(static[rows, frames.start : frames.stop + width - 1])
+    every = torch.arange(len(features), device=features.device)[:, None]
+    edges = torch.arange(DELTA_REACH, device=features.device).expand(len(features), -1)
+    edges = torch.cat([edges, lengths[:, None] - 1 - edges], 1).clamp(min=0)  # [B, 8]
+    nearest = torch.minimum(edges.clamp(min=DELTA_REACH), (lengths[:, None] - 1 - DELTA_REACH).clamp(min=0))
+    result[every, edges] = result[every, nearest]
+    head = torch.nn.functional.pad(static[:, : width - 1], (0, 0, 0, max(width - 1 - static.shape[1], 0)))
     weights = _short_weights(order).to(features)[lengths.clamp(max=width)]  # [B, 9]
-    short = sum(weights[:, n, None] * (head[:, n] - head[:, 0]) for n in range(1, width - 1))
-    return torch.where((lengths < width)[:, None, None], short[:, None], result)
+    whole = sum(weights[:, n, None] * (head[:, n] - head[:, 0]) for n in range(1, width - 1))
+    start = result[:, : width - 1]
+    start.copy_(torch.where((lengths < width)[:, None, None], whole[:, None], start))
 
 
+def _tiles(x: Tensor, dim: int) -> Iterator[tuple[slice, slice]]:
+    """Cut [B, T] into tiles of utterances and frames: small enough for a core's cache on the CPU, long elsewhere."""
+    frames, values = (256, 1 << 15) if x.device.type == "cpu" else (1024, 1 << 26)
+    rows = max(values // (frames * dim), 1)
+    for row in range(0, x.shape[0], rows):
+        for frame in range(0, x.shape[1], frames):
+            yield slice(row, row + rows), slice(frame, min(frame + frames, x.shape[1]))
+
+
+# Differences first: a constant dimension has a derivative of exactly 0. Products and sums are rounded one by one, never
+# fused, which gives the same bits at any position of any tensor.
 def _slope(x: Tensor) -> Tensor:
-    centre = x.shape[1] - 2 * DELTA_REACH
-    ahead = [
-        x[:, DELTA_REACH + n :][:, :centre] - x[:, DELTA_REACH - n :][:, :centre] for n in range(1, DELTA_REACH + 1)
-    ]
-    return sum(n * difference for n, difference in enumerate(ahead, 1)) / 60
+    centre, count = DELTA_REACH, x.shape[1] - 2 * DELTA_REACH
+    total = x[:, centre + 1 :][:, :count] - x[:, centre - 1 :][:, :count]
+    for n in range(2, DELTA_REACH + 1):
+        total += (x[:, centre + n :][:, :count] - x[:, centre - n :][:, :count]).mul_(n)
+    return total.div_(60)
 
 
 def _curvature(x: Tensor) -> Tensor:
-    centre = x.shape[1] - 2 * DELTA_REACH
-    twice = 2 * x[:, DELTA_REACH:][:, :centre]
-    both = [
-        x[:, DELTA_REACH + n :][:, :centre] + x[:, DELTA_REACH - n :][:, :centre] for n in range(1, DELTA_REACH + 1)
-    ]
-    return sum(weight * (pair - twice) for weight, pair in zip((-17, -8, 7, 28), both)) / 462
+    centre, count = DELTA_REACH, x.shape[1] - 2 * DELTA_REACH
+    twice = 2 * x[:, centre:][:, :count]
+    total = torch.zeros_like(twice)
+    for n, weight in enumerate((-17, -8, 7, 28), 1):
+        pair = x[:, centre + n :][:, :count] + x[:, centre - n :][:, :count]
+        total += pair.sub_(twice).mul_(weight)
+    return total.div_(462)
 
 
 def _short_weights(order: int) -> Tensor:
@@ -111,22 +127,28 @@ def _short_weights(order: int) -> Tensor:
     return torch.from_numpy(table)
 
 
-def normalise(features: Tensor, lengths: Tensor, groups: int) -> Tensor:
-    """Zero mean and unit variance of features [B, T, D] over the frames of each utterance, per dimension.
+def normalise(features: Tensor, lengths: Tensor, parts: int) -> None:
+    """Give features [B, T, D], zero beyond lengths, mean 0 and variance 1 over each utterance's frames, in place.
 
-    Padding is and stays zero. Statistics are float64, the deviation is the population's plus 1e-16. A dimension that is
-    constant but for rounding becomes 0; `groups` static and delta parts share that judgement.
+    Statistics are float64, the deviation is the population's plus 1e-16. A dimension that is constant but for rounding
+    becomes 0; the `parts` (static, deltas) are judged by the size of the static one. Padding stays zero.
     """
     count = lengths.to(torch.float64)[:, None]
-    real = torch.arange(features.shape[1], device=features.device) < lengths[:, None]
-    exact = features.to(torch.float64)
-    mean = _sum_frames(exact) / count
-    centred = (exact - mean[:, None]).masked_fill_(~real[:, :, None], 0)
-    deviation = (_sum_frames(centred * centred) / count).sqrt()
-    size = mean.abs().view(len(mean), groups, -1)[:, :1].expand(-1, groups, -1).reshape(mean.shape)
-    flat = deviation <= torch.finfo(torch.float32).eps * size
-    scale = torch.where(flat, torch.inf, deviation + 1e-16)
-    return (centred / scale[:, None]).to(features.dtype)
+    real = (torch.arange(features.shape[1], device=features.device) < lengths[:, None])[:, :, None]
+    tiles = list(_tiles(features, features.shape[2]))
+    mean, variance = torch.zeros(2, *features[:, 0].shape, dtype=torch.float64, device=features.device)
+    for rows, frames in tiles:
+        mean[rows] += _sum_frames(features[rows, frames].to(torch.float64))
+    mean /= count
+    for rows, frames in tiles:
+        centred = (features[rows, frames] - mean[rows, None]).mul_(real[rows, frames])
+        variance[rows] += _sum_frames(centred.square_())
+    deviation = (variance / count).sqrt()
+    size = mean.abs().view(len(mean), parts, -1)[:, :1].expand(-1, parts, -1).reshape(mean.shape)
+    scale = torch.where(deviation <= torch.finfo(torch.float32).eps * size, torch.inf, deviation + 1e-16)
+    for rows, frames in tiles:
+        centred = (features[rows, frames] - mean[rows, None]).div_(scale[rows, None])
+        features[rows, frames] = centred.mul_(real[rows, frames])
 
 
 def _sum_frames(x: Tensor) -> Tensor:

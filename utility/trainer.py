@@ -123,7 +123,9 @@ class Trainer:
         self.run.directory.mkdir(parents=True, exist_ok=True)
         self.log = RunLog(self.run.log, self.progress.step)
         start = self.progress.step
-        bar = tqdm(total=self.config.steps, initial=start, disable=self.run.quiet, unit="step", dynamic_ncols=True)
+        bar = tqdm(
+            total=self.config.steps, initial=start, disable=self.run.quiet or None, unit="step", dynamic_ncols=True
+        )
         stream = self.task.loader.stream(self.progress.position)
         self.clock = _Clock()
         try:

@@ -1,0 +1,93 @@
+"""Batches: every utterance once, within the budget, order from (seed, epoch), resumable, with any number of workers."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.speech import write_store
+from utility.loader import START, Loader, LoaderConfig, Target, frame_batches
+from utility.store import Store
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=80), st.integers(1, 2000), st.integers(0, 5))
+def test_batches_hold_every_utterance_once_within_the_budget(lengths, budget, seed):  # R16: the last one was lost
+    lengths = np.array(lengths)
+    for rng in (None, np.random.default_rng(seed)):
+        batches = frame_batches(lengths, budget, rng)
+        assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+        for batch in batches:
+            assert len(batch) == 1 or lengths[batch].max() * len(batch) <= budget
+
+
+def test_little_is_padded_at_the_lengths_of_librispeech():
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.normal(1100, 350, 5000), 100, 1600).astype(int)
+    batches = frame_batches(lengths, 9000, rng)
+    padded = sum(lengths[batch].max() * len(batch) for batch in batches)
+    assert padded / lengths.sum() < 1.05
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    lengths = {f"s{i % 3}-{i}": 5 + 7 * i % 40 for i in range(23)}
+    return Store([write_store(tmp_path_factory.mktemp("store") / "train", lengths)])
+
+
+def seen(stream):
+    return [(position, batch.ids, batch.features) for position, batch in stream]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_continues_where_it_was_with_any_number_of_workers(store, workers):
+    config = LoaderConfig(batch_frames=100, max_frames=20)
+    whole = seen(islice(Loader(store, config, seed=3).stream(), 40))
+    position = whole[16][0]
+    other = LoaderConfig(batch_frames=100, max_frames=20, workers=workers)
+    rest = seen(islice(Loader(store, other, seed=3).stream(position), 23))
+    for (here, ids, features), (there, other_ids, other_features) in zip(whole[17:], rest, strict=True):
+        assert (here, ids) == (there, other_ids)
+        assert torch.equal(features, other_features)
+
+
+def test_epochs_and_seeds_differ_and_lose_nothing(store):
+    loader = Loader(store, LoaderConfig(batch_frames=100), seed=3)
+    epochs = [[batch.tolist() for batch in loader.epoch(epoch)] for epoch in range(3)]
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert all(sorted(sum(epoch, [])) == list(range(23)) for epoch in epochs)
+    assert epochs[0] != [batch.tolist() for batch in Loader(store, loader.config, seed=4).epoch(0)]
+
+
+def test_crops_and_targets_stay_together_and_lengths_belong_to_their_utterances(store):  # R15: lengths of other files
+    config = LoaderConfig(batch_frames=200, max_frames=12)
+    frames = Target(lambda index: store[index] * 2)
+    for _, batch in islice(Loader(store, config, 1, frames).stream(START), 10):
+        assert torch.equal(batch.target, batch.features * 2)
+        for row, (name, length) in enumerate(zip(batch.ids, batch.lengths.tolist())):
+            index = store.index[name]
+            assert length == min(store.lengths[index], 12)
+            whole = store[index]
+            crops = [whole[start : start + length] for start in range(len(whole) - length + 1)]
+            assert any(np.array_equal(batch.features[row, :length], crop) for crop in crops)
+
+
+def test_once_reads_whole_utterances_and_labels(store):
+    loader = Loader(store, LoaderConfig(batch_frames=90, max_frames=5), target=Target(lambda i: np.int64(i), -100))
+    batches = list(loader.once())
+    assert sum(len(batch.ids) for batch in batches) == 23
+    for batch in batches:
+        assert [store.ids[i] for i in batch.target.tolist()] == batch.ids
+        assert batch.lengths.tolist() == store.lengths[batch.target].tolist()
+        assert torch.equal(batch.mask().sum(1), batch.lengths)
+    alone = loader.one(4)
+    assert alone.ids == [store.ids[4]]
+    assert np.array_equal(alone.features[0].numpy(), store[4])
+
+
+def test_no_utterances_is_an_error(store):
+    with pytest.raises(ValueError, match="no utterances"):
+        Loader(store, LoaderConfig(), subset=np.array([], int))
