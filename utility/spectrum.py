@@ -78,7 +78,7 @@ def add_delta(features: Tensor, lengths: Tensor, order: int, dim: int) -> None:
         result[rows, centres] = derivative(static[rows, frames.start : frames.stop + width - 1])
     every = torch.arange(len(features), device=features.device)[:, None]
     edges = torch.arange(DELTA_REACH, device=features.device).expand(len(features), -1)
-    edges = torch.cat([edges, lengths[:, None] - 1 - edges], 1).clamp(min=0)  # [B, 8]
+    edges = torch.cat([edges, lengths[:, None] - 1 - edges], 1).clamp(0, features.shape[1] - 1)  # [B, 8]
     nearest = torch.minimum(edges.clamp(min=DELTA_REACH), (lengths[:, None] - 1 - DELTA_REACH).clamp(min=0))
     result[every, edges] = result[every, nearest]
     head = torch.nn.functional.pad(static[:, : width - 1], (0, 0, 0, max(width - 1 - static.shape[1], 0)))
