@@ -46,5 +46,5 @@ def curves_figure(records: Sequence[dict[str, float]], chosen: int, metric: str,
     losses.title.set_fontsize(10)
     scores.set(ylabel=f"dev {metric}")
     handles = [handle for axes in (losses, scores) for handle in axes.get_legend_handles_labels()[0]]
-    losses.legend(handles=handles, fontsize=8, loc="center right")
+    figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=len(handles))
     return figure

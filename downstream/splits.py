@@ -37,9 +37,10 @@ class Parts:
 def divide(utterances: Utterances, task: Task, config: DataConfig) -> Parts:
     """Keep the parts that have lists of their own, cut the others from the training list.
 
-    `utterance`: each speaker gives a share of its utterances to every part. `speaker`: whole speakers go to one part.
-    `given`: nothing is cut. `auto`: `given` where all lists are there, else `utterance` for speaker tasks and `speaker`
-    for the rest. Raises ValueError where a part stays empty or a speaker task would meet unknown speakers."""
+    `utterance`: each speaker gives a share of its utterances to every part. `speaker`: whole speakers go to one part,
+    drawn until it has its share of the utterances. `given`: nothing is cut. `auto`: `given` where all lists are there,
+    else `utterance` for speaker tasks and `speaker` for the rest. Raises ValueError where a part stays empty or a
+    speaker task would meet unknown speakers."""
     listed = {part: [i for i, name in enumerate(utterances.listed) if name == part] for part in PARTS}
     missing = [part for part in ("dev", "test") if not listed[part]]
     rule = _rule(task, config, missing)
@@ -118,14 +119,26 @@ def _by_speaker(
     if both:
         raise ValueError(f"speaker {both[0]!r} is in both data.dev_speakers and data.test_speakers")
     free = sorted(speakers.keys() - chosen["dev"] - chosen["test"], key=lambda name: _digest(name, config.split_seed))
+    total = len(parts["train"])
     for part in missing:
-        if not chosen[part]:
-            count = max(1, round(len(speakers) * shares[part]))
-            chosen[part], free = set(free[:count]), free[count:]
+        if free and not chosen[part]:
+            chosen[part] = _draw({name: len(speakers[name]) for name in free}, shares[part] * total)
+            free = [name for name in free if name not in chosen[part]]
     if not free or not all(chosen[part] for part in missing):
-        raise ValueError(f"{len(speakers)} speakers are too few for disjoint train, {', '.join(missing)}")
+        names = ", ".join(missing)
+        raise ValueError(f"{len(speakers)} speakers are too few for disjoint train, {names}; try data.split=utterance")
     cut = {part: [i for name in chosen[part] for i in speakers[name]] for part in missing}
     return {**parts, **cut, "train": [i for name in free for i in speakers[name]]}
+
+
+def _draw(sizes: dict[str, int], room: float) -> set[str]:
+    """Speakers in their order, each taken if its utterances still fit into `room`; the smallest one if none fits."""
+    taken: set[str] = set()
+    for name, size in sizes.items():
+        if size <= room:
+            taken.add(name)
+            room -= size
+    return taken or {min(sizes, key=sizes.__getitem__)}
 
 
 def _group(utterances: Utterances, indices: Sequence[int]) -> dict[str, list[int]]:

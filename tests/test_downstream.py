@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from downstream_corpus import EACH, SPEAKERS, Small, small_corpus, write_store  # noqa: F401
 
 from downstream import cache
 from downstream import experiment as experiments
@@ -17,6 +16,7 @@ from downstream.experiment import Experiment
 from downstream.probe import Probe
 from downstream.tasks import TASKS
 from run_downstream import make_parser
+from tests.downstream_corpus import EACH, SPEAKERS, Small, small_corpus, write_store  # noqa: F401
 from utility.audio import FeatureConfig
 from utility.config import as_dict, build, resolve
 from utility.store import Store
@@ -115,11 +115,11 @@ def test_representations_are_computed_once_and_never_stale(small, architecture, 
 
 
 def test_own_upstream_is_probed_and_tuned(small):
-    small.run("phone_linear", "downstream_corpus:Doubling", "--name", "own")
-    found = result(small, "result_downstream_corpus-Doubling_phone_linear/own")
+    small.run("phone_linear", "tests.downstream_corpus:Doubling", "--name", "own")
+    found = result(small, "result_tests.downstream_corpus-Doubling_phone_linear/own")
     assert found["test_accuracy"] > 60
-    small.run("phone_linear", "downstream_corpus:Doubling", "--fine_tune", "--name", "tuned")
-    tuned = result(small, "result_downstream_corpus-Doubling_phone_linear/tuned")
+    small.run("phone_linear", "tests.downstream_corpus:Doubling", "--fine_tune", "--name", "tuned")
+    tuned = result(small, "result_tests.downstream_corpus-Doubling_phone_linear/tuned")
     assert tuned["fine_tune"]
     assert tuned["parameters"]["trained"] == found["parameters"]["trained"] + 1
 

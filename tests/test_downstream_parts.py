@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from downstream_corpus import PHONES, WIDTH, Small, small_corpus, write_store  # noqa: F401
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from downstream.figures import confusion_figure
 from downstream.probe import Probe, evaluate
 from downstream.splits import PARTS, Utterances, divide
 from downstream.tasks import TASKS, Task
+from tests.downstream_corpus import PHONES, WIDTH, Small, small_corpus, write_store  # noqa: F401
 from utility.alignment import IGNORE, Alignment, write_alignment
 from utility.loader import Batch, Loader, LoaderConfig
 from utility.store import Store
