@@ -30,13 +30,15 @@ def join_context(features: Tensor, lengths: Tensor, size: int) -> Tensor:
 
 
 def mean_pool(features: Tensor, lengths: Tensor) -> Tensor:
-    """Mean over the real frames of each utterance: [B, T, D] -> [B, D]."""
+    """Mean over the real frames of each utterance (the original averaged padding too): [B, T, D] -> [B, D]."""
     real = torch.arange(features.shape[1], device=lengths.device) < lengths[:, None]
     return features.masked_fill(~real[..., None], 0).sum(1) / lengths[:, None]
 
 
 class LayerSum(nn.Module):
-    """Softmax-weighted sum over hidden states 0..L; its weights start equal and are trained with the probe."""
+    """Softmax-weighted sum over hidden states 0..L; its weights start equal and are trained with the probe.
+
+    The original kept them in the frozen upstream, where they never moved."""
 
     def __init__(self, layers: int):
         super().__init__()
@@ -94,7 +96,10 @@ class Score:
 
 
 def score(logits: Tensor, labels: Tensor) -> Score:
-    """Cross-entropy and hits of logits [..., C] against labels [...], where a label of IGNORE counts nowhere."""
+    """Cross-entropy and hits of logits [..., C] against labels [...], where a label of IGNORE counts nowhere.
+
+    What counts follows from labels and lengths; the originals looked for zeros in the hidden states, which padding is
+    not, and so scored padding with transformers but not with the baseline."""
     logits, labels = logits.flatten(0, -2), labels.flatten()
     loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
     return Score(loss, (logits.argmax(-1) == labels).sum(), (labels != IGNORE).sum())

@@ -10,8 +10,8 @@ from typing import Any
 from downstream.experiment import Experiment
 from downstream.figures import confusion_figure, curves_figure
 from downstream.probe import Result
-from utility.checkpoint import replacing
 from utility.config import as_dict
+from utility.files import replacing
 from utility.logging import read_metrics
 from utility.plot import save_figure
 

@@ -109,7 +109,7 @@ def _run_seed(setting: Setting, choices: Sequence[Choice], seed: int, directory:
 
 
 def _place(directory: Path, choice: Choice) -> Path:
-    return directory / choice.name if choice.name else directory
+    return directory / choice.name.replace("/", "-") if choice.name else directory
 
 
 def _reported(experiment: Experiment) -> dict[str, Any] | None:

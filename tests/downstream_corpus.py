@@ -33,6 +33,19 @@ class Doubling(nn.Module):
         return torch.cat([features, self.scale * features.abs()], dim=-1)
 
 
+class Drawing(nn.Module):
+    """An upstream of one's own whose weights are drawn when it is made, and which takes lengths."""
+
+    out_dim = WIDTH
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, features, lengths):
+        return self.linear(features) * (torch.arange(features.shape[1]) < lengths[:, None])[..., None]
+
+
 @dataclass(frozen=True)
 class Small:
     """Where the small corpus lies, and the words that name it."""

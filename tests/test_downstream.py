@@ -124,7 +124,13 @@ def test_own_upstream_is_probed_and_tuned(small):
     assert tuned["parameters"]["trained"] == found["parameters"]["trained"] + 1
 
 
-def test_own_upstream_reading_stored_layers(small):
+def test_own_upstream_draws_the_same_weights_for_the_same_seed(small):
+    settings = small.setting("phone_linear", "tests.downstream_corpus:Drawing")
+    made = [Experiment(replace(settings, seed=seed), small.root / "drawn").fingerprint for seed in (1, 1, 2)]
+    assert made[0] == made[1] != made[2]
+
+
+def test_stored_layers_are_probed_without_their_upstream(small):
     store = Store(f"{small.root}/store/all")
     layered = {key: np.stack([store[i], -store[i], store[i] * 0], axis=1) for i, key in enumerate(store.ids)}
     write_store(small.root / "layers", "all", layered)

@@ -3,7 +3,6 @@
 from collections import Counter
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import run_downstream
 from downstream.classifier import Classifier, confusions, join_context, mean_pool, score
 from downstream.config import DataConfig, DownstreamConfig, ProbeConfig
 from downstream.data import Frames, Means, PhoneLabels, Pieces, SpeakerLabels, Wholes
@@ -20,7 +18,7 @@ from downstream.probe import Probe, evaluate
 from downstream.splits import PARTS, Utterances, divide
 from downstream.tasks import TASKS, Task
 from tests.downstream_corpus import PHONES, WIDTH, Small, small_corpus, write_store  # noqa: F401
-from utility.alignment import IGNORE, Alignment, write_alignment
+from utility.alignment import IGNORE, Alignment
 from utility.loader import Batch, Loader, LoaderConfig
 from utility.store import Store
 
@@ -91,7 +89,7 @@ def test_a_batch_scores_as_its_utterances_alone_whatever_stands_on_padding(lengt
     ]
     assert int(together.count) == sum(int(s.count) for s in alone)
     assert int(together.correct) == sum(int(s.correct) for s in alone)
-    assert float(together.loss) == pytest.approx(sum(float(s.loss) for s in alone), rel=1e-5, abs=1e-5)
+    assert together.loss.item() == pytest.approx(sum(s.loss.item() for s in alone), rel=1e-5, abs=1e-5)
 
 
 def test_confusions_leave_out_what_has_no_label():
@@ -153,7 +151,7 @@ def test_pieces_give_every_labelled_frame_once_with_its_context(small, reach):
     assert len(pieces.ids) > len(wholes.ids)
     assert int(sums[0].count) == int(sums[1].count) == int(labels.seen.sum())
     assert int(sums[0].correct) == int(sums[1].correct)
-    assert float(sums[0].loss) == pytest.approx(float(sums[1].loss), rel=1e-5)
+    assert sums[0].loss.item() == pytest.approx(sums[1].loss.item(), rel=1e-5)
 
 
 def utterances(counts: list[int], part: str = "train", prefix: str = "") -> Utterances:
@@ -239,86 +237,6 @@ def test_confusion_figure_of_many_classes_has_readable_axes():
     shown = np.asarray(axes.images[0].get_array())
     rows = shown.sum(axis=1)
     assert np.allclose(np.delete(rows, 3), 100)
-
-
-PHONE = ["--run", "phone_linear", "--upstream"]
-SPEAKER = ["--run", "speaker_utterance", "--upstream"]
-REFUSED = {
-    "unknown task": (["--run", "phones", "--upstream", "baseline"], r"unknown task 'phones': expected one of"),
-    "unknown upstream": ([*PHONE, "bert"], r"unknown upstream 'bert'"),
-    "no checkpoint": ([*PHONE, "transformer"], r"--upstream transformer needs --ckpt"),
-    "random without architecture": ([*PHONE, "random"], r"--upstream random needs --ckpt"),
-    "absent checkpoint": ([*PHONE, "transformer", "--ckpt", "nowhere.ckpt"], r"--ckpt nowhere.ckpt does not exist"),
-    "checkpoint of the baseline": ([*PHONE, "baseline", "--ckpt", "a.ckpt"], r"baseline takes no checkpoint"),
-    "own class absent": ([*PHONE, "tests.nowhere:Class"], r"tests.nowhere:Class"),
-    "layers of the baseline": ([*PHONE, "baseline", "--layer", "2"], r"layer 2 does not exist.*only hidden state 0"),
-    "layer no number": ([*PHONE, "baseline", "--layer", "top"], r"upstream.layer"),
-    "weights of one layer": ([*PHONE, "baseline", "--weighted_sum"], r"only one hidden state"),
-    "tuning features": ([*PHONE, "baseline", "--fine_tune"], r"no weights to train"),
-    "sum and layer": ([*PHONE, "baseline", "--weighted_sum", "--layer", "0"], r"weighted_sum takes all layers"),
-    "unknown key": ([*PHONE, "baseline", "probe.hiden_size=3"], r"unknown config key 'probe.hiden_size'; did you mean"),
-    "wrong value": ([*PHONE, "baseline", "optimizer.lr=-1"], r"optimizer.lr.*-1"),
-    "sweep of nothing": ([*PHONE, "baseline", "--sweep", "lr"], r"--sweep 'lr': expected key=value"),
-    "sweep of an unknown key": ([*PHONE, "baseline", "--sweep", "lrr=1"], r"unknown config key 'lrr'"),
-    "no seeds": ([*PHONE, "baseline", "--seeds", "0"], r"--seeds 0"),
-    "no data": ([*PHONE, "baseline", "data.train=[]"], r"data.train is empty"),
-    "absent store": ([*PHONE, "baseline", "data.train=[nowhere/all]"], r"nowhere"),
-    "no alignment": ([*PHONE, "baseline", "data.alignment=null"], r"data.alignment is not set"),
-    "absent alignment": ([*PHONE, "baseline", "data.alignment=nowhere"], r"nowhere: no alignment here"),
-    "foreign alignment": ([*PHONE, "baseline", "data.alignment={root}/foreign"], r"none of the 36 .*'x'.*'s0-0'"),
-    "part of the alignment": ([*PHONE, "baseline", "data.alignment={root}/partly"], r"lacks 35 of the 36.*leave_out"),
-    "one class": ([*PHONE, "baseline", "data.alignment={root}/single"], r"at least 2 classes, found 1"),
-    "given without lists": ([*PHONE, "baseline", "data.split=given"], r"'given', but data.dev lists no utterance"),
-    "speakers unseen": ([*SPEAKER, "baseline", "data.split=speaker"], r"speakers never trained on"),
-    "too few utterances": ([*SPEAKER, "baseline", "data.min_utterances=99"], r"the train part is empty"),
-    "unknown speaker": ([*PHONE, "baseline", "data.dev_speakers=[me]"], r"no utterance of speaker 'me'"),
-    "twice listed": ([*PHONE, "baseline", "data.dev=[{root}/store/all]"], r"not unique"),
-    "nothing left": ([*PHONE, "baseline", "data.dev_share=0.6", "data.test_share=0.5"], r"leave nothing to train on"),
-    "nothing to resume": ([*PHONE, "baseline", "--name", "new", "--resume"], r"holds no run"),
-    "resume of what": ([*PHONE, "baseline", "--resume"], r"--resume needs the run"),
-    "unknown test speakers": (
-        [*SPEAKER, "baseline", "data.dev=[{root}/others/all]", "data.test=[{root}/more/all]"],
-        r"1 speakers of the dev part are not in train, 't0'",
-    ),
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def broken(small) -> Small:
-    """Alignments and stores that do not fit the small corpus."""
-    long = [(0.0, 0.05, "aa"), (0.05, 0.1, "b")]
-    write_alignment(small.root / "foreign", [("x", long)])
-    write_alignment(small.root / "partly", [("s0-0", long)])
-    ids = Store(f"{small.root}/store/all").ids
-    write_alignment(small.root / "single", [(key, [(0.0, 0.05, PHONES[0])]) for key in ids])
-    for name, speaker in (("others", "t0"), ("more", "t1")):
-        write_store(small.root / name, "all", {f"{speaker}-{name}": np.ones((20, WIDTH), np.float32)})
-    return small
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_bad_input_is_refused_in_one_line_before_work_is_done(broken, case):
-    words, message = REFUSED[case]
-    words = [word.format(root=broken.root) for word in words]
-    own = broken.words()
-    with pytest.raises(ValueError, match=message) as refused:
-        run_downstream.main([*own, *words])
-    assert "\n" not in str(refused.value)
-    assert not list(Path(broken.root, "result").glob("**/exp_000"))
-
-
-def test_partly_aligned_corpus_can_be_used_on_demand(broken):
-    broken.run("phone_linear", "baseline", "--name", "fewer", f"data.alignment={broken.root}/phones")
-    store = Store(f"{broken.root}/store/all")
-    alignment = Alignment(broken.root / "phones")
-    segments = [
-        (key, [(float(s), float(e), alignment.labels[c]) for s, e, c in alignment.segments(key)])
-        for key in store.ids
-        if not key.startswith("s0")
-    ]
-    write_alignment(broken.root / "without", segments)
-    words = [f"data.alignment={broken.root}/without", "data.unaligned=leave_out"]
-    broken.run("phone_linear", "baseline", "--name", "without", *words)
 
 
 def test_batch_padding_is_marked_by_the_loader(small):
