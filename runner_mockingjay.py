@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utility.command import Parser, run
+from utility.command import Parser, run, shard
 
 if TYPE_CHECKING:
     from mockingjay.representation import Layers
@@ -64,7 +64,9 @@ def parser() -> Parser:
     other.add_argument("--format", choices=("npy", "ark"), default="npy", help="feature store or Kaldi archive")
     other.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of a stored number")
     other.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the computation")
-    other.add_argument("--shard", default="0/1", metavar="I/N", help="do part I (from 0) of N, for several machines")
+    other.add_argument(
+        "--shard", type=shard, default="1/1", metavar="I/N", help="do part I of N, other machines the others"
+    )
     return p
 
 
@@ -125,8 +127,8 @@ def train(args: argparse.Namespace) -> None:
 def test(args: argparse.Namespace) -> int:
     """Masked loss of the test set with fixed masks, and its representations."""
     from mockingjay.inspection import Inspection
-    from utility.checkpoint import replacing
     from utility.device import pick_device
+    from utility.files import replacing
 
     found, folder = _open(args), _folder(args)
     paths = _paths(args, found)
@@ -166,7 +168,7 @@ def extract(args: argparse.Namespace) -> int:
     from utility.store import Store
 
     found = _open(args)
-    how = Representing(_layers(args.layer), args.dtype, args.precision, shard=_shard(args.shard), quiet=args.quiet)
+    how = Representing(_layers(args.layer), args.dtype, args.precision, shard=args.shard, quiet=args.quiet)
     paths = _paths(args, found)
     if args.input is None or args.input.with_name(f"{args.input.name}.csv").is_file():
         corpus = Store(paths)
@@ -179,7 +181,7 @@ def extract(args: argparse.Namespace) -> int:
     upstream = load_upstream("transformer", _checkpoint(args), corpus.info, device=pick_device(args.cpu))
     folder, split = _folder(args), Path(paths[0]).stem if len(paths) == 1 else "test"
     if not represent(upstream, corpus, folder, split, how):
-        _say(args, f"{folder / split}: shard {args.shard} is done, others are not yet")
+        _say(args, f"{folder / split}: this shard is done, others are not yet")
         return 0
     store = Store([folder / split])
     if args.format == "ark":
@@ -235,13 +237,6 @@ def _layers(text: str) -> "Layers":
     if not weights:
         raise ValueError(f"--layer {text}: that probe learnt no layer weights; run it with --weighted_sum")
     return Layers(tuple(weights))
-
-
-def _shard(text: str) -> tuple[int, int]:
-    part, _, count = text.partition("/")
-    if not (part.isdecimal() and count.isdecimal() and int(part) < int(count)):
-        raise ValueError(f"--shard {text!r}: expected I/N with I from 0 to N - 1")
-    return int(part), int(count)
 
 
 def _say(args: argparse.Namespace, text: str) -> None:

@@ -20,7 +20,7 @@ from mockingjay.visualize import (
     to_waveform,
 )
 from utility.audio import read_audio
-from utility.checkpoint import replacing
+from utility.files import replacing
 from utility.loader import Batch
 from utility.plot import Clock, save_figure
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mockingjay.upstream import Upstream
 from utility.audio import AudioError, FeatureConfig, FeatureExtractor, audio_length, read_audio
-from utility.checkpoint import replacing
+from utility.files import replacing
 from utility.loader import frame_batches
 from utility.recordings import AUDIO_EXTENSIONS, audio_files
 from utility.store import Row, Store, StoreInfo, StoreWriter

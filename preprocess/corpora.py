@@ -1,15 +1,14 @@
 """Speech corpora on disk -> utterances: LibriSpeech, TIMIT, any folder of audio, and CSV or TSV manifests."""
 
 import csv
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from utility.alignment_formats import timit_id
+from utility.recordings import AUDIO_EXTENSIONS, audio_files
 
-AUDIO_EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph", ".aif", ".aiff", ".au")
 TIMIT_EXTENSIONS = (".wav", ".sph", ".flac")
 ID_COLUMNS = ("id", "utt_id", "utterance")
 PATH_COLUMNS = ("path", "file", "wav", "audio")
@@ -62,7 +61,7 @@ def librispeech(root: Path, splits: Sequence[str] = (), extensions: Sequence[str
     """`<split>/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac` under `root` or `root/LibriSpeech`."""
     root = _inside(root, ("LibriSpeech",))
     found = []
-    paths = _audio_files(root, extensions)
+    paths = audio_files(root, extensions)
     for path in paths:
         parts = PurePosixPath(path).parts
         if len(parts) == 4:
@@ -87,7 +86,7 @@ def timit(
     """
     root = _inside(root, ("TIMIT", "timit", "data", "DATA"))
     found = []
-    paths = _without_copies(_audio_files(root, extensions))
+    paths = _without_copies(audio_files(root, extensions))
     for path in paths:
         parts = PurePosixPath(path).parts
         key = timit_id(_single_suffix(path))
@@ -115,7 +114,7 @@ def folder(
     """
     root = _inside(root, ())
     speaker = speaker_rule(speaker_from)
-    paths = _audio_files(root, extensions)
+    paths = audio_files(root, extensions)
     folders = {PurePosixPath(path).parts[0] for path in paths if "/" in path}
     missing = sorted(set(splits) - folders - {WHOLE})
     if missing:
@@ -195,20 +194,6 @@ def _inside(root: Path, names: Sequence[str]) -> Path:
     if not root.is_dir():
         raise ValueError(f"{root}: no such folder")
     return next((root / name for name in names if (root / name).is_dir()), root)
-
-
-def _audio_files(root: Path, extensions: Sequence[str]) -> list[str]:
-    """Paths below `root`, sorted, hidden files and folders left out, links followed."""
-    endings = tuple(extension.lower() for extension in extensions)
-    found = []
-    for place, folders, files in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(place).relative_to(root)
-        found += [(below / n).as_posix() for n in files if n.lower().endswith(endings) and not n.startswith(".")]
-    for path in found:
-        if path != path.encode(errors="replace").decode():
-            raise ValueError(f"{root}: file name {path!r} is not UTF-8: rename it")
-    return sorted(found)
 
 
 def _ids(paths: Sequence[str], id_from: str) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from preprocess.corpora import Corpus
 from preprocess.extraction import SplitResult, extract_split
 from utility.audio import FeatureConfig
-from utility.command import Parser
+from utility.command import Parser, shard
 from utility.config import build
 from utility.store import check_split_name
 
@@ -43,7 +43,7 @@ def feature_parser(
     parser.add_argument("--sample_rate", type=int, default=16000, metavar="HZ", help="audio is resampled to this rate")
     parser.add_argument("--n_jobs", type=_jobs, default=-1, metavar="N", help="worker processes, -1 for every core")
     parser.add_argument(
-        "--shard", type=_shard, default="1/1", metavar="I/N", help="do part I of N here, other machines do the others"
+        "--shard", type=shard, default="1/1", metavar="I/N", help="do part I of N here, other machines do the others"
     )
     return parser
 
@@ -113,13 +113,6 @@ def _jobs(text: str) -> int:
     if not re.fullmatch(r"-?\d+", text) or int(text) == 0:
         raise argparse.ArgumentTypeError(f"expected a number of processes, or -1 for every core, got {text!r}")
     return int(text)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as 1/4, got {text!r}")
-    return int(match[1]) - 1, int(match[2])
 
 
 def _extension(text: str) -> str:

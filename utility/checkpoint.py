@@ -1,42 +1,17 @@
 """The one checkpoint format: tensors and plain types, written atomically, opened without running anything."""
 
-import os
 import pickle
 import re
-import tempfile
 import zipfile
 from collections.abc import Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from utility.files import replacing
+
 FORMAT = "mockingjay-1"
-
-
-@contextmanager
-def replacing(path: Path | str):
-    """Give a temporary path beside `path`; when the block ends well it is synced and renamed onto `path`, else removed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def save_checkpoint(path: Path | str, kind: str, content: Mapping[str, Any]) -> None:

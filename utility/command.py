@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -49,6 +50,14 @@ def boolean(text: str) -> bool:
     if text.lower() in FALSE:
         return False
     raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
+
+
+def shard(text: str) -> tuple[int, int]:
+    """`I/N` with I from 1, as `1/4`, to (I - 1, N)."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as 1/4, got {text!r}")
+    return int(match[1]) - 1, int(match[2])
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> NoReturn:

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from tensorboardX import SummaryWriter
 
-from utility.checkpoint import replacing
+from utility.files import replacing
 
 
 class RunLog:

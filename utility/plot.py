@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from utility.audio import FeatureConfig
-from utility.checkpoint import replacing
+from utility.files import replacing
 from utility.store import StoreInfo
 
 DPI = 120

@@ -7,7 +7,6 @@ import fcntl
 import io
 import os
 import re
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import Field
 
 from utility.audio import FeatureConfig
 from utility.config import as_dict, build, read_yaml, section, write_yaml
+from utility.files import temporary
 
 COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 ERROR_COLUMNS = ("split", "path", "reason")
@@ -166,27 +166,6 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return found
-
-
-@contextlib.contextmanager
-def temporary(file: Path) -> Iterator[Path]:
-    """A fresh name beside `file` to write first; what is still there afterwards is removed."""
-    new = file.parent / f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
-    try:
-        yield new
-    finally:
-        new.unlink(missing_ok=True)
-
-
-def replace_file(file: Path, data: bytes, size: int | None = None) -> None:
-    """Put `data`, extended by zeros to `size` bytes without taking disk space, in place of `file` at one stroke."""
-    with temporary(file) as new:
-        with new.open("wb") as stream:
-            stream.write(data)
-            stream.truncate(size)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(new, file)
 
 
 def array_header(shape: Sequence[int], dtype: str) -> bytes:

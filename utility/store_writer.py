@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utility.files import replace_file
 from utility.store_files import (
     COLUMNS,
     ERROR_COLUMNS,
@@ -21,7 +22,6 @@ from utility.store_files import (
     differences,
     offsets_of,
     read_table,
-    replace_file,
     table_bytes,
 )
 
