@@ -51,7 +51,7 @@ class LayerSum(nn.Module):
     def forward(self, hidden: Tensor | Sequence[Tensor]) -> Tensor:
         """[B, T, L + 1, H], or L + 1 tensors [B, T, H] -> [B, T, H]."""
         if isinstance(hidden, Tensor):
-            return (self.weights() @ hidden.flatten(0, 1)).view(*hidden.shape[:2], -1)
+            return torch.einsum("l,btlh->bth", self.weights(), hidden)
         return sum(weight * state for weight, state in zip(self.weights(), hidden))
 
 

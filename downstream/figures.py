@@ -14,13 +14,13 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> 
     """Share of each true class (row) taken for each class (column), in percent; rows of absent classes are blank."""
     total = counts.sum(axis=1, keepdims=True)
     share = np.where(total > 0, 100 * counts / np.maximum(total, 1), np.nan)
-    side = float(np.clip(2.5 + 0.16 * len(classes), 5, 16))
-    figure = new_figure(side + 1.2, side)
+    side = float(np.clip(2.5 + 0.17 * len(classes), 5, 16))
+    figure = new_figure(side + 2.4, side + 0.4)
     axes = figure.add_subplot()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
     figure.colorbar(image, ax=axes, label="share of the true class (%)", fraction=0.046, pad=0.02)
     if len(classes) <= MANY:
-        size = float(np.clip(380 / max(len(classes), 1), 5, 10))
+        size = float(np.clip(580 / len(classes), 6, 10))
         axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=size)
         axes.set_yticks(range(len(classes)), classes, fontsize=size)
     axes.set(xlabel="predicted class", ylabel="true class", title=title)
