@@ -9,9 +9,10 @@ from downstream.config import DownstreamConfig
 from downstream.experiment import Setting
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks import TASKS, find_task
-from utility.command import Parser, run
+from utility.command import Parser, run, seed
 from utility.config import resolve
 from utility.device import pick_device
+from utility.files import check_folder
 
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
 UPSTREAMS = ("transformer", "baseline", "random")
@@ -52,7 +53,7 @@ def make_parser() -> Parser:
     parser.add_boolean("--fine_tune", default=None, help="train the upstream too, at probe.upstream_lr")
     how = parser.add_argument_group("how")
     how.add_argument("--config", metavar="YAML", help="keys that differ from the defaults (see config/downstream.yaml)")
-    how.add_argument("--seed", type=int, default=1337, help="of weights and batches; the division has data.split_seed")
+    how.add_argument("--seed", type=seed, default=1337, help="of weights and batches; the division has data.split_seed")
     how.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="run seeds SEED ... SEED+N-1; report mean and spread"
     )
@@ -133,8 +134,6 @@ def _directory(options: argparse.Namespace) -> Path:
     """The run's folder; an old run is only touched with --resume."""
     if options.seeds < 1:
         raise ValueError(f"--seeds {options.seeds}: expected at least 1")
-    if options.seed < 0:
-        raise ValueError(f"--seed {options.seed}: expected 0 or more")
     upstream = re.sub(r"[^\w.-]+", "-", options.upstream)
     base = options.expdir / f"result_{upstream}_{options.run}"
     if options.resume:
@@ -146,6 +145,7 @@ def _directory(options: argparse.Namespace) -> Path:
     else:
         taken = {path.name for path in base.glob("exp_*")}
         directory = base / next(name for name in (f"exp_{i:03d}" for i in range(10**6)) if name not in taken)
+    check_folder(directory)
     used = directory.is_dir() and any(directory.iterdir())
     if options.resume is not None and not used:
         raise ValueError(f"--resume: {directory} holds no run")

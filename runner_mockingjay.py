@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utility.command import Parser, run, shard
+from utility.command import Parser, run, seed, shard
 
 if TYPE_CHECKING:
     from mockingjay.representation import Layers
@@ -39,7 +41,7 @@ def parser() -> Parser:
     common = p.add_argument_group("run")
     common.add_argument("overrides", nargs="*", metavar="section.key=value", help="change values of the config")
     common.add_argument("--config", type=Path, help=f"YAML config for --train (default: {DEFAULT_CONFIG})")
-    common.add_argument("--seed", type=int, help=f"of weights, batches, masks and dropout (default: {DEFAULT_SEED})")
+    common.add_argument("--seed", type=seed, help=f"of weights, batches, masks and dropout (default: {DEFAULT_SEED})")
     common.add_argument("--name", help="name of the run (default: <config>_sd<seed>)")
     common.add_argument("--logdir", type=Path, default=Path("log/log_mockingjay"), help="TensorBoard and metrics.jsonl")
     common.add_argument("--ckpdir", type=Path, default=Path("result/result_mockingjay"), help="checkpoints")
@@ -91,12 +93,15 @@ def train(args: argparse.Namespace) -> None:
     from mockingjay.solver import STEM, Place, load_pretrained, make_trainer
     from utility.config import as_dict, changes, resolve, write_yaml
     from utility.device import pick_device
+    from utility.files import check_folder
     from utility.trainer import newest_checkpoint
 
     seed = DEFAULT_SEED if args.seed is None else args.seed
     source = args.config or DEFAULT_CONFIG
     name = args.name or f"{source.stem}_sd{seed}"
     directory, log = args.ckpdir / name, args.logdir / name
+    check_folder(directory)
+    check_folder(log)
     start = _checkpoint(args) if args.load and args.ckpt else newest_checkpoint(directory, STEM)
     if args.resume or args.load:
         if start is None:
@@ -132,11 +137,13 @@ def test(args: argparse.Namespace) -> int:
 
     found, folder = _open(args), _folder(args)
     paths = _paths(args, found)
-    loss = Inspection.open(found, paths, folder, pick_device(args.cpu)).loss()
+    inspection = Inspection.open(found, paths, folder, pick_device(args.cpu))
+    code = extract(args)
+    loss = inspection.loss()
     with replacing(folder / "test.json") as temporary:
         temporary.write_text(json.dumps({"loss": loss, "data": paths, "checkpoint": str(_checkpoint(args))}) + "\n")
     print(f"masked L1 {loss:.4f} on {', '.join(paths)}")
-    return extract(args)
+    return code
 
 
 def plot(args: argparse.Namespace) -> None:
@@ -146,6 +153,9 @@ def plot(args: argparse.Namespace) -> None:
 
     if args.num < 1:
         raise ValueError(f"--num is {args.num}: plot at least one utterance")
+    layers = _layers(args.layer)
+    if args.layer != "last" and not isinstance(layers.which, tuple):
+        raise ValueError(f"--layer {args.layer}: --plot draws the first and the last, and takes only weights, ws:FILE")
     found = _open(args)
     inspection = Inspection.open(found, _paths(args, found), _folder(args), pick_device(args.cpu))
     if args.with_head:
@@ -156,7 +166,7 @@ def plot(args: argparse.Namespace) -> None:
     elif args.output_attention:
         saved = inspection.plot_attention(args.num)
     else:
-        saved = inspection.plot_hidden_states(_layers(args.layer), args.num)
+        saved = inspection.plot_hidden_states(layers, args.num)
     _say(args, f"{len(saved)} files in {inspection.folder}")
 
 
@@ -167,6 +177,8 @@ def extract(args: argparse.Namespace) -> int:
     from utility.device import pick_device
     from utility.store import Store
 
+    if args.format == "ark" and args.layer == "all":
+        raise ValueError("--format ark holds one vector per frame, not all layers: choose one by --layer")
     found = _open(args)
     how = Representing(_layers(args.layer), args.dtype, args.precision, shard=args.shard, quiet=args.quiet)
     paths = _paths(args, found)
@@ -189,7 +201,7 @@ def extract(args: argparse.Namespace) -> int:
     failed = len(corpus.ids) - len(store)
     _say(args, f"{len(store)} utterances, {store.lengths.sum()} frames of {store.info.row_shape} in {folder / split}")
     if failed:
-        _say(args, f"{failed} recordings could not be used: see {folder / 'errors.csv'}")
+        print(f"{failed} recordings not used, see {folder / 'errors.csv'}", file=sys.stderr)
     return int(failed > 0)
 
 
@@ -216,8 +228,12 @@ def _paths(args: argparse.Namespace, found: "Pretrained") -> list[str]:
 
 
 def _folder(args: argparse.Namespace) -> Path:
+    from utility.files import check_folder
+
     path = _checkpoint(args)
-    return args.output or path.with_name(f"{path.stem}-dump")
+    folder = args.output or path.with_name(f"{path.stem}-dump")
+    check_folder(folder)
+    return folder
 
 
 def _layers(text: str) -> "Layers":
@@ -231,11 +247,13 @@ def _layers(text: str) -> "Layers":
     if kind != "ws" or not file:
         raise ValueError(f"--layer {text!r}: expected last, all, a number, or ws:FILE")
     try:
-        weights = json.loads(Path(file).read_text())["layer_weights"]
-    except (json.JSONDecodeError, KeyError, TypeError):
+        weights = json.loads(Path(file).read_text(encoding="utf-8"))["layer_weights"]
+    except (ValueError, KeyError, TypeError):
         raise ValueError(f"--layer {text}: {file} is not a result.json with layer_weights") from None
     if not weights:
         raise ValueError(f"--layer {text}: that probe learnt no layer weights; run it with --weighted_sum")
+    if not isinstance(weights, list) or not all(isinstance(w, int | float) and math.isfinite(w) for w in weights):
+        raise ValueError(f"--layer {text}: layer_weights are {weights!r}, expected numbers")
     return Layers(tuple(weights))
 
 

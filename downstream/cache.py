@@ -8,6 +8,7 @@ from typing import Literal
 from downstream.config import DataConfig
 from mockingjay.representation import Layers, Representing, represent
 from mockingjay.upstream import Upstream
+from utility.files import check_folder
 from utility.store import Store
 
 
@@ -18,6 +19,7 @@ def cached(
 
     A split has its own folder, whose name is a digest of all that the content depends on: what is stale is never found,
     and what is unfinished is continued."""
+    check_folder(config.cache)
     how = Representing(Layers(layers), config.cache_dtype, quiet=quiet)
     stores = []
     for path in paths:

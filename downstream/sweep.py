@@ -117,7 +117,10 @@ def _reported(experiment: Experiment) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     experiment.check_same()
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{path}: damaged, no JSON: remove it, and it is written again") from None
 
 
 def _warn(experiment: Experiment) -> None:

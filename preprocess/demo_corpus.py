@@ -25,7 +25,9 @@ from tqdm import tqdm
 from preprocess.demo_sentences import sentences
 from preprocess.demo_speech import Speech, Synthesiser
 from preprocess.demo_voices import Speaker, make_speakers, write_voices
-from utility.command import Parser, run
+from utility.command import Parser, run, seed
+from utility.config import read_yaml
+from utility.files import check_folder
 
 SAMPLE_RATE = 16000
 SPLITS = ("train", "dev", "test")
@@ -56,15 +58,13 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--speakers", type=int, default=40, help="speakers in all; a tenth each are kept for dev and test"
     )
-    parser.add_argument("--seed", type=int, default=1337, help="the same seed gives the same bytes")
+    parser.add_argument("--seed", type=seed, default=1337, help="the same seed gives the same bytes")
     parser.add_argument("--n_jobs", type=int, default=-1, help="processes; -1 takes one per core")
     args = parser.parse_args(argv)
     if not 0 < args.minutes < 1e5:
         parser.error(f"--minutes must lie between 0 and 100000, got {args.minutes}")
     if not 3 <= args.speakers <= 9000:
         parser.error(f"--speakers must lie between 3 (one per split) and 9000, got {args.speakers}")
-    if args.seed < 0:
-        parser.error(f"--seed must not be negative, got {args.seed}")
     if args.n_jobs < 1 and args.n_jobs != -1:
         parser.error(f"--n_jobs must be at least 1, or -1 for all cores, got {args.n_jobs}")
     return args
@@ -99,6 +99,7 @@ def main(argv: Sequence[str]) -> int:
 
 def scratch_beside(root: Path) -> Path:
     """A new folder beside `root`, locked while this process lives; what killed runs left there is removed."""
+    check_folder(root)
     root.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{root.name}.unfinished."
     for left in root.parent.glob(f"{prefix}*"):
@@ -126,7 +127,7 @@ def is_made(root: Path, settings: dict) -> bool:
         return False
     if not (root / SETTINGS).is_file():
         raise ValueError(f"{root}: exists and is no finished demo corpus; remove it or choose another --output_path")
-    there = yaml.safe_load((root / SETTINGS).read_text())
+    there = read_yaml(root / SETTINGS)
     for key, value in settings.items():
         if there.get(key) != value:
             raise ValueError(

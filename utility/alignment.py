@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utility.files import check_folder
+
 Segments = Sequence[tuple[float, float, str]]  # start and end in seconds, label
 
 IGNORE = -100  # the label of a frame that has none; what torch's cross entropy leaves out by default
@@ -55,8 +57,8 @@ class Alignment:
     def _segments(self) -> np.ndarray:
         try:
             return np.load(self.root / SEGMENTS, mmap_mode="r")
-        except ValueError as error:
-            raise ValueError(f"{self.root / SEGMENTS}: not a segment table: {error}") from None
+        except (ValueError, EOFError):
+            raise ValueError(f"{self.root / SEGMENTS}: not a segment table, or cut off; make it again") from None
 
     def segments(self, id: str) -> np.ndarray:  # noqa: A002
         """Segments of one utterance [S]: fields `start`, `end` (seconds), `label` (index into `labels`)."""
@@ -74,14 +76,16 @@ class Alignment:
         for the end. `ValueError` for an unknown id, or an alignment that ends over 0.1 s after the audio.
         """
         segments = self.segments(id)
+        if len(segments) and not 0 <= segments["label"].min() <= segments["label"].max() < len(self.labels):
+            raise ValueError(f"{self.root / LABELS}: {len(self.labels)} labels, fewer than {SEGMENTS} uses for {id}")
         times = np.asarray(times, dtype=np.float64)
         if not len(times) or not len(segments):
             return np.full(len(times), IGNORE, dtype=np.int64)
         audio_end = times[-1] if duration is None else duration
         if segments["end"][-1] > audio_end + TOLERANCE:
             raise ValueError(
-                f"{id}: the alignment ends at {segments['end'][-1]:.3f} s, but the audio at {audio_end:.3f} s; "
-                f"they are not of the same recording"
+                f"{self.root}: {id}: the alignment ends at {segments['end'][-1]:.3f} s, but the audio at "
+                f"{audio_end:.3f} s; they are not of the same recording"
             )
         centres, starts, ends = (_microseconds(x) for x in (times, segments["start"], segments["end"]))
         if len(centres) > 1:
@@ -98,6 +102,7 @@ def write_alignment(root: str | Path, utterances: Iterable[tuple[str, Segments]]
     that holds something else.
     """
     root = Path(root)
+    check_folder(root)
     _refuse_foreign(root)
     root.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from praatio import textgrid
+from praatio.utilities.errors import PraatioException
 
 from utility.alignment import Segments
 
@@ -22,8 +23,10 @@ def read_textgrid(file: Path, tier: str) -> Utterances:
         grid = textgrid.openTextgrid(str(file), includeEmptyIntervals=True, reportingMode="silence")
     except OSError:
         raise
-    except Exception as error:  # praatio meets broken files with whatever its parser stumbles over
-        raise ValueError(f"{file}: not a readable TextGrid ({type(error).__name__}: {error})") from None
+    except PraatioException as error:
+        raise ValueError(f"{file}: not a readable TextGrid: {error}") from None
+    except Exception:  # praatio meets broken files with whatever its parser stumbles over
+        raise ValueError(f"{file}: not a readable TextGrid: cut off, or in another form") from None
     names = [name for name in grid.tierNames if name == tier or name.endswith(f" - {tier}")]
     if len(names) != 1:
         found = f"{len(names)} tiers of {tier}" if names else f"no tier {tier!r}"
@@ -92,9 +95,11 @@ def read_json(file: Path, tier: str) -> Utterances:
             else:
                 for key, _, start, end in entries:
                     found.setdefault(key, []).append((float(start), float(end), name))
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        expected = "{token: [[utterance, audio, start, end], ...]}"
-        raise ValueError(f"{file}: expected JSON {expected} ({type(error).__name__}: {error})") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file}: not JSON: {error}") from None
+    except (ValueError, TypeError, AttributeError, KeyError):
+        expected = "{token: [[utterance, audio, start, end], ...]} or {utterance: [audio, [start, end, token], ...]}"
+        raise ValueError(f"{file}: expected JSON {expected}") from None
     for key in sorted(found):
         yield key, sorted(found[key])
 

@@ -60,17 +60,31 @@ def shard(text: str) -> tuple[int, int]:
     return int(match[1]) - 1, int(match[2])
 
 
+def seed(text: str) -> int:
+    """A seed that every generator takes."""
+    if not text.isdecimal() or int(text) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^63 - 1, got {text!r}")
+    return int(text)
+
+
 def run(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     """Run a command's `main(argv)`; bad input ends in one line on stderr and exit code 2, without a traceback."""
     name = os.path.basename(sys.argv[0])
     try:
         code = main(sys.argv[1:])
     except (ValueError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(f"{name}: {message}", file=sys.stderr)
+        print(f"{name}: {_line(error)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         code = 130
     sys.stdout.flush()
     raise SystemExit(code or 0)
+
+
+def _line(error: ValueError | OSError) -> str:
+    """What an error says, on one line; of the system's own errors the path and the reason, without their number."""
+    text = re.sub(r"^\[Errno \d+\] ", "", str(error))
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return " ".join(text.split())

@@ -1,10 +1,21 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def check_folder(path: Path | str) -> None:
+    """Raise OSError where no files can be made in the folder `path`, there already or not; nothing is changed."""
+    path = Path(path)
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is not a folder: choose another place", str(there))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "no permission to write there: choose another place", str(there))
 
 
 @contextmanager
@@ -23,9 +34,14 @@ def replacing(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary(path) as new:
-        yield new
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
+        try:
+            yield new
+            with new.open("rb") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            if error.filename is None and error.errno is not None:  # a full disk does not say which file it was
+                raise OSError(error.errno, error.strerror, str(path)) from None
+            raise
         new.replace(path)
 
 
