@@ -12,6 +12,7 @@ from preprocess.extraction import SplitResult, extract_split
 from utility.audio import FeatureConfig
 from utility.command import Parser, shard
 from utility.config import build
+from utility.files import check_folder
 from utility.store import check_split_name
 
 FEATURE_TYPES = ("mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc")
@@ -36,8 +37,9 @@ def feature_parser(
         "--splits", nargs="+", default=[], metavar="SPLIT", help="which splits (default: all there are)"
     )
     parser.add_argument("--feature_type", choices=FEATURE_TYPES, default=feature_type, help="kind of features")
-    parser.add_boolean("--delta", default=delta, help="append time derivatives")
+    parser.add_boolean("--delta", default=None, help=f"append time derivatives (default: {delta}; not of linear)")
     parser.add_boolean("--delta_delta", default=False, help="append second derivatives too")
+    parser.set_defaults(usual_delta=delta)
     parser.add_boolean("--apply_cmvn", default=True, help="zero mean, unit variance over each utterance")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="numbers on disk")
     parser.add_argument("--sample_rate", type=int, default=16000, metavar="HZ", help="audio is resampled to this rate")
@@ -62,10 +64,14 @@ def add_extension(parser: Parser, default: Sequence[str]) -> None:
 
 
 def features_of(parser: Parser, args: argparse.Namespace) -> FeatureConfig:
-    """The features that the flags ask for; linear features never have derivatives."""
-    if args.delta_delta and not args.delta and args.feature_type != "linear":
+    """The features that the flags ask for; linear features have no derivatives, asked for they are an error."""
+    linear = args.feature_type == "linear"
+    delta = args.usual_delta and not linear if args.delta is None else args.delta
+    if linear and (delta or args.delta_delta):
+        parser.error(f"--feature_type linear has no derivatives: leave out {'--delta' if delta else '--delta_delta'}")
+    if args.delta_delta and not delta:
         parser.error("--delta_delta needs --delta")
-    deltas = 0 if args.feature_type == "linear" else int(args.delta) + int(args.delta_delta)
+    deltas = int(delta) + int(args.delta_delta)
     cmvn = "utterance" if args.apply_cmvn else "none"
     values = {"kind": args.feature_type, "deltas": deltas, "cmvn": cmvn, "sample_rate": args.sample_rate}
     return build(FeatureConfig, values)
@@ -74,6 +80,7 @@ def features_of(parser: Parser, args: argparse.Namespace) -> FeatureConfig:
 def extract(corpus: Corpus, prefix: str, features: FeatureConfig, args: argparse.Namespace) -> int:
     """Extract every split and say what came out; 1 when some recordings have no features, else 0."""
     root = args.output_path.expanduser() / (args.name or f"{prefix}_{features.kind}{features.dim}")
+    check_folder(root)
     for split in corpus.splits:
         check_split_name(split)
     if corpus.left_out and not args.splits:
