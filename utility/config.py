@@ -16,8 +16,9 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(pydantic.Field,))
 def section(cls: type[T]) -> type[T]:
-    """Make `cls` a frozen, keyword-only dataclass that checks types and ranges and refuses unknown keys."""
-    return validated(cls, frozen=True, kw_only=True, config=pydantic.ConfigDict(extra="forbid"))
+    """Make `cls` a frozen, keyword-only dataclass that checks types and ranges and refuses unknown keys; numbers are finite."""
+    config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+    return validated(cls, frozen=True, kw_only=True, config=config)
 
 
 def build(schema: type[T], values: Mapping[str, Any]) -> T:
@@ -52,8 +53,10 @@ def read_yaml(file: Path | str) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping."""
     try:
         values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not valid YAML: not UTF-8 text at byte {error.start}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file}: not valid YAML: {_fault(error)}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -82,12 +85,15 @@ def leaf_path(schema: type, name: str) -> str:
     paths = list(_leaves(schema))
     if name in paths:
         return name
-    found = [path for path in paths if path.rpartition(".")[2] == name]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ValueError(f"config key {name!r} is ambiguous: {', '.join(found)}")
-    raise ValueError(f"unknown config key {name!r}{_nearest(name, paths)}")
+    by_key = [path for path in paths if path.rpartition(".")[2] == name]
+    if len(by_key) == 1:
+        return by_key[0]
+    if by_key:
+        raise ValueError(f"config key {name!r} is ambiguous: {', '.join(by_key)}")
+    like = difflib.get_close_matches(name.rpartition(".")[2], [path.rpartition(".")[2] for path in paths], n=1)
+    near = [path for path in paths if path.rpartition(".")[2] in like]
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else _nearest(name, paths)
+    raise ValueError(f"unknown config key {name!r}{hint}")
 
 
 def _values(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -126,6 +132,12 @@ def _parse(word: str, text: str) -> Any:
         raise ValueError(f"override {word!r}: value is not valid YAML") from None
 
 
+def _fault(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem} in line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+    return " ".join(str(error).split())
+
+
 def _explain(schema: type, item: Mapping[str, Any]) -> str:
     path = [str(part) for part in item["loc"]]
     dotted = ".".join(path)
@@ -138,8 +150,13 @@ def _explain(schema: type, item: Mapping[str, Any]) -> str:
     if item["type"] in ("missing", "missing_argument"):
         return f"config key {dotted!r} is missing"
     reason = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "dataclass_type":
+        reason = "expected a section with keys"
+    reason = reason.partition(", unable to parse")[0].replace("Input should be", "must be")
     if not path:
         return reason
+    if item["type"] == "value_error" and isinstance(item["input"], Mapping):
+        return f"config section {dotted!r}: {reason}"
     return f"config key {dotted!r} has value {item['input']!r}: {reason[0].lower()}{reason[1:]}"
 
 

@@ -1,13 +1,15 @@
 """Optimisers and learning-rate schedules by name."""
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 import torch
 from torch import Tensor, nn
 
 from utility.config import section
+
+Decay = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
 @section
@@ -18,7 +20,7 @@ class OptimizerConfig:
     lr: float = pydantic.Field(4e-4, gt=0)
     warmup: float = pydantic.Field(0.07, ge=0, lt=1)  # share of the steps over which the rate rises
     weight_decay: float = pydantic.Field(0.01, ge=0)  # not on biases and LayerNorm
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     clip: float = pydantic.Field(1.0, gt=0)  # largest global norm of the gradient
 
 
