@@ -119,13 +119,13 @@ class Loader:
 
     def stream(self, start: Position = START) -> Iterator[tuple[Position, Batch]]:
         """Endless training batches from `start` on, each with the position of the batch after it."""
-        return iter(self._reader(_Keys(self, start), crop=True))
+        return _plain(self._reader(_Keys(self, start), crop=True))
 
     def once(self) -> Iterator[Batch]:
         """Every utterance once, uncropped, in an order that depends on the lengths alone."""
         batches = frame_batches(self.lengths, self.config.batch_frames, None)
         keys = [(START, START, self.subset[batch]) for batch in batches]
-        return (batch for _, batch in self._reader(keys, crop=False))
+        return (batch for _, batch in _plain(self._reader(keys, crop=False)))
 
     def one(self, index: int) -> Batch:
         """Utterance `index` of the source alone and whole."""
@@ -146,6 +146,16 @@ class Loader:
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),
         )
+
+
+def _plain(batches: DataLoader) -> Iterator[tuple[Position, Batch]]:
+    """The batches; an error of a worker as it was raised there, without the traceback that torch writes into it."""
+    try:
+        yield from batches
+    except (ValueError, OSError) as error:
+        if "Original Traceback" not in str(error):
+            raise
+        raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
 
 
 class _Keys:

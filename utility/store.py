@@ -180,8 +180,8 @@ class _Array:
     def _errors_named(self):
         try:
             yield
-        except ValueError as error:
-            raise ValueError(f"{self.file}: not an array file: {' '.join(str(error).split())}") from None
+        except ValueError:
+            raise ValueError(f"{self.file}: not an array file, or cut off; make this split again") from None
 
 
 def splits_in(root: str | Path) -> list[str]:

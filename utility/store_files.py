@@ -34,7 +34,8 @@ class StoreInfo:
     kind: Literal["features", "representation"] = "features"
     dtype: Literal["float32", "float16"] = "float32"
     row_shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]  # [D] or [layers + 1, H]
-    frame_shift: float  # seconds; NaN where nobody knows (an originals' directory without `features`)
+    # seconds; NaN where nobody knows (an originals' directory without `features`)
+    frame_shift: Annotated[float, Field(allow_inf_nan=True)]
     features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
     audio_root: str | None = None  # the column `path` is relative to it
     made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer ...
@@ -198,6 +199,10 @@ def read_table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
         if missing:
             raise ValueError(f"no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
         numbers = {name: np.int64 for name in ("offset", "length", "num_samples") if name in columns}
+        for name in numbers:
+            wrong = table[name][~table[name].str.fullmatch(r"\d{1,18}")]
+            if len(wrong):
+                raise ValueError(f"{name} is {wrong.iloc[0]!r} in line {wrong.index[0] + 2}, expected 0 or more")
         return table[list(columns)].astype(numbers)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{file}: not a table of utterances: {error}") from None

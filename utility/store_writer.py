@@ -60,7 +60,8 @@ class StoreWriter:
         files.root.mkdir(parents=True, exist_ok=True)
         different = differences(create_info(files.info, info), info)
         if different:
-            raise ValueError(f"{files.info} was made from something else: {'; '.join(different)}")
+            reason = "; ".join(different)
+            raise ValueError(f"{files.info} was made from something else: {reason}; choose another folder")
         writer = cls(files, rows, info)
         with files.lock():
             if files.table.exists():
