@@ -190,8 +190,13 @@ class Pretrained:
 def load_pretrained(path: Path) -> Pretrained:
     """Open a pre-training checkpoint, the model in evaluation mode."""
     content = load_checkpoint(path, KIND)
-    config = build(PretrainConfig, content["config"])
-    model = MaskedModel(config.model, content["input_dim"], content["target_dim"])
-    load_weights(model, content["model"], path)
-    features, target = (content[key] and build(FeatureConfig, content[key]) for key in ("features", "target"))
+    try:
+        config = build(PretrainConfig, content["config"])
+        features, target = (content[key] and build(FeatureConfig, content[key]) for key in ("features", "target"))
+        model = MaskedModel(config.model, content["input_dim"], content["target_dim"])
+        load_weights(model, content["model"], path)
+    except KeyError as error:
+        raise ValueError(f"{path}: incomplete checkpoint: it has no {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     return Pretrained(model.eval(), config, features, target, content["frame_shift"], content["seed"])

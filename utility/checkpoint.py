@@ -19,7 +19,10 @@ def save_checkpoint(path: Path | str, kind: str, content: Mapping[str, Any]) -> 
 
     A reader sees the old file or the whole new one, also when the process is killed."""
     with replacing(path) as temporary:
-        torch.save({"format": FORMAT, "kind": kind, **content}, temporary)
+        try:
+            torch.save({"format": FORMAT, "kind": kind, **content}, temporary)
+        except RuntimeError:  # torch's writer, when the system takes no more
+            raise OSError(f"{path}: cannot be written, perhaps the disk is full; older checkpoints are kept") from None
 
 
 def load_checkpoint(path: Path | str, kind: str, map_location: str | torch.device = "cpu") -> dict[str, Any]:
@@ -28,15 +31,20 @@ def load_checkpoint(path: Path | str, kind: str, map_location: str | torch.devic
     Raises FileNotFoundError, or ValueError for a truncated or foreign file and for another kind."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist")
+        raise FileNotFoundError(f"checkpoint {path} {'is a folder' if path.is_dir() else 'does not exist'}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: not a checkpoint of this project, or damaged: cut off, or another kind of file")
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: not a checkpoint of this project, or damaged ({reason[:120]})") from None
+    except pickle.UnpicklingError:
+        raise ValueError(
+            f"{path}: not a checkpoint of this project: it holds more than tensors and plain values, and is not opened"
+        ) from None
+    except (RuntimeError, EOFError, KeyError, zipfile.BadZipFile, AttributeError):
+        raise ValueError(f"{path}: not a checkpoint of this project, or damaged") from None
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
-        raise ValueError(f"{path}: foreign checkpoint: format {found!r}, expected {FORMAT!r}")
+        raise ValueError(f"{path}: checkpoint of another program: format {found!r}, expected {FORMAT!r}")
     if content.get("kind") != kind:
         raise ValueError(f"{path}: holds a {content.get('kind')!r} checkpoint, expected {kind!r}")
     return content
@@ -44,12 +52,14 @@ def load_checkpoint(path: Path | str, kind: str, map_location: str | torch.devic
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: Path | str) -> None:
     """Copy `weights` into `module`, all and nothing else; a ValueError names what is missing, extra or misshapen."""
+    if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise ValueError(f"{where}: 'model' holds a {type(weights).__name__}, expected tensors by name")
     own = module.state_dict()
     for name in sorted(own.keys() | weights.keys()):
         if name not in weights:
-            raise ValueError(f"{where}: tensor {name!r} is missing")
+            raise ValueError(f"{where}: tensor {name!r} is missing: the model of this config has it")
         if name not in own:
-            raise ValueError(f"{where}: tensor {name!r} is not part of the model")
+            raise ValueError(f"{where}: tensor {name!r} is not part of the model of this config")
         if own[name].shape != weights[name].shape:
             sizes = f"{list(weights[name].shape)}, the model {list(own[name].shape)}"
             raise ValueError(f"{where}: tensor {name!r} has shape {sizes}")

@@ -113,10 +113,10 @@ class Trainer:
         load_weights(self.task.module, content["model"], path)
         try:
             self.optimizer.load_state_dict(content["optimizer"])
-        except ValueError as error:
-            raise ValueError(f"{path}: the optimiser does not fit this run: {error}") from None
-        state = content["state"]
-        self.progress = Progress(**{**state, "position": Position(*state["position"])})
+            state = content["state"]
+            self.progress = Progress(**{**state, "position": Position(*state["position"])})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ValueError(f"{path}: its optimiser and progress are not those of such a run") from None
 
     def fit(self) -> Progress:
         """Run to the last step (or until patience ends) and leave a checkpoint there."""
