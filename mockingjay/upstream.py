@@ -19,6 +19,8 @@ from utility.audio import FeatureConfig, FeatureExtractor
 from utility.config import resolve
 from utility.store import StoreInfo
 
+TRIAL_FRAMES = 100
+
 
 class Upstream(nn.Module):
     """Features [B, T, D] with true lengths [B] -> hidden states, `num_layers + 1` tensors [B, T, hidden_size].
@@ -92,10 +94,24 @@ class OwnUpstream(Upstream):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.module = _own_module(name)
-        self.hidden_size, self.num_layers = int(self.module.out_dim), 0
+        self.hidden_size, self.num_layers = self.module.out_dim, 0
         self.feature_config, self.frame_shift = info and info.features, info and info.frame_shift
         self.fingerprint = _fingerprint(self.module, name, self.feature_config)
         self.takes_lengths = "lengths" in inspect.signature(self.module.forward).parameters
+        if info is not None:
+            self._try(name, info.row_shape)
+
+    @torch.no_grad()
+    def _try(self, name: str, row_shape: Sequence[int]) -> None:
+        """Meet a misfit between module and features before any work is done."""
+        self.eval()
+        try:
+            self(torch.zeros(1, TRIAL_FRAMES, *row_shape), torch.tensor([TRIAL_FRAMES]))
+        except (RuntimeError, IndexError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"upstream {name!r} does not take features of shape {list(row_shape)}: {reason}") from None
+        except ValueError as error:
+            raise ValueError(f"upstream {name!r}: {error}") from None
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         real = torch.arange(features.shape[1], device=features.device) < lengths[:, None]
@@ -105,11 +121,11 @@ class OwnUpstream(Upstream):
             rows = [self.module(row[None, :length])[0] for row, length in zip(features, lengths.tolist())]
             wrong = next((i for i, row in enumerate(rows) if len(row) != lengths[i]), None)
             if wrong is not None:
-                raise ValueError(f"the upstream gave {len(rows[wrong])} frames for {lengths[wrong]}: T must stay T")
+                raise ValueError(f"gave {len(rows[wrong])} frames for {lengths[wrong]}: T must stay T")
             states = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         expected = (*features.shape[:2], self.hidden_size)
         if tuple(states.shape) != expected:
-            raise ValueError(f"the upstream gave shape {tuple(states.shape)}, expected {expected}")
+            raise ValueError(f"gave shape {tuple(states.shape)}, expected {expected}")
         return (states * real[..., None],)
 
 
@@ -177,10 +193,10 @@ def _own_module(name: str) -> nn.Module:
         sys.path.insert(0, str(Path.cwd()))
     try:
         module = getattr(importlib.import_module(place), attribute)()
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
         raise ValueError(f"upstream {name!r} could not be made: {error}") from None
-    if not isinstance(module, nn.Module) or not hasattr(module, "out_dim"):
-        raise ValueError(f"upstream {name!r} is not an nn.Module with an attribute out_dim")
+    if not isinstance(module, nn.Module) or not isinstance(getattr(module, "out_dim", None), int):
+        raise ValueError(f"upstream {name!r} is not an nn.Module with an attribute out_dim, its number of outputs")
     return module
 
 
