@@ -2,8 +2,8 @@
 
 import csv
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from utility.alignment_formats import timit_id
@@ -78,11 +78,13 @@ def timit(
     extensions: Sequence[str] = TIMIT_EXTENSIONS,
     drop_sa: bool = False,
     complete_test: bool = False,
+    held_out: Mapping[str, str] | None = None,
 ) -> Corpus:
     """TIMIT as published, `{TRAIN,TEST}/DR?/<speaker>/*.WAV` in either case, or its NLTK sample, `dr?-<speaker>/*.wav`.
 
     Ids are `FAEM0_SI1392`. The sample, all training speakers, is one split `train`. Where all of TEST is there, `test`
-    is the core test set of 24 speakers and `dev` the usual 50, unless `complete_test` keeps TEST as it is.
+    is the core test set of 24 speakers and `dev` the usual 50, unless `complete_test` keeps TEST as it is. `held_out`
+    gives speakers another split, as {"FADG0": "dev"}; ValueError for one who is not there.
     """
     root = _inside(root, ("TIMIT", "timit", "data", "DATA"))
     found = []
@@ -97,6 +99,7 @@ def timit(
             found.append(Utterance(key, parts[0].lower() if official else "train", speaker, path))
     if not complete_test:
         found = _core_test(found)
+    found = _hold_out(found, held_out or {})
     return _corpus(root, found, splits, "{TRAIN,TEST}/DR?/<speaker>/*.WAV or dr?-<speaker>/*.wav", len(paths))
 
 
@@ -213,6 +216,13 @@ def _without_copies(paths: Sequence[str]) -> list[str]:
     """Leave out `SA1.WAV.wav`, which some copies of TIMIT have beside `SA1.WAV`."""
     there = {path.lower() for path in paths}
     return [path for path in paths if (single := str(_single_suffix(path))) == path or single.lower() not in there]
+
+
+def _hold_out(found: Sequence[Utterance], split_of: Mapping[str, str]) -> list[Utterance]:
+    absent = sorted(split_of.keys() - {utterance.speaker for utterance in found})
+    if absent:
+        raise ValueError(f"no recordings of speaker {absent[0]!r}, who is to be held out")
+    return [replace(utterance, split=split_of.get(utterance.speaker, utterance.split)) for utterance in found]
 
 
 def _core_test(found: Sequence[Utterance]) -> list[Utterance]:

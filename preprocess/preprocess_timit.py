@@ -28,10 +28,14 @@ def main(argv: Sequence[str]) -> int:
         default=False,
         help="test is all of TEST; else it is the 24 speakers of the core set and dev the usual 50, if all are there",
     )
+    for part in ("dev", "test"):
+        told = f"speakers that make up {part} instead, as the sample has no {part} set"
+        parser.add_argument(f"--{part}_speakers", nargs="+", default=[], metavar="SPK", help=told)
     args = parser.parse_args(argv)
     features = features_of(parser, args)
     extensions = args.audio_extension or TIMIT_EXTENSIONS
-    corpus = timit(args.data_path.expanduser(), args.splits, extensions, args.drop_sa, args.complete_test)
+    held_out = {name.upper(): "dev" for name in args.dev_speakers} | {name.upper(): "test" for name in args.test_speakers}
+    corpus = timit(args.data_path.expanduser(), args.splits, extensions, args.drop_sa, args.complete_test, held_out)
     return extract(corpus, "timit", features, args)
 
 

@@ -124,6 +124,15 @@ def test_timit_ids_do_not_collide(tmp_path, capsys, case):
     assert len(Store([tmp_path / "timit_mel160/train"])) == 4
 
 
+def test_timit_speakers_can_be_held_out(tmp_path):
+    root = official_timit(tmp_path / "TIMIT", str.upper)
+    held_out = timit(root, held_out={"MGRP0": "dev"})
+    assert {utterance.speaker for utterance in held_out.of("train")} == {"FCJF0"}
+    assert "MGRP0" in {utterance.speaker for utterance in held_out.of("dev")}
+    with pytest.raises(ValueError, match="no recordings of speaker 'NOONE'"):
+        timit(root, held_out={"NOONE": "dev"})
+
+
 def test_timit_with_converted_copies_beside(tmp_path):
     root = tmp_path / "data"
     wav(root / "TRAIN/DR1/FCJF0/SA1.WAV")
