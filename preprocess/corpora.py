@@ -142,9 +142,9 @@ def manifest(file: Path, splits: Sequence[str] = (), id_from: str = "path") -> C
             rows = [(table.line_num, row) for row in table]
             names = list(table.fieldnames or ())
     except UnicodeDecodeError:
-        raise ValueError(f"{file}: not a CSV or TSV table: not UTF-8 text") from None
+        raise ValueError(f"{file}: not a table (CSV or TSV): not UTF-8 text") from None
     except csv.Error as error:
-        raise ValueError(f"{file}: not a CSV or TSV table: {error}") from None
+        raise ValueError(f"{file}: not a table (CSV or TSV): {error}") from None
     path_column, id_column, split_column = (
         next((name for name in known if name in names), None) for known in (PATH_COLUMNS, ID_COLUMNS, SPLIT_COLUMNS)
     )
