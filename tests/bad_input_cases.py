@@ -1,0 +1,247 @@
+"""The table of bad inputs: what is wrong, the command that meets it, and what its one line must name."""
+# ruff: noqa: E501
+
+from dataclasses import dataclass
+
+LIBRI, TIMIT, ANY = "preprocess_libri.py", "preprocess_timit.py", "preprocess_any.py"
+ALIGN, DEMO = "preprocess_alignment.py", "demo_corpus.py"
+NEW = "runner_mockingjay.py --train --cpu --ckpdir ckpt --name new"
+OLD = "runner_mockingjay.py --train --cpu --ckpdir ckpt --name old"
+KILLED = "runner_mockingjay.py --train --cpu --ckpdir ckpt --name killed"
+TEST, PLOT, EXTRACT = (f"runner_mockingjay.py --{mode} --cpu" for mode in ("test", "plot", "extract"))
+RUN = "run_downstream.py --cpu --no-msg --expdir exp"
+DATA = "data.train=[data/mel/train] data.alignment=phones data.cache=cache"
+PHONE = f"{RUN} --run phone_linear {DATA} --upstream"
+SPEAKER = f"{RUN} --run speaker_utterance data.train=[data/mel/train] data.cache=cache --upstream"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command, run in the folder of `build_world`, and words that its line must hold."""
+
+    what: str
+    command: str
+    names: tuple[str, ...]
+    code: int = 2
+
+    @property
+    def id(self) -> str:
+        """The name of the test."""
+        return self.what.replace(" ", "_")
+
+
+def case(what: str, command: str, *names: str, code: int = 2) -> Case:
+    """A row of the table."""
+    return Case(what, command, names, code)
+
+
+AUDIO = [
+    case("corpus that does not exist", f"{LIBRI} --data_path nowhere", "nowhere", "no such folder"),
+    case("a file for a corpus", f"{LIBRI} --data_path notes.txt", "notes.txt"),
+    case("corpus without audio", f"{LIBRI} --data_path empty", "empty", "no audio", "<split>/<speaker>"),
+    case("corpus of another layout", f"{LIBRI} --data_path flat", "flat", "<split>/<speaker>/<chapter>"),
+    case("TIMIT without audio", f"{TIMIT} --data_path timit", "timit", "{TRAIN,TEST}"),
+    case("folder without audio", f"{ANY} --data_path wordy", "wordy", ".flac"),
+    case("no corpus named", ANY, "--data_path"),
+    case("unknown split", f"{LIBRI} --data_path . --splits dev-clean dev-dirty", "dev-dirty", "test-clean"),
+    case("unknown split of a folder", f"{ANY} --data_path twins --splits c", "no split c", "a, b, all"),
+    case("unknown feature type", f"{LIBRI} --data_path . --feature_type mell", "--feature_type", "'mell'", "kaldi_fbank"),
+    case("linear features with deltas", f"{LIBRI} --data_path . --feature_type linear --delta", "linear", "--delta"),
+    case("second without first deltas", f"{LIBRI} --data_path . --no-delta --delta_delta", "--delta_delta needs --delta"),
+    case("boolean that is none", f"{LIBRI} --data_path . --delta=maybe", "--delta", "'maybe'", "True or False"),
+    case("shard beyond the last", f"{LIBRI} --data_path . --shard 3/2", "--shard", "3/2", "I/N"),
+    case("zero jobs", f"{LIBRI} --data_path . --n_jobs 0", "--n_jobs", "'0'", "-1"),
+    case("unknown flag", f"{LIBRI} --data_path . --aply_cmvn", "--aply_cmvn"),
+    case("sample rate out of range", f"{LIBRI} --data_path . --sample_rate 100", "sample_rate", "100", "4000"),
+    case("two files of one id", f"{ANY} --data_path twins --id_from stem", "a/x.wav", "b/x.wav", "'x'"),
+    case("speaker rule without group", f"{ANY} --data_path flat --speaker_from x.", "speaker_from", "'x.'", "group"),
+    case("manifest without paths", f"{ANY} --data_path no_path.csv", "no_path.csv", "no column path", "id, name"),
+    case("manifest with a short line", f"{ANY} --data_path ragged.csv", "ragged.csv", "line 3"),
+    case("manifest with a bad split name", f"{ANY} --data_path split.csv", "'../up'", "letters"),
+    case("recording for a manifest", f"{ANY} --data_path flat/good.flac", "flat/good.flac", "table"),
+    case("store of other features there", f"{LIBRI} --data_path . --name fbank --delta=False", "data/fbank/features.yaml", "'fbank'", "'mel'"),
+    case("store folder is a file", f"{LIBRI} --data_path . --output_path notes.txt", "notes.txt", "not a folder"),
+]  # fmt: skip
+
+ALIGNMENTS = [
+    case("alignment files that do not exist", f"{ALIGN} --data_path nowhere", "nowhere", "no such file or folder"),
+    case("folder without alignment files", f"{ALIGN} --data_path empty", "empty", "no alignment files"),
+    case("broken TextGrid", f"{ALIGN} --data_path grids_bad", "grids_bad/broken.TextGrid", "not a readable TextGrid"),
+    case("segments that overlap", f"{ALIGN} --data_path grids_overlap", "overlap.TextGrid", "overlap in time", "0.6"),
+    case("segments that overlap in a CTM", f"{ALIGN} --data_path overlap.ctm", "utt: segment 2", "0.6 s"),
+    case("tier that is not there", f"{ALIGN} --data_path grids_sound --tier words", "sound.TextGrid", "'words'", "'phones'"),
+    case("CTM line with too few fields", f"{ALIGN} --data_path wrong.ctm", "wrong.ctm:1", "utterance channel start"),
+    case("CTM line without a time", f"{ALIGN} --data_path times.ctm", "times.ctm:1", "'zero'"),
+    case("utterance twice in a CTM", f"{ALIGN} --data_path twice.ctm", "'u'", "twice.ctm"),
+    case("JSON of another form", f"{ALIGN} --data_path labels.json", "labels.json", "{token:"),
+    case("unknown phone set", f"{ALIGN} --data_path grids --phone_set ipa", "--phone_set", "'ipa'", "arpabet39"),
+    case("phone set of words", f"{ALIGN} --data_path grids --tier words --phone_set arpabet39", "--phone_set", "--tier=phones"),
+    case("alignment over a foreign folder", f"{ALIGN} --data_path twice.ctm --output_path . --name demo", "demo", "notes.txt"),
+    case("alignment folder is a file", f"{ALIGN} --data_path grids --output_path notes.txt", "notes.txt", "not a folder"),
+    case("demo corpus of no length", f"{DEMO} --minutes 0", "--minutes", "0"),
+    case("demo corpus of two speakers", f"{DEMO} --speakers 2", "--speakers", "2", "3"),
+    case("demo corpus over a foreign folder", f"{DEMO} --output_path demo", "demo", "remove it or choose another"),
+    case("demo corpus made otherwise", f"{DEMO} --output_path demo_other", "demo_other", "minutes 1.0, not 30.0"),
+    case("demo corpus with broken settings", f"{DEMO} --output_path demo_broken", "demo_broken/demo.yaml"),
+    case("demo corpus below a file", f"{DEMO} --output_path notes.txt/demo", "notes.txt", "not a folder"),
+]  # fmt: skip
+
+CONFIGS = [
+    case("config that does not exist", f"{NEW} --config nowhere.yaml", "nowhere.yaml"),
+    case("folder for a config", f"{NEW} --config data", "data: Is a directory"),
+    case("broken YAML", f"{NEW} --config broken.yaml", "broken.yaml", "not valid YAML", "line 2"),
+    case("config in another encoding", f"{NEW} --config latin.yaml", "latin.yaml", "UTF-8"),
+    case("YAML that is a list", f"{NEW} --config list.yaml", "list.yaml", "expected sections and keys", "list"),
+    case("unknown section", f"{NEW} --config section.yaml", "section.yaml", "'modle'", "'model'"),
+    case("unknown key", f"{NEW} --config key.yaml", "key.yaml", "'model.hiden_size'", "'hidden_size'"),
+    case("value of the wrong type", f"{NEW} --config type.yaml", "type.yaml", "'model.layers'", "'three'", "integer"),
+    case("scalar for a section", f"{NEW} --config scalar.yaml", "scalar.yaml", "'model'", "3", "keys"),
+    case("section without keys", f"{NEW} --config null.yaml", "null.yaml", "'model'", "None", "keys"),
+    case("value out of range", f"{NEW} --config range.yaml", "range.yaml", "'masking.proportion'", "1.5", "less than or equal to 1"),
+    case("override without a value", f"{NEW} --config good.yaml trainer.steps", "'trainer.steps'", "section.key=value"),
+    case("override of a section", f"{NEW} --config good.yaml model=3", "'model'", "3", "keys"),
+    case("override below a value", f"{NEW} --config good.yaml model.layers.x=3", "model.layers.x", "not a section"),
+    case("override of an unknown key", f"{NEW} --config good.yaml optimizer.rl=1", "'optimizer.rl'", "'lr'"),
+    case("override that is no YAML", f"{NEW} --config good.yaml data.train=[a", "'data.train=[a'", "not valid YAML"),
+    case("choice that there is not", f"{NEW} --config good.yaml optimizer.name=sgd", "'optimizer.name'", "'sgd'", "'adamw'", "'bertadam'"),
+    case("heads that do not divide", f"{NEW} --config good.yaml model.heads=3", "'model'", "hidden_size 8", "heads 3"),
+    case("betas of one number", f"{NEW} --config good.yaml optimizer.betas=[0.9]", "optimizer.betas"),
+    case("beta above one", f"{NEW} --config good.yaml optimizer.betas=[0.9,1.5]", "optimizer.betas", "1.5"),
+    case("path where a list belongs", f"{NEW} --config good.yaml data.train=data/mel/train", "'data.train'", "'data/mel/train'", "list"),
+    case("nothing to train on", f"{NEW} --config good.yaml data.train=[]", "data.train", "empty"),
+    case("spans longer than their limit", f"{NEW} --config good.yaml masking.consecutive_min=9", "consecutive_min 9", "consecutive_max 7"),
+    case("learning rate that is a word", f"{NEW} --config good.yaml optimizer.lr=fast", "'optimizer.lr'", "'fast'", "number"),
+    case("learning rate that is infinite", f"{NEW} --config good.yaml optimizer.lr=.inf", "'optimizer.lr'", "inf"),
+    case("negative seed", f"{NEW} --config good.yaml --seed -1", "--seed", "-1"),
+    case("unknown key of a probe", f"{PHONE} baseline probe.hiden=3", "'probe.hiden'", "'hidden_size'"),
+    case("probe config that does not exist", f"{PHONE} baseline --config nowhere.yaml", "nowhere.yaml"),
+    case("label fraction of zero", f"{PHONE} baseline data.label_fraction=0", "'data.label_fraction'", "0", "greater than 0"),
+    case("sweep of an unknown key", f"{PHONE} baseline --sweep lrr=1", "'lrr'", "'optimizer.lr'"),
+    case("sweep without values", f"{PHONE} baseline --sweep lr", "--sweep", "key=value,value"),
+    case("sweep of one key twice", f"{PHONE} baseline --sweep lr=1 --sweep lr=2", "--sweep", "optimizer.lr", "twice"),
+]  # fmt: skip
+
+STORES = [
+    case("store that does not exist", f"{NEW} --config good.yaml data.train=[data/nowhere/train]", "data/nowhere/train", "no feature store"),
+    case("split that the store has not", f"{NEW} --config good.yaml data.train=[data/mel/trian]", "data/mel/trian", "dev, test, train"),
+    case("store without its split", f"{NEW} --config good.yaml data.train=[data/mel]", "data/mel", "dev, test, train"),
+    case("unfinished store", f"{NEW} --config good.yaml data.train=[data/unfinished/train]", "data/unfinished/train", "not finished", "again"),
+    case("array cut off", f"{NEW} --config good.yaml data.train=[data/cut/train]", "data/cut/train.npy", "cut off"),
+    case("array that is text", f"{NEW} --config good.yaml data.train=[data/text/train]", "data/text/train.npy", "not an array"),
+    case("table without its columns", f"{NEW} --config good.yaml data.train=[data/table/train]", "data/table/train.csv", "no column length"),
+    case("length that is a word", f"{NEW} --config good.yaml data.train=[data/table/dev]", "data/table/dev.csv", "'many'"),
+    case("offset below zero", f"{NEW} --config good.yaml data.train=[data/table/test]", "data/table/test.csv", "-4"),
+    case("store of another format", f"{NEW} --config good.yaml data.train=[data/info/train]", "data/info/features.yaml", "'format'", "2", "1"),
+    case("originals' directory without its arrays", f"{NEW} --config good.yaml data.train=[data/legacy/train]", "data/legacy/train/1-2-3.npy"),
+    case("stores of two kinds of features", f"{NEW} --config good.yaml data.train=[data/mel/train,data/fbank/dev]", "data/mel/train", "data/fbank/dev", "'fbank'"),
+    case("one id in two stores", f"{NEW} --config good.yaml data.train=[data/mel/train,data/again/train]", "'s0-0'", "data/again/train"),
+    case("dev of other features", f"{NEW} --config good.yaml data.dev=[data/fbank/dev]", "data.train", "data.dev", "'mel'", "'fbank'"),
+    case("target without some utterances", f"{NEW} --config good.yaml data.target=[data/linear/train]", "data.target", "2 utterances", "s3-4"),
+    case("target of other lengths", f"{NEW} --config good.yaml data.target=[data/longer/train]", "data.target", "31 frames", "30"),
+    case("run folder below a file", "runner_mockingjay.py --train --cpu --config good.yaml --ckpdir notes.txt", "notes.txt", "not a folder"),
+    case("log folder below a file", f"{NEW} --config good.yaml --logdir notes.txt", "notes.txt", "not a folder"),
+]  # fmt: skip
+
+CHECKPOINTS = [
+    case("no checkpoint named", TEST, "--ckpt"),
+    case("checkpoint that does not exist", f"{TEST} --ckpt nowhere.ckpt", "nowhere.ckpt", "does not exist"),
+    case("folder for a checkpoint", f"{TEST} --ckpt data", "data", "folder"),
+    case("checkpoint cut off", f"{TEST} --ckpt ckpt/cut.ckpt", "ckpt/cut.ckpt", "damaged"),
+    case("empty checkpoint", f"{TEST} --ckpt ckpt/empty.ckpt", "ckpt/empty.ckpt", "damaged"),
+    case("text for a checkpoint", f"{TEST} --ckpt ckpt/text.ckpt", "ckpt/text.ckpt", "not a checkpoint"),
+    case("torch file of another program", f"{TEST} --ckpt ckpt/foreign.ckpt", "ckpt/foreign.ckpt", "'mockingjay-1'"),
+    case("tensor for a checkpoint", f"{TEST} --ckpt ckpt/tensor.ckpt", "ckpt/tensor.ckpt", "'mockingjay-1'"),
+    case("pickle that would run code", f"{TEST} --ckpt ckpt/runs.ckpt", "ckpt/runs.ckpt", "not a checkpoint"),
+    case("torch file that would run code", f"{TEST} --ckpt ckpt/runs_zip.ckpt", "ckpt/runs_zip.ckpt", "not a checkpoint"),
+    case("checkpoint of a probe", f"{TEST} --ckpt ckpt/probe.ckpt", "ckpt/probe.ckpt", "'probe'", "'pretrain'"),
+    case("checkpoint without a tensor", f"{TEST} --ckpt ckpt/lacking.ckpt", "ckpt/lacking.ckpt", "missing"),
+    case("checkpoint with one tensor too many", f"{TEST} --ckpt ckpt/extra.ckpt", "ckpt/extra.ckpt", "'encoder.more'"),
+    case("tensor of another shape", f"{TEST} --ckpt ckpt/shape.ckpt", "ckpt/shape.ckpt", "[3]", "[8, 80]"),
+    case("checkpoint without its config", f"{TEST} --ckpt ckpt/keyless.ckpt", "ckpt/keyless.ckpt", "'config'"),
+    case("weights that are a list", f"{TEST} --ckpt ckpt/listed.ckpt", "ckpt/listed.ckpt", "'model'"),
+    case("config of a newer version", f"{TEST} --ckpt ckpt/newer.ckpt", "ckpt/newer.ckpt", "'model.rotary'"),
+    case("test set of other features", f"{TEST} --ckpt ckpt/good.ckpt --input data/fbank/train", "data/fbank/train", "'fbank'", "'mel'"),
+    case("no test set", f"{TEST} --ckpt ckpt/untested.ckpt", "--input", "data.test"),
+    case("test set that does not exist", f"{TEST} --ckpt ckpt/good.ckpt --input data/nowhere/test", "data/nowhere/test"),
+    case("layer that there is not", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer 9", "9", "0 to 1"),
+    case("layer that is a word", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer top", "--layer", "'top'", "ws:FILE"),
+    case("layer of a test that there is not", f"{TEST} --ckpt ckpt/good.ckpt --layer 9", "9", "0 to 1"),
+    case("weights of a probe without any", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer ws:exp/unweighted.json", "exp/unweighted.json", "--weighted_sum"),
+    case("weights in no file", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer ws:nowhere.json", "nowhere.json"),
+    case("weights in a file of another kind", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer ws:good.yaml", "good.yaml", "layer_weights"),
+    case("weights that are words", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer ws:exp/words.json", "exp/words.json", "numbers"),
+    case("weights of another model", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer ws:exp/three.json", "3 layer weights", "2 hidden states"),
+    case("weights of another model in pictures", f"{PLOT} --ckpt ckpt/good.ckpt --layer ws:exp/three.json", "3 layer weights", "2 hidden states"),
+    case("all layers into an archive", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer all --format ark", "--format", "--layer"),
+    case("audio for a model of unknown features", f"{EXTRACT} --ckpt ckpt/silent.ckpt --input flat", "ckpt/silent.ckpt", "store"),
+    case("audio that does not exist", f"{EXTRACT} --ckpt ckpt/good.ckpt --input nowhere", "--input nowhere"),
+    case("folder without recordings", f"{EXTRACT} --ckpt ckpt/good.ckpt --input empty", "empty", ".flac"),
+    case("representations of other features there", f"{EXTRACT} --ckpt ckpt/good.ckpt --output data/fbank", "data/fbank/features.yaml", "kind"),
+    case("output folder is a file", f"{EXTRACT} --ckpt ckpt/good.ckpt --output notes.txt", "notes.txt", "not a folder"),
+    case("pictures into a file", f"{PLOT} --ckpt ckpt/good.ckpt --output notes.txt", "notes.txt", "not a folder"),
+    case("test results into a file", f"{TEST} --ckpt ckpt/good.ckpt --output notes.txt", "notes.txt", "not a folder"),
+    case("pictures of nothing", f"{PLOT} --ckpt ckpt/good.ckpt --num 0", "--num", "0"),
+    case("two modes at once", "runner_mockingjay.py --train --test", "--train", "--test"),
+    case("no mode", "runner_mockingjay.py --cpu", "--train"),
+    case("config for a test", f"{TEST} --ckpt ckpt/good.ckpt --config good.yaml", "--config", "--train"),
+    case("resume without a checkpoint", f"{NEW} --config good.yaml --resume", "ckpt/new", "--resume"),
+    case("resume of a checkpoint cut off", f"{KILLED} --config good.yaml --resume", "killed/mockingjay-1.ckpt", "damaged"),
+    case("resume with another seed", f"{OLD} --config good.yaml --seed 7 --resume", "--seed 1337", "7"),
+    case("resume without optimiser", f"{OLD} --config good.yaml --resume", "old/mockingjay-1.ckpt", "optimi"),
+    case("resume as another model", f"{OLD} --config good.yaml --resume model.layers=2", "old/mockingjay-1.ckpt"),
+    case("training over a run", f"{OLD} --config good.yaml", "old/mockingjay-1.ckpt", "--resume", "--name"),
+    case("load of a checkpoint that does not exist", f"{NEW} --load --ckpt nowhere.ckpt", "nowhere.ckpt"),
+]  # fmt: skip
+
+PROBES = [
+    case("unknown task", f"{RUN} --run phones --upstream baseline", "'phones'", "phone_linear"),
+    case("unknown upstream", f"{PHONE} bert", "'bert'", "transformer"),
+    case("upstream without a checkpoint", f"{PHONE} transformer", "--ckpt"),
+    case("upstream checkpoint cut off", f"{PHONE} transformer --ckpt ckpt/cut.ckpt", "ckpt/cut.ckpt", "damaged"),
+    case("upstream of a probe", f"{PHONE} transformer --ckpt ckpt/probe.ckpt", "ckpt/probe.ckpt", "'probe'"),
+    case("own upstream in no module", f"{PHONE} no_such_module:Class", "no_such_module"),
+    case("own upstream that is not in its module", f"{PHONE} tests.bad_input_world:Nothing", "Nothing"),
+    case("own upstream without out_dim", f"{PHONE} tests.bad_input_world:Silent", "out_dim"),
+    case("own upstream for other features", f"{PHONE} tests.bad_input_world:Narrow", "Narrow", "features of shape [80]"),
+    case("own upstream that drops frames", f"{PHONE} tests.bad_input_world:Halving", "50 frames for 100"),
+    case("layer of a model that there is not", f"{PHONE} transformer --ckpt ckpt/good.ckpt --layer 9", "layer 9", "0 to 1"),
+    case("store of features foreign to the checkpoint", f"{PHONE} transformer --ckpt ckpt/good.ckpt data.train=[data/fbank/train]", "'fbank'", "'mel'"),
+    case("no alignment named", f"{PHONE} baseline data.alignment=null", "data.alignment"),
+    case("alignment that does not exist", f"{PHONE} baseline data.alignment=nowhere", "nowhere", "preprocess_alignment.py"),
+    case("alignment of other utterances", f"{PHONE} baseline data.alignment=foreign", "foreign", "'elsewhere'", "'s0-0'"),
+    case("alignment of some utterances", f"{PHONE} baseline data.alignment=partly", "partly", "23 of the 24", "leave_out"),
+    case("alignment longer than the audio", f"{PHONE} baseline data.alignment=longer", "9.000 s", "longer"),
+    case("alignment with damaged segments", f"{PHONE} baseline data.alignment=damaged", "damaged/segments.npy"),
+    case("alignment that does not fit together", f"{PHONE} baseline data.alignment=misfit", "misfit/segments.npy", "utterances.csv"),
+    case("alignment with too few labels", f"{PHONE} baseline data.alignment=unnamed", "unnamed/labels.txt", "2 labels"),
+    case("alignment with a broken table", f"{PHONE} baseline data.alignment=counts", "counts/utterances.csv", "line 2"),
+    case("store without speakers", f"{SPEAKER} baseline data.train=[data/nameless/train]", "speaker", "'a'"),
+    case("test speakers not in train", f"{SPEAKER} baseline data.dev=[data/mel/dev] data.test=[data/mel/test]", "4 speakers", "'d0'"),
+    case("no utterance for dev", f"{PHONE} baseline data.split=given", "data.dev"),
+    case("speakers with too few utterances", f"{SPEAKER} baseline data.min_utterances=99", "data.min_utterances", "99"),
+    case("dev speaker that there is not", f"{PHONE} baseline data.dev_speakers=[me]", "data.dev_speakers", "'me'"),
+    case("zero seeds", f"{PHONE} baseline --seeds 0", "--seeds 0", "at least 1"),
+    case("result folder is a file", f"{PHONE} baseline --expdir notes.txt", "notes.txt", "not a folder"),
+    case("cache folder is a file", f"{PHONE} random --ckpt ckpt/good.ckpt data.cache=notes.txt", "notes.txt", "not a folder"),
+    case("probe over a run", f"{PHONE} baseline --name taken", "taken", "--resume"),
+    case("resume of no run", f"{PHONE} baseline --name new --resume", "new", "holds no run"),
+    case("resume of a probe made otherwise", f"{PHONE} baseline --name done --resume probe.dropout=0.5", "done", "probe.dropout", "0.0", "0.5"),
+    case("resume of a probe with a damaged result", f"{PHONE} baseline --name marred --resume", "marred/result.json", "damaged"),
+    case("resume of a probe cut off", f"{PHONE} baseline --name taken --resume", "taken/probe-10.ckpt", "damaged"),
+]  # fmt: skip
+
+FINISHED = [
+    case("recordings that cannot be used", f"{ANY} --data_path mixed --name out --n_jobs 1", "data/out/errors.csv", "7 not used", code=1),
+    case("alignment files that cannot be used", f"{ALIGN} --data_path grids --output_path . --name unused", "unused/errors.csv", "2 not used", code=1),
+    case("representations of broken recordings", f"{EXTRACT} --ckpt ckpt/good.ckpt --input mixed --output out", "out/errors.csv", "6 recordings", code=1),
+]  # fmt: skip
+
+TABLE = {
+    "Audio, corpora and features": AUDIO,
+    "Alignment files and the built-in corpus": ALIGNMENTS,
+    "Config keys and values": CONFIGS,
+    "Stores": STORES,
+    "Checkpoints, and what is made of them": CHECKPOINTS,
+    "Probing": PROBES,
+    "Finished, but some files could not be used (exit code 1)": FINISHED,
+}
