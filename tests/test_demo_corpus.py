@@ -228,7 +228,7 @@ def test_textgrids_have_librispeech_tiers(corpus):
         (["--speakers", "2"], "--speakers must lie between 3"),
         (["--minutes", "0"], "--minutes must lie between 0 and 100000"),
         (["--minutes", "nan"], "--minutes must lie between"),
-        (["--seed", "-1"], "--seed must not be negative"),
+        (["--seed", "-1"], "--seed: expected a whole number"),
         (["--n_jobs", "0"], "--n_jobs must be at least 1"),
         (["--minutes", "many"], "invalid float value: 'many'"),
         (["--output_path", "."], "exists and is no finished demo corpus"),

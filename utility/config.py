@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(pydantic.Field,))
 def section(cls: type[T]) -> type[T]:
-    """Make `cls` a frozen, keyword-only dataclass: it checks types and ranges, and refuses unknown keys and infinity."""
+    """Make `cls` a frozen, keyword-only dataclass that checks types and ranges and refuses unknown keys."""
     config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
     return validated(cls, frozen=True, kw_only=True, config=config)
 
