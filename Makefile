@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 .PHONY: demo test check clean
 
 demo: $(STAMP)
-	$(RUN) examples/demo.py
+	PYTHON=$(RUN) bash examples/demo.sh
 
 test: check
 	$(RUN) -m pytest

@@ -34,7 +34,9 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     features = features_of(parser, args)
     extensions = args.audio_extension or TIMIT_EXTENSIONS
-    held_out = {name.upper(): "dev" for name in args.dev_speakers} | {name.upper(): "test" for name in args.test_speakers}
+    held_out = {name.upper(): "dev" for name in args.dev_speakers} | {
+        name.upper(): "test" for name in args.test_speakers
+    }
     corpus = timit(args.data_path.expanduser(), args.splits, extensions, args.drop_sa, args.complete_test, held_out)
     return extract(corpus, "timit", features, args)
 

@@ -9,7 +9,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def shared(name: str) -> Path:
-    """The folder `name` of $MOCKINGJAY_SHARED, or of ../shared beside the project; a visible skip where it is absent."""
+    """The folder `name` in $MOCKINGJAY_SHARED, or in ../shared beside the project; a visible skip where absent."""
     root = Path(os.environ.get("MOCKINGJAY_SHARED", PROJECT.parent / "shared"))
     if not (root / name).is_dir():
         pytest.skip(f"{name} absent: set MOCKINGJAY_SHARED to the folder that holds it")

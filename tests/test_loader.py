@@ -1,6 +1,6 @@
 """Batches: every utterance once, within the budget, order from (seed, epoch), resumable, with any number of workers."""
 
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_epochs_and_seeds_differ_and_lose_nothing(store):
     loader = Loader(store, LoaderConfig(batch_frames=100), seed=3)
     epochs = [[batch.tolist() for batch in loader.epoch(epoch)] for epoch in range(3)]
     assert epochs[0] != epochs[1] != epochs[2]
-    assert all(sorted(sum(epoch, [])) == list(range(23)) for epoch in epochs)
+    assert all(sorted(chain.from_iterable(epoch)) == list(range(23)) for epoch in epochs)
     assert epochs[0] != [batch.tolist() for batch in Loader(store, loader.config, seed=4).epoch(0)]
 
 

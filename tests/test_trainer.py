@@ -136,14 +136,10 @@ def test_new_values_win_on_resume_without_the_yaml(config, straight):  # R13: sa
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_in_one_line(config):
-    process = subprocess.run(
-        [sys.executable, "runner_mockingjay.py", "--train", "--config", str(config), "--name", "wild", "--cpu"]
-        + ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log")]
-        + ["optimizer.lr=1e30", "optimizer.warmup=0", "trainer.precision=fp32"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "runner_mockingjay.py", "--train", "--config", str(config), "--name", "wild", "--cpu"]
+    command += ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log")]
+    command += ["optimizer.lr=1e30", "optimizer.warmup=0", "trainer.precision=fp32"]
+    process = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert process.returncode == 2
     assert "not finite" in process.stderr
     assert len(process.stderr.splitlines()) == 1

@@ -9,7 +9,13 @@ import pytest
 import torch
 from matplotlib.colors import Normalize
 
-from mockingjay.visualize import Reconstruction, attention_figure, hidden_states_figure, reconstruction_figure, to_waveform
+from mockingjay.visualize import (
+    Reconstruction,
+    attention_figure,
+    hidden_states_figure,
+    reconstruction_figure,
+    to_waveform,
+)
 from utility.audio import FeatureConfig, FeatureExtractor, read_audio
 from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, save_figure, spectrogram_axes
 from utility.store import StoreInfo

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The whole pipeline on the built-in corpus: minutes on two CPU cores. `make demo` runs it; PYTHON names the interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python="${PYTHON:-python}"
+ckpt=result/result_mockingjay/demo/best.ckpt
+probe_data="data.train=[data/demo_mel160/train] data.dev=[data/demo_mel160/dev] data.test=[data/demo_mel160/test]"
+
+run() { printf '\n$ python %s\n' "$*"; "$python" "$@"; }
+
+started=$SECONDS
+rm -rf result/result_mockingjay/demo log/log_mockingjay/demo result/demo data/representations
+run preprocess/demo_corpus.py --minutes 20
+run preprocess/preprocess_libri.py --data_path data/demo_corpus --name demo_mel160
+run preprocess/preprocess_alignment.py --data_path data/demo_corpus/alignments --name demo_phones
+run runner_mockingjay.py --train --config config/mockingjay_demo.yaml --name demo
+run runner_mockingjay.py --test --ckpt demo/best.ckpt
+run runner_mockingjay.py --plot --num 2 --ckpt demo/best.ckpt
+run runner_mockingjay.py --plot --with_head --num 2 --ckpt demo/best.ckpt
+run runner_mockingjay.py --plot --output_attention --num 2 --ckpt demo/best.ckpt
+
+phones="--run phone_linear --config config/demo_phones.yaml --expdir result/demo"
+speakers="--run speaker_utterance --config config/demo_speakers.yaml --expdir result/demo"
+for task in phones speakers; do
+    # shellcheck disable=SC2086  # the flags are words
+    run run_downstream.py ${!task} --upstream baseline --name "demo-1 filterbank"
+    run run_downstream.py ${!task} --upstream random --ckpt "$ckpt" --name "demo-2 random"
+    run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --name "demo-3 pre-trained, last layer"
+    run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --weighted_sum \
+        --name "demo-4 pre-trained, weighted sum"
+done
+
+printf '\nTest accuracy (%%) on speakers and sentences that were never seen:\n\n'
+"$python" examples/table.py result/demo
+printf '\nFigures: result/result_mockingjay/demo/best-dump, result/demo; curves: tensorboard --logdir log/\n'
+printf 'Done in %d minutes %d seconds.\n' $(((SECONDS - started) / 60)) $(((SECONDS - started) % 60))

@@ -1,0 +1,42 @@
+"""Print probing results as a Markdown table: a row per system, a column per task and data.
+
+Reads DIR/result_UPSTREAM_TASK/DATA-SYSTEM/{summary,result}.json, as examples/demo.sh and examples/real_speech.sh name
+their runs; accuracies are test %, with the standard deviation over seeds where there are several."""
+
+import json
+import sys
+from pathlib import Path
+
+TASKS = ("phone_linear", "phone_1hidden", "phone_concat", "speaker_frame", "speaker_utterance")
+
+
+def cell(run: Path) -> str | None:
+    """Test accuracy of a run, or None where it is not finished."""
+    if (run / "summary.json").is_file():
+        found = json.loads((run / "summary.json").read_text())
+        spread = found["test_deviation"]
+        return f"{found['test_mean']:.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
+    if (run / "result.json").is_file():
+        return f"{json.loads((run / 'result.json').read_text())['test_accuracy']:.1f}"
+    return None
+
+
+def table(directory: Path) -> str:
+    """All finished runs below `directory`."""
+    cells: dict[str, dict[str, str]] = {}
+    for run in sorted(directory.glob("result_*/*-*")):
+        task = next(name for name in TASKS if run.parent.name.endswith(f"_{name}"))
+        data, _, system = run.name.partition("-")
+        value = cell(run)
+        if value is not None:
+            cells.setdefault(system, {})[f"{task} {data}"] = value
+    columns = sorted({column for row in cells.values() for column in row})
+    lines = [["system", *columns], ["---", *("---:" for _ in columns)]]
+    lines += [[system, *(row.get(column, "") for column in columns)] for system, row in sorted(cells.items())]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
+        raise SystemExit("usage: python examples/table.py RESULT_DIRECTORY")
+    print(table(Path(sys.argv[1])))
