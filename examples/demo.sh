@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python="${PYTHON:-python}"
 ckpt=result/result_mockingjay/demo/best.ckpt
-probe_data="data.train=[data/demo_mel160/train] data.dev=[data/demo_mel160/dev] data.test=[data/demo_mel160/test]"
+
 
 run() { printf '\n$ python %s\n' "$*"; "$python" "$@"; }
 
@@ -23,11 +23,11 @@ phones="--run phone_linear --config config/demo_phones.yaml --expdir result/demo
 speakers="--run speaker_utterance --config config/demo_speakers.yaml --expdir result/demo"
 for task in phones speakers; do
     # shellcheck disable=SC2086  # the flags are words
-    run run_downstream.py ${!task} --upstream baseline --name "demo-1 filterbank"
-    run run_downstream.py ${!task} --upstream random --ckpt "$ckpt" --name "demo-2 random"
-    run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --name "demo-3 pre-trained, last layer"
+    run run_downstream.py ${!task} --upstream baseline --name "demo-1_filterbank"
+    run run_downstream.py ${!task} --upstream random --ckpt "$ckpt" --name "demo-2_random"
+    run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --name "demo-3_pre-trained,_last_layer"
     run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --weighted_sum \
-        --name "demo-4 pre-trained, weighted sum"
+        --name "demo-4_pre-trained,_weighted_sum"
 done
 
 printf '\nTest accuracy (%%) on speakers and sentences that were never seen:\n\n'

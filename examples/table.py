@@ -26,7 +26,7 @@ def table(directory: Path) -> str:
     cells: dict[str, dict[str, str]] = {}
     for run in sorted(directory.glob("result_*/*-*")):
         task = next(name for name in TASKS if run.parent.name.endswith(f"_{name}"))
-        data, _, system = run.name.partition("-")
+        data, _, system = run.name.replace("_", " ").partition("-")
         value = cell(run)
         if value is not None:
             cells.setdefault(system, {})[f"{task} {data}"] = value

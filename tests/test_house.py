@@ -77,8 +77,8 @@ def test_configs_are_valid_and_hold_only_what_differs(path):
 
 
 def test_table_of_results(tmp_path):
-    single = tmp_path / "result_baseline_phone_linear" / "libri-1 mel"
-    several = tmp_path / "result_transformer_phone_linear" / "libri-2 last layer"
+    single = tmp_path / "result_baseline_phone_linear" / "libri-1_mel"
+    several = tmp_path / "result_transformer_phone_linear" / "libri-2_last_layer"
     for folder in (single, several):
         folder.mkdir(parents=True)
     (single / "result.json").write_text(json.dumps({"test_accuracy": 44.68}))

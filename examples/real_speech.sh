@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Real speech, from recordings to docs/results.md's table: examples/real_speech.sh CORPORA_DIR
+#
+# CORPORA_DIR holds libri_mini (LibriSpeech's layout with alignments/), an4 ({train,dev,test}/<speaker>/*.flac) and
+# timit_sample (NLTK's). Pre-training takes about 30 minutes on two cores, probing as long; all of it can be started
+# again and continues. JOBS probes run side by side (default 2), each on one core.
+set -euo pipefail
+corpora="$(cd "${1:?usage: examples/real_speech.sh CORPORA_DIR}" && pwd)"
+cd "$(dirname "$0")/.."
+python="${PYTHON:-python}"
+ckpt=result/result_mockingjay/real/mockingjay-5000.ckpt
+
+prepare() {
+    "$python" preprocess/preprocess_libri.py --data_path "$corpora/libri_mini" --name libri_mel160
+    "$python" preprocess/preprocess_any.py --data_path "$corpora/an4" --feature_type mel --delta --id_from stem \
+        --name an4_mel160
+    "$python" preprocess/preprocess_any.py --data_path "$corpora/an4" --feature_type mel --delta --id_from stem \
+        --no-apply_cmvn --name an4_mel160_raw
+    "$python" preprocess/preprocess_timit.py --data_path "$corpora/timit_sample" --drop_sa \
+        --dev_speakers FAEM0 MARC0 --test_speakers FTLG0 MBGT0 FAPB0 MBMA1 --name timit_mel160
+    local phones=preprocess/preprocess_alignment.py
+    [ -d data/libri_phones ] || "$python" $phones --data_path "$corpora/libri_mini/alignments/pocketsphinx" \
+        --phone_set arpabet39 --name libri_phones
+    [ -d data/mfa_phones ] || "$python" $phones --data_path "$corpora/libri_mini/alignments/mfa" \
+        --phone_set arpabet39 --name mfa_phones
+    [ -d data/timit_phones ] || "$python" $phones --data_path "$corpora/timit_sample" \
+        --phone_set timit39 --name timit_phones
+}
+
+pretrain() {
+    local train="runner_mockingjay.py --train --config config/mockingjay_real.yaml --name real"
+    local done_already=result/result_mockingjay/real/mockingjay-4000.ckpt
+    if [ ! -f "$ckpt" ] && [ ! -f "$done_already" ]; then
+        # shellcheck disable=SC2046  # continue where a killed run stopped
+        "$python" $train $([ -d result/result_mockingjay/real ] && echo --resume)
+    fi
+    [ -f "$ckpt" ] ||
+        "$python" $train --resume loader.max_frames=1500 loader.batch_frames=6000 trainer.steps=5000
+}
+
+# One line per probe: its data (the column of the table), its system (the row), and the flags.
+phone_probes() { # COLUMN TASK FLAGS...
+    local column=$1 task=$2 flags="${*:3} --run $2 trainer.steps=1000 trainer.eval_every=100"
+    echo "$column-1_mel $flags --upstream baseline"
+    echo "$column-3_random,_layer_by_dev $flags --upstream random --ckpt $ckpt --sweep layer=1,2,3"
+    echo "$column-4_pre-trained,_last_layer $flags --upstream transformer --ckpt $ckpt"
+    echo "$column-5_pre-trained,_layer_by_dev $flags --upstream transformer --ckpt $ckpt --sweep layer=1,2,3"
+    echo "$column-6_pre-trained,_weighted_sum $flags --upstream transformer --ckpt $ckpt --weighted_sum"
+    case "$column-$task" in libri-phone_linear | libri_10%-phone_linear | timit-phone_linear)
+        echo "$column-7_pre-trained,_fine-tuned $flags --upstream transformer --ckpt $ckpt --fine_tune" \
+            "data.fine_tune_frames=3000 trainer.steps=200 trainer.eval_every=50" ;;
+    esac
+}
+
+probes() {
+    local tenth="data.label_fraction=0.1" rate="trainer.steps=1500 --sweep lr=4e-3,4e-2"
+    local speakers="--config config/real_an4.yaml --run speaker_utterance"
+    phone_probes libri phone_linear --config config/real_libri.yaml
+    phone_probes libri_10% phone_linear --config config/real_libri.yaml $tenth
+    phone_probes timit phone_linear --config config/real_timit.yaml
+    phone_probes timit_10% phone_linear --config config/real_timit.yaml $tenth
+    phone_probes libri phone_1hidden --config config/real_libri.yaml
+    phone_probes libri_10% phone_1hidden --config config/real_libri.yaml $tenth
+    phone_probes timit phone_1hidden --config config/real_timit.yaml
+    phone_probes mfa phone_linear --config config/real_mfa.yaml
+    echo "an4-1_mel $speakers --upstream baseline $rate"
+    echo "an4-2_mel_without_CMVN $speakers --upstream baseline $rate" \
+        "data.train=[data/an4_mel160_raw/train] data.dev=[data/an4_mel160_raw/dev] data.test=[data/an4_mel160_raw/test]"
+    echo "an4-3_random,_layer_by_dev $speakers --upstream random --ckpt $ckpt $rate --sweep layer=1,2,3"
+    echo "an4-4_pre-trained,_last_layer $speakers --upstream transformer --ckpt $ckpt $rate"
+    echo "an4-5_pre-trained,_layer_by_dev $speakers --upstream transformer --ckpt $ckpt $rate --sweep layer=1,2,3"
+    echo "an4-6_pre-trained,_weighted_sum $speakers --upstream transformer --ckpt $ckpt --weighted_sum $rate"
+    echo "an4-7_pre-trained,_fine-tuned $speakers --upstream transformer --ckpt $ckpt --fine_tune" \
+        "data.fine_tune_frames=3000 trainer.steps=200 trainer.eval_every=50"
+}
+
+probe() { # NAME FLAGS...: run it, or continue it, unless it is finished
+    local upstream task
+    upstream="$(grep -oP -- '--upstream \K\S+' <<<"$*")"
+    task="$(grep -oP -- '--run \K\S+' <<<"$*")"
+    local run="result/real/result_${upstream}_$task/$1"
+    [ -f "$run/summary.json" ] && return
+    # shellcheck disable=SC2046
+    "$python" run_downstream.py "${@:2}" --expdir result/real --seeds 3 --no-msg --name "$1" \
+        $([ -d "$run" ] && echo --resume) 2>&1 | sed "s/^/[$1] /"
+}
+
+export python
+export -f probe
+prepare
+pretrain
+export OMP_NUM_THREADS=1
+probes | xargs -P "${JOBS:-2}" -L 1 bash -c 'set -o pipefail; probe "$@"' probe
+"$python" examples/table.py result/real
