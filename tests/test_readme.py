@@ -1,0 +1,67 @@
+"""Every command of the README runs, in its order, on a smaller corpus and with fewer steps."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import PROJECT
+
+SMALLER = {
+    "preprocess/demo_corpus.py": ["--minutes", "1.5", "--speakers", "6"],
+    "runner_mockingjay.py": ["--cpu"],
+    "run_downstream.py": ["--cpu", "trainer.steps=4", "trainer.eval_every=2", "data.batch_frames=300"],
+}
+TRAINING = ["model.hidden_size=16", "model.heads=2", "model.ffn_size=16", "trainer.steps=4", "trainer.eval_every=2"]
+
+
+def commands() -> list[list[str]]:
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines() if line.startswith("python ")]
+
+
+@pytest.mark.timeout(900)
+def test_commands_of_the_readme_run_in_order(tmp_path):
+    for name in (
+        "config",
+        "preprocess",
+        "utility",
+        "mockingjay",
+        "downstream",
+        "runner_mockingjay.py",
+        "run_downstream.py",
+    ):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    assert len(commands()) >= 14
+    seen = set()
+    for _, script, *words in commands():
+        if "recordings/" in words:
+            shutil.copytree(tmp_path / "data/demo_corpus/LibriSpeech/dev", tmp_path / "recordings")
+        smaller = [*SMALLER.get(script, []), *(TRAINING if "--train" in words else [])]
+        smaller += ["--num", "1"] if "--plot" in words else []
+        done = subprocess.run(
+            [sys.executable, script, *words, *smaller],
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, f"{script} {words}: {done.stderr}"
+        assert done.stdout.strip(), f"{script} {words} printed nothing"
+        seen.add(script)
+    assert seen >= {"preprocess/preprocess_libri.py", *SMALLER}
+    shown = {path.suffix for path in (tmp_path / "result/result_mockingjay/demo/best-dump").iterdir()}
+    assert shown >= {".png", ".wav", ".npy", ".json"}
+    assert len(list((tmp_path / "result").glob("result_*_phone_linear/exp_000/confusion.png"))) == 3
+
+
+@pytest.mark.parametrize("script", ["runner_mockingjay.py", "run_downstream.py"])
+def test_help_names_every_mode_and_shows_examples(script):
+    done = subprocess.run([sys.executable, script, "--help"], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert "examples:" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
