@@ -14,6 +14,7 @@ from downstream.corpus import open_corpus
 from downstream.data import Examples, Frames, Means, Pieces, Wholes
 from downstream.probe import Probe, Result, evaluate
 from downstream.tasks import Task
+from mockingjay.representation import PAD_MULTIPLE
 from mockingjay.upstream import load_upstream
 from utility.checkpoint import load_checkpoint, load_weights
 from utility.config import as_dict, write_yaml
@@ -191,9 +192,10 @@ class Experiment:
         budget = data.batch_frames if training else max(data.batch_frames, EVAL_FRAMES)
         if isinstance(examples, Means):
             budget = data.batch_utterances
-        elif self.setting.config.upstream.fine_tune:
-            budget = data.fine_tune_frames
-        return Loader(examples, LoaderConfig(batch_frames=budget), self.setting.seed, examples.target)
+        loader = LoaderConfig(batch_frames=budget)
+        if self.setting.config.upstream.fine_tune:
+            loader = LoaderConfig(batch_frames=data.fine_tune_frames, pad_multiple=PAD_MULTIPLE)
+        return Loader(examples, loader, self.setting.seed, examples.target)
 
     def _examples(self, part: str, training: bool) -> Examples:
         tuned, task, data = self.setting.config.upstream.fine_tune, self.setting.task, self.setting.config.data

@@ -23,11 +23,19 @@ class DataConfig:
 
 
 @section
+class PretrainLoader(LoaderConfig):
+    """Batches of about six utterances, as in the originals, in few shapes."""
+
+    max_frames: int | None = pydantic.Field(1500, gt=0)
+    pad_multiple: int = pydantic.Field(64, ge=1)
+
+
+@section
 class PretrainConfig:
     """Everything `runner_mockingjay.py` takes from a YAML file."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    loader: LoaderConfig = field(default_factory=lambda: LoaderConfig(max_frames=1500))
+    loader: PretrainLoader = field(default_factory=PretrainLoader)
     model: TransformerConfig = field(default_factory=TransformerConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -42,7 +42,7 @@ class MaskedModel(nn.Module):
         rate = config.downsample_rate
         self.encoder = TransformerEncoder(config, input_dim * rate)
         self.head = Head(config.hidden_size, target_dim * rate)
-        self.apply(initialise)
+        initialise(self, config.initializer_range)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
         """The model without masking; frames are stacked by the downsample rate."""

@@ -15,10 +15,12 @@ from tqdm import tqdm
 from mockingjay.upstream import Upstream
 from utility.audio import AudioError, FeatureConfig, FeatureExtractor, audio_length, read_audio
 from utility.files import replacing
-from utility.loader import frame_batches
+from utility.loader import frame_batches, pad
 from utility.recordings import AUDIO_EXTENSIONS, audio_files
 from utility.store import Row, Store, StoreInfo, StoreWriter
 from utility.trainer import autocast
+
+PAD_MULTIPLE = 64  # few shapes of batches, so that kernels are made once
 
 
 @dataclass(frozen=True)
@@ -175,11 +177,11 @@ def _read(
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Padded batches, the next one read while the last one is worked on; audio that fails is noted and left out."""
 
-    def read(batch: np.ndarray) -> tuple[list[int], list[Tensor]]:
+    def read(batch: np.ndarray) -> tuple[list[int], list[np.ndarray]]:
         kept, rows = [], []
         for index in batch.tolist():
             try:
-                rows.append(torch.from_numpy(corpus[index]))
+                rows.append(corpus[index])
             except AudioError as error:
                 fail(index, str(error))
             else:
@@ -195,11 +197,7 @@ def _read(
             waiting = None if following is None else pool.submit(read, following)
             if kept:
                 lengths = torch.tensor([len(row) for row in rows])
-                yield kept, torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
-
-
-def _relative(path: Path, root: str | None) -> str:
-    return path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.as_posix()
+                yield kept, pad(rows, multiple=PAD_MULTIPLE), lengths
 
 
 def write_ark(store: Store, path: Path) -> None:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from utility.config import section
 
 LAYER_NORM_EPS = 1e-12
-INITIAL_STD = 0.02
 
 
 @section
@@ -24,6 +23,9 @@ class TransformerConfig:
     dropout: float = pydantic.Field(0.1, ge=0, lt=1)
     attention_dropout: float = pydantic.Field(0.1, ge=0, lt=1)
     downsample_rate: int = pydantic.Field(1, ge=1)  # so many neighbouring frames are stacked into one
+    initializer_range: float = pydantic.Field(
+        0.02, gt=0
+    )  # standard deviation of the first weights; narrow models want more
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.heads:
@@ -152,8 +154,9 @@ def _real(x: Tensor, lengths: Tensor) -> Tensor:
     return torch.arange(x.shape[1], device=x.device) < lengths[:, None]
 
 
-def initialise(module: nn.Module) -> None:
-    """BERT's initial weights: normal with standard deviation 0.02, zero biases; use with `nn.Module.apply`."""
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=INITIAL_STD)
-        nn.init.zeros_(module.bias)
+def initialise(module: nn.Module, deviation: float) -> None:
+    """BERT's initial weights: linear maps drawn from a normal distribution, zero biases."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=deviation)
+            nn.init.zeros_(part.bias)

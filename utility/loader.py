@@ -75,6 +75,7 @@ class LoaderConfig:
 
     batch_frames: int = pydantic.Field(9000, gt=0)  # frames of a batch, padding included
     max_frames: int | None = pydantic.Field(None, gt=0)  # longer utterances give a random crop when training
+    pad_multiple: int = pydantic.Field(1, ge=1)  # padded lengths are multiples of this: few shapes, kernels made once
     workers: int = pydantic.Field(0, ge=0)  # processes that read ahead
 
 
@@ -123,23 +124,27 @@ class Loader:
 
     def once(self) -> Iterator[Batch]:
         """Every utterance once, uncropped, in an order that depends on the lengths alone."""
-        batches = frame_batches(self.lengths, self.config.batch_frames, None)
+        batches = frame_batches(self._rounded(self.lengths), self.config.batch_frames, None)
         keys = [(START, START, self.subset[batch]) for batch in batches]
         return (batch for _, batch in _plain(self._reader(keys, crop=False)))
 
     def one(self, index: int) -> Batch:
         """Utterance `index` of the source alone and whole."""
-        return _Batches(self.source, self.target, self.seed, None)[START, START, np.array([index])][1]
+        whole = _Batches(self.source, self.target, self.seed, LoaderConfig(), crop=False)
+        return whole[START, START, np.array([index])][1]
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch as utterance indices."""
         rng = np.random.default_rng([self.seed, epoch])
-        batches = frame_batches(self.cropped, self.config.batch_frames, rng)
+        batches = frame_batches(self._rounded(self.cropped), self.config.batch_frames, rng)
         return [self.subset[batch] for batch in batches]
+
+    def _rounded(self, lengths: np.ndarray) -> np.ndarray:
+        return -(-lengths // self.config.pad_multiple) * self.config.pad_multiple
 
     def _reader(self, keys, crop: bool) -> DataLoader:
         return DataLoader(
-            _Batches(self.source, self.target, self.seed, self.config.max_frames if crop else None),
+            _Batches(self.source, self.target, self.seed, self.config, crop),
             sampler=keys,
             batch_size=None,
             num_workers=self.config.workers,
@@ -178,8 +183,9 @@ class _Keys:
 class _Batches(Dataset):
     """Reads and pads one batch; runs in a worker."""
 
-    def __init__(self, source: Source, target: Target | None, seed: int, max_frames: int | None):
-        self.source, self.target, self.seed, self.max_frames = source, target, seed, max_frames
+    def __init__(self, source: Source, target: Target | None, seed: int, config: LoaderConfig, crop: bool):
+        self.source, self.target, self.seed = source, target, seed
+        self.max_frames, self.multiple = config.max_frames if crop else None, config.pad_multiple
 
     def __getitem__(self, key: tuple[Position, Position, np.ndarray]) -> tuple[Position, Batch]:
         here, following, indices = key
@@ -190,8 +196,9 @@ class _Batches(Dataset):
         if self.target is not None:
             values = [np.asarray(self.target.read(index)) for index in indices]
             values = [value[crop] if value.ndim else value for value, crop in zip(values, crops)]
-            target = _pad(values, self.target.fill)
-        batch = Batch(_pad(features, 0.0), lengths, [self.source.ids[index] for index in indices], target)
+            target = pad(values, self.target.fill, self.multiple)
+        ids = [self.source.ids[index] for index in indices]
+        batch = Batch(pad(features, 0.0, self.multiple), lengths, ids, target)
         return following, batch
 
     def _crop(self, epoch: int, index: int) -> slice:
@@ -202,11 +209,11 @@ class _Batches(Dataset):
         return slice(start, start + self.max_frames)
 
 
-def _pad(rows: Sequence[np.ndarray], fill: float) -> Tensor:
-    """Stack scalars to [B], or arrays [T, ...] to [B, longest T, ...] with `fill` beyond each."""
+def pad(rows: Sequence[np.ndarray], fill: float = 0.0, multiple: int = 1) -> Tensor:
+    """Stack scalars to [B], or arrays [T, ...] to [B, longest T rounded up to `multiple`, ...], `fill` beyond each."""
     if not rows[0].ndim:
         return torch.from_numpy(np.stack(rows))
-    longest = max(len(row) for row in rows)
+    longest = -(-max(len(row) for row in rows) // multiple) * multiple
     padded = np.full((len(rows), longest, *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
     for place, row in zip(padded, rows):
         place[: len(row)] = row
