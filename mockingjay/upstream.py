@@ -123,6 +123,7 @@ class OwnUpstream(Upstream):
             if wrong is not None:
                 raise ValueError(f"gave {len(rows[wrong])} frames for {lengths[wrong]}: T must stay T")
             states = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+            states = nn.functional.pad(states, (0, 0, 0, features.shape[1] - states.shape[1]))
         expected = (*features.shape[:2], self.hidden_size)
         if tuple(states.shape) != expected:
             raise ValueError(f"gave shape {tuple(states.shape)}, expected {expected}")
