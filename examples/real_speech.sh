@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real speech, from recordings to docs/results.md's table: examples/real_speech.sh CORPORA_DIR
+# Real speech, from recordings to a table of probes: examples/real_speech.sh CORPORA_DIR
 #
 # CORPORA_DIR holds libri_mini (LibriSpeech's layout with alignments/), an4 ({train,dev,test}/<speaker>/*.flac) and
 # timit_sample (NLTK's). Pre-training takes about 30 minutes on two cores, probing as long; all of it can be started
