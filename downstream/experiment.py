@@ -62,11 +62,9 @@ class Experiment:
         info = self.corpus.store.info
         self.layered = setting.upstream == "baseline" and len(info.row_shape) == 2  # hidden states that were stored
         plain = replace(info, row_shape=info.row_shape[-1:])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(setting.seed)  # the weights that an upstream of one's own draws when it is made
-            self.upstream = load_upstream(
-                setting.upstream, setting.ckpt, plain if self.layered else info, setting.seed, setting.device
-            )
+        self.upstream = load_upstream(
+            setting.upstream, setting.ckpt, plain if self.layered else info, setting.seed, setting.device
+        )
         self.states = info.row_shape[0] if self.layered else self.upstream.num_layers + 1
         self.layer = self._layer()
         self.fingerprint = self.upstream.fingerprint

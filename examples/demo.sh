@@ -5,7 +5,6 @@ cd "$(dirname "$0")/.."
 python="${PYTHON:-python}"
 ckpt=result/result_mockingjay/demo/best.ckpt
 
-
 run() { printf '\n$ python %s\n' "$*"; "$python" "$@"; }
 
 started=$SECONDS

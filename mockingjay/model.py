@@ -46,7 +46,7 @@ class MaskedModel(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
         """The model without masking; frames are stacked by the downsample rate."""
-        return self.predict(*stack_frames(features, lengths, self.config.downsample_rate))
+        return self.predict(*self.stack(features, lengths))
 
     def predict(self, stacked: Tensor, lengths: Tensor) -> Output:
         """The model on frames that are stacked already (and perhaps altered)."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utility.config import section
+from utility.loader import real_frames
 
 LAYER_NORM_EPS = 1e-12
 
@@ -44,8 +45,7 @@ def stack_frames(features: Tensor, lengths: Tensor, rate: int) -> tuple[Tensor, 
     source = torch.minimum(time, lengths[:, None] - 1)
     features = features.gather(1, source[..., None].expand(-1, -1, features.shape[2]))
     stacked = features.reshape(features.shape[0], -1, features.shape[2] * rate)
-    real = torch.arange(stacked.shape[1], device=features.device) < stacked_lengths[:, None]
-    return stacked * real[..., None], stacked_lengths
+    return stacked * real_frames(stacked_lengths, stacked.shape[1])[..., None], stacked_lengths
 
 
 def unstack_states(states: Tensor, lengths: Tensor, frames: int, rate: int) -> Tensor:
@@ -53,14 +53,14 @@ def unstack_states(states: Tensor, lengths: Tensor, frames: int, rate: int) -> T
 
     The e = length mod rate frames that stacking dropped are made up by the edges: e // 2 copies of the first state in
     front, the rest of the last behind (S3PRL v0.1.0)."""
-    time = torch.arange(frames, device=states.device)
     if rate > 1:
+        time = torch.arange(frames, device=states.device)
         front = lengths % rate // 2
         last = (lengths // rate).clamp(min=1) - 1
         source = torch.div(time - front[:, None], rate, rounding_mode="floor").clamp(min=0)
         source = torch.minimum(source, last[:, None])
         states = states.gather(1, source[..., None].expand(-1, -1, states.shape[2]))
-    return states * (time < lengths[:, None])[..., None]
+    return states * real_frames(lengths, frames)[..., None]
 
 
 def sinusoid_positions(frames: int, size: int) -> Tensor:
@@ -129,7 +129,7 @@ class TransformerEncoder(nn.Module):
         self.register_buffer("positions", sinusoid_positions(0, config.hidden_size), persistent=False)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        real = _real(x, lengths)
+        real = real_frames(lengths, x.shape[1])
         states = [self._embed(x)]
         for block in self.blocks:
             states.append(block(states[-1], real))
@@ -137,7 +137,7 @@ class TransformerEncoder(nn.Module):
 
     def attention_maps(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Attention weights of every layer, [layers, B, heads, T, T]."""
-        real, maps = _real(x, lengths), []
+        real, maps = real_frames(lengths, x.shape[1]), []
         x = self._embed(x)
         for block in self.blocks:
             maps.append(block.attention.weights(x, real))
@@ -148,10 +148,6 @@ class TransformerEncoder(nn.Module):
         if len(self.positions) < x.shape[1]:
             self.positions = sinusoid_positions(x.shape[1], self.projection.out_features).to(x.device)
         return self.dropout(self.norm(self.projection(x) + self.positions[: x.shape[1]]))
-
-
-def _real(x: Tensor, lengths: Tensor) -> Tensor:
-    return torch.arange(x.shape[1], device=x.device) < lengths[:, None]
 
 
 def initialise(module: nn.Module, deviation: float) -> None:

@@ -17,6 +17,7 @@ from mockingjay.solver import Pretrained, check_features, load_pretrained, new_m
 from mockingjay.transformer import stack_frames, unstack_states
 from utility.audio import FeatureConfig, FeatureExtractor
 from utility.config import resolve
+from utility.loader import real_frames
 from utility.store import StoreInfo
 
 TRIAL_FRAMES = 100
@@ -114,7 +115,6 @@ class OwnUpstream(Upstream):
             raise ValueError(f"upstream {name!r}: {error}") from None
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        real = torch.arange(features.shape[1], device=features.device) < lengths[:, None]
         if self.takes_lengths:
             states = self.module(features, lengths=lengths)
         else:
@@ -127,7 +127,7 @@ class OwnUpstream(Upstream):
         expected = (*features.shape[:2], self.hidden_size)
         if tuple(states.shape) != expected:
             raise ValueError(f"gave shape {tuple(states.shape)}, expected {expected}")
-        return (states * real[..., None],)
+        return (states * real_frames(lengths, features.shape[1])[..., None],)
 
 
 def load_upstream(

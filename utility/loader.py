@@ -34,12 +34,17 @@ class Batch:
 
     def mask(self) -> Tensor:
         """Bool [B, T], True on real frames."""
-        return torch.arange(self.features.shape[1], device=self.lengths.device) < self.lengths[:, None]
+        return real_frames(self.lengths, self.features.shape[1])
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory (called by the DataLoader)."""
         target = None if self.target is None else self.target.pin_memory()
         return replace(self, features=self.features.pin_memory(), lengths=self.lengths.pin_memory(), target=target)
+
+
+def real_frames(lengths: Tensor, frames: int) -> Tensor:
+    """Bool [B, frames], True below each length [B]."""
+    return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
 class Position(NamedTuple):
