@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mockingjay.attention import Dropout, attend
 from utility.config import section
 from utility.loader import real_frames
 
@@ -85,7 +86,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         query, key, value = self._heads(x)
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, real[:, None, None, :], dropout)
+        mixed = attend(query, key, value, real, dropout)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor, real: Tensor) -> Tensor:
@@ -109,7 +110,7 @@ class Block(nn.Module):
         self.expand = nn.Linear(config.hidden_size, config.ffn_size)
         self.contract = nn.Linear(config.ffn_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         x = self.attention_norm(x + self.dropout(self.attention(x, real)))
@@ -124,7 +125,7 @@ class TransformerEncoder(nn.Module):
         super().__init__()
         self.projection = nn.Linear(input_dim, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.register_buffer("positions", sinusoid_positions(0, config.hidden_size), persistent=False)
 
