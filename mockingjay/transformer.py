@@ -1,6 +1,8 @@
 """The bidirectional Transformer encoder over acoustic frames (Mockingjay, Liu et al. 2020)."""
 
 import math
+from collections.abc import Iterator
+from typing import Literal
 
 import pydantic
 import torch
@@ -12,6 +14,7 @@ from utility.config import section
 from utility.loader import real_frames
 
 LAYER_NORM_EPS = 1e-12
+ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "swish": F.silu}
 
 
 @section
@@ -24,10 +27,12 @@ class TransformerConfig:
     ffn_size: int = pydantic.Field(3072, ge=1)
     dropout: float = pydantic.Field(0.1, ge=0, lt=1)
     attention_dropout: float = pydantic.Field(0.1, ge=0, lt=1)
+    activation: Literal["gelu", "relu", "swish"] = "gelu"
     downsample_rate: int = pydantic.Field(1, ge=1)  # so many neighbouring frames are stacked into one
-    initializer_range: float = pydantic.Field(
-        0.02, gt=0
-    )  # standard deviation of the first weights; narrow models want more
+    share_layers: bool = False  # one block's weights in every layer (AALBERT, Chi et al. 2021)
+    pre_layer_norm: bool = False  # normalise before each sub-layer: trains at higher rates (Xiong et al. 2020)
+    # Standard deviation of the first weights; narrow models want more.
+    initializer_range: float = pydantic.Field(0.02, gt=0)
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.heads:
@@ -101,10 +106,13 @@ class SelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """One post-LayerNorm encoder layer: y = LN(x + attention(x)), z = LN(y + feedforward(y))."""
+    """One encoder layer: y = LN(x + attention(x)), z = LN(y + feedforward(y)).
+
+    With `pre_layer_norm`: y = x + attention(LN(x)), z = y + feedforward(LN(y))."""
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
+        self.norm_first, self.activation = config.pre_layer_norm, ACTIVATIONS[config.activation]
         self.attention = SelfAttention(config)
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
         self.expand = nn.Linear(config.hidden_size, config.ffn_size)
@@ -113,37 +121,58 @@ class Block(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        if self.norm_first:
+            x = x + self.dropout(self.attention(self.attention_norm(x), real))
+            return x + self._feedforward(self.norm(x))
         x = self.attention_norm(x + self.dropout(self.attention(x, real)))
-        return self.norm(x + self.dropout(self.contract(F.gelu(self.expand(x)))))
+        return self.norm(x + self._feedforward(x))
+
+    def attention_weights(self, x: Tensor, real: Tensor) -> Tensor:
+        """The attention of each frame over all frames, [B, heads, T, T]."""
+        return self.attention.weights(self.attention_norm(x) if self.norm_first else x, real)
+
+    def _feedforward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.contract(self.activation(self.expand(x))))
 
 
 class TransformerEncoder(nn.Module):
     """Stacked frames [B, T, D] -> hidden states: entry 0 is the embedding after projection, position and norm, entry k
-    the output of block k; each [B, T, hidden_size]. Values at padding are meaningless."""
+    the output of block k (with `pre_layer_norm` after a LayerNorm of its own); each [B, T, hidden_size]. Values at
+    padding are meaningless."""
 
     def __init__(self, config: TransformerConfig, input_dim: int):
         super().__init__()
+        self.layers = config.layers
         self.projection = nn.Linear(input_dim, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
         self.dropout = Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(1 if config.share_layers else config.layers))
+        if config.pre_layer_norm:
+            norms = (nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS) for _ in range(config.layers))
+            self.output_norms = nn.ModuleList(norms)
+        self.pre_layer_norm = config.pre_layer_norm
         self.register_buffer("positions", sinusoid_positions(0, config.hidden_size), persistent=False)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         real = real_frames(lengths, x.shape[1])
-        states = [self._embed(x)]
-        for block in self.blocks:
-            states.append(block(states[-1], real))
+        x = self._embed(x)
+        states = [x]
+        for layer, block in enumerate(self._stack()):
+            x = block(x, real)
+            states.append(self.output_norms[layer](x) if self.pre_layer_norm else x)
         return tuple(states)
 
     def attention_maps(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Attention weights of every layer, [layers, B, heads, T, T]."""
         real, maps = real_frames(lengths, x.shape[1]), []
         x = self._embed(x)
-        for block in self.blocks:
-            maps.append(block.attention.weights(x, real))
+        for block in self._stack():
+            maps.append(block.attention_weights(x, real))
             x = block(x, real)
         return torch.stack(maps)
+
+    def _stack(self) -> Iterator[Block]:
+        return (self.blocks[layer % len(self.blocks)] for layer in range(self.layers))
 
     def _embed(self, x: Tensor) -> Tensor:
         if len(self.positions) < x.shape[1]:
