@@ -11,16 +11,16 @@ BLOCK = 1 << 21  # scores held at once on a CPU
 DRAWS = 1 << 16  # values of the 16 random bits that decide over one element
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, real: Tensor, dropout: float = 0.0) -> Tensor:
-    """softmax(query key^T / sqrt(d)) value over the frames where `real` [B, T] is True (Vaswani et al. 2017, eq. 1).
+def attend(query: Tensor, key: Tensor, value: Tensor, seen: Tensor, dropout: float = 0.0) -> Tensor:
+    """softmax(query key^T / sqrt(d)) value over the keys that are `seen` [B, 1 or T, T] (Vaswani et al. 2017, eq. 1).
 
     query, key, value and the result are [B, heads, T, d]; `dropout` falls on the softmax. On CUDA PyTorch's fused
     kernels do it. Its CPU kernel goes backward at a tenth of the machine's rate and knows no dropout, so there matrix
     products over blocks of heads do: only one block of scores exists at a time, and backward computes it again."""
     if query.is_cuda:
-        return F.scaled_dot_product_attention(query, key, value, real[:, None, None, :], dropout)
+        return F.scaled_dot_product_attention(query, key, value, seen[:, None], dropout)
     seed = int(torch.randint(2**62, ())) if dropout else 0
-    return _BlockedAttention.apply(query, key, value, real, dropout, seed)
+    return _BlockedAttention.apply(query, key, value, seen, dropout, seed)
 
 
 class Dropout(nn.Module):
@@ -51,17 +51,17 @@ def _scale(share: float) -> float:
 
 class _BlockedAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, query, key, value, real, dropout, seed):
+    def forward(ctx, query, key, value, seen, dropout, seed):
         ctx.dropout, ctx.seed, shape = dropout, seed, query.shape
+        ctx.heads = shape[1]
         query, key, value = (part.reshape(-1, *shape[2:]) for part in (query, key, value))
         bias = None
-        if not bool(real.all()):
-            bias = torch.zeros(real.shape, dtype=query.dtype).masked_fill_(~real, -math.inf)
-            bias = bias.repeat_interleave(shape[1], 0)[:, None]  # [B * heads, 1, T]
+        if not bool(seen.all()):
+            bias = torch.zeros(seen.shape, dtype=query.dtype).masked_fill_(~seen, -math.inf)
         mixed = torch.empty_like(query)
         with torch.autocast("cpu", enabled=False):
             for block in _blocks(query):
-                weights = _weights(query[block], key[block], bias, block)
+                weights = _weights(query[block], key[block], _rows(bias, block, ctx.heads))
                 if dropout:
                     weights.mul_(_dropped(weights, block, dropout, seed))
                 torch.bmm(weights, value[block], out=mixed[block])
@@ -78,7 +78,7 @@ class _BlockedAttention(torch.autograd.Function):
         to_query, to_key, to_value = (torch.empty_like(part) for part in (query, key, value))
         scale = 1 / math.sqrt(query.shape[-1])
         for block in _blocks(query):
-            weights = _weights(query[block], key[block], bias, block)
+            weights = _weights(query[block], key[block], _rows(bias, block, ctx.heads))
             to_weights = torch.bmm(gradient[block], value[block].transpose(1, 2))
             used = weights
             if ctx.dropout:
@@ -98,10 +98,18 @@ def _blocks(query: Tensor) -> list[slice]:
     return [slice(start, start + size) for start in range(0, len(query), size)]
 
 
-def _weights(query: Tensor, key: Tensor, bias: Tensor | None, block: slice) -> Tensor:
+def _rows(bias: Tensor | None, block: slice, heads: int) -> Tensor | None:
+    """Of the bias per utterance, what each head of a block adds to its scores."""
+    if bias is None:
+        return None
+    utterance = torch.arange(block.start, min(block.stop, len(bias) * heads)) // heads
+    return bias[utterance]
+
+
+def _weights(query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
     scores = torch.bmm(query * (1 / math.sqrt(query.shape[-1])), key.transpose(1, 2))
     if bias is not None:
-        scores += bias[block]
+        scores += bias
     return scores.softmax(-1)
 
 

@@ -1,9 +1,11 @@
 """The pre-training config: the sections of the other modules, and the data."""
 
 from dataclasses import field
+from typing import Literal
 
 import pydantic
 
+from mockingjay.apc import ApcConfig, GruConfig
 from mockingjay.masking import MaskingConfig
 from mockingjay.transformer import TransformerConfig
 from utility.config import section
@@ -36,8 +38,18 @@ class PretrainConfig:
 
     data: DataConfig = field(default_factory=DataConfig)
     loader: PretrainLoader = field(default_factory=PretrainLoader)
+    objective: Literal["masked", "apc"] = "masked"  # rebuild what is altered, or predict what comes
+    encoder: Literal["transformer", "gru"] = "transformer"  # under `apc` the transformer only looks back
     model: TransformerConfig = field(default_factory=TransformerConfig)
+    gru: GruConfig = field(default_factory=GruConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
+    apc: ApcConfig = field(default_factory=ApcConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     eval_batches: int = pydantic.Field(50, ge=1)  # batches of the dev set that each evaluation reads
+
+    def __post_init__(self) -> None:
+        if self.encoder == "gru" and self.objective == "masked":
+            raise ValueError("encoder 'gru' only looks back and cannot rebuild masked frames: set objective 'apc'")
+        if self.objective == "apc" and self.data.target:
+            raise ValueError("objective 'apc' predicts its own input: data.target must be empty")

@@ -131,7 +131,8 @@ class Inspection:
         return saved
 
     def _upstream(self) -> TransformerUpstream:
-        return TransformerUpstream(self.found.model, self.found.features, self.found.frame_shift).eval().to(self.device)
+        found = self.found
+        return TransformerUpstream(found.model, found.config, found.features, found.frame_shift).eval().to(self.device)
 
     def _save(self, figure: Figure, name: str) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)

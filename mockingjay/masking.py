@@ -1,24 +1,34 @@
-"""Masked acoustic modelling: which frames are hidden from the model, and what stands in their place."""
+"""Masked acoustic modelling: which parts are hidden from the model, and what stands in their place."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pydantic
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from utility.config import section
+from utility.loader import real_frames
 
 
 @section
 class MaskingConfig:
-    """Time alteration of Mockingjay (Liu et al. 2020, section 2.2) as the originals' code draws it."""
+    """Time, frequency and magnitude alteration (TERA, Liu et al. 2021, section III) as the originals' code draws them.
+
+    The defaults are Mockingjay's (Liu et al. 2020, section 2.2), which alters time alone. Where neither time nor
+    frequency is altered every real element is chosen."""
 
     proportion: float = pydantic.Field(0.15, ge=0, le=1)  # share of the frames that spans are drawn for
     consecutive_min: int = pydantic.Field(7, ge=1)  # shortest and
     consecutive_max: int = pydantic.Field(7, ge=1)  # longest span, in (stacked) frames
     zero: float = pydantic.Field(0.8, ge=0, le=1)  # chance that an utterance's spans are set to zero,
     replace: float = pydantic.Field(0.1, ge=0, le=1)  # or replaced by other spans of it; else they are left alone
+    allow_overlap: bool = True  # of spans; else they start on a grid of
+    bucket_ratio: float = pydantic.Field(1.2, ge=1)  # so many times their length
+    frequency: int = pydantic.Field(0, ge=0)  # widest band of neighbouring values that is set to zero
+    noise: float = pydantic.Field(0.0, ge=0, le=1)  # chance that an utterance gets Gaussian noise,
+    noise_deviation: float = pydantic.Field(0.2, gt=0)  # of this standard deviation
 
     def __post_init__(self) -> None:
         if self.consecutive_min > self.consecutive_max:
@@ -38,21 +48,38 @@ class Altered:
 def alter(
     features: Tensor, lengths: Tensor, config: MaskingConfig, generator: torch.Generator | Sequence[torch.Generator]
 ) -> Altered:
-    """Draw spans for each utterance of features [B, T, D] with true lengths [B], and hide them.
+    """Alter features [B, T, D] with true lengths [B] in time, then in frequency, then in magnitude.
 
-    Per utterance one span length c is drawn, then round(length * proportion / c) starts without replacement (spans may
-    overlap), and one die for the whole utterance: zero, replace or leave. All frames of a span are chosen (the original
-    counted only the first of each), never one on padding. With one generator the batch shares it; with a list each
-    utterance draws from its own, so that its mask does not depend on the batch. Draws are made on the CPU: they are the
-    same on every device."""
-    draws = _Draws.make(lengths.tolist(), features.shape[1], config, generator)
-    draws = _Draws(*(value.to(features.device) for value in (draws.starts, draws.sources, draws.span, draws.die)))
+    Only real frames are ever altered or chosen (the originals' bands and noise reached into padding). With one
+    generator the batch shares it; with a list each utterance draws from its own, so that its mask does not depend on
+    the batch. Draws are made on the CPU: they are the same on every device."""
+    draws = _Draws.make(lengths.tolist(), features.shape[1:], config, generator).to(features.device)
+    real = real_frames(lengths, features.shape[1])[..., None]
+    inputs, mask = features, real & torch.zeros_like(features, dtype=torch.bool)
+    if config.proportion:
+        inputs, mask = _alter_time(features, lengths, config, draws)
+    if config.frequency:
+        band = _band(draws, features.shape[2])[:, None] & real
+        inputs, mask = inputs.masked_fill(band, 0.0), mask | band
+    if not config.proportion and not config.frequency:
+        mask = real.expand_as(features)
+    if config.noise:
+        noisy = (draws.noise_die < config.noise)[:, None, None] & real
+        inputs = torch.where(noisy, inputs + config.noise_deviation * draws.noise, inputs)
+    return Altered(inputs, mask)
+
+
+def _alter_time(features: Tensor, lengths: Tensor, config: MaskingConfig, draws: "_Draws") -> tuple[Tensor, Tensor]:
+    """Per utterance one span length c is drawn, then round(length * proportion / c) starts without replacement, and one
+    die for the whole utterance: zero, replace or leave. All frames of a span are chosen (the first original counted
+    only the first of each)."""
     time = torch.arange(features.shape[1], device=features.device)
     last_start = (lengths - draws.span - 1).clamp(min=0)[:, None]
     allowed = (time <= last_start) & (time < lengths[:, None])
+    starts = allowed if config.allow_overlap else allowed & _grid(time, last_start, config, draws)
     count = torch.round(lengths * config.proportion / draws.span).long()[:, None]
 
-    order, chosen = _draw_without_replacement(draws.starts, allowed, count)
+    order, chosen = _draw_without_replacement(draws.starts, starts, count)
     begin = torch.where(chosen, time, -1).cummax(dim=1).values  # the nearest span start at or before each frame
     mask = (begin >= 0) & (time - begin < draws.span[:, None]) & (time < lengths[:, None])
 
@@ -66,8 +93,21 @@ def alter(
     zeroed = mask & (die < config.zero)
     replaced = mask & (die >= config.zero) & (die < config.zero + config.replace)
     inputs = features.masked_fill(zeroed[..., None], 0.0)
-    inputs = torch.where(replaced[..., None], other, inputs)
-    return Altered(inputs, mask[..., None].expand_as(features))
+    return torch.where(replaced[..., None], other, inputs), mask[..., None].expand_as(features)
+
+
+def _grid(time: Tensor, last_start: Tensor, config: MaskingConfig, draws: "_Draws") -> Tensor:
+    """Bool [B, T]: the frames where spans may start when they must not overlap."""
+    first = (draws.grid[:, None] * (torch.minimum(draws.span[:, None], last_start) + 1)).long()
+    step = torch.round(draws.span * config.bucket_ratio).long()[:, None]
+    return (time >= first) & ((time - first) % step == 0)
+
+
+def _band(draws: "_Draws", size: int) -> Tensor:
+    """Bool [B, D]: one band of draws.width neighbouring values, anywhere."""
+    first = (draws.band * (size - draws.width).clamp(min=1)).long()[:, None]
+    value = torch.arange(size, device=first.device)
+    return (value >= first) & (value < first + draws.width[:, None])
 
 
 def _draw_without_replacement(scores: Tensor, allowed: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,22 +118,43 @@ def _draw_without_replacement(scores: Tensor, allowed: Tensor, count: Tensor) ->
 
 @dataclass(frozen=True)
 class _Draws:
-    starts: Tensor  # [B, T] uniform in [0, 1)
-    sources: Tensor  # [B, T] uniform in [0, 1)
-    span: Tensor  # [B] int64
-    die: Tensor  # [B] uniform in [0, 1)
+    """Random numbers per utterance; those in [0, 1) without a comment."""
+
+    span: Tensor  # [B] int64, frames
+    starts: Tensor  # [B, T]
+    sources: Tensor  # [B, T]
+    die: Tensor  # [B]
+    grid: Tensor  # [B]
+    width: Tensor  # [B] int64, values
+    band: Tensor  # [B]
+    noise_die: Tensor  # [B]
+    noise: Tensor  # [B, T, D] standard normal; one column where none is asked for
 
     @classmethod
-    def make(cls, lengths: list[int], frames: int, config: MaskingConfig, generator) -> "_Draws":
-        low, high = config.consecutive_min, config.consecutive_max + 1
+    def make(cls, lengths: list[int], shape: Sequence[int], config: MaskingConfig, generator) -> "_Draws":
         if isinstance(generator, torch.Generator):
-            starts, sources = torch.rand(2, len(lengths), frames, generator=generator)
-            span = torch.randint(low, high, (len(lengths),), generator=generator)
-            return cls(starts, sources, span, torch.rand(len(lengths), generator=generator))
-        starts, sources = torch.zeros(2, len(lengths), frames)
-        span, die = torch.zeros(len(lengths), dtype=torch.long), torch.zeros(len(lengths))
-        for row, (length, own) in enumerate(zip(lengths, generator)):
-            starts[row, :length], sources[row, :length] = torch.rand(2, length, generator=own)
-            span[row] = torch.randint(low, high, (), generator=own)
-            die[row] = torch.rand((), generator=own)
-        return cls(starts, sources, span, die)
+            return cls(**cls._draw(len(lengths), *shape, config, generator))
+        rows = [cls._draw(1, length, shape[1], config, own) for length, own in zip(lengths, generator)]
+        return cls(**{name: _join([row[name][0] for row in rows], shape[0]) for name in rows[0]})
+
+    @staticmethod
+    def _draw(rows: int, frames: int, size: int, config: MaskingConfig, own: torch.Generator) -> dict[str, Tensor]:
+        starts, sources = torch.rand(2, rows, frames, generator=own)
+        span = torch.randint(config.consecutive_min, config.consecutive_max + 1, (rows,), generator=own)
+        die, grid, band, noise_die = torch.rand(4, rows, generator=own)
+        width = torch.randint(min(config.frequency, size) + 1, (rows,), generator=own)
+        noise = torch.randn(rows, frames, size if config.noise else 1, generator=own)
+        return {"starts": starts, "sources": sources, "span": span, "die": die, "grid": grid, "width": width,
+                "band": band, "noise_die": noise_die, "noise": noise}  # fmt: skip
+
+    def to(self, device: torch.device) -> "_Draws":
+        """The same numbers on another device."""
+        return _Draws(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+def _join(rows: list[Tensor], frames: int) -> Tensor:
+    """One draw of each utterance as a batch; those along time are filled up to `frames`."""
+    if rows[0].ndim == 0:
+        return torch.stack(rows)
+    filled = [F.pad(row, (0, 0) * (row.ndim - 1) + (0, frames - len(row))) for row in rows]
+    return torch.stack(filled)

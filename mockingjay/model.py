@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mockingjay.masking import Altered
 from mockingjay.transformer import LAYER_NORM_EPS, TransformerConfig, TransformerEncoder, initialise, stack_frames
 
 
@@ -33,16 +32,23 @@ class Head(nn.Module):
         return self.output(self.norm(F.gelu(self.dense(x))))
 
 
-class MaskedModel(nn.Module):
-    """Mockingjay: features [B, T, input_dim] with lengths [B] in, hidden states and predicted frames out."""
+class FrameModel(nn.Module):
+    """An encoder of frames and a head that predicts frames: features [B, T, input_dim] with lengths [B] in."""
 
-    def __init__(self, config: TransformerConfig, input_dim: int, target_dim: int):
+    def __init__(self, encoder: nn.Module, head: nn.Module, input_dim: int, target_dim: int, downsample_rate: int = 1):
         super().__init__()
-        self.config, self.input_dim, self.target_dim = config, input_dim, target_dim
-        rate = config.downsample_rate
-        self.encoder = TransformerEncoder(config, input_dim * rate)
-        self.head = Head(config.hidden_size, target_dim * rate)
-        initialise(self, config.initializer_range)
+        self.encoder, self.head, self.input_dim, self.target_dim = encoder, head, input_dim, target_dim
+        self.downsample_rate = downsample_rate
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a hidden state."""
+        return self.encoder.hidden_size
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the encoder; there is one hidden state more."""
+        return self.encoder.num_layers
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
         """The model without masking; frames are stacked by the downsample rate."""
@@ -55,7 +61,17 @@ class MaskedModel(nn.Module):
 
     def stack(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames at the rate of the encoder."""
-        return stack_frames(features, lengths, self.config.downsample_rate)
+        return stack_frames(features, lengths, self.downsample_rate)
+
+
+class MaskedModel(FrameModel):
+    """Mockingjay, TERA and AALBERT; with `causal` no frame sees a later one (Transformer-APC)."""
+
+    def __init__(self, config: TransformerConfig, input_dim: int, target_dim: int, causal: bool = False):
+        rate = config.downsample_rate
+        encoder = TransformerEncoder(config, input_dim * rate, causal)
+        super().__init__(encoder, Head(config.hidden_size, target_dim * rate), input_dim, target_dim, rate)
+        initialise(self, config.initializer_range)
 
 
 @dataclass(frozen=True)
@@ -70,11 +86,10 @@ class MaskedLoss:
         return self.total / self.count.clamp(min=1)
 
 
-def masked_loss(prediction: Tensor, truth: Tensor, altered: Altered) -> MaskedLoss:
-    """L1 between prediction and truth [B, T', D'] on the chosen elements (Liu et al. 2020, section 2.2).
+def masked_loss(prediction: Tensor, truth: Tensor, mask: Tensor) -> MaskedLoss:
+    """L1 between prediction and truth [B, T', D'] on the elements where `mask` is True (Liu et al. 2020, section 2.2).
 
-    A truth of another size than the input (the linear spectrogram) counts wholly on every chosen frame."""
-    mask = altered.mask
+    A mask of another size than the truth (the linear spectrogram) counts wholly on every frame where it has any."""
     if truth.shape[-1] != mask.shape[-1]:
         mask = mask.any(-1, keepdim=True).expand_as(truth)
     error = (prediction.float() - truth).abs()

@@ -10,9 +10,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from mockingjay.apc import ApcModel, ahead
 from mockingjay.config import PretrainConfig
-from mockingjay.masking import Altered, alter
-from mockingjay.model import MaskedLoss, MaskedModel, masked_loss
+from mockingjay.masking import alter
+from mockingjay.model import FrameModel, MaskedLoss, MaskedModel, masked_loss
+from mockingjay.pieces import Pieces
 from mockingjay.visualize import Reconstruction, reconstruction_figure
 from utility.audio import FeatureConfig
 from utility.checkpoint import load_checkpoint, load_weights
@@ -57,57 +59,71 @@ def open_data(paths: Sequence[str], target: Sequence[str], config: LoaderConfig,
     return Data(Loader(store, config, seed, frames), store.info, other.info)
 
 
-class Pretraining:
-    """The masked-frame objective of a model."""
+@dataclass(frozen=True)
+class Attempt:
+    """What the model saw, what it predicted and the truth, all [B, T', ...]; the loss counts where `mask` is True."""
 
-    def __init__(self, model: MaskedModel, config: PretrainConfig, device: torch.device):
+    inputs: Tensor
+    prediction: Tensor
+    truth: Tensor
+    mask: Tensor
+    lengths: Tensor  # [B]
+
+    def loss(self) -> MaskedLoss:
+        """L1 over the chosen elements."""
+        return masked_loss(self.prediction, self.truth, self.mask)
+
+
+class Pretraining:
+    """The objective of a model: rebuild altered frames, or predict those that come (APC)."""
+
+    def __init__(self, model: FrameModel, config: PretrainConfig, device: torch.device):
         self.model, self.config, self.device = model.to(device), config, device
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Loss of a batch, and the share of its real frames that were masked."""
-        loss, altered, lengths = self._loss(batch, generator)
-        return {"loss": loss.mean(), "masked_share": altered.mask.any(-1).sum() / lengths.sum()}
+        """Loss of a batch, and the share of its real frames that counted in it."""
+        found = self._attempt(batch, generator)
+        return {"loss": found.loss().mean(), "masked_share": found.mask.any(-1).sum() / found.lengths.sum()}
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Mean L1 over all masked elements of `batches`, with masks fixed by the utterance ids."""
+        """Mean L1 over all chosen elements of `batches`, with masks fixed by the utterance ids."""
         self.model.eval()
         total, count = 0.0, 0.0
         for batch in batches:
             with autocast(self.device, self.config.trainer.precision):
-                loss, _, _ = self._loss(batch.to(self.device), _fixed_masks(batch.ids))
+                loss = self._fixed_attempt(batch).loss()
             total += float(loss.total)
             count += float(loss.count)
         if not count:
-            raise ValueError("nothing to evaluate: the utterances are too short for any of their frames to be masked")
+            raise ValueError("nothing to evaluate: the utterances are too short for any of their frames to count")
         return {"loss": total / count}
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch, data: Data) -> Reconstruction:
-        """What the model makes of a batch's first utterance when it is masked as in `evaluate`."""
+        """What the model makes of a batch's first utterance (its first piece) when it is masked as in `evaluate`."""
         self.model.eval()
-        batch = batch.to(self.device)
-        stacked, lengths = self.model.stack(batch.features, batch.lengths)
-        altered = alter(stacked, lengths, self.config.masking, _fixed_masks(batch.ids))
-        found = {
-            "true": self._truth(batch, stacked),
-            "predicted": self.model.predict(altered.inputs, lengths).prediction,
-            "masked": altered.inputs,
-            "mask": altered.mask,
-        }
-        found = {name: value[0, : int(lengths[0])] for name, value in found.items()}
-        return Reconstruction.of(found, self.config.model.downsample_rate, data.source, data.target)
+        found = self._fixed_attempt(batch)
+        shown = {"true": found.truth, "predicted": found.prediction, "masked": found.inputs, "mask": found.mask}
+        shown = {name: value[0, : int(found.lengths[0])] for name, value in shown.items()}
+        return Reconstruction.of(shown, self.model.downsample_rate, data.source, data.target)
 
-    def _loss(self, batch: Batch, generator) -> tuple[MaskedLoss, Altered, Tensor]:
+    def _fixed_attempt(self, batch: Batch) -> Attempt:
+        batch = batch.to(self.device)
+        if self.config.model.max_input_length is not None:
+            batch = Pieces.of(batch.lengths, self.config.model.max_input_length).split_batch(batch)
+        return self._attempt(batch, _fixed_masks(batch.ids))
+
+    def _attempt(self, batch: Batch, generator: torch.Generator | list[torch.Generator]) -> Attempt:
         stacked, lengths = self.model.stack(batch.features, batch.lengths)
+        if self.config.objective == "apc":
+            prediction = self.model.predict(stacked, lengths).prediction
+            prediction, known = ahead(prediction, lengths, self.config.apc.time_shift)
+            return Attempt(stacked, prediction, stacked, known[..., None].expand_as(stacked), lengths)
+        truth = stacked if batch.target is None else self.model.stack(batch.target, batch.lengths)[0]
         altered = alter(stacked, lengths, self.config.masking, generator)
         prediction = self.model.predict(altered.inputs, lengths).prediction
-        return masked_loss(prediction, self._truth(batch, stacked), altered), altered, lengths
-
-    def _truth(self, batch: Batch, stacked: Tensor) -> Tensor:
-        if batch.target is None:
-            return stacked
-        return self.model.stack(batch.target, batch.lengths)[0]
+        return Attempt(altered.inputs, prediction, truth, altered.mask, lengths)
 
 
 def _fixed_masks(ids: Iterable[str]) -> list[torch.Generator]:
@@ -115,11 +131,18 @@ def _fixed_masks(ids: Iterable[str]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(zlib.crc32(name.encode())) for name in ids]
 
 
-def new_model(config: PretrainConfig, input_dim: int, target_dim: int, seed: int) -> MaskedModel:
+def new_model(config: PretrainConfig, input_dim: int, target_dim: int, seed: int) -> FrameModel:
     """An untrained model with weights drawn from `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MaskedModel(config.model, input_dim, target_dim)
+        return build_model(config, input_dim, target_dim)
+
+
+def build_model(config: PretrainConfig, input_dim: int, target_dim: int) -> FrameModel:
+    """The model that `config` describes."""
+    if config.encoder == "gru":
+        return ApcModel(config.gru, input_dim, target_dim)
+    return MaskedModel(config.model, input_dim, target_dim, causal=config.objective == "apc")
 
 
 @dataclass(frozen=True)
@@ -179,7 +202,7 @@ def check_features(one: FeatureConfig | None, other: FeatureConfig | None, name:
 class Pretrained:
     """A model with what its checkpoint says of it; `features` is None where the store did not say."""
 
-    model: MaskedModel
+    model: FrameModel
     config: PretrainConfig
     features: FeatureConfig | None
     target: FeatureConfig | None
@@ -193,7 +216,7 @@ def load_pretrained(path: Path) -> Pretrained:
     try:
         config = build(PretrainConfig, content["config"])
         features, target = (content[key] and build(FeatureConfig, content[key]) for key in ("features", "target"))
-        model = MaskedModel(config.model, content["input_dim"], content["target_dim"])
+        model = build_model(config, content["input_dim"], content["target_dim"])
         load_weights(model, content["model"], path)
     except KeyError as error:
         raise ValueError(f"{path}: incomplete checkpoint: it has no {error}") from None

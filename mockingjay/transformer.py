@@ -29,6 +29,7 @@ class TransformerConfig:
     attention_dropout: float = pydantic.Field(0.1, ge=0, lt=1)
     activation: Literal["gelu", "relu", "swish"] = "gelu"
     downsample_rate: int = pydantic.Field(1, ge=1)  # so many neighbouring frames are stacked into one
+    max_input_length: int | None = pydantic.Field(None, gt=0)  # longer ones are encoded in pieces of so many frames
     share_layers: bool = False  # one block's weights in every layer (AALBERT, Chi et al. 2021)
     pre_layer_norm: bool = False  # normalise before each sub-layer: trains at higher rates (Xiong et al. 2020)
     # Standard deviation of the first weights; narrow models want more.
@@ -80,7 +81,7 @@ def sinusoid_positions(frames: int, size: int) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention over real frames only."""
+    """Multi-head self-attention; `seen` [B, 1 or T, T] says which frames each frame may look at."""
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
@@ -88,17 +89,17 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         query, key, value = self._heads(x)
         dropout = self.dropout if self.training else 0.0
-        mixed = attend(query, key, value, real, dropout)
+        mixed = attend(query, key, value, seen, dropout)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
-    def weights(self, x: Tensor, real: Tensor) -> Tensor:
+    def weights(self, x: Tensor, seen: Tensor) -> Tensor:
         """The attention of each frame over all frames, [B, heads, T, T], for figures."""
         query, key, _ = self._heads(x)
         scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
-        return scores.masked_fill(~real[:, None, None, :], -math.inf).softmax(-1)
+        return scores.masked_fill(~seen[:, None], -math.inf).softmax(-1)
 
     def _heads(self, x: Tensor) -> Tensor:
         parts = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))  # [B, T, 3, heads, H / heads]
@@ -120,16 +121,16 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         if self.norm_first:
-            x = x + self.dropout(self.attention(self.attention_norm(x), real))
+            x = x + self.dropout(self.attention(self.attention_norm(x), seen))
             return x + self._feedforward(self.norm(x))
-        x = self.attention_norm(x + self.dropout(self.attention(x, real)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, seen)))
         return self.norm(x + self._feedforward(x))
 
-    def attention_weights(self, x: Tensor, real: Tensor) -> Tensor:
+    def attention_weights(self, x: Tensor, seen: Tensor) -> Tensor:
         """The attention of each frame over all frames, [B, heads, T, T]."""
-        return self.attention.weights(self.attention_norm(x) if self.norm_first else x, real)
+        return self.attention.weights(self.attention_norm(x) if self.norm_first else x, seen)
 
     def _feedforward(self, x: Tensor) -> Tensor:
         return self.dropout(self.contract(self.activation(self.expand(x))))
@@ -138,11 +139,11 @@ class Block(nn.Module):
 class TransformerEncoder(nn.Module):
     """Stacked frames [B, T, D] -> hidden states: entry 0 is the embedding after projection, position and norm, entry k
     the output of block k (with `pre_layer_norm` after a LayerNorm of its own); each [B, T, hidden_size]. Values at
-    padding are meaningless."""
+    padding are meaningless. With `causal` a frame attends to itself and those before it only."""
 
-    def __init__(self, config: TransformerConfig, input_dim: int):
+    def __init__(self, config: TransformerConfig, input_dim: int, causal: bool = False):
         super().__init__()
-        self.layers = config.layers
+        self.hidden_size, self.num_layers, self.causal = config.hidden_size, config.layers, causal
         self.projection = nn.Linear(input_dim, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
         self.dropout = Dropout(config.dropout)
@@ -154,25 +155,29 @@ class TransformerEncoder(nn.Module):
         self.register_buffer("positions", sinusoid_positions(0, config.hidden_size), persistent=False)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        real = real_frames(lengths, x.shape[1])
+        seen = self._seen(lengths, x.shape[1])
         x = self._embed(x)
         states = [x]
         for layer, block in enumerate(self._stack()):
-            x = block(x, real)
+            x = block(x, seen)
             states.append(self.output_norms[layer](x) if self.pre_layer_norm else x)
         return tuple(states)
 
     def attention_maps(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Attention weights of every layer, [layers, B, heads, T, T]."""
-        real, maps = real_frames(lengths, x.shape[1]), []
+        seen, maps = self._seen(lengths, x.shape[1]), []
         x = self._embed(x)
         for block in self._stack():
-            maps.append(block.attention_weights(x, real))
-            x = block(x, real)
+            maps.append(block.attention_weights(x, seen))
+            x = block(x, seen)
         return torch.stack(maps)
 
+    def _seen(self, lengths: Tensor, frames: int) -> Tensor:
+        real = real_frames(lengths, frames)[:, None]
+        return real & torch.ones(frames, frames, dtype=torch.bool, device=real.device).tril() if self.causal else real
+
     def _stack(self) -> Iterator[Block]:
-        return (self.blocks[layer % len(self.blocks)] for layer in range(self.layers))
+        return (self.blocks[layer % len(self.blocks)] for layer in range(self.num_layers))
 
     def _embed(self, x: Tensor) -> Tensor:
         if len(self.positions) < x.shape[1]:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from mockingjay.config import PretrainConfig
-from mockingjay.model import MaskedModel
+from mockingjay.model import FrameModel
+from mockingjay.pieces import Pieces
 from mockingjay.solver import Pretrained, check_features, load_pretrained, new_model
-from mockingjay.transformer import stack_frames, unstack_states
+from mockingjay.transformer import TransformerEncoder, stack_frames, unstack_states
 from utility.audio import FeatureConfig, FeatureExtractor
 from utility.config import resolve
 from utility.loader import real_frames
@@ -51,23 +52,39 @@ class Upstream(nn.Module):
 
 
 class TransformerUpstream(Upstream):
-    """A pre-trained (or still random) encoder without its head."""
+    """The encoder of a pre-trained (or still random) model, without its head."""
 
-    def __init__(self, model: MaskedModel, features: FeatureConfig | None, frame_shift: float):
+    def __init__(self, model: FrameModel, config: PretrainConfig, features: FeatureConfig | None, frame_shift: float):
         super().__init__()
-        self.encoder, self.input_dim, self.rate = model.encoder, model.input_dim, model.config.downsample_rate
-        self.hidden_size, self.num_layers = model.config.hidden_size, model.config.layers
+        self.encoder, self.input_dim, self.rate = model.encoder, model.input_dim, model.downsample_rate
+        self.hidden_size, self.num_layers = model.hidden_size, model.num_layers
+        self.max_input_length = config.model.max_input_length if config.encoder == "transformer" else None
         self.feature_config, self.frame_shift = features, frame_shift
-        self.fingerprint = _fingerprint(self.encoder, model.config, features)
+        self.fingerprint = _fingerprint(self.encoder, config.encoder, config.model, config.gru, features)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         if features.shape[-1] != self.input_dim:
             raise ValueError(f"features have {features.shape[-1]} dimensions, the upstream takes {self.input_dim}")
+        if self.max_input_length is None or features.shape[1] <= self.max_input_length:
+            return self._encode(features, lengths)
+        pieces = Pieces.of(lengths, self.max_input_length)
+        states = self._encode(pieces.split(features), pieces.lengths)
+        return tuple(pieces.join(state, *features.shape[:2]) for state in states)
+
+    def _encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         states = self.encoder(*stack_frames(features, lengths, self.rate))
         return tuple(unstack_states(state.float(), lengths, features.shape[1], self.rate) for state in states)
 
     def attention_maps(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Attention of every layer and head over (stacked) frames, [layers, B, heads, T', T']."""
+        """Attention of every layer and head over (stacked) frames, [layers, B, heads, T', T'].
+
+        Where utterances are encoded in pieces it is that of each one's first piece."""
+        if not isinstance(self.encoder, TransformerEncoder):
+            raise ValueError("the checkpoint holds a GRU, which has no attention")
+        if self.max_input_length is not None:
+            pieces = Pieces.of(lengths, self.max_input_length)
+            first = pieces.start == 0
+            features, lengths = pieces.split(features)[first], pieces.lengths[first]
         return self.encoder.attention_maps(*stack_frames(features, lengths, self.rate))
 
 
@@ -174,7 +191,7 @@ def _transformer(found: Pretrained, info: StoreInfo | None) -> Upstream:
         check_features(info.features, found.features, "the store", "the checkpoint")
         if info.row_shape != [found.model.input_dim]:
             raise ValueError(f"the store has rows of {info.row_shape}, the checkpoint takes [{found.model.input_dim}]")
-    return TransformerUpstream(found.model, found.features, found.frame_shift)
+    return TransformerUpstream(found.model, found.config, found.features, found.frame_shift)
 
 
 def _random(source: Path, info: StoreInfo | None, seed: int) -> Upstream:
@@ -184,8 +201,9 @@ def _random(source: Path, info: StoreInfo | None, seed: int) -> Upstream:
         return _transformer(replace(found, model=fresh), info)
     if info is None:
         raise ValueError(f"a random upstream from {source} needs the store whose features it takes")
-    model = new_model(resolve(PretrainConfig, source), info.row_shape[0], info.row_shape[0], seed)
-    return TransformerUpstream(model, info.features, info.frame_shift)
+    config = resolve(PretrainConfig, source)
+    model = new_model(config, info.row_shape[0], info.row_shape[0], seed)
+    return TransformerUpstream(model, config, info.features, info.frame_shift)
 
 
 def _own_module(name: str) -> nn.Module:

@@ -18,12 +18,15 @@ def block(request, monkeypatch):
     monkeypatch.setattr(attention, "BLOCK", request.param)
 
 
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("lengths", [[5, 5], [5, 1], [3, 2]])
-def test_outputs_and_gradients_are_those_of_torch(block, lengths):
-    real = torch.arange(5) < torch.tensor(lengths)[:, None]
+def test_outputs_and_gradients_are_those_of_torch(block, lengths, causal):
+    real = torch.arange(5) < torch.tensor(lengths)[:, None, None]
+    if causal:
+        real = real & torch.ones(5, 5, dtype=torch.bool).tril()
     ours, theirs = draw((2, 3, 5, 4)), draw((2, 3, 5, 4))
     found = attend(*ours, real)
-    expected = F.scaled_dot_product_attention(*theirs, real[:, None, None, :])
+    expected = F.scaled_dot_product_attention(*theirs, real[:, None])
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
     weight = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
     (found * weight).sum().backward()
@@ -34,14 +37,14 @@ def test_outputs_and_gradients_are_those_of_torch(block, lengths):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_gradients_are_those_of_finite_differences(block, dropout):
-    real = torch.arange(4) < torch.tensor([4, 2])[:, None]
+    real = torch.arange(4) < torch.tensor([4, 2])[:, None, None]
     parts = draw((2, 2, 4, 3), torch.float64)
     torch.autograd.gradcheck(lambda q, k, v: _BlockedAttention.apply(q, k, v, real, dropout, 7), parts)
 
 
 def test_dropout_on_the_weights_is_the_mask_times_the_scale():
     query, key, value = draw((2, 2, 6, 4))
-    real = torch.ones(2, 6, dtype=torch.bool)
+    real = torch.ones(2, 1, 6, dtype=torch.bool)
     found = _BlockedAttention.apply(query, key, value, real, 0.25, 11)
     kept = _keep((4, 6, 6), 0.25, torch.Generator().manual_seed(11)).view(2, 2, 6, 6)
     weights = (query @ key.transpose(2, 3) / 2).softmax(-1) * kept / 0.75
@@ -49,7 +52,7 @@ def test_dropout_on_the_weights_is_the_mask_times_the_scale():
 
 
 def test_dropout_repeats_with_the_seed_and_differs_without():
-    parts, real = draw((1, 2, 9, 4)), torch.ones(1, 9, dtype=torch.bool)
+    parts, real = draw((1, 2, 9, 4)), torch.ones(1, 1, 9, dtype=torch.bool)
     torch.manual_seed(3)
     first, second = attend(*parts, real, 0.5), attend(*parts, real, 0.5)
     torch.manual_seed(3)
@@ -75,7 +78,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share):
 
 def test_bfloat16_is_near_float32():
     parts = draw((2, 4, 40, 16))
-    real = torch.arange(40) < torch.tensor([40, 23])[:, None]
+    real = torch.arange(40) < torch.tensor([40, 23])[:, None, None]
     exact = attend(*parts, real)
     rounded = attend(*(part.bfloat16() for part in parts), real)
     assert rounded.dtype == torch.bfloat16

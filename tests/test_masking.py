@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from mockingjay.masking import MaskingConfig, alter
 
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=5)
-CONFIGS = [MaskingConfig(), MaskingConfig(consecutive_min=1, consecutive_max=1), MaskingConfig(consecutive_min=2)]
+CONFIGS = [
+    MaskingConfig(),
+    MaskingConfig(consecutive_min=1, consecutive_max=1),
+    MaskingConfig(consecutive_min=2),
+    MaskingConfig(allow_overlap=False),
+    MaskingConfig(frequency=2),
+    MaskingConfig(proportion=0, frequency=9),
+]
 
 
 def frames(lengths, size=3):
@@ -95,3 +102,57 @@ def test_a_silent_frame_is_masked_like_any_other():  # R8: lengths were inferred
 def test_impossible_settings_are_refused(bad, said):
     with pytest.raises(ValueError, match=said):
         MaskingConfig(**bad)
+
+
+def test_spans_without_overlap_keep_their_distance():
+    features, lengths = frames([400] * 20)
+    config = MaskingConfig(allow_overlap=False, replace=0.2)
+    mask = alter(features, lengths, config, torch.Generator().manual_seed(0)).mask[..., 0]
+    for row in mask:
+        edges = torch.diff(row.int(), prepend=torch.tensor([0]), append=torch.tensor([0]))
+        starts, stops = (edges == 1).nonzero().ravel(), (edges == -1).nonzero().ravel()
+        assert set((stops - starts).tolist()) == {7}
+        assert set((starts.diff() % 8).tolist()) == {0}  # a grid of round(7 * 1.2) frames
+        assert len(starts) == round(400 * 0.15 / 7)
+
+
+def test_frequency_hides_one_band_over_all_real_frames():
+    features, lengths = frames([30, 12] * 150, size=20)
+    config = MaskingConfig(proportion=0, frequency=8)
+    altered = alter(features, lengths, config, torch.Generator().manual_seed(0))
+    widths, first = [], []
+    for row, length in enumerate(lengths.tolist()):
+        band = altered.mask[row, 0]
+        assert torch.equal(altered.mask[row, :length], band.expand(length, -1))
+        assert not altered.mask[row, length:].any()
+        assert not altered.inputs[row][altered.mask[row]].any()
+        widths.append(int(band.sum()))
+        if widths[-1]:
+            first.append(int(band.nonzero()[0]))
+            assert band.nonzero()[-1] - band.nonzero()[0] + 1 == widths[-1]  # neighbours
+    assert set(widths) == set(range(9))
+    assert min(first) == 0
+    assert max(first) > 10
+
+
+def test_noise_is_heard_by_its_share_of_the_utterances_and_not_predicted():  # R36: the original's noise never came
+    features, lengths = frames([80, 50] * 100, size=20)
+    config = MaskingConfig(noise=0.3, noise_deviation=0.2)
+    plain = alter(features, lengths, MaskingConfig(), torch.Generator().manual_seed(0))
+    noisy = alter(features, lengths, config, torch.Generator().manual_seed(0))
+    assert torch.equal(plain.mask, noisy.mask)
+    change = noisy.inputs - plain.inputs
+    padding = torch.arange(80) >= lengths[:, None]
+    assert not change[padding].any()
+    heard = change.flatten(1).any(1)
+    assert 40 < heard.sum() < 80
+    real = change[heard][~padding[heard]]
+    assert abs(float(real.std()) - 0.2) < 0.005
+    assert abs(float(real.mean())) < 0.005
+
+
+def test_magnitude_alone_is_predicted_everywhere():
+    features, lengths = frames([9, 4])
+    altered = alter(features, lengths, MaskingConfig(proportion=0, noise=1.0), torch.Generator().manual_seed(0))
+    assert altered.mask.sum() == (9 + 4) * 3
+    assert not altered.mask[1, 4:].any()

@@ -1,33 +1,47 @@
 """The model: a batch gives what single utterances give, down to one frame, at both rates."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mockingjay.config import PretrainConfig
-from mockingjay.masking import alter
-from mockingjay.model import MaskedModel, masked_loss
+from mockingjay.model import MaskedModel
+from mockingjay.pieces import Pieces
+from mockingjay.solver import Pretraining, new_model
 from mockingjay.transformer import TransformerConfig, sinusoid_positions, stack_frames, unstack_states
 from mockingjay.upstream import TransformerUpstream
 from utility.config import resolve
+from utility.loader import Batch
 
 PAPER = ("config/mockingjay_libri.yaml", "config/mockingjay_libri_linearLarge.yaml")
+FAMILY = {
+    "TERA": (PAPER[0], "masking.frequency=4", "masking.noise=0.5", "masking.allow_overlap=false"),
+    "AALBERT": (PAPER[0], "model.share_layers=true", "model.downsample_rate=3"),
+    "pre-LN": (PAPER[0], "model.pre_layer_norm=true", "model.activation=relu"),
+    "pieces": (PAPER[0], "model.max_input_length=7"),
+    "stacked pieces": (PAPER[1], "model.max_input_length=10"),
+    "APC": (PAPER[0], "objective=apc", "encoder=gru"),
+    "APC with prenet": (PAPER[0], "objective=apc", "encoder=gru", "gru.prenet_layers=1", "apc.time_shift=2"),
+    "Transformer-APC": (PAPER[0], "objective=apc"),
+}
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=5)
 
 
-def small(name):
-    """A paper's config with its depth, rate and masks, at a width that a test can afford."""
-    config = resolve(PretrainConfig, name, ["model.hidden_size=24", "model.heads=3", "model.ffn_size=48"])
-    torch.manual_seed(0)
+def small(name, *changes):
+    """A config with its depth, rate and masks, at a width that a test can afford."""
+    narrow = ["model.hidden_size=24", "model.heads=3", "model.ffn_size=48", "gru.hidden_size=24"]
+    config = resolve(PretrainConfig, name, [*narrow, *changes])
     target = 17 if config.data.target else 10
-    model = MaskedModel(config.model, 10, target).eval()
+    model = new_model(config, 10, target, seed=0).eval()
     for parameter in model.parameters():  # larger than at the start, so that every term matters
-        torch.nn.init.normal_(parameter, std=0.3) if parameter.ndim > 1 else None
+        torch.nn.init.normal_(parameter, std=0.2) if parameter.ndim > 1 else None
     return config, model, target
 
 
-MODELS = {name: small(name) for name in PAPER}
+MODELS = {name: small(name) for name in PAPER} | {name: small(*words) for name, words in FAMILY.items()}
 
 
 def padded(lengths, size, seed=0):
@@ -36,36 +50,84 @@ def padded(lengths, size, seed=0):
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.tensor(lengths)
 
 
-@pytest.mark.parametrize("name", PAPER)
-@settings(deadline=None, max_examples=25)
+@pytest.mark.parametrize("name", MODELS)
+@settings(deadline=None, max_examples=20)
 @given(lengths=LENGTHS)
-def test_hidden_states_prediction_and_loss_of_a_batch_are_those_of_its_utterances(name, lengths):
+def test_hidden_states_and_loss_of_a_batch_are_those_of_its_utterances(name, lengths):  # R18 and R22 too
     config, model, target_size = MODELS[name]
     features, lengths = padded(lengths, 10)
-    truth, _ = padded(lengths.tolist(), target_size, seed=1)
-    upstream = TransformerUpstream(model, None, 0.0125).eval()
+    truth = padded(lengths.tolist(), target_size, seed=1)[0] if config.data.target else None
+    batch = Batch(features, lengths, [f"u{row}" for row in range(len(lengths))], truth)
+    upstream = TransformerUpstream(model, config, None, 0.0125).eval()
+    objective = Pretraining(model, config, torch.device("cpu"))
+    total, count = 0.0, 0.0
     with torch.no_grad():
-        together, total, count = upstream(features, lengths), 0.0, 0.0
-        batch = masked(model, config, features, truth, lengths, range(len(lengths)))
+        together, whole = upstream(features, lengths), objective._fixed_attempt(batch).loss()
         for row, length in enumerate(lengths.tolist()):
-            own = lengths[row : row + 1]
-            alone = upstream(features[row : row + 1, :length], own)
-            assert len(alone) == config.model.layers + 1
-            for one, many in zip(alone, together):
+            alone = Batch(features[row : row + 1, :length], lengths[row : row + 1], batch.ids[row : row + 1],
+                          truth if truth is None else truth[row : row + 1, :length])  # fmt: skip
+            states = upstream(alone.features, alone.lengths)
+            assert len(states) == model.num_layers + 1
+            for one, many in zip(states, together):
                 assert one.shape == (1, length, 24)
                 torch.testing.assert_close(one[0], many[row, :length], atol=1e-5, rtol=1e-5)
                 assert not many[row, length:].any()
-            single = masked(model, config, features[row : row + 1, :length], truth[row : row + 1, :length], own, [row])
-            total, count = total + single.total, count + single.count
-    assert batch.count == count
-    torch.testing.assert_close(batch.total, torch.as_tensor(total), atol=1e-5, rtol=1e-5)
+            own = objective._fixed_attempt(alone).loss()
+            total, count = total + own.total, count + own.count
+    assert whole.count == count
+    torch.testing.assert_close(whole.total, torch.as_tensor(total), atol=1e-4, rtol=1e-5)
 
 
-def masked(model, config, features, truth, lengths, seeds):
-    stacked, stacked_lengths = model.stack(features, lengths)
-    altered = alter(stacked, stacked_lengths, config.masking, [torch.Generator().manual_seed(s) for s in seeds])
-    prediction = model.predict(altered.inputs, stacked_lengths).prediction
-    return masked_loss(prediction, model.stack(truth, lengths)[0], altered)
+@pytest.mark.parametrize("name", ["APC", "APC with prenet", "Transformer-APC"])
+def test_apc_predicts_from_what_went_before(name):
+    config, model, _ = MODELS[name]
+    features, lengths = padded([12], 10)
+    changed = features.clone()
+    changed[0, 8:] += 1.0
+    with torch.no_grad():
+        first, second = model(features, lengths), model(changed, lengths)
+        found = Pretraining(model, config, torch.device("cpu"))._attempt(Batch(features, lengths, ["u"]), [])
+    torch.testing.assert_close(first.prediction[:, :8], second.prediction[:, :8], atol=1e-6, rtol=0)
+    assert not torch.allclose(first.prediction[:, 8:], second.prediction[:, 8:])
+    shift = config.apc.time_shift
+    by_hand = (first.prediction[0, :-shift] - features[0, shift:]).abs().mean()
+    torch.testing.assert_close(found.loss().mean(), by_hand)
+    assert found.mask[0, :, 0].tolist() == [False] * shift + [True] * (12 - shift)
+
+
+@settings(deadline=None, max_examples=60)
+@given(LENGTHS, st.integers(1, 9))
+def test_pieces_are_of_like_length_and_joined_again_give_all(lengths, size):
+    features, lengths = padded(lengths, 2)
+    pieces = Pieces.of(lengths, size)
+    assert int(pieces.lengths.max()) <= size
+    assert int(pieces.lengths.min()) >= 1
+    for row, length in enumerate(lengths.tolist()):
+        own = pieces.lengths[pieces.row == row].tolist()
+        assert (sum(own), len(own)) == (length, -(-length // size))
+        assert set(own[:-1]) <= {-(-length // len(own))}
+    assert torch.equal(pieces.join(pieces.split(features), *features.shape[:2]), features)
+
+
+def test_a_piece_is_encoded_as_if_it_stood_alone():
+    config, model, _ = MODELS["pieces"]
+    features, lengths = padded([17], 10)
+    upstream = TransformerUpstream(model, config, None, 0.0125).eval()
+    with torch.no_grad():
+        whole = upstream(features, lengths)[-1][0]
+        alone = [upstream(part[None], torch.tensor([len(part)]))[-1][0] for part in features[0].split(6)]
+    torch.testing.assert_close(whole, torch.cat(alone), atol=1e-6, rtol=1e-6)
+
+
+def test_shared_layers_are_one_block_used_often():
+    _, model, _ = MODELS["AALBERT"]
+    assert len(model.encoder.blocks) == 1
+    features, lengths = padded([9], 10)
+    with torch.no_grad():
+        states = model(features, lengths).hidden_states
+        real = torch.ones(1, 1, 3, dtype=torch.bool)
+        for before, after in pairwise(states):
+            torch.testing.assert_close(model.encoder.blocks[0](before, real), after)
 
 
 @settings(deadline=None, max_examples=60)
@@ -111,7 +173,7 @@ def test_maps_are_the_attention_that_the_model_uses():
         attention = model.encoder.blocks[0].attention
         value = attention._heads(states[0])[2]
         mixed = attention.output((weights @ value).transpose(1, 2).flatten(2))
-        real = torch.ones(1, 7, dtype=torch.bool)
+        real = torch.ones(1, 1, 7, dtype=torch.bool)
         torch.testing.assert_close(mixed, attention(states[0], real), atol=1e-5, rtol=1e-5)
 
 
