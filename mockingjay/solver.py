@@ -1,10 +1,11 @@
 """Pre-training: what a step computes, on what data, and what its checkpoint says."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from mockingjay.apc import ApcModel, ahead
 from mockingjay.config import PretrainConfig
+from mockingjay.folder import read_folder
 from mockingjay.masking import alter
 from mockingjay.model import FrameModel, MaskedLoss, MaskedModel, masked_loss
 from mockingjay.pieces import Pieces
@@ -112,7 +114,7 @@ class Pretraining:
         batch = batch.to(self.device)
         if self.config.model.max_input_length is not None:
             batch = Pieces.of(batch.lengths, self.config.model.max_input_length).split_batch(batch)
-        return self._attempt(batch, _fixed_masks(batch.ids))
+        return self._attempt(batch, fixed_masks(batch.ids))
 
     def _attempt(self, batch: Batch, generator: torch.Generator | list[torch.Generator]) -> Attempt:
         stacked, lengths = self.model.stack(batch.features, batch.lengths)
@@ -126,7 +128,7 @@ class Pretraining:
         return Attempt(altered.inputs, prediction, truth, altered.mask, lengths)
 
 
-def _fixed_masks(ids: Iterable[str]) -> list[torch.Generator]:
+def fixed_masks(ids: Iterable[str]) -> list[torch.Generator]:
     """A generator per utterance, seeded by its id: the same masks at every evaluation and in any batch."""
     return [torch.Generator().manual_seed(zlib.crc32(name.encode())) for name in ids]
 
@@ -208,18 +210,24 @@ class Pretrained:
     target: FeatureConfig | None
     frame_shift: float  # seconds
     seed: int
+    step: int = 0  # optimiser updates done
 
 
 def load_pretrained(path: Path) -> Pretrained:
-    """Open a pre-training checkpoint, the model in evaluation mode."""
-    content = load_checkpoint(path, KIND)
+    """Open a pre-training checkpoint, or a folder of `--export`, the model in evaluation mode."""
+    return pretrained(read_folder(path) if path.is_dir() else load_checkpoint(path, KIND), path)
+
+
+def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
+    """The model that the `content` of a checkpoint describes, in evaluation mode."""
     try:
         config = build(PretrainConfig, content["config"])
         features, target = (content[key] and build(FeatureConfig, content[key]) for key in ("features", "target"))
         model = build_model(config, content["input_dim"], content["target_dim"])
         load_weights(model, content["model"], path)
+        step = content["state"]["step"]
     except KeyError as error:
         raise ValueError(f"{path}: incomplete checkpoint: it has no {error}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
-    return Pretrained(model.eval(), config, features, target, content["frame_shift"], content["seed"])
+    return Pretrained(model.eval(), config, features, target, content["frame_shift"], content["seed"], step)

@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -45,10 +46,14 @@ class Upstream(nn.Module):
             raise ValueError("this upstream does not say which features it takes: call it with features instead")
         lengths = torch.tensor([len(wave) for wave in waveforms])
         padded = nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
-        features, frames = FeatureExtractor(self.feature_config)(padded, lengths)
+        features, frames = self._extractor(padded, lengths)
         device = next(iter(self.parameters()), torch.zeros(0)).device
         frames = frames.to(device)
         return self(features.to(device), frames), frames
+
+    @cached_property
+    def _extractor(self) -> FeatureExtractor:
+        return FeatureExtractor(self.feature_config)
 
 
 class TransformerUpstream(Upstream):
@@ -60,7 +65,12 @@ class TransformerUpstream(Upstream):
         self.hidden_size, self.num_layers = model.hidden_size, model.num_layers
         self.max_input_length = config.model.max_input_length if config.encoder == "transformer" else None
         self.feature_config, self.frame_shift = features, frame_shift
-        self.fingerprint = _fingerprint(self.encoder, config.encoder, config.model, config.gru, features)
+        self._settings = config.encoder, config.model, config.gru, features
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with anything that changes the representations."""
+        return _fingerprint(self.encoder, *self._settings)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         if features.shape[-1] != self.input_dim:
@@ -163,7 +173,7 @@ def load_upstream(
 
 
 def _open(name: str, ckpt: Path | None, info: StoreInfo | None, seed: int) -> Upstream:
-    if name == "transformer" or (ckpt is None and name.endswith(".ckpt")):
+    if name == "transformer" or (ckpt is None and (name.endswith(".ckpt") or Path(name).is_dir())):
         return _transformer(
             load_pretrained(_needed(name, ckpt or (None if name == "transformer" else Path(name)))), info
         )

@@ -1,0 +1,44 @@
+"""A pre-trained model as a plain folder: `model.safetensors` and `config.json`, which any language reads."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from utility.files import replacing
+
+FORMAT = "mockingjay-folder-1"
+WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
+
+
+def write_folder(folder: Path, weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write `weights` and plain values `about` them; a reader sees each file whole or not at all."""
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file({name: value.contiguous() for name, value in weights.items()}, temporary, {"format": "pt"})
+    with replacing(folder / DESCRIPTION) as temporary:
+        temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def read_folder(folder: Path) -> dict[str, Any]:
+    """What `write_folder` wrote, the weights under `model`.
+
+    Raises FileNotFoundError where a file is missing, ValueError where one is damaged or of another program."""
+    for name in (DESCRIPTION, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"checkpoint {folder} is a folder without {name}: name a file in it, or an export")
+    try:
+        about = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{folder / DESCRIPTION}: not valid JSON") from None
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise ValueError(
+            f"{folder}: not a folder of --export safetensors or s3prl: {DESCRIPTION} does not say {FORMAT}"
+        )
+    try:
+        return {**about, "model": load_file(folder / WEIGHTS)}
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS}: damaged, or not safetensors: {' '.join(str(error).split())}") from None
