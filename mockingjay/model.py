@@ -28,8 +28,12 @@ class Head(nn.Module):
         self.norm = nn.LayerNorm(hidden_size, eps=LAYER_NORM_EPS)
         self.output = nn.Linear(hidden_size, output_dim)
 
+    def state(self, x: Tensor) -> Tensor:
+        """The head's own hidden state, before the last linear map."""
+        return self.norm(F.gelu(self.dense(x)))
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.norm(F.gelu(self.dense(x))))
+        return self.output(self.state(x))
 
 
 class FrameModel(nn.Module):

@@ -1,0 +1,199 @@
+"""The originals' APC features on disk: `.blogmel` text, and folders of `.pt` tensors with `lengths.pkl`."""
+
+import lzma
+import pickle
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import torch
+
+TEXT = re.compile(r"(.+?)(-hires-norm)?\.blogmel(\.xz)?")
+FOLDER_ENDING = re.compile(r"-hires-norm[.-]blogmel$")
+LENGTHS = "lengths.pkl"
+
+
+class BrokenUtterance(ValueError):
+    """An utterance that cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An utterance: its id, its frames, and the file that holds it."""
+
+    id: str
+    length: int
+    path: Path
+
+
+class Blogmel:
+    """A text file of utterances: a line with the id, a line of numbers per frame, a line with a dot (xz or plain)."""
+
+    def __init__(self, path: Path):
+        self.path, self.split = path, TEXT.fullmatch(path.name)[1]
+        self.dim = 0
+        self.entries = self._scan()
+
+    def read(self, wanted: Sequence[str]) -> Iterator[tuple[str, np.ndarray | BrokenUtterance]]:
+        """Frames float32 [T, dim] of the wanted ids, in the order of the file."""
+        wanted = set(wanted)
+        for name, first, lines in self._utterances():
+            if name in wanted:
+                try:
+                    yield name, np.loadtxt(lines, np.float32, comments=None, ndmin=2)
+                except ValueError as error:
+                    yield name, BrokenUtterance(f"frames from line {first} on: {' '.join(str(error).split())}")
+
+    def _scan(self) -> list[Entry]:
+        found = {}
+        for name, first, lines in self._utterances():
+            if name in found:
+                raise ValueError(f"{self.path}: line {first - 1}: utterance {name!r} is there twice")
+            self.dim = self.dim or (len(lines[0].split()) if lines else 0)
+            for number, line in enumerate(lines, first):
+                if len(line.split()) != self.dim:
+                    raise ValueError(f"{self.path}: line {number}: {len(line.split())} numbers, expected {self.dim}")
+            found[name] = Entry(name, len(lines), self.path)
+        if not found:
+            raise ValueError(f"{self.path}: no utterances")
+        return list(found.values())
+
+    def _utterances(self) -> Iterator[tuple[str, int, list[str]]]:
+        """Id, number of the first frame's line, and the lines of the frames."""
+        try:
+            with self._open() as file:
+                yield from self._parse(file)
+        except UnicodeDecodeError:
+            raise ValueError(f"{self.path}: not text") from None
+        except (lzma.LZMAError, EOFError):
+            raise ValueError(f"{self.path}: not an xz file, or cut off") from None
+
+    def _open(self) -> TextIO:
+        return (
+            lzma.open(self.path, "rt", encoding="utf-8")
+            if self.path.suffix == ".xz"
+            else self.path.open("rt", encoding="utf-8")
+        )
+
+    def _parse(self, file: TextIO) -> Iterator[tuple[str, int, list[str]]]:
+        name, first, lines = None, 0, []
+        for number, line in enumerate(file, 1):
+            line = line.strip()
+            if name is None:
+                if len(line.split()) != 1 or line == ".":
+                    raise ValueError(f"{self.path}: line {number}: {line[:40]!r}, expected an utterance id")
+                name, first, lines = line, number + 1, []
+            elif line == ".":
+                yield name, first, lines
+                name = None
+            else:
+                lines.append(line)
+        if name is not None:
+            raise ValueError(f"{self.path}: ends within utterance {name!r}: no line with a dot")
+
+
+class TensorFolder:
+    """A folder of `<utterance>.pt`, each [padded T, dim], with the true lengths in `lengths.pkl`."""
+
+    def __init__(self, path: Path):
+        self.path, self.split = path, FOLDER_ENDING.sub("", path.name)
+        lengths = _read_lengths(path / LENGTHS)
+        self.entries = [Entry(name.removesuffix(".pt"), length, path / name) for name, length in lengths.items()]
+        self.dim = self._width()
+
+    def read(self, wanted: Sequence[str]) -> Iterator[tuple[str, np.ndarray | BrokenUtterance]]:
+        """Frames float32 [T, dim] of the wanted ids, without their padding."""
+        wanted = set(wanted)
+        for entry in self.entries:
+            if entry.id in wanted:
+                try:
+                    yield entry.id, self._frames(entry)
+                except BrokenUtterance as error:
+                    yield entry.id, error
+
+    def _frames(self, entry: Entry) -> np.ndarray:
+        tensor = _read_tensor(entry.path)
+        if len(tensor) < entry.length:
+            raise BrokenUtterance(f"{len(tensor)} frames, {LENGTHS} says {entry.length}")
+        return tensor[: entry.length].numpy()
+
+    def _width(self) -> int:
+        for entry in self.entries:
+            try:
+                return _read_tensor(entry.path).shape[1]
+            except BrokenUtterance:
+                continue
+        raise ValueError(f"{self.path}: none of the {len(self.entries)} files that {LENGTHS} names can be read")
+
+
+Source = Blogmel | TensorFolder
+
+
+def find_sources(paths: Sequence[Path]) -> list[Source]:
+    """What the paths name, or hold where they are folders; ValueError where there is none, or two of a split."""
+    found: dict[str, Source] = {}
+    for path in paths:
+        for place in _places(path):
+            source = TensorFolder(place) if place.is_dir() else Blogmel(place)
+            if source.split in found:
+                raise ValueError(f"{place} and {found[source.split].path} are both split {source.split!r}: name one")
+            found[source.split] = source
+    return [found[split] for split in sorted(found)]
+
+
+def _places(path: Path) -> list[Path]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    inside = [path, *sorted(path.iterdir())] if path.is_dir() else [path]
+    places = [
+        place for place in inside if (place / LENGTHS).is_file() or (place.is_file() and TEXT.fullmatch(place.name))
+    ]
+    if not places:
+        raise ValueError(
+            f"{path}: neither <split>-hires-norm.blogmel (or .xz) nor a folder of .pt files with {LENGTHS}"
+        )
+    return places
+
+
+class _Plain(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> None:
+        raise pickle.UnpicklingError(f"it holds {module}.{name}")
+
+
+def _read_lengths(path: Path) -> dict[str, int]:
+    """`{"<utterance>.pt": frames}`; only plain values are read, nothing in the file is executed."""
+    try:
+        with path.open("rb") as file:
+            lengths = _Plain(file).load()
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path}: not a table of lengths: {error}") from None
+    except (EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, MemoryError, OverflowError):
+        raise ValueError(f"{path}: not a table of lengths, or damaged") from None
+    if not isinstance(lengths, dict) or not lengths:
+        raise ValueError(f"{path}: holds no table of lengths")
+    for name, length in lengths.items():
+        if (
+            not isinstance(name, str)
+            or not re.fullmatch(r"[^/\\]+\.pt", name)
+            or not isinstance(length, int)
+            or length < 0
+        ):
+            raise ValueError(f"{path}: {name!r}: {length!r}, expected <utterance>.pt and its number of frames")
+    return lengths
+
+
+def _read_tensor(path: Path) -> torch.Tensor:
+    """[padded T, dim] float32; nothing in the file is executed."""
+    try:
+        tensor = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise BrokenUtterance("file is missing") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile):
+        raise BrokenUtterance("not a tensor file, or damaged") from None
+    if not isinstance(tensor, torch.Tensor) or tensor.ndim != 2 or not tensor.is_floating_point():
+        raise BrokenUtterance("not a tensor of frames [T, dim]")
+    return tensor.float()
