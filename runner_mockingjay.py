@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from utility.command import Parser, run, seed, shard
 
 if TYPE_CHECKING:
+    from mockingjay.config import PretrainConfig
     from mockingjay.representation import Layers
     from mockingjay.solver import Pretrained
 
@@ -34,7 +35,9 @@ def parser() -> Parser:
     mode.add_argument("--train", action="store_true", help="pre-train")
     mode.add_argument("--test", action="store_true", help="masked loss of the test set, and its representations")
     mode.add_argument(
-        "--plot", action="store_true", help="hidden states, or what --with_head and --output_attention say"
+        "--plot",
+        action="store_true",
+        help="hidden states, or what --with_head, --output_attention and --alterations say",
     )
     mode.add_argument("--extract", action="store_true", help="representations of a store or of audio")
 
@@ -60,6 +63,7 @@ def parser() -> Parser:
     other.add_argument("--output", type=Path, help="folder to write to (default: <checkpoint>-dump beside it)")
     other.add_argument("--with_head", "--with-head", action="store_true", help="plot true, predicted and filled frames")
     other.add_argument("--output_attention", "--output-attention", action="store_true", help="plot attention")
+    other.add_argument("--alterations", action="store_true", help="plot what --config, or --ckpt, hides of its input")
     other.add_argument("--num", type=int, default=10, help="utterances to plot")
     layers = "last, all, a number (0 = embedding), or ws:FILE for the weights in a probe's result.json"
     other.add_argument("--layer", default="last", help=layers)
@@ -77,6 +81,8 @@ def main(argv: Sequence[str]) -> int | None:
     args = parser().parse_intermixed_args(argv)
     if args.train:
         return train(args)
+    if args.plot and args.alterations and args.ckpt is None:
+        return plot_alterations(args)
     for name in ("config", "name", "seed"):
         if getattr(args, name) is not None:
             raise ValueError(f"--{name} belongs to --train; a checkpoint brings its own")
@@ -136,7 +142,7 @@ def test(args: argparse.Namespace) -> int:
     from utility.files import replacing
 
     found, folder = _open(args), _folder(args)
-    paths = _paths(args, found)
+    paths = _paths(args, found.config)
     inspection = Inspection.open(found, paths, folder, pick_device(args.cpu))
     code = extract(args)
     loss = inspection.loss()
@@ -157,8 +163,10 @@ def plot(args: argparse.Namespace) -> None:
     if args.layer != "last" and not isinstance(layers.which, tuple):
         raise ValueError(f"--layer {args.layer}: --plot draws the first and the last, and takes only weights, ws:FILE")
     found = _open(args)
-    inspection = Inspection.open(found, _paths(args, found), _folder(args), pick_device(args.cpu))
-    if args.with_head:
+    inspection = Inspection.open(found, _paths(args, found.config), _folder(args), pick_device(args.cpu))
+    if args.alterations:
+        saved = inspection.plot_alterations(args.num)
+    elif args.with_head:
         saved = inspection.plot_reconstructions(args.num)
         silent = inspection.silent_because()
         if silent:
@@ -168,6 +176,22 @@ def plot(args: argparse.Namespace) -> None:
     else:
         saved = inspection.plot_hidden_states(layers, args.num)
     _say(args, f"{len(saved)} files in {inspection.folder}")
+
+
+def plot_alterations(args: argparse.Namespace) -> None:
+    """Pictures of what a config hides, without a model."""
+    from mockingjay.config import PretrainConfig
+    from mockingjay.inspection import draw_alterations
+    from mockingjay.solver import open_data
+    from utility.config import resolve
+    from utility.files import check_folder
+
+    source = args.config or DEFAULT_CONFIG
+    config = resolve(PretrainConfig, source, args.overrides)
+    folder = args.output or args.ckpdir / f"{source.stem}-alterations"
+    check_folder(folder)
+    data = open_data(_paths(args, config), [], config.loader)
+    _say(args, f"{len(draw_alterations(config, data, folder, args.num))} files in {folder}")
 
 
 def extract(args: argparse.Namespace) -> int:
@@ -181,7 +205,7 @@ def extract(args: argparse.Namespace) -> int:
         raise ValueError("--format ark holds one vector per frame, not all layers: choose one by --layer")
     found = _open(args)
     how = Representing(_layers(args.layer), args.dtype, args.precision, shard=args.shard, quiet=args.quiet)
-    paths = _paths(args, found)
+    paths = _paths(args, found.config)
     if args.input is None or args.input.with_name(f"{args.input.name}.csv").is_file():
         corpus = Store(paths)
     elif not args.input.exists():
@@ -220,8 +244,8 @@ def _open(args: argparse.Namespace) -> "Pretrained":
     return replace(found, config=resolve(PretrainConfig, as_dict(found.config), args.overrides))
 
 
-def _paths(args: argparse.Namespace, found: "Pretrained") -> list[str]:
-    paths = [str(args.input)] if args.input else found.config.data.test
+def _paths(args: argparse.Namespace, config: "PretrainConfig") -> list[str]:
+    paths = [str(args.input)] if args.input else config.data.test
     if not paths:
         raise ValueError("no test set: add --input store/split, or data.test=[store/split]")
     return paths

@@ -1,4 +1,4 @@
-"""Looking at a pre-trained model: masked loss on a test set, reconstructions, hidden states, attention."""
+"""Looking at a pre-trained model: masked loss on a test set, reconstructions, alterations, hidden states, attention."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,15 @@ import soundfile
 import torch
 from matplotlib.figure import Figure
 
+from mockingjay.config import PretrainConfig
+from mockingjay.masking import alter, each_alteration
 from mockingjay.representation import Layers
-from mockingjay.solver import Data, Pretrained, Pretraining, check_features, open_data
+from mockingjay.solver import Data, Pretrained, Pretraining, check_features, fixed_masks, open_data
+from mockingjay.transformer import stack_frames
 from mockingjay.upstream import TransformerUpstream
 from mockingjay.visualize import (
     Reconstruction,
+    alterations_figure,
     attention_figure,
     hidden_states_figure,
     reconstruction_figure,
@@ -105,6 +109,10 @@ class Inspection:
             saved.append(path)
         return saved
 
+    def plot_alterations(self, count: int) -> list[Path]:
+        """What the model's masking hides of `count` utterances."""
+        return draw_alterations(self.found.config, self.data, self.folder, count)
+
     def plot_attention(self, count: int) -> list[Path]:
         """Attention of every head, a picture per layer, and the weights [layers, heads, T', T'] as .npy."""
         upstream = self._upstream()
@@ -138,3 +146,19 @@ class Inspection:
         self.folder.mkdir(parents=True, exist_ok=True)
         save_figure(figure, self.folder / name)
         return self.folder / name
+
+
+def draw_alterations(config: PretrainConfig, data: Data, folder: Path, count: int) -> list[Path]:
+    """What `config` does to the first `count` utterances: time, replaced, frequency, noise, and all together."""
+    saved, rate = [], config.model.downsample_rate
+    for index in range(min(count, len(data.loader.source.ids))):
+        batch = data.loader.one(index)
+        stacked, lengths = stack_frames(batch.features, batch.lengths, rate)
+        shown = {"original": stacked}
+        for name, only in each_alteration(config.masking).items():
+            shown[name] = alter(stacked, lengths, only, fixed_masks(batch.ids)).inputs
+        frames = {name: value[0].reshape(-1, batch.features.shape[2]) for name, value in shown.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        saved.append(folder / f"{batch.ids[0].replace('/', '_')}_alterations.png")
+        save_figure(alterations_figure(frames, data.source, batch.ids[0]), saved[-1])
+    return saved

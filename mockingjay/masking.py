@@ -1,7 +1,7 @@
 """Masked acoustic modelling: which parts are hidden from the model, and what stands in their place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pydantic
 import torch
@@ -67,6 +67,21 @@ def alter(
         noisy = (draws.noise_die < config.noise)[:, None, None] & real
         inputs = torch.where(noisy, inputs + config.noise_deviation * draws.noise, inputs)
     return Altered(inputs, mask)
+
+
+def each_alteration(config: MaskingConfig) -> dict[str, MaskingConfig]:
+    """A config for each alteration alone, drawn for certain, and one for all of them: what figures show.
+
+    Those that `config` leaves out are shown as TERA's base model has them."""
+    time = replace(config, proportion=config.proportion or 0.15, zero=1.0, replace=0.0, frequency=0, noise=0.0)
+    band = config.frequency or 16
+    return {
+        "time": time,
+        "replaced": replace(time, zero=0.0, replace=1.0),
+        "frequency": replace(time, proportion=0.0, frequency=band),
+        "noise": replace(time, proportion=0.0, noise=1.0),
+        "all": replace(time, frequency=band, noise=1.0),
+    }
 
 
 def _alter_time(features: Tensor, lengths: Tensor, config: MaskingConfig, draws: "_Draws") -> tuple[Tensor, Tensor]:

@@ -26,29 +26,36 @@ class Reconstruction:
     masked: np.ndarray  # [T, source D], the model's input
     predicted: np.ndarray  # [T, target D]
     true: np.ndarray  # [T, target D]
-    hidden: np.ndarray  # bool [T], the frames that were masked
+    chosen: np.ndarray  # bool [T, target D], what the loss counts
 
     @classmethod
     def of(cls, found: Mapping[str, Tensor], rate: int, source: StoreInfo, target: StoreInfo) -> "Reconstruction":
         """From frames stacked by `rate`: `true` and `predicted` [T', target D * rate], `masked` and bool `mask`
         [T', source D * rate]."""
-        hidden = found["mask"].reshape(len(found["mask"]) * rate, -1).any(-1).cpu().numpy()
         predicted, true = (_unstacked(found[name], rate, target) for name in ("predicted", "true"))
-        return cls(_unstacked(found["masked"], rate, source), predicted, true, hidden)
+        chosen = _unstacked(found["mask"], rate, source) > 0
+        if chosen.shape != true.shape:
+            chosen = np.broadcast_to(chosen.any(-1, keepdims=True), true.shape)
+        return cls(_unstacked(found["masked"], rate, source), predicted, true, chosen)
+
+    @property
+    def hidden(self) -> np.ndarray:
+        """Bool [T]: the frames that were chosen whole."""
+        return self.chosen.all(-1)
 
     @property
     def filled(self) -> np.ndarray:
-        """The true frames with the masked ones taken from the prediction, [T, target D]."""
-        return np.where(self.hidden[:, None], self.predicted, self.true)
+        """The true frames with what was chosen taken from the prediction, [T, target D]."""
+        return np.where(self.chosen, self.predicted, self.true)
 
 
 def reconstruction_figure(shown: Reconstruction, source: StoreInfo, target: StoreInfo, name: str) -> Figure:
     """Four panels of the utterance `name`, masked spans marked in red."""
     panels = (
-        ("masked: what the model sees", shown.masked, source),
+        ("input: what the model sees", shown.masked, source),
         ("predicted", shown.predicted, target),
         ("true", shown.true, target),
-        ("filled: predicted where masked, true elsewhere", shown.filled, target),
+        ("filled: predicted where it counts, true elsewhere", shown.filled, target),
     )
     same, norm = source == target, _norm(shown.true)
     clock, hidden = Clock.of(target), shown.hidden
@@ -63,7 +70,24 @@ def reconstruction_figure(shown: Reconstruction, source: StoreInfo, target: Stor
             figure.colorbar(image, ax=ax, label=feature_unit(info.features), extend="both", pad=0.01)
     if same:
         figure.colorbar(image, ax=axes, label=feature_unit(target.features), extend="both", pad=0.01, aspect=60)
-    figure.suptitle(f"{name}: {100 * hidden.mean():.1f}% of {len(hidden)} frames masked (red)", fontsize=11)
+    figure.suptitle(
+        f"{name}: {100 * shown.chosen.mean():.1f}% of the values count in the loss (whole frames: red)", fontsize=11
+    )
+    return figure
+
+
+def alterations_figure(altered: Mapping[str, Tensor], info: StoreInfo, name: str) -> Figure:
+    """One utterance [T, D] under each alteration, a panel each by name; the first is the original."""
+    panels = {title: static_part(_array(values), info.features) for title, values in altered.items()}
+    norm, clock = _norm(next(iter(panels.values()))), Clock.of(info)
+    frames = len(next(iter(panels.values())))
+    figure = new_figure(clock.width(frames) + 1, 2.2 * len(panels) + 0.6)
+    axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    for ax, (title, values) in zip(axes, panels.items()):
+        image = spectrogram_axes(ax, values, clock, feature_axis(info.features), norm, title)
+        ax.label_outer()
+    figure.colorbar(image, ax=axes, label=feature_unit(info.features), extend="both", pad=0.01, aspect=60)
+    figure.suptitle(f"{name}: alterations", fontsize=11)
     return figure
 
 

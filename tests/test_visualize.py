@@ -9,8 +9,10 @@ import pytest
 import torch
 from matplotlib.colors import Normalize
 
+from mockingjay.masking import MaskingConfig, alter, each_alteration
 from mockingjay.visualize import (
     Reconstruction,
+    alterations_figure,
     attention_figure,
     hidden_states_figure,
     reconstruction_figure,
@@ -60,7 +62,7 @@ def test_reconstruction_shows_four_labelled_panels_at_the_feature_rate(rate, tmp
     figure = draw(found, rate, info, info, "84-0001")
     save_figure(figure, tmp_path / "a.png")
     shown = panels(figure)
-    assert [ax.get_title("left").split(":")[0] for ax in shown] == ["masked", "predicted", "true", "filled"]
+    assert [ax.get_title("left").split(":")[0] for ax in shown] == ["input", "predicted", "true", "filled"]
     shift = MEL.frame_shift
     for ax in shown:
         assert ax.images[0].get_array().shape == (80, 40 * rate)  # the static half
@@ -70,7 +72,7 @@ def test_reconstruction_shows_four_labelled_panels_at_the_feature_rate(rate, tmp
     assert shown[-1].get_xlabel() == "time (s)"
     assert [ax.get_ylabel() for ax in colour_bars(figure)] == ["log energy\n(standard deviations)"]
     assert "84-0001" in figure.get_suptitle()
-    assert f"25.0% of {40 * rate} frames" in figure.get_suptitle()
+    assert "25.0% of the values" in figure.get_suptitle()
 
 
 def test_masked_spans_are_marked_at_their_times_and_filled_from_the_prediction():
@@ -88,6 +90,32 @@ def test_masked_spans_are_marked_at_their_times_and_filled_from_the_prediction()
     assert np.array_equal(drawn[hidden], predicted[hidden])
     assert np.array_equal(drawn[~hidden], true[~hidden])
     assert np.array_equal(drawn, np.where(hidden[:, None], predicted, true))
+
+
+def test_a_band_is_filled_without_marking_frames():
+    info = info_of(replace(MEL, deltas=0))
+    found = reconstruction(40, 1, 80, 80, [])
+    found["mask"][:, 20:28] = True
+    figure = draw(found, 1, info, info, "a")
+    assert not panels(figure)[0].patches
+    drawn = panels(figure)[3].images[0].get_array().T.data
+    assert np.array_equal(drawn[:, 20:28], found["predicted"][:, 20:28].numpy())
+    assert np.array_equal(drawn[:, 28:], found["true"][:, 28:].numpy())
+
+
+def test_every_alteration_is_shown_beside_the_original():
+    info = info_of(replace(MEL, deltas=0))
+    features, lengths = torch.randn(1, 60, 80, generator=torch.Generator().manual_seed(0)), torch.tensor([60])
+    shown = {"original": features[0]}
+    for name, only in each_alteration(MaskingConfig()).items():
+        shown[name] = alter(features, lengths, only, [torch.Generator().manual_seed(1)]).inputs[0]
+    figure = alterations_figure(shown, info, "a")
+    assert [ax.get_title("left") for ax in panels(figure)] == list(shown)
+    assert list(shown) == ["original", "time", "replaced", "frequency", "noise", "all"]
+    changed = {name: (values != shown["original"]).float().mean().item() for name, values in shown.items()}
+    assert changed["original"] == 0
+    assert all(share > 0.02 for name, share in changed.items() if name != "original")
+    assert panels(figure)[-1].get_xlabel() == "time (s)"
 
 
 def test_another_target_has_its_own_axis_and_colours(tmp_path):
