@@ -40,6 +40,8 @@ def parser() -> Parser:
         help="hidden states, or what --with_head, --output_attention and --alterations say",
     )
     mode.add_argument("--extract", action="store_true", help="representations of a store or of audio")
+    doors = "the model as a folder for Transformers, for S3PRL, or for anything that reads safetensors"
+    mode.add_argument("--export", choices=("hf", "s3prl", "safetensors"), help=doors)
 
     common = p.add_argument_group("run")
     common.add_argument("overrides", nargs="*", metavar="section.key=value", help="change values of the config")
@@ -88,6 +90,8 @@ def main(argv: Sequence[str]) -> int | None:
             raise ValueError(f"--{name} belongs to --train; a checkpoint brings its own")
     if args.ckpt is None:
         raise ValueError("which model? add --ckpt result/result_mockingjay/<run>/best.ckpt")
+    if args.export:
+        return export(args)
     if args.test:
         return test(args)
     return plot(args) if args.plot else extract(args)
@@ -227,6 +231,19 @@ def extract(args: argparse.Namespace) -> int:
     if failed:
         print(f"{failed} recordings not used, see {folder / 'errors.csv'}", file=sys.stderr)
     return int(failed > 0)
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write the model as a folder that other programs load."""
+    from mockingjay.export import write_door
+    from mockingjay.solver import load_pretrained
+
+    if args.overrides:
+        raise ValueError(f"--export writes the checkpoint as it is: {args.overrides[0]} cannot change it")
+    path = _checkpoint(args)
+    folder = args.output or path.with_name(f"{path.stem}-{args.export}")
+    write_door(load_pretrained(path), args.export, folder)
+    _say(args, f"{args.export}: {folder}")
 
 
 def _checkpoint(args: argparse.Namespace) -> Path:

@@ -20,7 +20,12 @@ def write_folder(folder: Path, weights: Mapping[str, Tensor], about: Mapping[str
     with replacing(folder / WEIGHTS) as temporary:
         save_file({name: value.contiguous() for name, value in weights.items()}, temporary, {"format": "pt"})
     with replacing(folder / DESCRIPTION) as temporary:
-        temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(to_json(about), encoding="utf-8")
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """The text of a file of plain values."""
+    return json.dumps(values, indent=2) + "\n"
 
 
 def read_folder(folder: Path) -> dict[str, Any]:

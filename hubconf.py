@@ -1,0 +1,20 @@
+"""torch.hub: `torch.hub.load(repository, "upstream", source="local", ckpt="result/.../best.ckpt")`."""
+
+dependencies = ["torch", "numpy", "scipy", "librosa", "pydantic", "yaml", "pandas", "safetensors", "tensorboardX"]
+
+
+def upstream(ckpt, device="cpu"):
+    """Any pre-training checkpoint as an upstream: features with lengths in, or `from_waveforms`; hidden states out."""
+    from mockingjay.upstream import load_upstream
+
+    return load_upstream("transformer", ckpt, device=device)
+
+
+def mockingjay_local(ckpt, *args, **kwargs):
+    """Any pre-training checkpoint behind S3PRL's interface: a list of 16 kHz waveforms in, `hidden_states` out."""
+    from mockingjay.expert import WaveformExpert
+
+    return WaveformExpert(upstream(ckpt))
+
+
+tera_local = audio_albert_local = apc_local = mockingjay_local  # the checkpoint says which it is
