@@ -7,15 +7,16 @@ from pathlib import Path
 
 from downstream.config import DownstreamConfig
 from downstream.experiment import Setting
+from downstream.report import describe, run_folder
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks import TASKS, find_task
 from utility.command import Parser, run, seed
 from utility.config import resolve
 from utility.device import pick_device
-from utility.files import check_folder
 
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
-UPSTREAMS = ("transformer", "baseline", "random")
+WITH_CHECKPOINT = ("transformer", "transformer_head", "random")
+UPSTREAMS = (*WITH_CHECKPOINT, "baseline")
 EXAMPLES = """
 tasks:
 {tasks}
@@ -44,8 +45,9 @@ def make_parser() -> Parser:
     what.add_argument(
         "--upstream",
         required=True,
-        help="transformer (pre-trained, needs --ckpt), random (same architecture, untrained: --ckpt names a checkpoint "
-        "or a pre-training YAML), baseline (the features themselves), or your own nn.Module as package.module:Class",
+        help="transformer (pre-trained, needs --ckpt), transformer_head (the same, its head's state the last layer), "
+        "random (same architecture, untrained: --ckpt names a checkpoint or a pre-training YAML), baseline (the "
+        "features themselves), or your own nn.Module as package.module:Class",
     )
     what.add_argument("--ckpt", metavar="FILE", help="checkpoint of the upstream")
     what.add_argument("--layer", help="hidden state that is probed: 0 (embedding), 1 ... or last (default: last)")
@@ -103,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
         task, options.upstream, ckpt, choices[0].config, options.seed, pick_device(options.cpu), options.no_msg
     )
     if options.seeds == 1 and not options.sweep:
-        _print_single(run_single(setting, directory), directory)
+        print(describe(run_single(setting, directory), directory))
     else:
         seeds = range(options.seed, options.seed + options.seeds)
         _print_summary(run_many(setting, choices, seeds, directory), directory)
@@ -120,10 +122,10 @@ def _checkpoint(options: argparse.Namespace) -> Path | None:
     if name not in UPSTREAMS and ":" not in name:
         raise ValueError(f"unknown upstream {name!r}: expected {', '.join(UPSTREAMS)} or package.module:Class")
     if options.ckpt is None:
-        if name in ("transformer", "random"):
+        if name in WITH_CHECKPOINT:
             raise ValueError(f"--upstream {name} needs --ckpt, e.g. result/result_mockingjay/<run>/best.ckpt")
         return None
-    if name not in ("transformer", "random"):
+    if name not in WITH_CHECKPOINT:
         raise ValueError(f"--upstream {name} takes no checkpoint, got --ckpt {options.ckpt}")
     if not Path(options.ckpt).is_file():
         raise ValueError(f"--ckpt {options.ckpt} does not exist")
@@ -131,35 +133,9 @@ def _checkpoint(options: argparse.Namespace) -> Path | None:
 
 
 def _directory(options: argparse.Namespace) -> Path:
-    """The run's folder; an old run is only touched with --resume."""
     if options.seeds < 1:
         raise ValueError(f"--seeds {options.seeds}: expected at least 1")
-    upstream = re.sub(r"[^\w.-]+", "-", options.upstream)
-    base = options.expdir / f"result_{upstream}_{options.run}"
-    if options.resume:
-        directory = Path(options.resume)
-    elif options.name:
-        directory = base / options.name
-    elif options.resume is not None:
-        raise ValueError("--resume needs the run: --resume DIR, or --name NAME --resume")
-    else:
-        taken = {path.name for path in base.glob("exp_*")}
-        directory = base / next(name for name in (f"exp_{i:03d}" for i in range(10**6)) if name not in taken)
-    check_folder(directory)
-    used = directory.is_dir() and any(directory.iterdir())
-    if options.resume is not None and not used:
-        raise ValueError(f"--resume: {directory} holds no run")
-    if options.resume is None and used:
-        raise ValueError(f"{directory} holds a run already: add --resume to go on with it, or choose another --name")
-    return directory
-
-
-def _print_single(result: dict, directory: Path) -> None:
-    scores = f"dev {result['dev_accuracy']:.2f} %, test {result['test_accuracy']:.2f} %"
-    steps = f"best step {result['best_step']} of {result['steps']}"
-    print(f"{result['task']} {result['upstream']}: {scores} ({steps}); {directory}/result.json")
-    if result["layer_weights"]:
-        print("layer weights 0..L: " + " ".join(f"{weight:.3f}" for weight in result["layer_weights"]))
+    return run_folder(options.expdir, options.upstream, options.run, options.name, options.resume)
 
 
 def _print_summary(summary: dict, directory: Path) -> None:

@@ -3,21 +3,25 @@
 import argparse
 import json
 import math
+import runpy
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from downstream.classic_flags import add_classic_flags
 from utility.command import Parser, run, seed, shard
 
 if TYPE_CHECKING:
     from mockingjay.config import PretrainConfig
+    from mockingjay.original_api import MockingjayModel
     from mockingjay.representation import Layers
     from mockingjay.solver import Pretrained
 
 DEFAULT_CONFIG = Path("config/mockingjay_libri.yaml")
 DEFAULT_SEED = 1337
+CORPORA = ("libri", "timit", "any", "apc", "alignment")  # each with a script in preprocess/
 EXAMPLES = """\
 examples:
   python runner_mockingjay.py --train --config config/mockingjay_demo.yaml
@@ -30,7 +34,8 @@ examples:
 
 def parser() -> Parser:
     """The originals' flags, and those that came since."""
-    p = Parser(prog="runner_mockingjay.py", description=__doc__, epilog=EXAMPLES)
+    usage = "%(prog)s --train | --test | ... [options] [section.key=value ...]"
+    p = Parser(prog="runner_mockingjay.py", description=__doc__, epilog=EXAMPLES, usage=usage)
     mode = p.add_argument_group("what to do (one of)").add_mutually_exclusive_group(required=True)
     mode.add_argument("--train", action="store_true", help="pre-train")
     mode.add_argument("--test", action="store_true", help="masked loss of the test set, and its representations")
@@ -42,6 +47,14 @@ def parser() -> Parser:
     mode.add_argument("--extract", action="store_true", help="representations of a store or of audio")
     doors = "the model as a folder for Transformers, for S3PRL, or for anything that reads safetensors"
     mode.add_argument("--export", choices=("hf", "s3prl", "safetensors"), help=doors)
+
+    mode.add_argument(
+        "--preprocess",
+        nargs="?",
+        choices=CORPORA,
+        help="features of a corpus (default: libri); other flags are those of preprocess/preprocess_<corpus>.py",
+    )
+    add_classic_flags(p, mode)
 
     common = p.add_argument_group("run")
     common.add_argument("overrides", nargs="*", metavar="section.key=value", help="change values of the config")
@@ -80,9 +93,13 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int | None:
     """Run one mode."""
+    if any(word.partition("=")[0] == "--preprocess" for word in argv):
+        return preprocess(argv)
     args = parser().parse_intermixed_args(argv)
     if args.train:
         return train(args)
+    if args.classic:
+        return probe(args)
     if args.plot and args.alterations and args.ckpt is None:
         return plot_alterations(args)
     for name in ("config", "name", "seed"):
@@ -95,6 +112,34 @@ def main(argv: Sequence[str]) -> int | None:
     if args.test:
         return test(args)
     return plot(args) if args.plot else extract(args)
+
+
+def get_mockingjay_model(from_path: str | Path, display_settings: bool = False) -> "MockingjayModel":
+    """The originals' call; it is `mockingjay.original_api.get_mockingjay_model`."""
+    from mockingjay import original_api
+
+    return original_api.get_mockingjay_model(from_path, display_settings)
+
+
+def preprocess(argv: Sequence[str]) -> None:
+    """Run a script of preprocess/ with the other words, as if it had been called: nobody imports those."""
+    at = next(i for i, word in enumerate(argv) if word.partition("=")[0] == "--preprocess")
+    name, rest = argv[at].partition("=")[2], [*argv[:at], *argv[at + 1 :]]
+    if not name and at < len(rest) and not rest[at].startswith("-"):
+        name = rest.pop(at)
+    if (name or "libri") not in CORPORA:
+        raise ValueError(f"--preprocess {name}: expected one of {', '.join(CORPORA)}")
+    script = Path(__file__).parent / "preprocess" / f"preprocess_{name or 'libri'}.py"
+    sys.argv = [str(script), *rest]
+    runpy.run_path(str(script), run_name="__main__")
+
+
+def probe(args: argparse.Namespace) -> None:
+    """The originals' probing flags."""
+    from downstream.classic import run_classic
+
+    ckpt = args.apc_path if args.run_apc else args.ckpt
+    run_classic(args, None if ckpt is None else _below(args.ckpdir, ckpt))
 
 
 def train(args: argparse.Namespace) -> None:
@@ -247,8 +292,12 @@ def export(args: argparse.Namespace) -> None:
 
 
 def _checkpoint(args: argparse.Namespace) -> Path:
-    below = args.ckpdir / args.ckpt
-    return below if below.is_file() and not args.ckpt.is_file() else args.ckpt
+    return _below(args.ckpdir, args.ckpt)
+
+
+def _below(directory: Path, path: Path) -> Path:
+    below = directory / path
+    return below if below.is_file() and not path.is_file() else path
 
 
 def _open(args: argparse.Namespace) -> "Pretrained":

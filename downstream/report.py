@@ -1,7 +1,8 @@
-"""What a run leaves behind: result.json, the confusion matrix and the curves."""
+"""What a run leaves behind, and where: result.json, the confusion matrix and the curves."""
 
 import json
 import platform
+import re
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -11,11 +12,45 @@ from downstream.experiment import Experiment
 from downstream.figures import confusion_figure, curves_figure
 from downstream.probe import Result
 from utility.config import as_dict
-from utility.files import replacing
+from utility.files import check_folder, replacing
 from utility.logging import read_metrics
 from utility.plot import save_figure
 
 LIBRARIES = ("torch", "numpy", "pandas", "matplotlib")
+
+
+def run_folder(expdir: Path, upstream: str, task: str, name: str | None, resume: str | None) -> Path:
+    """The folder of a run: `name`, or the next free exp_NNN; `resume` is the folder of an old run, or empty for `name`.
+
+    Raises ValueError for an old run without `resume`, and OSError where nothing can be written."""
+    word = re.sub(r"[^\w.-]+", "-", upstream)
+    base = expdir / f"result_{word}_{task}"
+    if resume:
+        folder = Path(resume)
+    elif name:
+        folder = base / name
+    elif resume is not None:
+        raise ValueError("--resume needs the run: --resume DIR, or --name NAME --resume")
+    else:
+        taken = {path.name for path in base.glob("exp_*")}
+        folder = base / next(name for name in (f"exp_{i:03d}" for i in range(10**6)) if name not in taken)
+    check_folder(folder)
+    used = folder.is_dir() and any(folder.iterdir())
+    if resume is not None and not used:
+        raise ValueError(f"--resume: {folder} holds no run")
+    if resume is None and used:
+        raise ValueError(f"{folder} holds a run already: add --resume to go on with it, or choose another --name")
+    return folder
+
+
+def describe(result: dict[str, Any], folder: Path) -> str:
+    """A run's scores in a line, and its layer weights in another if it has any."""
+    scores = f"dev {result['dev_accuracy']:.2f} %, test {result['test_accuracy']:.2f} %"
+    steps = f"best step {result['best_step']} of {result['steps']}"
+    text = f"{result['task']} {result['upstream']}: {scores} ({steps}); {folder}/result.json"
+    if result["layer_weights"]:
+        text += "\nlayer weights 0..L: " + " ".join(f"{weight:.3f}" for weight in result["layer_weights"])
+    return text
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

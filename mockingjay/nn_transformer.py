@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from mockingjay.config import PretrainConfig
-from mockingjay.model import FrameModel
+from mockingjay.model import FrameModel, Head
 from mockingjay.original_api import Lengths, as_batch
-from mockingjay.solver import Pretrained, load_pretrained, new_model
+from mockingjay.solver import load_pretrained, new_model
 from mockingjay.transformer import TransformerEncoder
 from mockingjay.upstream import TransformerUpstream
 from utility.checkpoint import load_weights
@@ -66,9 +66,10 @@ class TRANSFORMER(nn.Module):
             self.options = build(TransformerOptions, options)
         except ValueError as error:
             raise ValueError(f"TRANSFORMER options: {error}") from None
-        found = _opened(self.options, inp_dim, config, seed)
-        self.upstream = TransformerUpstream(found.model, found.config, found.features, found.frame_shift)
-        self.head = found.model.head if self.with_head else None
+        model, self.upstream = _opened(self.options, inp_dim, config, seed)
+        if self.with_head and not isinstance(model.head, Head):
+            raise ValueError(f"SPEC_TRANSFORMER: {self.options.ckpt_file} holds no head")
+        self.head = model.head if self.with_head else None
         self.num_layers, self.out_dim = self.upstream.num_layers, self.upstream.hidden_size
         if self.options.select_layer >= self.num_layers:
             raise ValueError(
@@ -147,7 +148,9 @@ def _band(sizes: Tensor, widest: int, total: int, generator: torch.Generator) ->
     return (index >= start[:, None]) & (index < (start + width)[:, None])
 
 
-def _opened(options: TransformerOptions, inp_dim: int, config: str | Path | None, seed: int) -> Pretrained:
+def _opened(
+    options: TransformerOptions, inp_dim: int, config: str | Path | None, seed: int
+) -> tuple[FrameModel, TransformerUpstream]:
     """The model that the options name, with the dropout and the piece length that they ask for."""
     if config is not None:
         if options.load_pretrain:
@@ -156,20 +159,20 @@ def _opened(options: TransformerOptions, inp_dim: int, config: str | Path | None
             raise ValueError("TRANSFORMER: a config does not say the size of its input: give inp_dim")
         settings = _adjusted(resolve(PretrainConfig, config), options)
         model = _checked(new_model(settings, inp_dim, inp_dim, seed))
-        return Pretrained(model, settings, features=None, target=None, frame_shift=math.nan, seed=seed)
+        return model, TransformerUpstream(model, settings, None, math.nan)
     if options.ckpt_file is None:
         raise ValueError("TRANSFORMER options: ckpt_file is missing, as result/result_mockingjay/<run>/best.ckpt")
     found = load_pretrained(options.ckpt_file)
-    model = _checked(found.model)
+    model, settings = _checked(found.model), _adjusted(found.config, options)
     if inp_dim not in (0, model.input_dim):
         raise ValueError(f"TRANSFORMER: inp_dim is {inp_dim}, {options.ckpt_file} takes {model.input_dim}")
-    settings = _adjusted(found.config, options)
     if settings != found.config or not options.load_pretrain:
         fresh = new_model(settings, model.input_dim, model.target_dim, seed)
         if options.load_pretrain:
+            fresh.head = model.head
             load_weights(fresh, model.state_dict(), options.ckpt_file)
         model = fresh
-    return replace(found, model=model, config=settings)
+    return model, TransformerUpstream(model, settings, found.features, found.frame_shift)
 
 
 def _adjusted(config: PretrainConfig, options: TransformerOptions) -> PretrainConfig:

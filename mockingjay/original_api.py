@@ -11,7 +11,6 @@ import yaml
 from torch import Tensor, nn
 
 from mockingjay.apc import GruEncoder
-from mockingjay.model import Head
 from mockingjay.solver import Pretrained, load_pretrained
 from mockingjay.transformer import TransformerEncoder
 from utility.config import as_dict
@@ -114,10 +113,8 @@ class MockingjayModel:
         lengths: Lengths = None,
     ) -> Tensor:
         """The hidden state of the pre-training head [B, T', H]."""
-        head = self.model.head
-        assert isinstance(head, Head)
         states, real = self._states(spec, lengths, process_from_loader)
-        return self._finish(head.state(states[-1]), real, tile)
+        return self._finish(self.model.head.state(states[-1]), real, tile)
 
     def _states(self, spec, lengths: Lengths, process_from_loader: bool) -> tuple[tuple[Tensor, ...], Tensor]:
         features, lengths = as_batch(spec[0] if process_from_loader else spec, lengths, self.device)

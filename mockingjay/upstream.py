@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mockingjay.config import PretrainConfig
-from mockingjay.model import FrameModel
+from mockingjay.model import FrameModel, Head
 from mockingjay.pieces import Pieces
 from mockingjay.solver import Pretrained, check_features, load_pretrained, new_model
 from mockingjay.transformer import TransformerEncoder, stack_frames, unstack_states
@@ -98,6 +98,25 @@ class TransformerUpstream(Upstream):
         return self.encoder.attention_maps(*stack_frames(features, lengths, self.rate))
 
 
+class HeadUpstream(Upstream):
+    """A pre-trained encoder and, as one hidden state more, that of its pre-training head."""
+
+    def __init__(self, encoder: Upstream, head: Head):
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.hidden_size, self.num_layers = encoder.hidden_size, encoder.num_layers + 1
+        self.feature_config, self.frame_shift = encoder.feature_config, encoder.frame_shift
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with anything that changes the representations."""
+        return _fingerprint(self.head, "head", self.encoder.fingerprint)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        states = self.encoder(features, lengths)
+        return (*states, self.head.state(states[-1]) * real_frames(lengths, features.shape[1])[..., None])
+
+
 class Baseline(Upstream):
     """The features themselves: one hidden state, no layers."""
 
@@ -166,9 +185,10 @@ def load_upstream(
 ) -> Upstream:
     """Open an upstream for features of a store described by `info`, in evaluation mode.
 
-    `name` is `transformer` (the weights of `ckpt`), `random` (the architecture of `ckpt`, or of a pre-training YAML
-    given as `ckpt`, with fresh weights from `seed`), `baseline` (the features themselves), `package.module:Class` (your
-    own), or simply the path of a checkpoint. Raises ValueError where features, checkpoint and upstream do not fit."""
+    `name` is `transformer` (the weights of `ckpt`), `transformer_head` (the same, and the head's state after the last
+    layer), `random` (the architecture of `ckpt`, or of a pre-training YAML given as `ckpt`, with fresh weights from
+    `seed`), `baseline` (the features themselves), `package.module:Class` (your own), or simply the path of a
+    checkpoint. Raises ValueError where features, checkpoint and upstream do not fit."""
     return _open(str(name), ckpt and Path(ckpt), info, seed).eval().to(device)
 
 
@@ -177,6 +197,8 @@ def _open(name: str, ckpt: Path | None, info: StoreInfo | None, seed: int) -> Up
         return _transformer(
             load_pretrained(_needed(name, ckpt or (None if name == "transformer" else Path(name)))), info
         )
+    if name == "transformer_head":
+        return _with_head(load_pretrained(_needed(name, ckpt)), info)
     if name == "random":
         return _random(_needed(name, ckpt), info, seed)
     if ckpt is not None:
@@ -187,7 +209,9 @@ def _open(name: str, ckpt: Path | None, info: StoreInfo | None, seed: int) -> Up
         return Baseline(info)
     if ":" in name:
         return OwnUpstream(name, info, seed)
-    raise ValueError(f"unknown upstream {name!r}: use transformer, random, baseline or package.module:Class")
+    raise ValueError(
+        f"unknown upstream {name!r}: use transformer, transformer_head, random, baseline or package.module:Class"
+    )
 
 
 def _needed(name: str, ckpt: Path | None) -> Path:
@@ -202,6 +226,12 @@ def _transformer(found: Pretrained, info: StoreInfo | None) -> Upstream:
         if info.row_shape != [found.model.input_dim]:
             raise ValueError(f"the store has rows of {info.row_shape}, the checkpoint takes [{found.model.input_dim}]")
     return TransformerUpstream(found.model, found.config, found.features, found.frame_shift)
+
+
+def _with_head(found: Pretrained, info: StoreInfo | None) -> Upstream:
+    if not isinstance(found.model.head, Head):
+        raise ValueError("upstream 'transformer_head': the checkpoint has no head with a state of its own")
+    return HeadUpstream(_transformer(found, info), found.model.head)
 
 
 def _random(source: Path, info: StoreInfo | None, seed: int) -> Upstream:
