@@ -145,7 +145,7 @@ def probe(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """Pre-train from scratch, or continue a checkpoint exactly."""
     from mockingjay.config import PretrainConfig
-    from mockingjay.solver import STEM, Place, load_pretrained, make_trainer
+    from mockingjay.solver import STEM, Place, continue_from, load_pretrained, make_trainer
     from utility.config import as_dict, changes, resolve, write_yaml
     from utility.device import pick_device
     from utility.files import check_folder
@@ -174,7 +174,7 @@ def train(args: argparse.Namespace) -> None:
         config = resolve(PretrainConfig, source, args.overrides)
     trainer = make_trainer(config, seed, Place(directory, log, pick_device(args.cpu), args.quiet))
     if start is not None:
-        trainer.resume(start)
+        continue_from(trainer, start)
     directory.mkdir(parents=True, exist_ok=True)
     write_yaml(config, directory / "config.yaml")
     millions = sum(p.numel() for p in trainer.task.module.parameters()) / 1e6

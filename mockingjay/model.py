@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mockingjay.transformer import LAYER_NORM_EPS, TransformerConfig, TransformerEncoder, initialise, stack_frames
+from mockingjay.transformer import (
+    ACTIVATIONS,
+    LAYER_NORM_EPS,
+    TransformerConfig,
+    TransformerEncoder,
+    initialise,
+    stack_frames,
+)
 
 
 @dataclass(frozen=True)
@@ -20,20 +26,30 @@ class Output:
 
 
 class Head(nn.Module):
-    """LN(gelu(dense(x))), then one linear map to the (stacked) target frame."""
+    """LN(activation(dense(x))), then one linear map to the (stacked) target frame."""
 
-    def __init__(self, hidden_size: int, output_dim: int):
+    def __init__(self, hidden_size: int, output_dim: int, activation: str = "gelu"):
         super().__init__()
+        self.activation = ACTIVATIONS[activation]
         self.dense = nn.Linear(hidden_size, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=LAYER_NORM_EPS)
         self.output = nn.Linear(hidden_size, output_dim)
 
     def state(self, x: Tensor) -> Tensor:
         """The head's own hidden state, before the last linear map."""
-        return self.norm(F.gelu(self.dense(x)))
+        return self.norm(self.activation(self.dense(x)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.output(self.state(x))
+
+
+class NoHead(nn.Module):
+    """Where a checkpoint holds the encoder alone."""
+
+    def state(self, x: Tensor) -> Tensor:
+        raise ValueError("the checkpoint holds no head, which predicts frames: it only gives representations")
+
+    forward = state
 
 
 class FrameModel(nn.Module):
@@ -74,7 +90,8 @@ class MaskedModel(FrameModel):
     def __init__(self, config: TransformerConfig, input_dim: int, target_dim: int, causal: bool = False):
         rate = config.downsample_rate
         encoder = TransformerEncoder(config, input_dim * rate, causal)
-        super().__init__(encoder, Head(config.hidden_size, target_dim * rate), input_dim, target_dim, rate)
+        head = Head(config.hidden_size, target_dim * rate, config.activation)
+        super().__init__(encoder, head, input_dim, target_dim, rate)
         initialise(self, config.initializer_range)
 
 

@@ -14,8 +14,10 @@ from torch import Tensor
 from mockingjay.apc import ApcModel, ahead
 from mockingjay.config import PretrainConfig
 from mockingjay.folder import read_folder
+from mockingjay.legacy import is_ours, read_original
+from mockingjay.legacy_optimizer import original_groups
 from mockingjay.masking import alter
-from mockingjay.model import FrameModel, MaskedLoss, MaskedModel, masked_loss
+from mockingjay.model import FrameModel, MaskedLoss, MaskedModel, NoHead, masked_loss
 from mockingjay.pieces import Pieces
 from mockingjay.visualize import Reconstruction, reconstruction_figure
 from utility.audio import FeatureConfig
@@ -177,7 +179,9 @@ def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
             shown = objective.reconstruct(example, dev)
             return {"reconstruction": reconstruction_figure(shown, dev.source, dev.target, example.ids[0])}
 
-    groups = decay_groups(model.named_parameters(), config.optimizer.weight_decay)
+    decay = config.optimizer.weight_decay
+    named = model.named_parameters()
+    groups = decay_groups(named, decay) if config.optimizer.name == "adamw" else original_groups(model, decay)
     about = {
         "config": as_dict(config),
         "seed": seed,
@@ -214,8 +218,21 @@ class Pretrained:
 
 
 def load_pretrained(path: Path) -> Pretrained:
-    """Open a pre-training checkpoint, or a folder of `--export`, the model in evaluation mode."""
-    return pretrained(read_folder(path) if path.is_dir() else load_checkpoint(path, KIND), path)
+    """Open a pre-training checkpoint, ours or the originals', or a folder of `--export`, the model in evaluation mode."""
+    return pretrained(read_folder(path) if path.is_dir() else open_checkpoint(path), path)
+
+
+def open_checkpoint(path: Path) -> Mapping[str, Any]:
+    """What a pre-training checkpoint holds, one of the originals in our terms; nothing in it runs."""
+    return load_checkpoint(path, KIND) if is_ours(path) else read_original(path).content()
+
+
+def continue_from(trainer: Trainer, path: Path) -> None:
+    """Take weights, optimiser and progress from a checkpoint, ours or the originals'."""
+    content = open_checkpoint(path)
+    if content.get("hindrance"):
+        raise ValueError(f"{path}: training cannot go on from it: {content['hindrance']}")
+    trainer.resume(path, content)
 
 
 def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
@@ -224,6 +241,8 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
         config = build(PretrainConfig, content["config"])
         features, target = (content[key] and build(FeatureConfig, content[key]) for key in ("features", "target"))
         model = build_model(config, content["input_dim"], content["target_dim"])
+        if content.get("headless"):
+            model.head = NoHead()
         load_weights(model, content["model"], path)
         step = content["state"]["step"]
     except KeyError as error:

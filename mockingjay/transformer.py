@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from dataclasses import field
+from typing import Annotated, Literal
 
 import pydantic
 import torch
@@ -31,6 +32,9 @@ class TransformerConfig:
     downsample_rate: int = pydantic.Field(1, ge=1)  # so many neighbouring frames are stacked into one
     max_input_length: int | None = pydantic.Field(None, gt=0)  # longer ones are encoded in pieces of so many frames
     share_layers: bool = False  # one block's weights in every layer (AALBERT, Chi et al. 2021)
+    prune_heads: list[Annotated[int, pydantic.Field(ge=0)]] = field(
+        default_factory=list
+    )  # counted from the first layer on
     pre_layer_norm: bool = False  # normalise before each sub-layer: trains at higher rates (Xiong et al. 2020)
     # Standard deviation of the first weights; narrow models want more.
     initializer_range: float = pydantic.Field(0.02, gt=0)
@@ -38,6 +42,8 @@ class TransformerConfig:
     def __post_init__(self) -> None:
         if self.hidden_size % self.heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+        if any(head >= self.layers * self.heads for head in self.prune_heads):
+            raise ValueError(f"prune_heads {max(self.prune_heads)} is beyond the {self.layers * self.heads} heads")
 
 
 def stack_frames(features: Tensor, lengths: Tensor, rate: int) -> tuple[Tensor, Tensor]:
@@ -81,7 +87,9 @@ def sinusoid_positions(frames: int, size: int) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention; `seen` [B, 1 or T, T] says which frames each frame may look at."""
+    """Multi-head self-attention; `seen` [B, 1 or T, T] says which frames each frame may look at.
+
+    `kept` [heads], where there is any, multiplies the attention of each head (0: the head is pruned)."""
 
     def __init__(self, config: TransformerConfig):
         super().__init__()
@@ -89,10 +97,12 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: Tensor, kept: Tensor | None = None) -> Tensor:
         query, key, value = self._heads(x)
         dropout = self.dropout if self.training else 0.0
         mixed = attend(query, key, value, seen, dropout)
+        if kept is not None:
+            mixed = mixed * kept[:, None, None]
         return self.output(mixed.transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor, seen: Tensor) -> Tensor:
@@ -121,11 +131,11 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: Tensor, kept: Tensor | None = None) -> Tensor:
         if self.norm_first:
-            x = x + self.dropout(self.attention(self.attention_norm(x), seen))
+            x = x + self.dropout(self.attention(self.attention_norm(x), seen, kept))
             return x + self._feedforward(self.norm(x))
-        x = self.attention_norm(x + self.dropout(self.attention(x, seen)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, seen, kept)))
         return self.norm(x + self._feedforward(x))
 
     def attention_weights(self, x: Tensor, seen: Tensor) -> Tensor:
@@ -153,13 +163,17 @@ class TransformerEncoder(nn.Module):
             self.output_norms = nn.ModuleList(norms)
         self.pre_layer_norm = config.pre_layer_norm
         self.register_buffer("positions", sinusoid_positions(0, config.hidden_size), persistent=False)
+        kept = torch.ones(config.layers * config.heads)
+        kept[config.prune_heads] = 0.0
+        kept = kept.view(config.layers, config.heads) if config.prune_heads else None
+        self.register_buffer("kept", kept, persistent=False)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         seen = self._seen(lengths, x.shape[1])
         x = self._embed(x)
         states = [x]
-        for layer, block in enumerate(self._stack()):
-            x = block(x, seen)
+        for layer, (block, kept) in enumerate(self._stack()):
+            x = block(x, seen, kept)
             states.append(self.output_norms[layer](x) if self.pre_layer_norm else x)
         return tuple(states)
 
@@ -167,17 +181,18 @@ class TransformerEncoder(nn.Module):
         """Attention weights of every layer, [layers, B, heads, T, T]."""
         seen, maps = self._seen(lengths, x.shape[1]), []
         x = self._embed(x)
-        for block in self._stack():
+        for block, kept in self._stack():
             maps.append(block.attention_weights(x, seen))
-            x = block(x, seen)
+            x = block(x, seen, kept)
         return torch.stack(maps)
 
     def _seen(self, lengths: Tensor, frames: int) -> Tensor:
         real = real_frames(lengths, frames)[:, None]
         return real & torch.ones(frames, frames, dtype=torch.bool, device=real.device).tril() if self.causal else real
 
-    def _stack(self) -> Iterator[Block]:
-        return (self.blocks[layer % len(self.blocks)] for layer in range(self.num_layers))
+    def _stack(self) -> Iterator[tuple[Block, Tensor | None]]:
+        for layer in range(self.num_layers):
+            yield self.blocks[layer % len(self.blocks)], None if self.kept is None else self.kept[layer]
 
     def _embed(self, x: Tensor) -> Tensor:
         if len(self.positions) < x.shape[1]:

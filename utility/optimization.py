@@ -14,9 +14,9 @@ Decay = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 @section
 class OptimizerConfig:
-    """`adamw` is the default; `bertadam` is the originals' own, for parity."""
+    """`adamw` is the default; `bertadam` and `lamb` are the originals' own, for parity."""
 
-    name: Literal["adamw", "bertadam"] = "adamw"
+    name: Literal["adamw", "bertadam", "lamb"] = "adamw"
     lr: float = pydantic.Field(4e-4, gt=0)
     warmup: float = pydantic.Field(0.07, ge=0, lt=1)  # share of the steps over which the rate rises
     weight_decay: float = pydantic.Field(0.01, ge=0)  # not on biases and LayerNorm
@@ -37,6 +37,12 @@ def warmup_linear(warmup: float, total: int) -> Callable[[int], float]:
     return share
 
 
+def make_schedule(config: OptimizerConfig, total: int) -> Callable[[int], float]:
+    """The share of the base rate at an update (counted from 0); the originals' LAMB counts its updates from 1."""
+    share = warmup_linear(config.warmup, total)
+    return (lambda step: share(step + 1)) if config.name == "lamb" else share
+
+
 def decay_groups(parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict]:
     """Two parameter groups: matrices, which decay, and vectors (biases, LayerNorm), which do not."""
     parameters = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
@@ -50,16 +56,17 @@ def make_optimizer(groups: list[dict], config: OptimizerConfig) -> torch.optim.O
     """The optimiser of `config` over parameter groups; a group may bring its own `lr`."""
     if config.name == "bertadam":
         return BertAdam(groups, lr=config.lr, betas=config.betas)
+    if config.name == "lamb":
+        return Lamb(groups, lr=config.lr, betas=config.betas)
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
 
 
-class BertAdam(torch.optim.Optimizer):
-    """Adam as in BERT's first release: no bias correction, each tensor's gradient clipped to norm 1, decoupled decay.
+class _Original(torch.optim.Optimizer):
+    """Adam's moments without bias correction, decoupled decay, and what is done tensor by tensor.
 
-    m <- 0.9 m + 0.1 g; v <- 0.999 v + 0.001 g^2; w <- w - lr (m / (sqrt(v) + 1e-6) + decay w)."""
+    A group's `parts` says of how many equal blocks of rows its tensors are made: each counts as a tensor of its own."""
 
-    def __init__(self, groups: Iterable, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-6):
-        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.01, "tensor_clip": 1.0})
+    moments: tuple[str, str]
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -72,11 +79,10 @@ class BertAdam(torch.optim.Optimizer):
     def _update(self, parameters: list[nn.Parameter], group: dict) -> None:
         for parameter in parameters:
             if not self.state[parameter]:
-                self.state[parameter] = {k: torch.zeros_like(parameter) for k in ("next_m", "next_v")}
-        mean: list[Tensor] = [self.state[p]["next_m"] for p in parameters]
-        square: list[Tensor] = [self.state[p]["next_v"] for p in parameters]
+                self.state[parameter] = {k: torch.zeros_like(parameter) for k in self.moments}
+        mean, square = ([self.state[p][k] for p in parameters] for k in self.moments)
         beta1, beta2 = group["betas"]
-        gradients = self._clipped([p.grad for p in parameters], group["tensor_clip"])
+        gradients = self._gradients(parameters, group)
         torch._foreach_lerp_(mean, gradients, 1 - beta1)
         torch._foreach_mul_(square, beta2)
         torch._foreach_addcmul_(square, gradients, gradients, 1 - beta2)
@@ -85,9 +91,53 @@ class BertAdam(torch.optim.Optimizer):
         update = torch._foreach_div(mean, update)
         if group["weight_decay"]:
             torch._foreach_add_(update, parameters, alpha=group["weight_decay"])
-        torch._foreach_add_(parameters, update, alpha=-group["lr"])
+        torch._foreach_add_(parameters, self._sized(update, parameters, group), alpha=-group["lr"])
 
-    @staticmethod
-    def _clipped(gradients: list[Tensor], limit: float) -> list[Tensor]:
-        norms = torch._foreach_norm(gradients)
-        return torch._foreach_mul(gradients, [(limit / (norm + 1e-6)).clamp(max=1.0) for norm in norms])
+    def _gradients(self, parameters: list[nn.Parameter], group: dict) -> list[Tensor]:
+        return [p.grad for p in parameters]
+
+    def _sized(self, update: list[Tensor], parameters: list[nn.Parameter], group: dict) -> list[Tensor]:
+        return update
+
+
+class BertAdam(_Original):
+    """Adam as in BERT's first release: no bias correction, each tensor's gradient clipped to norm 1, decoupled decay.
+
+    m <- 0.9 m + 0.1 g; v <- 0.999 v + 0.001 g^2; w <- w - lr (m / (sqrt(v) + 1e-6) + decay w)."""
+
+    moments = ("next_m", "next_v")
+
+    def __init__(self, groups: Iterable, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-6):
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.01, "tensor_clip": 1.0, "parts": 1}
+        super().__init__(groups, defaults)
+
+    def _gradients(self, parameters: list[nn.Parameter], group: dict) -> list[Tensor]:
+        gradients, limit = [p.grad for p in parameters], group["tensor_clip"]
+        norms = torch._foreach_norm(_parts(gradients, group))
+        return _scaled(gradients, [(limit / (norm + 1e-6)).clamp(max=1.0) for norm in norms], group)
+
+
+class Lamb(_Original):
+    """LAMB (You et al. 2020) as S3PRL v0.1.0 has it: each tensor's step is multiplied by |w| / |step|, unbounded."""
+
+    moments = ("exp_avg", "exp_avg_sq")
+
+    def __init__(self, groups: Iterable, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.01, "parts": 1})
+
+    def _sized(self, update: list[Tensor], parameters: list[nn.Parameter], group: dict) -> list[Tensor]:
+        of_weight = torch._foreach_norm(_parts(parameters, group))
+        of_step = torch._foreach_norm(_parts(update, group))
+        pairs = zip(of_weight, of_step)
+        return _scaled(update, [torch.where((w == 0) | (s == 0), 1.0, w / s) for w, s in pairs], group)
+
+
+def _parts(tensors: Iterable[Tensor], group: dict) -> list[Tensor]:
+    return [part for tensor in tensors for part in tensor.chunk(group["parts"])]
+
+
+def _scaled(tensors: list[Tensor], factors: list[Tensor], group: dict) -> list[Tensor]:
+    """Each part of each tensor times its factor."""
+    scaled = torch._foreach_mul(_parts(tensors, group), factors)
+    count = group["parts"]
+    return [torch.cat(scaled[i : i + count]) for i in range(0, len(scaled), count)] if count > 1 else scaled

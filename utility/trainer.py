@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pydantic
@@ -18,7 +18,7 @@ from utility.checkpoint import keep_newest, load_checkpoint, load_weights, save_
 from utility.config import section
 from utility.loader import START, Batch, Loader, Position
 from utility.logging import RunLog
-from utility.optimization import OptimizerConfig, make_optimizer, warmup_linear
+from utility.optimization import OptimizerConfig, make_optimizer, make_schedule
 
 Step = Callable[[Batch, torch.Generator], Mapping[str, Tensor]]
 
@@ -96,7 +96,7 @@ class Trainer:
         self.task, self.config, self.run = task, config, run
         self.optimizer = make_optimizer(task.groups, optimizer)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.share = warmup_linear(optimizer.warmup, config.steps)
+        self.share = make_schedule(optimizer, config.steps)
         self.clip = optimizer.clip
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.progress = Progress()
@@ -107,9 +107,9 @@ class Trainer:
         """The checkpoint of the step that did best on dev."""
         return self.run.directory / "best.ckpt"
 
-    def resume(self, path: Path) -> None:
-        """Take weights, optimiser and progress from a checkpoint of such a run."""
-        content = load_checkpoint(path, self.run.kind)
+    def resume(self, path: Path, content: Mapping[str, Any] | None = None) -> None:
+        """Take weights, optimiser and progress from a checkpoint of such a run, or from what was read from it."""
+        content = load_checkpoint(path, self.run.kind) if content is None else content
         load_weights(self.task.module, content["model"], path)
         try:
             self.optimizer.load_state_dict(content["optimizer"])
