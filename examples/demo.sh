@@ -23,7 +23,8 @@ speakers="--run speaker_utterance --config config/demo_speakers.yaml --expdir re
 for task in phones speakers; do
     # shellcheck disable=SC2086  # the flags are words
     run run_downstream.py ${!task} --upstream baseline --name "demo-1_filterbank"
-    run run_downstream.py ${!task} --upstream random --ckpt "$ckpt" --name "demo-2_random"
+    run run_downstream.py ${!task} --upstream random --ckpt "$ckpt" --weighted_sum \
+        --name "demo-2_random,_weighted_sum"
     run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --name "demo-3_pre-trained,_last_layer"
     run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --weighted_sum \
         --name "demo-4_pre-trained,_weighted_sum"

@@ -8,7 +8,7 @@ set -euo pipefail
 corpora="$(cd "${1:?usage: examples/real_speech.sh CORPORA_DIR}" && pwd)"
 cd "$(dirname "$0")/.."
 python="${PYTHON:-python}"
-ckpt=result/result_mockingjay/real/mockingjay-5000.ckpt
+ckpt=result/result_mockingjay/real/best.ckpt
 
 prepare() {
     "$python" preprocess/preprocess_libri.py --data_path "$corpora/libri_mini" --name libri_mel160
@@ -28,40 +28,38 @@ prepare() {
 }
 
 pretrain() {
-    local train="runner_mockingjay.py --train --config config/mockingjay_real.yaml --name real"
-    local done_already=result/result_mockingjay/real/mockingjay-4000.ckpt
-    if [ ! -f "$ckpt" ] && [ ! -f "$done_already" ]; then
-        # shellcheck disable=SC2046  # continue where a killed run stopped
-        "$python" $train $([ -d result/result_mockingjay/real ] && echo --resume)
-    fi
-    [ -f "$ckpt" ] ||
-        "$python" $train --resume loader.max_frames=1500 loader.batch_frames=6000 trainer.steps=5000
+    local run=result/result_mockingjay/real
+    [ -f $run/mockingjay-6000.ckpt ] && return
+    # shellcheck disable=SC2046  # continue where a killed run stopped
+    "$python" runner_mockingjay.py --train --config config/mockingjay_real.yaml --name real \
+        $(compgen -G "$run/mockingjay-*.ckpt" > /dev/null && echo --resume)
 }
+
+tune="optimizer.lr=4e-3 data.fine_tune_frames=3000 trainer.steps=200 trainer.eval_every=50"
 
 # One line per probe: its data (the column of the table), its system (the row), and the flags.
 phone_probes() { # COLUMN TASK FLAGS...
-    local column=$1 task=$2 flags="${*:3} --run $2 trainer.steps=1000 trainer.eval_every=100"
+    local column=$1 task=$2 flags="${*:3} --run $2"
     echo "$column-1_mel $flags --upstream baseline"
     echo "$column-3_random,_layer_by_dev $flags --upstream random --ckpt $ckpt --sweep layer=1,2,3"
     echo "$column-4_pre-trained,_last_layer $flags --upstream transformer --ckpt $ckpt"
     echo "$column-5_pre-trained,_layer_by_dev $flags --upstream transformer --ckpt $ckpt --sweep layer=1,2,3"
     echo "$column-6_pre-trained,_weighted_sum $flags --upstream transformer --ckpt $ckpt --weighted_sum"
     case "$column-$task" in libri-phone_linear | libri_10%-phone_linear | timit-phone_linear)
-        echo "$column-7_pre-trained,_fine-tuned $flags --upstream transformer --ckpt $ckpt --fine_tune" \
-            "data.fine_tune_frames=3000 trainer.steps=200 trainer.eval_every=50" ;;
+        echo "$column-7_pre-trained,_fine-tuned $flags --upstream transformer --ckpt $ckpt --fine_tune $tune" ;;
     esac
 }
 
 probes() {
-    local tenth="data.label_fraction=0.1" rate="trainer.steps=1500 --sweep lr=4e-3,4e-2"
+    local tenth="data.label_fraction=0.1" slower="optimizer.lr=4e-3" rate="trainer.steps=1500 --sweep lr=4e-3,4e-2"
     local speakers="--config config/real_an4.yaml --run speaker_utterance"
     phone_probes libri phone_linear --config config/real_libri.yaml
     phone_probes libri_10% phone_linear --config config/real_libri.yaml $tenth
     phone_probes timit phone_linear --config config/real_timit.yaml
     phone_probes timit_10% phone_linear --config config/real_timit.yaml $tenth
-    phone_probes libri phone_1hidden --config config/real_libri.yaml
-    phone_probes libri_10% phone_1hidden --config config/real_libri.yaml $tenth
-    phone_probes timit phone_1hidden --config config/real_timit.yaml
+    phone_probes libri phone_1hidden --config config/real_libri.yaml $slower
+    phone_probes libri_10% phone_1hidden --config config/real_libri.yaml $slower $tenth
+    phone_probes timit phone_1hidden --config config/real_timit.yaml $slower
     phone_probes mfa phone_linear --config config/real_mfa.yaml
     echo "an4-1_mel $speakers --upstream baseline $rate"
     echo "an4-2_mel_without_CMVN $speakers --upstream baseline $rate" \
@@ -70,8 +68,7 @@ probes() {
     echo "an4-4_pre-trained,_last_layer $speakers --upstream transformer --ckpt $ckpt $rate"
     echo "an4-5_pre-trained,_layer_by_dev $speakers --upstream transformer --ckpt $ckpt $rate --sweep layer=1,2,3"
     echo "an4-6_pre-trained,_weighted_sum $speakers --upstream transformer --ckpt $ckpt --weighted_sum $rate"
-    echo "an4-7_pre-trained,_fine-tuned $speakers --upstream transformer --ckpt $ckpt --fine_tune" \
-        "data.fine_tune_frames=3000 trainer.steps=200 trainer.eval_every=50"
+    echo "an4-7_pre-trained,_fine-tuned $speakers --upstream transformer --ckpt $ckpt --fine_tune $tune"
 }
 
 probe() { # NAME FLAGS...: run it, or continue it, unless it is finished
