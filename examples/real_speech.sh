@@ -58,7 +58,6 @@ probes() {
     phone_probes timit phone_linear --config config/real_timit.yaml
     phone_probes timit_10% phone_linear --config config/real_timit.yaml $tenth
     phone_probes libri phone_1hidden --config config/real_libri.yaml $slower
-    phone_probes libri_10% phone_1hidden --config config/real_libri.yaml $slower $tenth
     phone_probes timit phone_1hidden --config config/real_timit.yaml $slower
     phone_probes mfa phone_linear --config config/real_mfa.yaml
     echo "an4-1_mel $speakers --upstream baseline $rate"

@@ -36,6 +36,8 @@ class WaveformExpert(nn.Module):
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor] | Tensor]:
         """1-D waveforms without padding -> `hidden_states`, a list of layers + 1 tensors [B, T, H] whose entry 0 is the
         embedding, and `last_hidden_state`; zero beyond an utterance's own frames."""
+        if not len(wavs):
+            raise ValueError("expected at least one waveform, got none")
         states, _ = self.upstream.from_waveforms(wavs)
         return {"hidden_states": list(states), "last_hidden_state": states[-1]}
 

@@ -41,7 +41,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder / DESCRIPTION}: not valid JSON") from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValueError(
-            f"{folder}: not a folder of --export safetensors or s3prl: {DESCRIPTION} does not say {FORMAT}"
+            f"{folder}: {DESCRIPTION} is another program's: only --export safetensors and s3prl open again"
         )
     try:
         return {**about, "model": load_file(folder / WEIGHTS)}

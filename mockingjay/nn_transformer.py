@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import pydantic
@@ -31,7 +30,7 @@ class TransformerOptions:
     ckpt_file: Path | None = None
     load_pretrain: bool = True  # False: fresh weights of the same architecture
     no_grad: bool = True
-    dropout: Literal["default"] | Annotated[float, pydantic.Field(ge=0, lt=1)] = "default"  # that of the checkpoint
+    dropout: float | None = pydantic.Field(None, ge=0, lt=1)  # "default", or not given: that of the checkpoint
     spec_aug: bool = False  # mask bands of time and of features while training,
     spec_aug_prev: bool = True  # of the input, or (False) of the representations
     weighted_sum: bool = False  # learnt softmax sum of the layers, without the embedding
@@ -62,8 +61,9 @@ class TRANSFORMER(nn.Module):
         super().__init__()
         if online_config is not None:
             raise ValueError("TRANSFORMER takes features; from waveforms: load_upstream(path).from_waveforms([...])")
+        given = {name: value for name, value in options.items() if (name, value) != ("dropout", "default")}
         try:
-            self.options = build(TransformerOptions, options)
+            self.options = build(TransformerOptions, given)
         except ValueError as error:
             raise ValueError(f"TRANSFORMER options: {error}") from None
         model, self.upstream = _opened(self.options, inp_dim, config, seed)
@@ -177,7 +177,7 @@ def _opened(
 
 def _adjusted(config: PretrainConfig, options: TransformerOptions) -> PretrainConfig:
     model = config.model
-    if options.dropout != "default":
+    if options.dropout is not None:
         model = replace(model, dropout=options.dropout, attention_dropout=options.dropout)
     if options.max_input_length is not None:
         model = replace(model, max_input_length=options.max_input_length or None)

@@ -196,7 +196,7 @@ class TransformerEncoder(nn.Module):
 
     def _embed(self, x: Tensor) -> Tensor:
         if len(self.positions) < x.shape[1]:
-            self.positions = sinusoid_positions(x.shape[1], self.projection.out_features).to(x.device)
+            self.positions = sinusoid_positions(x.shape[1], self.projection.out_features).to(self.projection.weight)
         return self.dropout(self.norm(self.projection(x) + self.positions[: x.shape[1]]))
 
 
