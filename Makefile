@@ -3,8 +3,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do $$p -c 'impo
 VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := $(VENV)/bin/python
+HF_VENV := .venv-hf
+HF_STAMP := $(HF_VENV)/.installed
+HF_RUN := $(HF_VENV)/bin/python
 
-.PHONY: demo test check clean
+.PHONY: demo test test-hf check clean
 
 demo: $(STAMP)
 	PYTHON=$(RUN) bash examples/demo.sh
@@ -12,16 +15,22 @@ demo: $(STAMP)
 test: check
 	$(RUN) -m pytest
 
+test-hf: $(HF_STAMP)
+	$(HF_RUN) -c "import transformers"
+	$(HF_RUN) -m pytest tests/test_export_hf.py
+
 check: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
 $(STAMP): requirements.txt
+$(HF_STAMP): requirements-hf.txt requirements.txt
+$(STAMP) $(HF_STAMP):
 	@test -n "$(PYTHON)" || { echo "make: needs Python 3.11 or newer; name it: make PYTHON=/path/to/python3.11"; exit 2; }
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	touch $(STAMP)
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HF_VENV) .pytest_cache .ruff_cache .hypothesis
