@@ -105,11 +105,12 @@ class Pretraining:
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch, data: Data) -> Reconstruction:
-        """What the model makes of a batch's first utterance (its first piece) when it is masked as in `evaluate`."""
+        """What the model makes of a batch of one utterance, masked as in `evaluate`; its pieces end to end."""
         self.model.eval()
         found = self._fixed_attempt(batch)
         shown = {"true": found.truth, "predicted": found.prediction, "masked": found.inputs, "mask": found.mask}
-        shown = {name: value[0, : int(found.lengths[0])] for name, value in shown.items()}
+        lengths = found.lengths.tolist()
+        shown = {name: torch.cat([v[:t] for v, t in zip(value, lengths)]) for name, value in shown.items()}
         return Reconstruction.of(shown, self.model.downsample_rate, data.source, data.target)
 
     def _fixed_attempt(self, batch: Batch) -> Attempt:
