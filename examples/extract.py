@@ -12,7 +12,7 @@ from runner_mockingjay import get_mockingjay_model
 mockingjay = get_mockingjay_model(from_path=sys.argv[1])
 
 # A batch of spectrograms: (batch_size, seq_len, feature_size)
-spec = torch.randn(3, 800, mockingjay.model.input_dim)
+spec = torch.randn(3, 200, mockingjay.model.input_dim)
 
 # (batch_size, num_hidden_layers, seq_len, hidden_size)
 print(tuple(mockingjay.forward(spec=spec, all_layers=True, tile=True).shape))
@@ -21,4 +21,4 @@ print(tuple(mockingjay.forward(spec=spec, all_layers=True, tile=False).shape))
 # (batch_size, seq_len, hidden_size)
 print(tuple(mockingjay.forward(spec=spec, all_layers=False, tile=True).shape))
 # (batch_size, seq_len // downsample_rate, hidden_size); lengths say where the utterances end
-print(tuple(mockingjay.forward(spec=spec, all_layers=False, tile=False, lengths=[800, 700, 650]).shape))
+print(tuple(mockingjay.forward(spec=spec, all_layers=False, tile=False, lengths=[200, 170, 150]).shape))

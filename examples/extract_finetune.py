@@ -29,7 +29,7 @@ params = list(transformer.named_parameters()) + list(classifier.named_parameters
 optimizer = get_optimizer(params=params, lr=4e-3, warmup_proportion=0.7, training_steps=50000)
 
 # A batch of spectrograms: (batch_size, time_step, feature_size)
-example_inputs = torch.randn(3, 1200, transformer.upstream.input_dim)
+example_inputs = torch.randn(3, 200, transformer.upstream.input_dim)
 for _ in range(2):
     reps = transformer(example_inputs)  # (batch_size, time_step, hidden_size)
     loss = classifier(reps, torch.LongTensor([0, 1, 0]))

@@ -18,7 +18,7 @@ optimizer = get_mockingjay_optimizer(params=params, lr=4e-3, warmup_proportion=0
 solver.mockingjay.train()
 
 # A batch of spectrograms: (batch_size, seq_len, feature_size)
-example_inputs = torch.randn(3, 800, solver.model.input_dim)
+example_inputs = torch.randn(3, 200, solver.model.input_dim)
 for _ in range(2):
     reps = solver.forward_fine_tune(spec=example_inputs)  # (batch_size, seq_len, hidden_size)
     loss = classifier(reps, torch.LongTensor([0, 1, 0]))

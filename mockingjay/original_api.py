@@ -3,6 +3,7 @@
 Their calls bring no lengths. Here, and nowhere else, lengths may be inferred from zeros; give `lengths=` to be sure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from mockingjay.apc import GruEncoder
-from mockingjay.solver import Pretrained, load_pretrained
+from mockingjay.apc import ApcModel
+from mockingjay.config import PretrainConfig
+from mockingjay.solver import Pretrained, build_model, load_pretrained
 from mockingjay.transformer import TransformerEncoder
+from utility.checkpoint import load_weights
 from utility.config import as_dict
 from utility.device import pick_device
 from utility.loader import real_frames
@@ -34,12 +37,23 @@ def get_mockingjay_model(
     return MockingjayModel(found, pick_device(False) if device is None else torch.device(device))
 
 
-def get_apc_model(path: str | Path, device: torch.device | str | None = None) -> "ApcUpstream":
-    """Open an APC checkpoint, ours or an original's state dict, in evaluation mode on `device`."""
+def get_apc_model(
+    path: str | Path, residual: bool | None = None, device: torch.device | str | None = None
+) -> "ApcUpstream":
+    """Open an APC checkpoint, ours or an original's state dict, in evaluation mode on `device`.
+
+    `residual` says what a bare state dict does not: whether each GRU's input is added to its output (`--rnn_residual`).
+    Without it the name of the file is believed where it is a release's, or else that there are residuals, as in all of
+    the releases."""
     found = load_pretrained(Path(path))
-    if not isinstance(found.model.encoder, GruEncoder):
-        raise ValueError(f"{path} holds no APC model: open it with get_mockingjay_model")
-    return ApcUpstream(found).eval().to(pick_device(False) if device is None else device)
+    if not isinstance(found.model, ApcModel):
+        raise ValueError(f"{path} holds no APC model of GRUs: open it with get_mockingjay_model")
+    config = found.config
+    if residual is not None:
+        config = replace(config, gru=replace(config.gru, residual=residual))
+    model = build_model(config, found.model.input_dim, found.model.target_dim)
+    load_weights(model, found.model.state_dict(), path)
+    return ApcUpstream(model, config).eval().to(pick_device(False) if device is None else device)
 
 
 def as_batch(features: np.ndarray | Tensor, lengths: Lengths, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -131,9 +145,9 @@ class MockingjayModel:
 class ApcUpstream(nn.Module):
     """What `get_apc_model` gives, called as the original's `APCModel`."""
 
-    def __init__(self, found: Pretrained):
+    def __init__(self, model: ApcModel, config: PretrainConfig):
         super().__init__()
-        self.model, self.config = found.model, found.config
+        self.model, self.config = model, config
 
     def forward(self, inputs: np.ndarray | Tensor, lengths: Lengths = None) -> tuple[Tensor, Tensor]:
         """(prediction [B, T, D] of the frame `time_shift` ahead, feats [layers, B, T, H]) of inputs [B, T, D].
