@@ -70,7 +70,7 @@ def test_imports_are_declared():
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "config").glob("*.yaml")), ids=lambda p: p.name)
 def test_configs_are_valid_and_hold_only_what_differs(path):
-    schema = PretrainConfig if path.name.startswith("mockingjay") else DownstreamConfig
+    schema = DownstreamConfig if path.name.startswith(("demo_", "real_", "downstream")) else PretrainConfig
     config = as_dict(resolve(schema, path))
     defaults = as_dict(schema())
     if path.name == "downstream.yaml":  # the commented page of every key
