@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 LIBRI, TIMIT, ANY = "preprocess_libri.py", "preprocess_timit.py", "preprocess_any.py"
-ALIGN, DEMO = "preprocess_alignment.py", "demo_corpus.py"
+ALIGN, DEMO, APC = "preprocess_alignment.py", "demo_corpus.py", "preprocess_apc.py"
 NEW = "runner_mockingjay.py --train --cpu --ckpdir ckpt --name new"
 OLD = "runner_mockingjay.py --train --cpu --ckpdir ckpt --name old"
 KILLED = "runner_mockingjay.py --train --cpu --ckpdir ckpt --name killed"
@@ -12,6 +12,7 @@ TEST, PLOT, EXTRACT = (f"runner_mockingjay.py --{mode} --cpu" for mode in ("test
 RUN = "run_downstream.py --cpu --no-msg --expdir exp"
 DATA = "data.train=[data/mel/train] data.alignment=phones data.cache=cache"
 PHONE = f"{RUN} --run phone_linear {DATA} --upstream"
+CLASSIC, DONE = f"runner_mockingjay.py --cpu --expdir exp {DATA}", "exp/result_baseline_phone_linear/done/best.ckpt"
 SPEAKER = f"{RUN} --run speaker_utterance data.train=[data/mel/train] data.cache=cache --upstream"
 
 
@@ -61,6 +62,21 @@ AUDIO = [
     case("recording for a manifest", f"{ANY} --data_path flat/good.flac", "flat/good.flac", "table"),
     case("store of other features there", f"{LIBRI} --data_path . --name fbank --delta=False", "data/fbank/features.yaml", "'fbank'", "'mel'"),
     case("store folder is a file", f"{LIBRI} --data_path . --output_path notes.txt", "notes.txt", "not a folder"),
+]  # fmt: skip
+
+APC_FILES = [
+    case("APC features that do not exist", f"{APC} --data_path nowhere", "nowhere", "no such file or folder"),
+    case("folder without APC features", f"{APC} --data_path empty", "empty", ".blogmel", "lengths.pkl"),
+    case("APC text with a short frame", f"{APC} --data_path apc/narrow.blogmel", "apc/narrow.blogmel", "line 3", "1 numbers, expected 2"),
+    case("APC text without its last dot", f"{APC} --data_path apc/unended.blogmel", "apc/unended.blogmel", "'a'"),
+    case("APC text with an utterance twice", f"{APC} --data_path apc/twice.blogmel", "apc/twice.blogmel", "line 4", "'a'"),
+    case("Kaldi's own text for APC's", f"{APC} --data_path apc/kaldi.blogmel", "apc/kaldi.blogmel", "line 1", "utterance id"),
+    case("APC text cut off", f"{APC} --data_path apc/cut.blogmel.xz", "apc/cut.blogmel.xz", "cut off"),
+    case("APC texts of two sizes", f"{APC} --data_path apc/partly.blogmel apc/wide.blogmel", "apc/wide.blogmel", "3 numbers", "2"),
+    case("APC lengths that would run code", f"{APC} --data_path apc/runs", "apc/runs/lengths.pkl", "not a table of lengths"),
+    case("APC folder without its tensors", f"{APC} --data_path apc/lost", "apc/lost", "lengths.pkl"),
+    case("split that the APC features have not", f"{APC} --data_path apc/wide.blogmel --splits dev", "dev", "wide"),
+    case("frames without duration", f"{APC} --data_path apc/wide.blogmel --frame_shift 0", "frame_shift", "0.0"),
 ]  # fmt: skip
 
 ALIGNMENTS = [
@@ -149,7 +165,7 @@ CHECKPOINTS = [
     case("checkpoint cut off", f"{TEST} --ckpt ckpt/cut.ckpt", "ckpt/cut.ckpt", "damaged"),
     case("empty checkpoint", f"{TEST} --ckpt ckpt/empty.ckpt", "ckpt/empty.ckpt", "damaged"),
     case("text for a checkpoint", f"{TEST} --ckpt ckpt/text.ckpt", "ckpt/text.ckpt", "not a checkpoint"),
-    case("torch file of another program", f"{TEST} --ckpt ckpt/foreign.ckpt", "ckpt/foreign.ckpt", "'mockingjay-1'"),
+    case("original's checkpoint without its tensors", f"{TEST} --ckpt ckpt/foreign.ckpt", "ckpt/foreign.ckpt", "'input_representations.spec_transform.weight'"),
     case("tensor for a checkpoint", f"{TEST} --ckpt ckpt/tensor.ckpt", "ckpt/tensor.ckpt", "'mockingjay-1'"),
     case("pickle that would run code", f"{TEST} --ckpt ckpt/runs.ckpt", "ckpt/runs.ckpt", "not a checkpoint"),
     case("torch file that would run code", f"{TEST} --ckpt ckpt/runs_zip.ckpt", "ckpt/runs_zip.ckpt", "not a checkpoint"),
@@ -227,17 +243,29 @@ PROBES = [
     case("resume of no run", f"{PHONE} baseline --name new --resume", "new", "holds no run"),
     case("resume of a probe made otherwise", f"{PHONE} baseline --name done --resume probe.dropout=0.5", "done", "probe.dropout", "0.0", "0.5"),
     case("resume of a probe with a damaged result", f"{PHONE} baseline --name marred --resume", "marred/result.json", "damaged"),
+    case("classic flag for a task to come", f"{CLASSIC} --train_sentiment", "'sentiment'", "phone_linear"),
+    case("classic probe without its upstream", f"{CLASSIC} --train_phone --run_mockingjay", "--run_mockingjay", "--ckpt"),
+    case("classic probe of APC without its path", f"{CLASSIC} --train_phone --run_apc", "--run_apc", "--apc_path"),
+    case("classic probe of two upstreams", f"{CLASSIC} --train_phone --run_apc --run_mockingjay", "--run_apc", "--run_mockingjay"),
+    case("classic checkpoint without its flag", f"{CLASSIC} --train_phone --ckpt ckpt/good.ckpt", "ckpt/good.ckpt", "--run_mockingjay"),
+    case("classic test without a probe", f"{CLASSIC} --test_phone", "--test_phone", "--dckpt"),
+    case("classic test of another task's probe", f"{CLASSIC} --test_speaker --dckpt {DONE}", "'phone_linear'", "'speaker_utterance'"),
+    case("classic test of another upstream's probe", f"{CLASSIC} --test_phone --run_mockingjay --ckpt ckpt/good.ckpt --dckpt {DONE}", "another upstream", "ckpt/good.ckpt"),
+    case("classic test of no probe", f"{CLASSIC} --test_phone --dckpt ckpt/good.ckpt", "ckpt/good.ckpt", "'pretrain'", "'probe'"),
+    case("preprocessing of an unknown corpus", "runner_mockingjay.py --preprocess voxceleb", "voxceleb", "libri, timit"),
     case("resume of a probe cut off", f"{PHONE} baseline --name taken --resume", "taken/probe-10.ckpt", "damaged"),
 ]  # fmt: skip
 
 FINISHED = [
     case("recordings that cannot be used", f"{ANY} --data_path mixed --name out --n_jobs 1", "data/out/errors.csv", "7 not used", code=1),
     case("alignment files that cannot be used", f"{ALIGN} --data_path grids --output_path . --name unused", "unused/errors.csv", "2 not used", code=1),
+    case("APC utterances that cannot be used", f"{APC} --data_path apc/partly.blogmel --name out_apc", "data/out_apc/errors.csv", "2 not used", code=1),
     case("representations of broken recordings", f"{EXTRACT} --ckpt ckpt/good.ckpt --input mixed --output out", "out/errors.csv", "6 recordings", code=1),
 ]  # fmt: skip
 
 TABLE = {
     "Audio, corpora and features": AUDIO,
+    "Features of the originals' APC": APC_FILES,
     "Alignment files and the built-in corpus": ALIGNMENTS,
     "Config keys and values": CONFIGS,
     "Stores": STORES,

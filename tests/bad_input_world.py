@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import lzma
 import pickle
 import shutil
 from pathlib import Path
@@ -83,6 +84,7 @@ def build_world(root: Path) -> None:
     _configs(root)
     _audio(root)
     _stores(root / "data")
+    _apc(root / "apc")
     _checkpoints(root / "ckpt")
     _alignments(root)
     _results(root)
@@ -124,6 +126,23 @@ def _audio(root: Path) -> None:
     (root / "no_path.csv").write_text("id,name\na,x.wav\n")
     (root / "ragged.csv").write_text("path,speaker\nflat/good.flac,s0\nflat/good.flac\n")
     (root / "split.csv").write_text("path,split\nflat/good.flac,../up\n")
+
+
+def _apc(folder: Path) -> None:
+    (folder / "runs").mkdir(parents=True)
+    (folder / "runs/lengths.pkl").write_bytes(pickle.dumps(_Runs()))
+    (folder / "lost").mkdir()
+    (folder / "lost/lengths.pkl").write_bytes(pickle.dumps({"a.pt": 3}))
+    (folder / "cut.blogmel.xz").write_bytes(lzma.compress(b"a\n1 2\n.\n")[:20])
+    texts = {
+        "narrow": "a\n1 2\n1\n.\n",
+        "unended": "a\n1 2\n",
+        "twice": "a\n1 2\n.\na\n1 2\n.\n",
+        "kaldi": "a [\n1 2 ]\n",
+    }
+    texts |= {"wide": "a\n1 2 3\n.\n", "partly": "a\n1 2\n.\nb\n.\nc\n1 x\n.\n"}
+    for name, text in texts.items():
+        (folder / f"{name}.blogmel").write_text(text)
 
 
 def _stores(data: Path) -> None:

@@ -26,6 +26,7 @@ SCRIPTS = {
     "preprocess_libri.py": "preprocess.preprocess_libri",
     "preprocess_timit.py": "preprocess.preprocess_timit",
     "preprocess_any.py": "preprocess.preprocess_any",
+    "preprocess_apc.py": "preprocess.preprocess_apc",
     "preprocess_alignment.py": "preprocess.preprocess_alignment",
     "demo_corpus.py": "preprocess.demo_corpus",
 }
