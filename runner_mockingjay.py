@@ -54,6 +54,8 @@ def parser() -> Parser:
         choices=CORPORA,
         help="features of a corpus (default: libri); other flags are those of preprocess/preprocess_<corpus>.py",
     )
+    about = "what a checkpoint is, ours or the originals': format, model, features, steps done, config"
+    mode.add_argument("--info", type=Path, metavar="CKPT", help=about)
     add_classic_flags(p, mode)
 
     common = p.add_argument_group("run")
@@ -105,6 +107,8 @@ def main(argv: Sequence[str]) -> int | None:
     for name in ("config", "name", "seed"):
         if getattr(args, name) is not None:
             raise ValueError(f"--{name} belongs to --train; a checkpoint brings its own")
+    if args.info is not None:
+        return info(args)
     if args.ckpt is None:
         raise ValueError("which model? add --ckpt result/result_mockingjay/<run>/best.ckpt")
     if args.export:
@@ -182,6 +186,13 @@ def train(args: argparse.Namespace) -> None:
     progress = trainer.fit()
     best = "" if progress.best is None else f", best dev loss {progress.best:.4f} at step {progress.best_step}"
     _say(args, f"checkpoints in {directory}, figures: tensorboard --logdir {args.logdir}{best}")
+
+
+def info(args: argparse.Namespace) -> None:
+    """Print what a checkpoint is."""
+    from mockingjay.describe import describe
+
+    print(describe(_below(args.ckpdir, args.info)))
 
 
 def test(args: argparse.Namespace) -> int:

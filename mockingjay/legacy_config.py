@@ -1,5 +1,6 @@
 """The originals' configs, whose numbers may be text and whose keys may be absent, as ours."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -27,7 +28,7 @@ class Block:
         self.name, self.values = name, values
 
     def get(self, key: str, kind: type, default: Any = None) -> Any:
-        """The value of `key` as int, float, bool or str, `default` where it is absent; without default it must be there."""
+        """The value of `key` as int, float, bool or str, `default` where it is absent; without one it must be there."""
         value = self.values.get(key)
         if value is None or value == "None":
             if default is None and key not in self.values:
@@ -35,7 +36,7 @@ class Block:
             return default
         try:
             return _convert(value, kind)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError, KeyError):
             wanted = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}[kind]
             raise ValueError(f"config key {f'{self.name}.{key}'!r} is {_short(value)}, expected {wanted}") from None
 
@@ -52,6 +53,8 @@ def _convert(value: Any, kind: type) -> Any:
     if kind is str or isinstance(value, bool) or not isinstance(value, int | float | str):
         raise TypeError
     if kind is float:
+        if not math.isfinite(float(value)):
+            raise ValueError
         return float(value)
     number = int(value) if isinstance(value, str) else value
     if number != int(number):
@@ -151,7 +154,7 @@ def data_section(data: Block, duo: bool) -> dict[str, Any]:
 
 
 def pretrain_config(config: Block, task: Block, run: Block, input_dim: int, duo: bool) -> PretrainConfig:
-    """The whole config; `task` is empty where the model's block says how to mask, `duo` where there is another target."""
+    """The whole config; `task` is empty where the model's block says how to mask, `duo` is for another target."""
     name = "transformer" if "transformer" in config.values else "mockingjay"
     block, optimizer = config.block(name), run.block("optimizer")
     runner = run.block("runner" if "runner" in run.values else "solver")

@@ -22,7 +22,7 @@ KINDS = ("weight", "bias")
 
 
 def encoder_names(config: TransformerConfig) -> dict[str, list[str]]:
-    """Our tensors of the encoder, in the originals' order, and theirs; several of theirs lie below each other in ours."""
+    """Our tensors of the encoder, in the originals' order, and theirs, several of which may lie one below the other."""
     names = {
         "projection": ["input_representations.spec_transform"],
         "norm": ["input_representations.LayerNorm"],

@@ -41,7 +41,7 @@ def original_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 def continuation(saved: Any, step: int, config: PretrainConfig, model: nn.Module) -> Continuation:
     """Read `saved`, the state_dict of an original's optimiser, for `model` (perhaps without storage).
 
-    `step` is what the file counts; the optimiser knows better. ValueError where the state is not that of such a model."""
+    `step` is what the file counts; the optimiser knows better. ValueError where the state is not of such a model."""
     name = config.optimizer.name
     if not saved:
         return Continuation(config, step, None, "it holds no optimiser state")

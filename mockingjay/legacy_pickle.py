@@ -9,12 +9,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of torch's serialisation before 1.6
+FOREIGN = "not a checkpoint of this project or of the originals"
 ZIP_START = b"PK\x03\x04"
 FAULTS = (
     pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError,
@@ -75,11 +76,9 @@ def rehearse(path: Path) -> Any:
     try:
         return _rehearse_zip(path) if start == ZIP_START else _rehearse_old(path)
     except Refused as error:
-        raise ValueError(f"{path}: not a checkpoint of this project or of the originals: {error}") from None
+        raise ValueError(f"{path}: {FOREIGN}: {error}") from None
     except FAULTS:
-        raise ValueError(
-            f"{path}: not a checkpoint of this project or of the originals, or damaged: cut off, or another kind of file"
-        ) from None
+        raise ValueError(f"{path}: {FOREIGN}, or damaged: cut off, or another kind of file") from None
 
 
 def read_plain(path: Path) -> Any:
@@ -91,7 +90,7 @@ def read_plain(path: Path) -> Any:
             found = torch.load(path, map_location="cpu", weights_only=True)
         return _plain(found, {})
     except (*FAULTS, RecursionError):
-        raise ValueError(f"{path}: not a checkpoint of this project or of the originals, or damaged") from None
+        raise ValueError(f"{path}: {FOREIGN}, or damaged") from None
 
 
 def _rehearse_zip(path: Path) -> Any:
@@ -162,7 +161,7 @@ STAND_INS: dict[str, Callable] = {
     "collections.OrderedDict": _plain_dict,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
-    **{name: Inert for name in INERT},
+    **dict.fromkeys(INERT, Inert),
 }
 
 
@@ -173,7 +172,7 @@ class _ItemSize(NamedTuple):
 class _Rehearsal(pickle._Unpickler):
     """The pickle machine in Python (its memory grows with the file only) with inert stand-ins for every callable."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, stream: Any, check: Callable[[str, int], None]):
         super().__init__(stream, encoding="utf-8")
