@@ -18,6 +18,8 @@ SMALLER = {
 }
 TRAINING = ["model.hidden_size=16", "model.heads=2", "model.ffn_size=16", "trainer.steps=4", "trainer.eval_every=2"]
 
+PROBING = SMALLER["run_downstream.py"][1:]
+
 
 def commands() -> list[list[str]]:
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -43,6 +45,8 @@ def test_commands_of_the_readme_run_in_order(tmp_path):
         if "recordings/" in words:
             shutil.copytree(tmp_path / "data/demo_corpus/LibriSpeech/dev", tmp_path / "recordings")
         smaller = [*SMALLER.get(script, []), *(TRAINING if "--train" in words else [])]
+        smaller += PROBING if "--train_phone" in words else []
+        smaller = [] if "--preprocess" in words else smaller
         smaller += ["--num", "1"] if "--plot" in words else []
         done = subprocess.run(
             [sys.executable, script, *words, *smaller],
