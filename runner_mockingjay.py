@@ -152,6 +152,7 @@ def train(args: argparse.Namespace) -> None:
     from mockingjay.solver import STEM, Place, continue_from, load_pretrained, make_trainer
     from utility.config import as_dict, changes, resolve, write_yaml
     from utility.device import pick_device
+    from utility.distributed import Group
     from utility.files import check_folder
     from utility.trainer import newest_checkpoint
 
@@ -176,14 +177,19 @@ def train(args: argparse.Namespace) -> None:
         if start is not None:
             raise ValueError(f"{start} exists: add --resume to continue that run, or --name for another one")
         config = resolve(PretrainConfig, source, args.overrides)
-    trainer = make_trainer(config, seed, Place(directory, log, pick_device(args.cpu), args.quiet))
+    device = pick_device(args.cpu)
+    group = Group.join(device)
+    args.quiet |= not group.leads
+    trainer = make_trainer(config, seed, Place(directory, log, device, args.quiet, group))
     if start is not None:
         continue_from(trainer, start)
-    directory.mkdir(parents=True, exist_ok=True)
-    write_yaml(config, directory / "config.yaml")
+    if group.leads:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_yaml(config, directory / "config.yaml")
     millions = sum(p.numel() for p in trainer.task.module.parameters()) / 1e6
     _say(args, f"{name}: {millions:.1f} M parameters, from step {trainer.progress.step} to {config.trainer.steps}")
     progress = trainer.fit()
+    group.leave()
     best = "" if progress.best is None else f", best dev loss {progress.best:.4f} at step {progress.best_step}"
     _say(args, f"checkpoints in {directory}, figures: tensorboard --logdir {args.logdir}{best}")
 

@@ -23,6 +23,7 @@ from mockingjay.visualize import Reconstruction, reconstruction_figure
 from utility.audio import FeatureConfig
 from utility.checkpoint import load_checkpoint, load_weights
 from utility.config import as_dict, build
+from utility.distributed import ALONE, Group
 from utility.loader import Batch, Loader, LoaderConfig, Target
 from utility.optimization import decay_groups
 from utility.store import Store, StoreInfo
@@ -158,6 +159,7 @@ class Place:
     log: Path
     device: torch.device
     quiet: bool = False
+    group: Group = ALONE
 
 
 def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
@@ -192,7 +194,7 @@ def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
         "features": data.source.features and as_dict(data.source.features),
         "target": data.target.features and as_dict(data.target.features),
     }
-    run = Run(place.directory, place.log, STEM, KIND, about, seed, place.device, place.quiet)
+    run = Run(place.directory, place.log, STEM, KIND, about, seed, place.device, place.quiet, place.group)
     task = Task(model, objective.step, data.loader, groups, evaluate, figures)
     return Trainer(task, config.trainer, config.optimizer, run)
 
@@ -219,7 +221,7 @@ class Pretrained:
 
 
 def load_pretrained(path: Path) -> Pretrained:
-    """Open a pre-training checkpoint, ours or the originals', or a folder of `--export`, the model in evaluation mode."""
+    """Open a pre-training checkpoint, ours or the originals', or a folder of `--export`, in evaluation mode."""
     return pretrained(read_folder(path) if path.is_dir() else open_checkpoint(path), path)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -123,9 +124,12 @@ class Loader:
         self.lengths = np.asarray(source.lengths)[self.subset]
         self.cropped = np.minimum(self.lengths, limit)
 
-    def stream(self, start: Position = START) -> Iterator[tuple[Position, Batch]]:
-        """Endless training batches from `start` on, each with the position of the batch after it."""
-        return _plain(self._reader(_Keys(self, start), crop=True))
+    def stream(self, start: Position = START, rank: int = 0, world: int = 1) -> Iterator[tuple[Position, Batch]]:
+        """Endless training batches from `start` on, each with the position of the batch after it.
+
+        Of `world` processes number `rank` gets every `world`-th batch, with the position after all of theirs; epochs
+        follow each other without a gap, so that no process runs out before the others."""
+        return _plain(self._reader(_Keys(self, start, rank, world), crop=True))
 
     def once(self) -> Iterator[Batch]:
         """Every utterance once, uncropped, in an order that depends on the lengths alone."""
@@ -171,10 +175,17 @@ def _plain(batches: DataLoader) -> Iterator[tuple[Position, Batch]]:
 class _Keys:
     """The endless keys (this position, next position, utterances) that tell a worker what to read."""
 
-    def __init__(self, loader: Loader, start: Position):
-        self.loader, self.start = loader, start
+    def __init__(self, loader: Loader, start: Position, rank: int, world: int):
+        self.loader, self.start, self.rank, self.world = loader, start, rank, world
 
     def __iter__(self):
+        keys = self._all()
+        while True:
+            turn = list(islice(keys, self.world))
+            here, _, indices = turn[self.rank]
+            yield here, turn[-1][1], indices
+
+    def _all(self) -> Iterator[tuple[Position, Position, np.ndarray]]:
         epoch, first = self.start
         while True:
             batches = self.loader.epoch(epoch)

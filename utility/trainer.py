@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from utility.checkpoint import keep_newest, load_checkpoint, load_weights, save_checkpoint, saved_steps, step_path
 from utility.config import section
+from utility.distributed import ALONE, Group
 from utility.loader import START, Batch, Loader, Position
 from utility.logging import RunLog
 from utility.optimization import OptimizerConfig, make_optimizer, make_schedule
@@ -77,6 +78,7 @@ class Run:
     seed: int
     device: torch.device
     quiet: bool = False
+    group: Group = ALONE
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
@@ -84,13 +86,17 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def step_seed(seed: int, step: int, batch: int, rank: int = 0) -> int:
-    """The seed of everything drawn in one batch: a function of these numbers alone, so a resume draws the same."""
-    return int(np.random.SeedSequence([seed, step, batch, rank]).generate_state(1, np.uint64)[0])
+def step_seed(seed: int, step: int, batch: int) -> int:
+    """The seed of everything drawn in batch `batch` of a step, counted over all processes: a function of these numbers
+    alone, so that a resume draws the same, also with another number of processes."""
+    return int(np.random.SeedSequence([seed, step, batch, 0]).generate_state(1, np.uint64)[0])
 
 
 class Trainer:
-    """Trains a task; `fit` starts, or continues exactly where the given checkpoint stands."""
+    """Trains a task; `fit` starts, or continues exactly where the given checkpoint stands.
+
+    The processes of `run.group` share each step's batches and average their gradients: 2 processes with an accumulation
+    of 1 train as 1 process with an accumulation of 2."""
 
     def __init__(self, task: Task, config: TrainerConfig, optimizer: OptimizerConfig, run: Run):
         self.task, self.config, self.run = task, config, run
@@ -120,13 +126,14 @@ class Trainer:
 
     def fit(self) -> Progress:
         """Run to the last step (or until patience ends) and leave a checkpoint there."""
-        self.run.directory.mkdir(parents=True, exist_ok=True)
-        self.log = RunLog(self.run.log, self.progress.step)
-        start = self.progress.step
-        bar = tqdm(
-            total=self.config.steps, initial=start, disable=self.run.quiet or None, unit="step", dynamic_ncols=True
-        )
-        stream = self.task.loader.stream(self.progress.position)
+        group, start = self.run.group, self.progress.step
+        self.log = None
+        if group.leads:
+            self.run.directory.mkdir(parents=True, exist_ok=True)
+            self.log = RunLog(self.run.log, start)
+        silent = self.run.quiet or not group.leads or None
+        bar = tqdm(total=self.config.steps, initial=start, disable=silent, unit="step", dynamic_ncols=True)
+        stream = self.task.loader.stream(self.progress.position, group.rank, group.world)
         self.clock = _Clock()
         try:
             while self.progress.step < self.config.steps and not self._out_of_patience():
@@ -136,7 +143,8 @@ class Trainer:
                 self.save()
         finally:
             bar.close()
-            self.log.close()
+            if self.log is not None:
+                self.log.close()
         return self.progress
 
     def _out_of_patience(self) -> bool:
@@ -151,13 +159,14 @@ class Trainer:
             with self.clock.waiting():
                 position, batch = next(stream)
             frames += int(batch.lengths.sum())
-            seed = step_seed(self.run.seed, step, index)
+            seed = step_seed(self.run.seed, step, index * self.run.group.world + self.run.group.rank)
             torch.manual_seed(seed)  # dropout
             generator = torch.Generator().manual_seed(seed)
             with autocast(self.run.device, self.config.precision):
                 values = self.task.step(batch.to(self.run.device), generator)
             (values["loss"] / self.config.accumulation).backward()
             self._collect(values)
+        self.run.group.average_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip, foreach=True)
         self._collect({"grad_norm": norm})
         self.optimizer.step()
@@ -173,7 +182,7 @@ class Trainer:
         """Bring the window's figures to the host; the only synchronisation, and where a bad loss stops the run."""
         pending = {name: list(values) for name, values in self.progress.pending.items()}
         for name, values in self.window.items():
-            pending.setdefault(name, []).extend(torch.stack(values).tolist())
+            pending.setdefault(name, []).extend(self.run.group.gather(torch.stack(values)).mean(0).tolist())
         self.window = {}
         for name, values in pending.items():
             if not np.isfinite(values).all():
@@ -191,8 +200,10 @@ class Trainer:
             means = {name: float(np.mean(values)) for name, values in self._settle().items()}
             self.progress = replace(self.progress, pending={})
             speed = self.clock.read()
+            speed["frames_per_s"] *= self.run.group.world  # of like batches
             rate = self.optimizer.param_groups[0]["lr"]
-            self.log.metrics(step, {**means, "lr": rate, **speed})
+            if self.log is not None:
+                self.log.metrics(step, {**means, "lr": rate, **speed})
             bar.set_postfix(loss=f"{means['loss']:.4f}", frames_per_s=f"{speed['frames_per_s']:.0f}", refresh=False)
         bar.update()
         if self.task.evaluate is not None and (step % config.eval_every == 0 or last):
@@ -204,12 +215,8 @@ class Trainer:
         self._settle()
         step = self.progress.step
         self.task.module.eval()
-        with self.clock.paused(), torch.no_grad():
-            found = dict(self.task.evaluate())
-            self.log.metrics(step, {f"dev_{name}": value for name, value in found.items()})
-            if self.task.figures is not None:
-                for name, figure in self.task.figures().items():
-                    self.log.figure(step, name, figure)
+        with self.clock.paused():
+            found = self.run.group.from_leader(self._evaluated() if self.log is not None else {})
         score = found[self.task.choose]
         if self.progress.best is None or score < self.progress.best:
             self.progress = replace(self.progress, best=score, best_step=step, stale=0)
@@ -217,14 +224,26 @@ class Trainer:
         else:
             self.progress = replace(self.progress, stale=self.progress.stale + 1)
 
+    @torch.no_grad()
+    def _evaluated(self) -> dict[str, float]:
+        step, found = self.progress.step, dict(self.task.evaluate())
+        self.log.metrics(step, {f"dev_{name}": value for name, value in found.items()})
+        if self.task.figures is not None:
+            for name, figure in self.task.figures().items():
+                self.log.figure(step, name, figure)
+        return found
+
     def save(self) -> None:
         """Write the checkpoint of this step and delete those beyond `max_keep`."""
         self._settle()
         with self.clock.paused():
             self._write(step_path(self.run.directory, self.run.stem, self.progress.step))
-            keep_newest(self.run.directory, self.run.stem, self.config.max_keep)
+            if self.run.group.leads:
+                keep_newest(self.run.directory, self.run.stem, self.config.max_keep)
 
     def _write(self, path: Path) -> None:
+        if not self.run.group.leads:
+            return
         state = asdict(self.progress) | {"position": list(self.progress.position)}
         content = {"model": self.task.module.state_dict(), "optimizer": self.optimizer.state_dict(), "state": state}
         save_checkpoint(path, self.run.kind, {**content, **self.run.about})

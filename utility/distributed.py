@@ -1,0 +1,75 @@
+"""Several processes as one run, started by torchrun: who this one is, and what they tell each other."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+PATIENCE = timedelta(hours=6)  # the others wait this long while the first evaluates and writes
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of a run; number `rank` of `world`. The first one leads: it evaluates, logs and writes."""
+
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> "Group":
+        """The group that torchrun's environment names (gloo on CPUs, NCCL on CUDA), or one process alone."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return ALONE
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process does what only one may do."""
+        return self.rank == 0
+
+    @torch.no_grad()
+    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Give every process the mean of all gradients, in one message."""
+        if self.world == 1:
+            return
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.world
+        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
+            gradient.copy_(mean.view_as(gradient))
+
+    def gather(self, values: Tensor) -> Tensor:
+        """The values [N] of all processes, [world, N]."""
+        if self.world == 1:
+            return values[None]
+        found = [torch.empty_like(values) for _ in range(self.world)]
+        dist.all_gather(found, values.contiguous())
+        return torch.stack(found)
+
+    def from_leader(self, value: Value) -> Value:
+        """What the first process holds, in every process."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+    def leave(self) -> None:
+        """Wait for the others and close the connections."""
+        if self.world > 1:
+            dist.barrier()
+            dist.destroy_process_group()
+
+
+ALONE = Group()
