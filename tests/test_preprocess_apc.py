@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+import runner_mockingjay
+from mockingjay.original_api import get_apc_model
 from preprocess.preprocess_apc import main
+from tests.conftest import PROJECT
 from utility.store import Store, splits_in
 
 WIDTH = 6
@@ -188,3 +191,19 @@ def test_what_does_not_fit_together(tmp_path):
         main(["--data_path", str(tmp_path / "dev.blogmel"), "--splits", "test"])
     with pytest.raises(ValueError, match=r"frame_shift is 0\.0"):
         main(["--data_path", str(tmp_path / "dev.blogmel"), "--frame_shift", "0", "--output_path", str(tmp_path / "o")])
+
+
+def test_steps_connect_from_text_to_representations(tmp_path, monkeypatch):
+    """In the original prepare_data.py did not parse, and train_apc.py read other folders than it named."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Path("in/train-clean-360-hires-norm.blogmel").write_text(text(FOUND))
+    Path("in/dev-clean-hires-norm.blogmel").write_text(text(FOUND))
+    assert main(["--data_path", "in", "--output_path", "data", "--name", "apc"]) == 0
+    data = ["data.train=[data/apc/train-clean-360]", "data.dev=[data/apc/dev-clean]"]
+    small = ["gru.hidden_size=8", "gru.layers=2", "apc.time_shift=1", "trainer.steps=2", "trainer.eval_every=2"]
+    config = ["--config", str(PROJECT / "config/apc_libri.yaml"), "--name", "apc"]
+    runner_mockingjay.main(["--train", "--cpu", "--no-msg", *config, *data, *small])
+    model = get_apc_model("result/result_mockingjay/apc/best.ckpt", device="cpu")
+    prediction, feats = model.forward(FOUND["103-1240-0000"])
+    assert (prediction.shape, feats.shape) == ((1, 9, WIDTH), (2, 1, 9, 8))
