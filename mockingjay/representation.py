@@ -137,12 +137,12 @@ def represent(upstream: Upstream, corpus: Corpus, root: Path | str, split: str, 
 
 
 def _info(upstream: Upstream, corpus: Corpus, how: Representing) -> StoreInfo:
-    which = how.layers.which
+    which, stated = how.layers.which, corpus.info.frame_shift > 0  # a folder of the originals does not state it
     return StoreInfo(
         kind="representation",
         dtype=how.dtype,
         row_shape=how.layers.row_shape(upstream),
-        frame_shift=corpus.info.frame_shift,
+        frame_shift=corpus.info.frame_shift if stated else upstream.frame_shift,
         features=corpus.info.features,
         audio_root=corpus.info.audio_root,
         made_by={

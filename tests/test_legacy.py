@@ -15,59 +15,16 @@ from downstream.tasks import find_task
 from mockingjay.apc import ApcModel
 from mockingjay.legacy import read_original
 from mockingjay.legacy_config import pruned_heads
-from mockingjay.legacy_names import head_names, to_theirs
-from mockingjay.legacy_optimizer import original_groups
 from mockingjay.legacy_pickle import read_plain
 from mockingjay.model import MaskedModel, NoHead, masked_loss
 from mockingjay.solver import load_pretrained
-from mockingjay.upstream import TransformerUpstream, load_upstream
+from mockingjay.upstream import load_upstream
+from tests.legacy_fixture import NEW, OLD, Fixture, close, parameters_under_their_names
 from utility.alignment import IGNORE
 from utility.checkpoint import load_weights
 from utility.loader import real_frames
-from utility.optimization import make_optimizer, make_schedule
 
-LIMIT = 1e-5
-NEW = ["mockingjay_dr1", "tera_dr1", "preln_dr1", "aalbert_dr3"]
-OLD = ["legacy_mockingjay_dr3", "legacy_mockingjay_duo_dr3"]
-TRAJECTORIES = [*NEW, OLD[0]]
 APC = ["apc_prenet", "apc_prenet_conv", "apc_residual"]
-
-
-class Fixture:
-    """A checkpoint of the originals with its arrays, the model in evaluation mode."""
-
-    def __init__(self, folder, name, arrays="io"):
-        self.path = folder / f"{name}.ckpt"
-        with np.load(folder / f"{name}.{arrays}.npz") as file:
-            self.arrays = {key: torch.from_numpy(file[key]) for key in file}
-        self.found = load_pretrained(self.path)
-        self.model = self.found.model
-
-    def __getitem__(self, name):
-        return self.arrays[name]
-
-    def stack(self, features):
-        """r frames side by side, the tail dropped, nothing else changed."""
-        rate = self.model.downsample_rate
-        frames = features.shape[1] // rate
-        return features[:, : frames * rate].reshape(len(features), frames, -1)
-
-    @property
-    def lengths(self):
-        return self["attn_mask"].sum(1).long()
-
-    @property
-    def real(self):
-        return self["attn_mask"].bool()
-
-    def upstream(self, **model):
-        config = replace(self.found.config, model=replace(self.found.config.model, **model))
-        return TransformerUpstream(self.model, config, None, 0.01).eval()
-
-
-def close(found, expected):
-    worst = float((found - expected).abs().max())
-    assert worst < LIMIT, worst
 
 
 @pytest.fixture(params=[*NEW, *OLD])
@@ -203,57 +160,6 @@ def test_names_go_both_ways(name, fixtures_dir):
     expected |= {f"SpecHead.{key}": value for key, value in saved["SpecHead"].items()}
     assert theirs.keys() == expected.keys()
     assert all(torch.equal(theirs[key], value) for key, value in expected.items())
-
-
-@pytest.mark.parametrize("name", TRAJECTORIES)
-def test_training_goes_on_as_in_the_original(name, fixtures_dir):
-    fixture = Fixture(fixtures_dir, name, "train")
-    saved, config, model = read_original(fixture.path), fixture.found.config, fixture.model
-    assert saved.step == int(fixture["global_step_start"]) - 1
-    accumulation = int(fixture.arrays.get("accumulation", 1))
-    assert config.trainer.accumulation == accumulation
-    assert config.optimizer.clip == float(fixture.arrays.get("gradient_clipping", 1.0))
-    optimizer = make_optimizer(original_groups(model, config.optimizer.weight_decay), config.optimizer)
-    optimizer.load_state_dict(saved.optimizer)
-    share, step, total, updates = make_schedule(config.optimizer, config.trainer.steps), saved.step, 0.0, 0
-    batches = sum(key.endswith("/spec_stacked") for key in fixture.arrays)
-    for index in range(batches):
-        loss = trajectory_loss(fixture, index) / accumulation
-        loss.backward()
-        total += float(loss.detach())
-        if index not in fixture.arrays.get("update_after_batch", torch.arange(batches)):
-            continue
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip)
-        for group in optimizer.param_groups:
-            group["lr"] = config.optimizer.lr * share(step)
-        optimizer.step()
-        optimizer.zero_grad()
-        step += 1
-        assert total == pytest.approx(float(fixture["loss"][updates]), abs=LIMIT)
-        assert float(norm) == pytest.approx(float(fixture["grad_norm"][updates]), abs=LIMIT)
-        # the original logs the rate of the next update
-        assert config.optimizer.lr * share(step) == pytest.approx(float(fixture["lr_logged"][updates]), rel=1e-6)
-        total, updates = 0.0, updates + 1
-    assert updates == len(fixture["loss"])
-    found = parameters_under_their_names(model.state_dict(), config.model)
-    expected = {k.partition("/")[2]: v for k, v in fixture.arrays.items() if k.startswith("param_after/")}
-    for key, value in expected.items():
-        worst = float((found[key.partition(".")[2] if key[0] != "S" else key] - value).abs().max())
-        assert worst < (1e-3 if ".key.bias" in key else LIMIT), (key, worst)  # a key bias has only rounding noise
-
-
-def trajectory_loss(fixture, index):
-    batch = {k.partition("/")[2]: v for k, v in fixture.arrays.items() if k.startswith(f"batch{index}/")}
-    truth, zeroed, label = batch["spec_stacked"], batch["zeroed"], batch["mask_label"]
-    zeroed, label = (value if value.ndim == 3 else value[..., None].expand_as(truth) for value in (zeroed, label))
-    prediction = fixture.model.predict(truth.masked_fill(zeroed, 0.0), batch["attn_mask"].sum(1).long()).prediction
-    return masked_loss(prediction, truth, label).mean()
-
-
-def parameters_under_their_names(weights, config):
-    encoder = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
-    head = {f"SpecHead.{theirs}": weights[f"head.{ours}"] for ours, (theirs,) in head_names().items()}
-    return to_theirs(encoder, config) | head
 
 
 @pytest.mark.parametrize("name", APC)

@@ -247,7 +247,7 @@ def _check(files: SplitFiles, rows: Sequence[Row], info: StoreInfo) -> None:
         if row.length < 0 or row.num_samples < 0:
             raise ValueError(f"{files}: utterance {row.id} has length {row.length}, num_samples {row.num_samples}")
         seen.add(row.id)
-    if not info.frame_shift > 0:
+    if info.frame_shift <= 0:  # NaN: not known
         raise ValueError(f"{files}: frame_shift is {info.frame_shift}, expected seconds above 0")
     if info.kind == "features" and info.features is not None and info.row_shape != [info.features.dim]:
         raise ValueError(f"{files}: row_shape is {info.row_shape}, but these features have {info.features.dim} dims")
