@@ -1,10 +1,12 @@
 """Doors out: a pre-trained model as a folder for Transformers, for S3PRL, or for anything that reads safetensors."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mockingjay.folder import FORMAT, to_json, write_folder
+from mockingjay.model import NoHead
 from mockingjay.portable import portable
 from mockingjay.solver import Pretrained
 from mockingjay.upstream import TransformerUpstream
@@ -59,7 +61,8 @@ def _safetensors(found: Pretrained, folder: Path) -> None:
         "target": found.target and as_dict(found.target),
         "input_dim": found.model.input_dim,
         "target_dim": found.model.target_dim,
-        "frame_shift": found.frame_shift,
+        "headless": isinstance(found.model.head, NoHead),
+        "frame_shift": _known(found.frame_shift),
         "seed": found.seed,
         "state": {"step": found.step},
     }
@@ -89,7 +92,7 @@ def _hf(found: Pretrained, folder: Path) -> None:
         "pretraining": as_dict(found.config),
         "features": features,
         "input_dim": found.model.input_dim,
-        "frame_shift": found.frame_shift,
+        "frame_shift": _known(found.frame_shift),
         "steps": found.step,
     }
     weights = {f"upstream.{name}": value for name, value in _upstream(found).state_dict().items()}
@@ -115,6 +118,11 @@ DOORS: dict[str, Callable[[Pretrained, Path], None]] = {"hf": _hf, "s3prl": _s3p
 
 def _upstream(found: Pretrained) -> TransformerUpstream:
     return TransformerUpstream(found.model, found.config, found.features, found.frame_shift)
+
+
+def _known(seconds: float) -> float | None:
+    """NaN, where the checkpoint does not tell, is no JSON."""
+    return None if math.isnan(seconds) else seconds
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:

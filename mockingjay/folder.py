@@ -1,6 +1,7 @@
 """A pre-trained model as a plain folder: `model.safetensors` and `config.json`, which any language reads."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def write_folder(folder: Path, weights: Mapping[str, Tensor], about: Mapping[str
 
 def to_json(values: Mapping[str, Any]) -> str:
     """The text of a file of plain values."""
-    return json.dumps(values, indent=2) + "\n"
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
 def read_folder(folder: Path) -> dict[str, Any]:
@@ -43,6 +44,8 @@ def read_folder(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{folder}: {DESCRIPTION} is another program's: only --export safetensors and s3prl open again"
         )
+    if about.get("frame_shift", 0) is None:
+        about["frame_shift"] = math.nan
     try:
         return {**about, "model": load_file(folder / WEIGHTS)}
     except SafetensorError as error:

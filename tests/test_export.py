@@ -138,6 +138,23 @@ def test_what_cannot_go_through_a_door_is_refused(tmp_path):
         WaveformExpert(load_upstream(str(write_checkpoint("apc", tmp_path / "apc.ckpt"))))([])
 
 
+def test_checkpoints_of_the_originals_go_through(fixtures_dir, tmp_path):
+    checkpoints = [*fixtures_dir.glob("*.ckpt"), *fixtures_dir.glob("apc*.pt")]
+    assert len(checkpoints) > 8
+    generator = torch.Generator().manual_seed(0)
+    for path in checkpoints:
+        found, folder = load_pretrained(path), tmp_path / path.stem
+        for door in ("hf", "safetensors"):  # the second writes over what the first left
+            write_door(found, door, folder)
+        assert (folder / "preprocessor_config.json").is_file() == (found.features is not None)
+        features, lengths = torch.randn(2, 30, found.model.input_dim, generator=generator), torch.tensor([30, 17])
+        states = [load_upstream("transformer", place)(features, lengths) for place in (path, folder)]
+        assert largest_difference(*states) == 0
+        if found.features is None:
+            with pytest.raises(ValueError, match="takes only features"):
+                write_door(found, "s3prl", folder)
+
+
 def test_damaged_folders_are_refused_in_one_line(tmp_path):
     write_door(load_pretrained(write_checkpoint("apc", tmp_path / "apc.ckpt")), "safetensors", tmp_path / "folder")
     weights, about = tmp_path / "folder" / "model.safetensors", tmp_path / "folder" / "config.json"

@@ -77,8 +77,9 @@ def test_configs_are_valid_and_hold_only_what_differs(path):
         assert yaml.safe_load(path.read_text()) == defaults
         return
     for section, values in yaml.safe_load(path.read_text()).items():
-        for key in values:
+        for key in values if isinstance(values, dict) else ():
             assert config[section][key] != defaults[section][key], f"{path.name}: {section}.{key} is the default"
+        assert config[section] != defaults[section], f"{path.name}: {section} is the default"
 
 
 def test_table_of_results(tmp_path):
