@@ -193,7 +193,7 @@ def load_upstream(
 
 
 def _open(name: str, ckpt: Path | None, info: StoreInfo | None, seed: int) -> Upstream:
-    if name == "transformer" or (ckpt is None and (name.endswith(".ckpt") or Path(name).is_dir())):
+    if name == "transformer" or (ckpt is None and (name.endswith((".ckpt", ".pt", ".model")) or Path(name).is_dir())):
         return _transformer(
             load_pretrained(_needed(name, ckpt or (None if name == "transformer" else Path(name)))), info
         )

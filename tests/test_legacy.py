@@ -3,6 +3,9 @@
 Every file states which stacked frames its program took for real (`attn_mask`); the tests feed just those. They are not
 always what the product takes: with stacking the originals counted a partly padded frame as real."""
 
+import argparse
+import sys
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -226,3 +229,69 @@ def test_frame_classifiers(name, task, fixtures_dir):
     found = score(logits, labels[:, :frames].masked_fill(~mask, IGNORE))
     assert (int(found.correct), int(found.count)) == (int(arrays["correct"]), int(arrays["valid"]))
     close(found.loss / found.count, arrays["loss"])
+
+
+def schedules(prefix):
+    return [(Schedule, f"{prefix}.optimization.WarmupLinearSchedule"), argparse.Namespace]
+
+
+class Schedule:
+    """What the fixtures' optimisers hold, here as a plain object."""
+
+
+@pytest.mark.parametrize("place", ["utility.timer", "utils.timer"])
+def test_a_live_timer_in_the_settings(place, fixtures_dir, tmp_path, monkeypatch):
+    source = fixtures_dir / "legacy_mockingjay_dr3.ckpt"
+    with torch.serialization.safe_globals(schedules("mockingjay")):
+        content = torch.load(source, weights_only=True)
+    timer, module = type("Timer", (), {"__module__": place})(), types.ModuleType(place)
+    timer.timings, timer.start_time, module.Timer = {"solver.py:10": [0.1, 0.2]}, 1.5e9, type(timer)
+    for name in dict.fromkeys([place.partition(".")[0], place]):
+        monkeypatch.setitem(sys.modules, name, sys.modules.get(name, module))
+    content["Settings"]["Config"]["timer"] = timer
+    del content["Optimizer"]  # its schedules are no objects of this process
+    torch.save(content, tmp_path / "timed.ckpt", _use_new_zipfile_serialization=False)
+    found, plain = read_original(tmp_path / "timed.ckpt"), read_original(source)
+    assert all(torch.equal(found.weights[name], value) for name, value in plain.weights.items())
+    assert found.hindrance == "it holds no optimiser state"
+
+
+@torch.no_grad()
+def test_later_pretraining_checkpoints_of_s3prl(fixtures_dir, tmp_path):
+    """They keep the config apart from the run's, masks and lengths in `task`, and the features' own definition."""
+    with torch.serialization.safe_globals(schedules("transformer")):
+        content = torch.load(fixtures_dir / "tera_dr1.ckpt", weights_only=True)
+    block = content["Settings"]["Config"]["transformer"]
+    kept = (
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "hidden_act",
+        "layer_norm_eps",
+    )
+    later = {
+        "Transformer": content["Transformer"],
+        "SpecHead": content["SpecHead"],
+        "Step": 200000,
+        "Args": argparse.Namespace(seed=7, upstream="tera"),
+        "Runner": {
+            "runner": {"total_steps": 200000, "gradient_accumulate_steps": 4, "gradient_clipping": 5.0},
+            "optimizer": {"name": "AdamW_with_schedule", "lr": "2.e-4", "warmup_proportion": 0.07},
+        },
+        "Upstream_Config": {
+            "transformer": {key: block[key] for key in kept} | {"input_dim": -1},
+            "task": {"loss": "L1", "sequence_length": 1500, "mask_frequency": 0.2, "noise_proportion": 0.15},
+            "audio": {"hop_ms": 10, "target_level": -25, "input": {"feat_type": "mel"}},
+        },
+    }
+    for key in ("Upstream_Config", "Config"):  # the first of these files called it Config
+        torch.save({("Config" if name == "Upstream_Config" and key == "Config" else name): value
+                    for name, value in later.items()}, tmp_path / "states-200000.ckpt")  # fmt: skip
+        found = load_pretrained(tmp_path / "states-200000.ckpt")
+        assert (found.seed, found.step, found.frame_shift, found.features) == (7, 200000, 0.01, None)
+        assert (found.config.model.max_input_length, found.config.masking.frequency) == (1500, 16)
+        assert (found.config.trainer.accumulation, found.config.optimizer.clip) == (4, 5.0)
+        fixture = Fixture(fixtures_dir, "tera_dr1")
+        states = found.model.encoder(fixture["spec"], fixture.lengths)
+        close(states[-1][fixture.real], fixture["hidden_all"][-1][fixture.real])

@@ -138,10 +138,7 @@ RUNNING = {  # name: (pickle, what the message names)
         b"\x80\x02cargparse\nNamespace\n)\x81}" + text("__setstate__") + b"cos\nsystem\nsb" + text(COMMAND) + b"b.",
         "os.system",
     ),
-    "BUILD of a dict": (
-        b"\x80\x02ccollections\nOrderedDict\n)R}" + text("items") + b"cos\nsystem\nsb.",
-        "os.system",
-    ),
+    "BUILD of a dict": (b"\x80\x02ccollections\nOrderedDict\n)R}" + text("items") + b"cos\nsystem\nsb.", "os.system"),
     "within Settings": (
         pickled({"Transformer": {}, "Settings": {"Config": {"timer": Calls(os.system, COMMAND)}, "Paras": None}}),
         "posix.system",
