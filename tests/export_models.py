@@ -1,5 +1,6 @@
 """Small checkpoints of every kind, and waveforms to try them on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -43,8 +44,17 @@ def waveforms() -> list[Tensor]:
 
 @torch.no_grad()
 def expected(ckpt: Path) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Our own hidden states of the waveforms, and their lengths."""
+    """Our own hidden states of the waveforms in one batch, and their lengths."""
     return load_upstream("transformer", ckpt).from_waveforms(waveforms())
+
+
+@torch.no_grad()
+def check_alone(ckpt: Path, alone: Sequence[Sequence[Tensor]]) -> None:
+    """Hidden states of each waveform by itself are ours to 1e-6, and those of the batch to 1e-5."""
+    (together, lengths), upstream = expected(ckpt), load_upstream("transformer", ckpt)
+    for row, (states, wave) in enumerate(zip(alone, waveforms(), strict=True)):
+        assert largest_difference(states, upstream.from_waveforms([wave])[0]) < 1e-6
+        assert largest_difference(states, [state[row : row + 1, : lengths[row]] for state in together]) < 1e-5
 
 
 @torch.no_grad()
