@@ -13,6 +13,7 @@ from downstream.tasks import TASKS, find_task
 from utility.command import Parser, run, seed
 from utility.config import resolve
 from utility.device import pick_device
+from utility.distributed import Group
 
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
 WITH_CHECKPOINT = ("transformer", "transformer_head", "random")
@@ -101,11 +102,18 @@ def main(argv: Sequence[str]) -> int:
         for sweep in parse_sweep(options.sweep)
     ]
     ckpt = _checkpoint(options)
-    setting = Setting(
-        task, options.upstream, ckpt, choices[0].config, options.seed, pick_device(options.cpu), options.no_msg
-    )
-    if options.seeds == 1 and not options.sweep:
-        print(describe(run_single(setting, directory), directory))
+    config, device = choices[0].config, pick_device(options.cpu)
+    group = Group.join(device)
+    quiet = options.no_msg or not group.leads
+    setting = Setting(task, options.upstream, ckpt, config, options.seed, device, quiet, group)
+    single = options.seeds == 1 and not options.sweep
+    if group.world > 1 and not (single and config.upstream.fine_tune):
+        raise ValueError("several processes are for one --fine_tune run, without --seeds and --sweep; start this alone")
+    if single:
+        found = run_single(setting, directory)
+        if found is not None:
+            print(describe(found, directory))
+        group.leave()
     else:
         seeds = range(options.seed, options.seed + options.seeds)
         _print_summary(run_many(setting, choices, seeds, directory), directory)

@@ -18,6 +18,7 @@ from mockingjay.representation import PAD_MULTIPLE
 from mockingjay.upstream import load_upstream
 from utility.checkpoint import load_checkpoint, load_weights
 from utility.config import as_dict, write_yaml
+from utility.distributed import ALONE, Group
 from utility.loader import Loader, LoaderConfig
 from utility.trainer import Progress, Run, Trainer, newest_checkpoint
 from utility.trainer import Task as Training
@@ -37,6 +38,7 @@ class Setting:
     seed: int
     device: torch.device
     quiet: bool = False
+    group: Group = ALONE
 
 
 class Sealed:
@@ -136,12 +138,14 @@ class Experiment:
             seed=self.setting.seed,
             device=self.setting.device,
             quiet=self.setting.quiet,
+            group=self.setting.group,
         )
         trainer = Trainer(task, config.trainer, config.optimizer, run)
         if newest is not None:
             trainer.resume(newest)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        write_yaml(config, self.directory / "config.yaml")
+        if run.group.leads:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            write_yaml(config, self.directory / "config.yaml")
         return trainer.fit()
 
     def load_best(self) -> Result:

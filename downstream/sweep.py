@@ -45,15 +45,17 @@ def choice_name(overrides: Sequence[str]) -> str:
     return ",".join(word.partition("=")[0].rpartition(".")[2] + "=" + word.partition("=")[2] for word in overrides)
 
 
-def run_single(setting: Setting, directory: Path) -> dict[str, Any]:
-    """Train one setting and score it on test; what a finished run has reported is only read."""
+def run_single(setting: Setting, directory: Path) -> dict[str, Any] | None:
+    """Train one setting and score it on test; what a finished run has reported is only read.
+
+    Of several processes the first scores and reports, the others give None."""
     experiment = Experiment(setting, directory)
     found = _reported(experiment)
     if found is not None and found["test_accuracy"] is not None:
         return found
     _warn(experiment)
     experiment.train()
-    return _finish(experiment)
+    return _finish(experiment) if setting.group.leads else None
 
 
 def run_many(setting: Setting, choices: Sequence[Choice], seeds: Sequence[int], directory: Path) -> dict[str, Any]:

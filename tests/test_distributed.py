@@ -1,5 +1,6 @@
 """Several processes train as one: the same losses, one of them writes, and a resume may have another number of them."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import torch
 import yaml
 
 from tests.conftest import PROJECT
+from tests.downstream_corpus import Small, small_corpus  # noqa: F401  (a fixture)
 from tests.speech import write_store
 from utility.checkpoint import load_checkpoint
 from utility.loader import Loader, LoaderConfig
@@ -34,10 +36,15 @@ def config(tmp_path_factory) -> Path:
     return root / "tiny.yaml"
 
 
+def launcher(processes: int) -> list[str]:
+    if processes == 1:
+        return [sys.executable]
+    # "--": torchrun would take --run for a flag of its own
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "--"]
+
+
 def train(config: Path, name: str, processes: int, *words: str) -> None:
-    command = [sys.executable]
-    if processes > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    command = launcher(processes)
     command += ["runner_mockingjay.py", "--train", "--config", str(config), "--name", name, "--no-msg", "--cpu"]
     command += ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log"), *words]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
@@ -104,3 +111,30 @@ def test_ranks_share_the_batches_across_the_ends_of_epochs(config, world):
     assert taken == [next(plain)[1].ids for _ in taken]
     again = loader.stream(positions[0], rank=1, world=world)
     assert next(again)[1].ids == taken[world + 1]
+
+
+def probe(small: Small, name: str, processes: int, *words: str) -> subprocess.CompletedProcess:
+    command = launcher(processes)
+    words = small.words(
+        "--run", "phone_linear", "--upstream", "tests.downstream_corpus:Doubling", "--name", name, *words
+    )
+    return subprocess.run([*command, "run_downstream.py", *words], cwd=PROJECT, capture_output=True, text=True)
+
+
+def test_fine_tuning_by_two_processes_is_that_of_one_with_their_batches(small):
+    quick = ["--fine_tune", "trainer.steps=10", "trainer.log_every=1", "data.fine_tune_frames=200"]
+    assert probe(small, "one", 1, *quick, "trainer.accumulation=2").returncode == 0
+    done = probe(small, "both", 2, *quick)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    folder = next(path for path in (small.root / "result").iterdir() if (path / "both").is_dir())
+    one, both = (read_metrics(folder / name) for name in ("one", "both"))
+    assert [r["loss"] for r in both if "loss" in r] == pytest.approx([r["loss"] for r in one if "loss" in r], abs=1e-5)
+    reports = [json.loads((folder / name / "result.json").read_text()) for name in ("one", "both")]
+    assert reports[0]["test_accuracy"] == reports[1]["test_accuracy"]
+
+
+def test_probes_of_frozen_upstreams_are_not_for_several_processes(small):
+    done = probe(small, "frozen", 2)
+    assert done.returncode != 0
+    assert "several processes are for one --fine_tune run" in done.stderr
