@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Real speech, from recordings to a table of probes: examples/real_speech.sh CORPORA_DIR
+# Real speech, from recordings to a table of probes: examples/real_speech.sh CORPORA_DIR [mockingjay|family]
 #
 # CORPORA_DIR holds libri_mini (LibriSpeech's layout with alignments/), an4 ({train,dev,test}/<speaker>/*.flac) and
-# timit_sample (NLTK's). Pre-training takes about 30 minutes on two cores, probing as long; all of it can be started
-# again and continues. JOBS probes run side by side (default 2), each on one core.
+# timit_sample (NLTK's). `mockingjay` (the default) pre-trains one model for about 30 minutes on two cores and probes it
+# on phones and speakers, which takes as long; `family` pre-trains five kinds of models for the same time each. All of
+# it can be started again and continues. JOBS jobs run side by side (default 2), each on one core.
 set -euo pipefail
-corpora="$(cd "${1:?usage: examples/real_speech.sh CORPORA_DIR}" && pwd)"
+corpora="$(cd "${1:?usage: examples/real_speech.sh CORPORA_DIR [mockingjay|family]}" && pwd)"
+what="${2:-mockingjay}"
 cd "$(dirname "$0")/.."
 python="${PYTHON:-python}"
 ckpt=result/result_mockingjay/real/best.ckpt
@@ -27,12 +29,22 @@ prepare() {
         --phone_set timit39 --name timit_phones
 }
 
-pretrain() {
-    local run=result/result_mockingjay/real
-    [ -f $run/mockingjay-6000.ckpt ] && return
-    # shellcheck disable=SC2046  # continue where a killed run stopped
-    "$python" runner_mockingjay.py --train --config config/mockingjay_real.yaml --name real \
+pretrain() { # NAME STEPS CHANGES...: run it, or continue it, unless it is finished
+    local run="result/result_mockingjay/$1"
+    [ -f "$run/mockingjay-$2.ckpt" ] && return
+    # shellcheck disable=SC2046
+    "$python" runner_mockingjay.py --train --config config/mockingjay_real.yaml --name "$1" trainer.steps="$2" "${@:3}" \
         $(compgen -G "$run/mockingjay-*.ckpt" > /dev/null && echo --resume)
+}
+
+# Five models for the same time: NAME, as many STEPS as fit, and what differs from config/mockingjay_real.yaml.
+family() {
+    local quick="model.pre_layer_norm=true optimizer.lr=1e-3"
+    echo "family_Mockingjay 2000 $quick"
+    echo "family_TERA 2000 $quick masking.frequency=16 masking.noise=0.15"
+    echo "family_AALBERT 2000 $quick model.share_layers=true"
+    echo "family_APC 2000 objective=apc encoder=gru gru.hidden_size=256 optimizer.lr=1e-3"
+    echo "family_Transformer-APC 2000 $quick objective=apc"
 }
 
 tune="optimizer.lr=4e-3 data.fine_tune_frames=3000 trainer.steps=200 trainer.eval_every=50"
@@ -74,17 +86,38 @@ probe() { # NAME FLAGS...: run it, or continue it, unless it is finished
     local upstream task
     upstream="$(grep -oP -- '--upstream \K\S+' <<<"$*")"
     task="$(grep -oP -- '--run \K\S+' <<<"$*")"
-    local run="result/real/result_${upstream}_$task/$1"
+    local run="$results/result_${upstream}_$task/$1"
     [ -f "$run/summary.json" ] && return
     # shellcheck disable=SC2046
-    "$python" run_downstream.py "${@:2}" --expdir result/real --seeds 3 --no-msg --name "$1" \
+    "$python" run_downstream.py "${@:2}" --expdir "$results" --seeds 3 --no-msg --name "$1" \
         $([ -d "$run" ] && echo --resume) 2>&1 | sed "s/^/[$1] /"
 }
 
+family_probes() {
+    local name ckpt
+    while read -r name _; do
+        ckpt="--upstream transformer --ckpt result/result_mockingjay/$name/best.ckpt --weighted_sum"
+        echo "libri-$name --config config/real_libri.yaml --run phone_linear $ckpt"
+        echo "an4-$name --config config/real_an4.yaml --run speaker_utterance $ckpt optimizer.lr=4e-2"
+    done < <(family)
+    echo "libri-mel --config config/real_libri.yaml --run phone_linear --upstream baseline"
+    echo "an4-mel --config config/real_an4.yaml --run speaker_utterance --upstream baseline optimizer.lr=4e-2"
+}
+
+side_by_side() { # FUNCTION: it is called with the words of each line of the input
+    OMP_NUM_THREADS=1 xargs -P "${JOBS:-2}" -L 1 bash -c "set -o pipefail; $1 \"\$@\"" "$1"
+}
+
 export python
-export -f probe
+export -f pretrain probe
 prepare
-pretrain
-export OMP_NUM_THREADS=1
-probes | xargs -P "${JOBS:-2}" -L 1 bash -c 'set -o pipefail; probe "$@"' probe
-"$python" examples/table.py result/real
+if [ "$what" = family ]; then
+    export results=result/real_family
+    family | side_by_side pretrain
+    family_probes | side_by_side probe
+else
+    export results=result/real
+    pretrain real 6000
+    probes | side_by_side probe
+fi
+"$python" examples/table.py $results
