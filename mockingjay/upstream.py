@@ -65,7 +65,7 @@ class TransformerUpstream(Upstream):
         self.hidden_size, self.num_layers = model.hidden_size, model.num_layers
         self.max_input_length = config.model.max_input_length if config.encoder == "transformer" else None
         self.feature_config, self.frame_shift = features, frame_shift
-        self._settings = config.encoder, config.model, config.gru, features
+        self._settings = config.objective, config.encoder, config.model, config.gru, features
 
     @cached_property
     def fingerprint(self) -> str:
