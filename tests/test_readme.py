@@ -24,7 +24,8 @@ PROBING = SMALLER["run_downstream.py"][1:]
 def commands() -> list[list[str]]:
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.splitlines() if line.startswith("python ")]
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith(("python ", "torchrun "))]
+    return [shlex.split(line.replace("torchrun ", "python -m torch.distributed.run --standalone ")) for line in lines]
 
 
 @pytest.mark.timeout(900)
@@ -41,7 +42,9 @@ def test_commands_of_the_readme_run_in_order(tmp_path):
         (tmp_path / name).symlink_to(PROJECT / name)
     assert len(commands()) >= 14
     seen = set()
-    for _, script, *words in commands():
+    for _, *words in commands():
+        at = next(i for i, word in enumerate(words) if word.endswith(".py"))
+        launcher, script, words = words[:at], words[at], words[at + 1 :]
         if "recordings/" in words:
             shutil.copytree(tmp_path / "data/demo_corpus/LibriSpeech/dev", tmp_path / "recordings")
         smaller = [*SMALLER.get(script, []), *(TRAINING if "--train" in words else [])]
@@ -49,7 +52,7 @@ def test_commands_of_the_readme_run_in_order(tmp_path):
         smaller = [] if "--preprocess" in words else smaller
         smaller += ["--num", "1"] if "--plot" in words else []
         done = subprocess.run(
-            [sys.executable, script, *words, *smaller],
+            [sys.executable, *launcher, script, *words, *smaller],
             cwd=tmp_path,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
