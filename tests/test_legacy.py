@@ -193,7 +193,7 @@ def test_apc(name, fixtures_dir):
 
 
 @torch.no_grad()
-def test_apc_opens_as_an_upstream_and_agrees_with_its_name(fixtures_dir, tmp_path):
+def test_apc_opens_as_an_upstream_and_agrees_with_its_name(fixtures_dir, tmp_path):  # R20: a TypeError, and CUDA only
     source = (fixtures_dir / "apc_residual.pt").read_bytes()
     named = tmp_path / "bs32-rhl3-rhs48-rd0-adam-res-ts5.pt"
     named.write_bytes(source)

@@ -62,6 +62,15 @@ def test_epochs_and_seeds_differ_and_lose_nothing(store):
     assert epochs[0] != [batch.tolist() for batch in Loader(store, loader.config, seed=4).epoch(0)]
 
 
+def test_a_length_limit_crops_long_utterances_and_keeps_short_ones(store):  # R14: only the too long ones were kept
+    loader = Loader(store, LoaderConfig(batch_frames=100, max_frames=20), seed=3)
+    taken = {}
+    for _, batch in islice(loader.stream(), len(loader.epoch(0))):
+        taken |= dict(zip(batch.ids, batch.lengths.tolist()))
+    assert taken == {name: min(int(length), 20) for name, length in zip(store.ids, store.lengths)}
+    assert min(taken.values()) < 20 < max(store.lengths)
+
+
 def test_crops_and_targets_stay_together_and_lengths_belong_to_their_utterances(store):  # R15: lengths of other files
     config = LoaderConfig(batch_frames=200, max_frames=12)
     frames = Target(lambda index: store[index] * 2)

@@ -119,6 +119,21 @@ def test_a_piece_is_encoded_as_if_it_stood_alone():
     torch.testing.assert_close(whole, torch.cat(alone), atol=1e-6, rtol=1e-6)
 
 
+def test_long_utterances_train_and_are_not_cut():  # R36: an assert at 3,000 frames, a silent cut at 5,000
+    config, model, _ = small(PAPER[0], "model.layers=1", "masking.consecutive_max=9")
+    features, lengths = padded([5200], 10)
+    batch = Batch(features, lengths, ["long"])
+    loss = Pretraining(model, config, torch.device("cpu")).step(batch, torch.Generator().manual_seed(0))["loss"]
+    assert bool(loss.isfinite())
+    changed = features.clone()
+    changed[0, -1] += 1
+    upstream = TransformerUpstream(model, config, None, 0.0125).eval()
+    with torch.no_grad():
+        states, others = upstream(features, lengths)[-1], upstream(changed, lengths)[-1]
+    assert states.shape == (1, 5200, 24)
+    assert not torch.equal(states[0, -1], others[0, -1])
+
+
 def test_shared_layers_are_one_block_used_often():
     _, model, _ = MODELS["AALBERT"]
     assert len(model.encoder.blocks) == 1
