@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Every pre-training config for STEPS (default 200) updates on the built-in corpus, and a probe of each: a table of dev
-# losses and phone accuracies. Batches are small (FRAMES, default 1600), for two CPU cores; PYTHON names the interpreter.
+# losses and phone accuracies. Batches are small (FRAMES, default 600), for two CPU cores; PYTHON names the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python="${PYTHON:-python}" steps="${STEPS:-200}" frames="${FRAMES:-1600}"
-configs="${CONFIGS:-mockingjay_libri mockingjay_libri_linearLarge mockingjay_libri_fbankBase mockingjay_libri_fbankLarge \
-    tera_libri_base tera_libri_medium tera_libri_large aalbert_libri_3L aalbert_libri_6L apc_libri apc_libri_transformer}"
+python="${PYTHON:-python}" steps="${STEPS:-200}" frames="${FRAMES:-600}"
+configs="${CONFIGS:-aalbert_libri_3L aalbert_libri_6L apc_libri apc_libri_transformer mockingjay_libri \
+    mockingjay_libri_fbankBase tera_libri_base mockingjay_libri_linearLarge mockingjay_libri_fbankLarge \
+    tera_libri_medium tera_libri_large}"
 
 store() { # NAME FLAGS...
     [ -f "data/$1/test.csv" ] ||
@@ -32,7 +33,7 @@ for config in $configs; do
             "trainer.steps=$steps" trainer.eval_every=50 trainer.log_every=10 trainer.accumulation=1 \
             "loader.batch_frames=$frames" eval_batches=10 "${parts[@]}" "${target[@]}"
     [ -f "result/family/result_transformer_phone_linear/$features-$config/result.json" ] ||
-        "$python" run_downstream.py --run phone_linear --upstream transformer --weighted_sum --no-msg \
+        "$python" run_downstream.py --run phone_linear --upstream transformer --no-msg \
             --ckpt "result/result_mockingjay/family_$config/best.ckpt" --config config/demo_phones.yaml \
             --expdir result/family --name "$features-$config" "${parts[@]}"
     "$python" - "$config" "log/log_mockingjay/family_$config/metrics.jsonl" <<'PY'
