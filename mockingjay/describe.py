@@ -10,7 +10,7 @@ import yaml
 from mockingjay.config import PretrainConfig
 from mockingjay.folder import read_folder
 from mockingjay.legacy import is_ours, read_original
-from mockingjay.legacy_pickle import rehearse
+from mockingjay.originals.pickles import rehearse
 from mockingjay.solver import KIND, pretrained
 from utility.audio import FeatureConfig
 from utility.checkpoint import FORMAT, load_checkpoint

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from mockingjay.apc import ApcModel
 from mockingjay.config import PretrainConfig
-from mockingjay.legacy_config import Block, feature_config, frame_shift, pretrain_config
-from mockingjay.legacy_names import KINDS, aliases, check_shapes, encoder_names, head_names, to_ours
-from mockingjay.legacy_optimizer import continuation
-from mockingjay.legacy_pickle import read_plain, rehearse
 from mockingjay.model import MaskedModel
+from mockingjay.originals.names import KINDS, aliases, check_shapes, encoder_names, head_names, to_ours
+from mockingjay.originals.optimizer import continuation
+from mockingjay.originals.pickles import read_plain, rehearse
+from mockingjay.originals.settings import Block, feature_config, frame_shift, pretrain_config
 from utility.audio import FeatureConfig
 from utility.checkpoint import FORMAT
 from utility.config import as_dict, build

@@ -168,7 +168,7 @@ def extract(args: argparse.Namespace) -> int:
 
 def export(args: argparse.Namespace) -> None:
     """Write the model as a folder that other programs load."""
-    from mockingjay.export import write_door
+    from mockingjay.doors.export import write_door
     from mockingjay.solver import load_pretrained
 
     if args.overrides:

@@ -15,9 +15,9 @@ from mockingjay.apc import ApcModel, ahead
 from mockingjay.config import PretrainConfig
 from mockingjay.folder import read_folder
 from mockingjay.legacy import is_ours, read_original
-from mockingjay.legacy_optimizer import original_groups
 from mockingjay.masking import alter
 from mockingjay.model import FrameModel, MaskedLoss, MaskedModel, NoHead, masked_loss
+from mockingjay.originals.optimizer import original_groups
 from mockingjay.pieces import Pieces
 from mockingjay.visualize import Reconstruction, reconstruction_figure
 from utility.audio import FeatureConfig

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from mockingjay.legacy_names import head_names, to_theirs
+from mockingjay.originals.names import head_names, to_theirs
 from mockingjay.solver import load_pretrained
 from mockingjay.upstream import TransformerUpstream
 

@@ -7,10 +7,10 @@ import sys
 import pytest
 import torch
 
-from mockingjay.expert import UpstreamExpert, WaveformExpert
-from mockingjay.export import write_door
+from mockingjay.doors.expert import UpstreamExpert, WaveformExpert
+from mockingjay.doors.export import write_door
+from mockingjay.doors.portable import portable
 from mockingjay.folder import read_folder
-from mockingjay.portable import portable
 from mockingjay.solver import load_pretrained
 from mockingjay.upstream import load_upstream
 from runner_mockingjay import main
@@ -86,7 +86,7 @@ def test_s3prl_folders_are_called_as_s3prl_does(tmp_path):
 
 
 def test_exported_code_is_small_and_its_own(tmp_path):
-    for entries in ({"mockingjay.expert": "expert"}, {"mockingjay.huggingface": "modeling_mockingjay"}):
+    for entries in ({"mockingjay.doors.expert": "expert"}, {"mockingjay.doors.huggingface": "modeling_mockingjay"}):
         files = portable(entries)
         text = "\n".join(files.values())
         assert not any(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mockingjay.export import write_door
+from mockingjay.doors.export import write_door
 from mockingjay.solver import load_pretrained
 from mockingjay.upstream import load_upstream
 from tests.export_models import MODELS, check_alone, expected, largest_difference, waveforms, write_checkpoint

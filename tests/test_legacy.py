@@ -17,9 +17,9 @@ from downstream.config import ProbeConfig
 from downstream.tasks import find_task
 from mockingjay.apc import ApcModel
 from mockingjay.legacy import read_original
-from mockingjay.legacy_config import pruned_heads
-from mockingjay.legacy_pickle import read_plain
 from mockingjay.model import MaskedModel, NoHead, masked_loss
+from mockingjay.originals.pickles import read_plain
+from mockingjay.originals.settings import pruned_heads
 from mockingjay.solver import load_pretrained
 from mockingjay.upstream import load_upstream
 from tests.legacy_fixture import NEW, OLD, Fixture, close, parameters_under_their_names

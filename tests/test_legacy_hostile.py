@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from mockingjay.legacy_pickle import MAGIC, PROTOCOL
+from mockingjay.originals.pickles import MAGIC, PROTOCOL
 from mockingjay.solver import load_pretrained
 from tests.conftest import PROJECT
 

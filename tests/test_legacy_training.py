@@ -11,9 +11,9 @@ import torch
 import runner_mockingjay
 from mockingjay import solver
 from mockingjay.legacy import read_original
-from mockingjay.legacy_optimizer import original_groups
 from mockingjay.masking import Altered
 from mockingjay.model import masked_loss
+from mockingjay.originals.optimizer import original_groups
 from mockingjay.solver import load_pretrained
 from tests.legacy_fixture import LIMIT, NEW, OLD, Fixture, parameters_under_their_names
 from utility.loader import Batch, Loader, Position

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mockingjay.doors.portable import portable
 from mockingjay.folder import FORMAT, to_json, write_folder
 from mockingjay.model import NoHead
-from mockingjay.portable import portable
 from mockingjay.solver import Pretrained
 from mockingjay.upstream import TransformerUpstream
 from utility.config import as_dict
@@ -71,11 +71,11 @@ def _safetensors(found: Pretrained, folder: Path) -> None:
 
 def _s3prl(found: Pretrained, folder: Path) -> None:
     """The same, with the code of an `UpstreamExpert` and a `hubconf.py`."""
-    from mockingjay.expert import WaveformExpert
+    from mockingjay.doors.expert import WaveformExpert
 
     WaveformExpert(_upstream(found))  # says what S3PRL cannot use
     _safetensors(found, folder)
-    files = portable({"mockingjay.expert": "expert", "mockingjay.folder_hubconf": "hubconf"})
+    files = portable({"mockingjay.doors.expert": "expert", "mockingjay.doors.folder_hubconf": "hubconf"})
     _write(folder, files | {"__init__.py": '"""A pre-trained speech model."""\n', "README.md": S3PRL_README})
 
 
@@ -97,7 +97,7 @@ def _hf(found: Pretrained, folder: Path) -> None:
     }
     weights = {f"upstream.{name}": value for name, value in _upstream(found).state_dict().items()}
     write_folder(folder, weights, about)
-    _write(folder, portable({"mockingjay.huggingface": MODELING}) | {"README.md": HF_README})
+    _write(folder, portable({"mockingjay.doors.huggingface": MODELING}) | {"README.md": HF_README})
     if found.features is not None:
         auto = "AutoFeatureExtractor"
         extractor = {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mockingjay.config import PretrainConfig
-from mockingjay.legacy_names import PARTS, counted
+from mockingjay.originals.names import PARTS, counted
 from utility.optimization import make_optimizer
 
 MOMENTS = {"bertadam": ("next_m", "next_v"), "lamb": ("exp_avg", "exp_avg_sq")}
