@@ -10,7 +10,7 @@ from downstream.experiment import Setting
 from downstream.report import describe, run_folder
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks import TASKS, find_task
-from utility.command import Parser, run, seed
+from utility.command import DEFAULT_SEED, Parser, run, seed
 from utility.config import resolve
 from utility.device import pick_device
 from utility.distributed import Group
@@ -56,7 +56,9 @@ def make_parser() -> Parser:
     parser.add_boolean("--fine_tune", default=None, help="train the upstream too, at probe.upstream_lr")
     how = parser.add_argument_group("how")
     how.add_argument("--config", metavar="YAML", help="keys that differ from the defaults (see config/downstream.yaml)")
-    how.add_argument("--seed", type=seed, default=1337, help="of weights and batches; the division has data.split_seed")
+    how.add_argument(
+        "--seed", type=seed, default=DEFAULT_SEED, help="of weights and batches; the division has data.split_seed"
+    )
     how.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="run seeds SEED ... SEED+N-1; report mean and spread"
     )

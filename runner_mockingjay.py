@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from downstream.classic_flags import add_classic_flags
 from mockingjay import modes
-from mockingjay.modes import DEFAULT_CONFIG, DEFAULT_SEED
-from utility.command import Parser, run, seed, shard
+from mockingjay.modes import DEFAULT_CONFIG
+from utility.command import DEFAULT_SEED, Parser, run, seed, shard
 
 if TYPE_CHECKING:
     from mockingjay.original_api import MockingjayModel

@@ -10,6 +10,7 @@ from downstream.report import describe, run_folder
 from downstream.sweep import run_single
 from downstream.tasks import Task, find_task
 from utility.checkpoint import load_checkpoint, load_weights
+from utility.command import DEFAULT_SEED
 from utility.config import resolve
 from utility.device import pick_device
 
@@ -19,7 +20,6 @@ UPSTREAMS = {  # (--run_mockingjay, --run_apc, --with_head)
     (False, True, False): "transformer",
     (False, False, False): "baseline",
 }
-SEED = 1337
 
 
 def run_classic(args: argparse.Namespace, ckpt: Path | None) -> None:
@@ -47,7 +47,7 @@ def _config(args: argparse.Namespace, source: Path | dict | None) -> DownstreamC
 
 
 def _train(args: argparse.Namespace, task: Task, upstream: str, ckpt: Path | None) -> None:
-    seed = SEED if args.seed is None else args.seed
+    seed = DEFAULT_SEED if args.seed is None else args.seed
     setting = Setting(task, upstream, ckpt, _config(args, args.config), seed, pick_device(args.cpu), args.quiet)
     resume = "" if args.resume or args.load else None
     folder = run_folder(args.expdir, upstream, task.name, args.name, resume)

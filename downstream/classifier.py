@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from downstream.config import ProbeConfig
 from downstream.tasks import Task
 from utility.alignment import IGNORE
+from utility.loader import real_frames
 
 
 def join_context(features: Tensor, lengths: Tensor, size: int) -> Tensor:
@@ -31,7 +32,7 @@ def join_context(features: Tensor, lengths: Tensor, size: int) -> Tensor:
 
 def mean_pool(features: Tensor, lengths: Tensor) -> Tensor:
     """Mean over the real frames of each utterance (the original averaged padding too): [B, T, D] -> [B, D]."""
-    real = torch.arange(features.shape[1], device=lengths.device) < lengths[:, None]
+    real = real_frames(lengths, features.shape[1])
     return features.masked_fill(~real[..., None], 0).sum(1) / lengths[:, None]
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mockingjay.attention import Dropout
 from mockingjay.model import FrameModel
 from utility.config import section
+from utility.loader import real_frames
 
 
 @section
@@ -72,5 +73,5 @@ def ahead(prediction: Tensor, lengths: Tensor, shift: int) -> tuple[Tensor, Tens
     Frame t of the result was predicted at t - shift. Only real frames have a truth: the original's loss averaged over
     padding too."""
     time = torch.arange(prediction.shape[1], device=prediction.device)
-    known = (time >= shift) & (time < lengths[:, None])
+    known = (time >= shift) & real_frames(lengths, prediction.shape[1])
     return prediction.roll(shift, dims=1) * known[..., None], known

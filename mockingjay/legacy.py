@@ -18,6 +18,7 @@ from mockingjay.originals.pickles import read_plain, rehearse
 from mockingjay.originals.settings import Block, feature_config, frame_shift, pretrain_config
 from utility.audio import FeatureConfig
 from utility.checkpoint import FORMAT
+from utility.command import DEFAULT_SEED
 from utility.config import as_dict, build
 
 PROJECTION = "input_representations.spec_transform.weight"
@@ -25,7 +26,6 @@ LAYER_NUMBER = re.compile(r"encoder\.layer\.(\d+)\.")
 RELEASE = re.compile(r"bs\d+-rhl(\d+)-rhs(\d+)-rd(\d*\.?\d+)-\w+?(-res)?-ts(\d+)")
 PRENET = re.compile(r"prenet\.layers\.\d+\.weight")
 RNN = re.compile(r"rnns\.(\d+)\.(weight|bias)_(ih|hh)_l0")
-DEFAULT_SEED = 1337
 
 
 @dataclass(frozen=True)

@@ -88,15 +88,15 @@ def _alter_time(features: Tensor, lengths: Tensor, config: MaskingConfig, draws:
     """Per utterance one span length c is drawn, then round(length * proportion / c) starts without replacement, and one
     die for the whole utterance: zero, replace or leave. All frames of a span are chosen (the first original counted
     only the first of each)."""
-    time = torch.arange(features.shape[1], device=features.device)
+    time, real = torch.arange(features.shape[1], device=features.device), real_frames(lengths, features.shape[1])
     last_start = (lengths - draws.span - 1).clamp(min=0)[:, None]
-    allowed = (time <= last_start) & (time < lengths[:, None])
+    allowed = (time <= last_start) & real
     starts = allowed if config.allow_overlap else allowed & _grid(time, last_start, config, draws)
     count = torch.round(lengths * config.proportion / draws.span).long()[:, None]
 
     order, chosen = _draw_without_replacement(draws.starts, starts, count)
     begin = torch.where(chosen, time, -1).cummax(dim=1).values  # the nearest span start at or before each frame
-    mask = (begin >= 0) & (time - begin < draws.span[:, None]) & (time < lengths[:, None])
+    mask = (begin >= 0) & (time - begin < draws.span[:, None]) & real
 
     source_order, _ = _draw_without_replacement(draws.sources, allowed, count)
     nth = order.argsort(dim=1).gather(1, begin.clamp(min=0))

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utility.command import DEFAULT_SEED
+
 if TYPE_CHECKING:
     from mockingjay.config import PretrainConfig
     from mockingjay.representation import Layers
     from mockingjay.solver import Pretrained
 
 DEFAULT_CONFIG = Path("config/mockingjay_libri.yaml")
-DEFAULT_SEED = 1337
 
 
 def train(args: argparse.Namespace) -> None:

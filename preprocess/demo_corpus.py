@@ -25,7 +25,7 @@ from tqdm import tqdm
 from preprocess.demo_sentences import sentences
 from preprocess.demo_speech import Speech, Synthesiser
 from preprocess.demo_voices import Speaker, make_speakers, write_voices
-from utility.command import Parser, run, seed
+from utility.command import DEFAULT_SEED, Parser, run, seed
 from utility.config import read_yaml
 from utility.files import check_folder
 
@@ -58,7 +58,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--speakers", type=int, default=40, help="speakers in all; a tenth each are kept for dev and test"
     )
-    parser.add_argument("--seed", type=seed, default=1337, help="the same seed gives the same bytes")
+    parser.add_argument("--seed", type=seed, default=DEFAULT_SEED, help="the same seed gives the same bytes")
     parser.add_argument("--n_jobs", type=int, default=-1, help="processes; -1 takes one per core")
     args = parser.parse_args(argv)
     if not 0 < args.minutes < 1e5:
