@@ -24,9 +24,8 @@ from utility.store_files import (
     read_table,
     table_bytes,
 )
+from utility.store_rows import DONE, FAILED, PENDING, REASON_BYTES, RowWriter, write_at
 
-PENDING, DONE, FAILED = 0, 1, 2
-REASON_BYTES = 512
 CHUNK_BYTES = 1 << 24
 
 
@@ -36,7 +35,7 @@ class StoreWriter:
     The plan (which utterances, how long) is fixed first and lies in `<split>.plan.csv`; it is created last of the files
     of an unfinished split, so where it exists the array and the progress file do too. `<split>.progress` has one byte
     per row, set after the row's data are written, then one slot of `REASON_BYTES` per row for the reason of a failure.
-    Nothing stays open between calls and the object can be pickled, so worker processes share one writer.
+    Nothing stays open between calls; worker processes get the `some` rows that they are to write.
     """
 
     def __init__(self, files: SplitFiles, rows: Sequence[Row], info: StoreInfo):
@@ -73,9 +72,6 @@ class StoreWriter:
                 writer._begin()
         return writer
 
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"rows": ()}
-
     @property
     def finished(self) -> bool:
         """Whether `<split>.csv` is there."""
@@ -89,28 +85,18 @@ class StoreWriter:
         mine = np.minimum(self.offsets * n // total, n - 1) == k
         return np.flatnonzero(mine & (self._status() == PENDING)).tolist()
 
+    def some(self, rows: Sequence[int]) -> RowWriter:
+        """What another process needs to write the given rows, and no more: its size does not grow with the corpus."""
+        places = {int(i): (self._position(i), int(self.lengths[i])) for i in rows}
+        return RowWriter(self.files, self.info, len(self.lengths), places)
+
     def write(self, i: int, array: np.ndarray) -> None:
         """Store row `i`, [length, *row_shape]; ValueError when the shape is another or a value is not finite."""
-        shape = (int(self.lengths[i]), *self.info.row_shape)
-        array = np.asarray(array)
-        if array.shape != shape or not shape[0]:
-            raise ValueError(f"row {i} of {self.files}: shape is {array.shape}, expected {shape}")
-        with np.errstate(over="ignore"):
-            data = np.ascontiguousarray(array, dtype=np.dtype(self.info.dtype).newbyteorder("<"))
-        if not np.isfinite(data).all():
-            raise ValueError(f"row {i} of {self.files}: a value is not a finite {self.info.dtype}")
-        _write(self.files.array, memoryview(data).cast("B"), self._position(i))
-        self._mark(i, DONE)
+        self.some([i]).write(i, array)
 
     def fail(self, i: int, reason: str) -> None:
         """Note that row `i` has no features; it goes to errors.csv with its reason, of which one line is kept."""
-        text = " ".join(reason.split()).encode()[:REASON_BYTES].decode(errors="ignore").encode()
-        try:
-            _write(self.files.progress, text.ljust(REASON_BYTES, b"\0"), len(self.lengths) + i * REASON_BYTES)
-        except FileNotFoundError:
-            if not self.finished:
-                raise
-        self._mark(i, FAILED)
+        self.some([i]).fail(i, reason)
 
     def failures(self) -> list[Failure]:
         """The failed utterances of this split so far, in the order of the rows."""
@@ -207,13 +193,6 @@ class StoreWriter:
             file.seek(len(self.lengths) + int(i) * REASON_BYTES)
             return file.read(REASON_BYTES).rstrip(b"\0").decode()
 
-    def _mark(self, i: int, status: int) -> None:
-        try:
-            _write(self.files.progress, bytes([status]), i)
-        except FileNotFoundError:
-            if not self.finished:  # another process may have written every row and finished the split
-                raise
-
     def _clear(self, i: int) -> None:
         """Zero what a write that was cut short may have left of a failed row."""
         start, stop = self._position(i), self._position(i) + int(self.lengths[i]) * self._frame_bytes
@@ -222,7 +201,7 @@ class StoreWriter:
             while start < stop:
                 chunk = file.read(min(CHUNK_BYTES, stop - start))
                 if any(chunk):
-                    _write(self.files.array, bytes(len(chunk)), start)
+                    write_at(self.files.array, bytes(len(chunk)), start)
                 start += len(chunk)
 
     def _write_errors(self, failures: Sequence[Failure]) -> None:
@@ -264,19 +243,6 @@ def _failures(files: SplitFiles) -> list[Failure]:
 def _fields(row: Row, offset: int | None = None) -> tuple:
     position = () if offset is None else (int(offset),)
     return (row.id, *position, row.length, row.num_samples, row.speaker, row.path)
-
-
-def _write(file: Path, data: bytes | memoryview, position: int) -> None:
-    descriptor = os.open(file, os.O_WRONLY)
-    try:
-        while len(data):
-            written = os.pwrite(descriptor, data, position)
-            data, position = data[written:], position + written
-    except OSError as error:
-        reason = f"{error.strerror} (what is finished is kept: run the same command again to continue)"
-        raise OSError(error.errno, reason, str(file)) from None
-    finally:
-        os.close(descriptor)
 
 
 def _sync(file: Path) -> None:
