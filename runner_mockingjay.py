@@ -64,6 +64,8 @@ def parser() -> Parser:
     common.add_argument("--no-msg", "--no_msg", action="store_true", dest="quiet", help="no messages, no progress bar")
 
     train = p.add_argument_group("--train")
+    about = "train straight from audio: YAML config with a section online, laid over --config (config/online.yaml)"
+    train.add_argument("--online_config", "--online-config", type=Path, metavar="YAML", help=about)
     train.add_argument("--resume", action="store_true", help="continue the newest checkpoint of this run, exactly")
     train.add_argument(
         "--load", action="store_true", help="continue --ckpt, exactly; without --ckpt the same as --resume"
@@ -98,7 +100,7 @@ def main(argv: Sequence[str]) -> int | None:
         return probe(args)
     if args.plot and args.alterations and args.ckpt is None:
         return modes.plot_alterations(args)
-    for name in ("config", "name", "seed"):
+    for name in ("config", "online_config", "name", "seed"):
         if getattr(args, name) is not None:
             raise ValueError(f"--{name} belongs to --train; a checkpoint brings its own")
     if args.info is not None:

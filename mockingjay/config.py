@@ -10,13 +10,16 @@ from mockingjay.masking import MaskingConfig
 from mockingjay.transformer import TransformerConfig
 from utility.config import section
 from utility.loader import LoaderConfig
+from utility.online import OnlineConfig
 from utility.optimization import OptimizerConfig
 from utility.trainer import TrainerConfig
 
 
 @section
 class DataConfig:
-    """Which stores are read; each entry is a store and a split of it, as in `data/libri_mel160/train-clean-360`."""
+    """Which stores are read; each entry is a store and a split of it, as in `data/libri_mel160/train-clean-360`.
+
+    With a section `online` each is a table by `preprocess/generate_len_for_bucket.py`, or a folder of audio."""
 
     train: list[str] = field(default_factory=list)
     dev: list[str] = field(default_factory=list)
@@ -37,6 +40,7 @@ class PretrainConfig:
     """Everything `runner_mockingjay.py` takes from a YAML file."""
 
     data: DataConfig = field(default_factory=DataConfig)
+    online: OnlineConfig | None = None  # train straight from audio
     loader: PretrainLoader = field(default_factory=PretrainLoader)
     objective: Literal["masked", "apc"] = "masked"  # rebuild what is altered, or predict what comes
     encoder: Literal["transformer", "gru"] = "transformer"  # under `apc` the transformer only looks back
@@ -53,3 +57,7 @@ class PretrainConfig:
             raise ValueError("encoder 'gru' only looks back and cannot rebuild masked frames: set objective 'apc'")
         if self.objective == "apc" and self.data.target:
             raise ValueError("objective 'apc' predicts its own input: data.target must be empty")
+        if self.online is not None and self.data.target:
+            raise ValueError("online.target says what is predicted: data.target must be empty")
+        if self.online is not None and self.objective == "apc" and (self.online.target or self.online.noise_proportion):
+            raise ValueError("objective 'apc' predicts its own input: no online.target, and online.noise_proportion 0")

@@ -10,9 +10,10 @@ import torch
 from matplotlib.figure import Figure
 
 from mockingjay.config import PretrainConfig
+from mockingjay.data import Data, open_given
 from mockingjay.masking import alter, each_alteration
 from mockingjay.representation import Layers
-from mockingjay.solver import Data, Pretrained, Pretraining, check_features, fixed_masks, open_data
+from mockingjay.solver import Pretrained, Pretraining, check_features, fixed_masks
 from mockingjay.transformer import stack_frames
 from mockingjay.upstream import TransformerUpstream
 from mockingjay.visualize import (
@@ -40,8 +41,8 @@ class Inspection:
 
     @classmethod
     def open(cls, found: Pretrained, paths: Sequence[str], folder: Path, device: torch.device) -> "Inspection":
-        """Open the stores `paths`; ValueError where their features are not those of the checkpoint."""
-        data = open_data(paths, found.config.data.target, found.config.loader)
+        """Open the stores or recordings `paths`; ValueError where their features are not those of the checkpoint."""
+        data = open_given(paths, found.config)
         check_features(data.source.features, found.features, paths[0], "the checkpoint")
         if data.source.row_shape != [found.model.input_dim]:
             raise ValueError(
@@ -52,7 +53,7 @@ class Inspection:
     def loss(self) -> float:
         """Masked L1 over the whole data, with masks fixed by the utterance ids."""
         objective = Pretraining(self.found.model, self.found.config, self.device)
-        return objective.evaluate(self.data.loader.once())["loss"]
+        return objective.evaluate(self.data.once(self.device))["loss"]
 
     def plot_hidden_states(self, layers: Layers, count: int) -> list[Path]:
         """First, last and weighted hidden states of `count` utterances (equal weights unless `layers` brings some)."""
@@ -134,8 +135,8 @@ class Inspection:
     def _each(self, count: int, draw: Callable[[Batch, str], list[Path]]) -> list[Path]:
         saved = []
         for index in range(min(count, len(self.data.loader.source.ids))):
-            batch = self.data.loader.one(index)
-            saved += draw(batch.to(self.device), batch.ids[0].replace("/", "_"))
+            batch = self.data.one(index, self.device)
+            saved += draw(batch, batch.ids[0].replace("/", "_"))
         return saved
 
     def _upstream(self) -> TransformerUpstream:
@@ -152,7 +153,7 @@ def draw_alterations(config: PretrainConfig, data: Data, folder: Path, count: in
     """What `config` does to the first `count` utterances: time, replaced, frequency, noise, and all together."""
     saved, rate = [], config.model.downsample_rate
     for index in range(min(count, len(data.loader.source.ids))):
-        batch = data.loader.one(index)
+        batch = data.one(index, torch.device("cpu"))
         stacked, lengths = stack_frames(batch.features, batch.lengths, rate)
         shown = {"original": stacked}
         for name, only in each_alteration(config.masking).items():

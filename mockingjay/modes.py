@@ -6,7 +6,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utility.command import DEFAULT_SEED
 
@@ -39,7 +39,8 @@ def train(args: argparse.Namespace) -> None:
         if start is None:
             raise ValueError(f"{directory} has no checkpoint to continue: start the run without --resume")
         saved = load_pretrained(start)
-        config = resolve(PretrainConfig, args.config or as_dict(saved.config), args.overrides)
+        online = args.online_config or _online(as_dict(saved.config))
+        config = resolve(PretrainConfig, args.config or as_dict(saved.config), args.overrides, online)
         if args.seed not in (None, saved.seed):
             raise ValueError(f"{start} was trained with --seed {saved.seed}, not {args.seed}")
         seed = saved.seed
@@ -48,7 +49,9 @@ def train(args: argparse.Namespace) -> None:
     else:
         if start is not None:
             raise ValueError(f"{start} exists: add --resume to continue that run, or --name for another one")
-        config = resolve(PretrainConfig, source, args.overrides)
+        config = resolve(PretrainConfig, source, args.overrides, args.online_config)
+    if args.online_config and config.online is None:
+        raise ValueError(f"{args.online_config} has no section online: config/online.yaml shows one")
     device = pick_device(args.cpu)
     group = Group.join(device)
     args.quiet |= not group.leads
@@ -118,40 +121,41 @@ def plot(args: argparse.Namespace) -> None:
 
 def plot_alterations(args: argparse.Namespace) -> None:
     """Pictures of what a config hides, without a model."""
-    from mockingjay.config import PretrainConfig
+    from mockingjay.config import DataConfig, PretrainConfig
+    from mockingjay.data import open_given
     from mockingjay.inspection import draw_alterations
-    from mockingjay.solver import open_data
     from utility.config import resolve
     from utility.files import check_folder
 
     source = args.config or DEFAULT_CONFIG
-    config = resolve(PretrainConfig, source, args.overrides)
+    config = resolve(PretrainConfig, source, args.overrides, args.online_config)
     folder = args.output or args.ckpdir / f"{source.stem}-alterations"
     check_folder(folder)
-    data = open_data(_paths(args, config), [], config.loader)
+    data = open_given(_paths(args, config), replace(config, data=DataConfig()))
     _say(args, f"{len(draw_alterations(config, data, folder, args.num))} files in {folder}")
 
 
 def extract(args: argparse.Namespace) -> int:
     """Write representations; 1 when some recordings could not be used."""
-    from mockingjay.representation import AudioFolder, Representing, represent, write_ark
+    from mockingjay.representation import Representing, represent, write_ark
     from mockingjay.upstream import load_upstream
     from utility.device import pick_device
-    from utility.store import Store
+    from utility.recordings import Recordings
+    from utility.store import Store, is_split
 
     if args.format == "ark" and args.layer == "all":
         raise ValueError("--format ark holds one vector per frame, not all layers: choose one by --layer")
     found = _open(args)
     how = Representing(_layers(args.layer), args.dtype, args.precision, shard=args.shard, quiet=args.quiet)
     paths = _paths(args, found.config)
-    if args.input is None or args.input.with_name(f"{args.input.name}.csv").is_file():
+    if is_split(paths[0]) or (args.input is None and found.config.online is None):
         corpus = Store(paths)
-    elif not args.input.exists():
+    elif args.input is not None and not args.input.exists():
         raise FileNotFoundError(f"--input {args.input}: neither a store/split nor a recording or folder of audio")
     elif found.features is None:
         raise ValueError(f"{args.ckpt} does not say which features it takes: extract from a store, not from audio")
     else:
-        corpus = AudioFolder(args.input, found.features)
+        corpus = Recordings(paths, found.features)
     upstream = load_upstream("transformer", _checkpoint(args), corpus.info, device=pick_device(args.cpu))
     folder, split = _folder(args), Path(paths[0]).stem if len(paths) == 1 else "test"
     if not represent(upstream, corpus, folder, split, how):
@@ -234,6 +238,11 @@ def _layers(text: str) -> "Layers":
     if not isinstance(weights, list) or not all(isinstance(w, int | float) and math.isfinite(w) for w in weights):
         raise ValueError(f"--layer {text}: layer_weights are {weights!r}, expected numbers")
     return Layers(tuple(weights))
+
+
+def _online(saved: dict[str, Any]) -> dict[str, Any]:
+    """What a saved config says of training from audio, and nothing where it does not."""
+    return {key: saved[key] for key in ("data", "online")} if saved["online"] else {}
 
 
 def _say(args: argparse.Namespace, text: str) -> None:

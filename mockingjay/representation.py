@@ -13,10 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mockingjay.upstream import Upstream
-from utility.audio import AudioError, FeatureConfig, FeatureExtractor, audio_length, read_audio
+from utility.audio import AudioError
 from utility.files import replacing
 from utility.loader import frame_batches, pad
-from utility.recordings import AUDIO_EXTENSIONS, audio_files
 from utility.store import Row, Store, StoreInfo, StoreWriter
 from utility.trainer import autocast
 
@@ -48,7 +47,7 @@ class Layers:
 
 
 class Corpus(Protocol):
-    """What is represented: a `Store`, or audio."""
+    """What is represented: a `Store`, or `Recordings`."""
 
     info: StoreInfo
     ids: list[str]
@@ -60,42 +59,6 @@ class Corpus(Protocol):
     def __getitem__(self, index: int) -> np.ndarray: ...
 
     def fingerprint(self) -> str: ...
-
-
-class AudioFolder:
-    """Every recording below a folder (or one file) as a corpus of features computed when read.
-
-    Ids are the paths below the folder, without suffix. A file whose header cannot be read has length 0."""
-
-    def __init__(self, root: Path, features: FeatureConfig):
-        root = Path(root).resolve()
-        base = root.parent if root.is_file() else root
-        self.audio_paths = [root] if root.is_file() else [root / name for name in audio_files(root)]
-        if not self.audio_paths:
-            raise ValueError(f"{root}: no audio ({', '.join(AUDIO_EXTENSIONS)})")
-        self.extractor = FeatureExtractor(features)
-        self.info = StoreInfo(
-            row_shape=[features.dim], frame_shift=features.frame_shift, features=features, audio_root=str(base)
-        )
-        self.num_samples = np.array([self._samples(path) for path in self.audio_paths])
-        self.lengths = np.where(self.num_samples, features.num_frames(np.maximum(self.num_samples, 1)), 0)
-        self.ids = [path.relative_to(base).with_suffix("").as_posix() for path in self.audio_paths]
-        self.speakers = [""] * len(self.ids)
-
-    def _samples(self, path: Path) -> int:
-        try:
-            return audio_length(path, self.info.features.sample_rate)
-        except AudioError:
-            return 0
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        wave = torch.from_numpy(read_audio(self.audio_paths[index], self.info.features.sample_rate))
-        features, _ = self.extractor(wave[None], torch.tensor([len(wave)]))
-        return features[0].numpy()
-
-    def fingerprint(self) -> str:
-        """The folder: nothing is promised of audio that may change."""
-        return str(self.info.audio_root)
 
 
 @dataclass(frozen=True)
@@ -167,7 +130,7 @@ def _rows(corpus: Corpus) -> list[Row]:
 def _reason(corpus: Corpus, index: int) -> str:
     try:
         corpus[index]
-    except AudioError as error:
+    except ValueError as error:
         return str(error)
     return "no frames"
 

@@ -1,7 +1,7 @@
 """Pre-training: what a step computes, on what data, and what its checkpoint says."""
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mockingjay.apc import ApcModel, ahead
 from mockingjay.config import PretrainConfig
+from mockingjay.data import Data, open_data
 from mockingjay.folder import read_folder
 from mockingjay.legacy import is_ours, read_original
 from mockingjay.masking import alter
@@ -24,44 +25,12 @@ from utility.audio import FeatureConfig
 from utility.checkpoint import load_checkpoint, load_weights
 from utility.config import as_dict, build
 from utility.distributed import ALONE, Group
-from utility.loader import Batch, Loader, LoaderConfig, Target
+from utility.loader import Batch
 from utility.optimization import decay_groups
-from utility.store import Store, StoreInfo
 from utility.trainer import Run, Task, Trainer, autocast
 
 KIND = "pretrain"
 STEM = "mockingjay"
-
-
-@dataclass(frozen=True)
-class Data:
-    """Batches of a store, with the frames to predict beside them."""
-
-    loader: Loader
-    source: StoreInfo
-    target: StoreInfo
-
-
-def open_data(paths: Sequence[str], target: Sequence[str], config: LoaderConfig, seed: int = 0) -> Data:
-    """Open stores; `target` holds other features of the same frames, paired by utterance id (`duo_feature`)."""
-    store = Store(paths)
-    if len(store.info.row_shape) != 1:
-        raise ValueError(f"{paths[0]} holds {store.info.row_shape} per frame: pre-training takes one vector per frame")
-    if not target:
-        return Data(Loader(store, config, seed), store.info, store.info)
-    other = Store(target)
-    missing = [name for name in store.ids if name not in other.index]
-    if missing:
-        raise ValueError(f"data.target has no features for {len(missing)} utterances of {paths[0]}, e.g. {missing[0]}")
-    places = [other.index[name] for name in store.ids]
-    wrong = next((i for i, place in enumerate(places) if other.lengths[place] != store.lengths[i]), None)
-    if wrong is not None:
-        raise ValueError(
-            f"data.target: {store.ids[wrong]} has {other.lengths[places[wrong]]} frames, the input "
-            f"{store.lengths[wrong]}: extract both with the same frame shift"
-        )
-    frames = Target(lambda index: other[places[index]])
-    return Data(Loader(store, config, seed, frames), store.info, other.info)
 
 
 @dataclass(frozen=True)
@@ -166,17 +135,21 @@ def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
     """Open the data of `config`, build the model, and give the trainer that fits it."""
     if not config.data.train:
         raise ValueError("config key 'data.train' is empty: name store/split paths, e.g. [data/libri_mel160/train]")
-    data = open_data(config.data.train, config.data.target, config.loader, seed)
+    data = open_data(config.data.train, config, seed, noisy=True)
     model = new_model(config, data.source.row_shape[0], data.target.row_shape[0], seed)
     objective = Pretraining(model, config, place.device)
     evaluate = figures = None
+
+    def step(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        return objective.step(data.features(batch, generator), generator)
+
     if config.data.dev:
-        dev = open_data(config.data.dev, config.data.target, config.loader)
+        dev = open_data(config.data.dev, config)
         check_features(data.source.features, dev.source.features, "data.train", "data.dev")
-        example = dev.loader.one(0)
+        example = dev.one(0, place.device)
 
         def evaluate() -> dict[str, float]:
-            return objective.evaluate(islice(dev.loader.once(), config.eval_batches))
+            return objective.evaluate(islice(dev.once(place.device), config.eval_batches))
 
         def figures() -> dict[str, Figure]:
             shown = objective.reconstruct(example, dev)
@@ -195,7 +168,7 @@ def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
         "target": data.target.features and as_dict(data.target.features),
     }
     run = Run(place.directory, place.log, STEM, KIND, about, seed, place.device, place.quiet, place.group)
-    task = Task(model, objective.step, data.loader, groups, evaluate, figures)
+    task = Task(model, step, data.loader, groups, evaluate, figures)
     return Trainer(task, config.trainer, config.optimizer, run)
 
 

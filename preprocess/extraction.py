@@ -3,10 +3,12 @@
 import contextlib
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import joblib
 import numpy as np
@@ -14,11 +16,15 @@ import torch
 from tqdm import tqdm
 
 from preprocess.corpora import Corpus, Utterance
-from utility.audio import AudioError, FeatureConfig, FeatureExtractor, audio_length, read_audio
+from utility.audio import AudioError, FeatureConfig, FeatureExtractor, read_audio
+from utility.recordings import scan
 from utility.store import Failure, Row, StoreInfo, StoreWriter
+from utility.store_rows import RowWriter
+from utility.waveform import resampled_length
 
 BATCH_SECONDS = 60.0  # of audio, unless one recording is longer
-SCAN_THREADS = 8
+Done = TypeVar("Done")
+Workers = Callable[[Iterator[Callable[[], Done]], int], Iterator[Done]]  # run so many calls, results as they come
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class SplitResult:
     pending: int  # utterances left to other shards
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Job:
     row: int
     path: Path
@@ -48,10 +54,12 @@ def extract_split(
     root: Path,
     features: FeatureConfig,
     dtype: str = "float32",
-    n_jobs: int = -1,
+    workers: Workers | None = None,
     shard: tuple[int, int] = (0, 1),
 ) -> SplitResult:
     """Write the features of one split of a corpus to the store at `root`, or this shard's part (k of n, k from 0).
+
+    `workers` compute them, without it a process on every core.
 
     Raises ValueError when the store was made from something else and OSError when it cannot be written.
     """
@@ -71,7 +79,7 @@ def extract_split(
         if i in failed:
             writer.fail(i, failed[i])
     jobs = [_Job(i, corpus.root / rows[i].path, rows[i].num_samples) for i in mine if i not in failed]
-    _run(jobs, writer, features, n_jobs, split)
+    _run(jobs, writer, features, workers or processes(-1), split)
     writer.finish()
     failures = writer.failures()
     lost = {failure.path for failure in failures}
@@ -92,12 +100,12 @@ def plan(
     root: Path, utterances: Sequence[Utterance], features: FeatureConfig, split: str
 ) -> tuple[list[Row], dict[int, str]]:
     """Rows of all utterances from the audio headers alone, and the reason of each that cannot have features."""
-    scan = joblib.Parallel(n_jobs=SCAN_THREADS, prefer="threads", return_as="generator")
-    headers = scan(joblib.delayed(_header)(root / utterance.path, features) for utterance in utterances)
+    headers = scan([root / utterance.path for utterance in utterances], f"{split}: lengths")
     rows, failed = [], {}
-    shown = tqdm(zip(utterances, headers), f"{split}: lengths", len(utterances), unit="utt", disable=None, leave=False)
-    for i, (utterance, header) in enumerate(shown):
-        num_samples, reason = header
+    for i, (utterance, (native, rate, reason)) in enumerate(zip(utterances, headers)):
+        num_samples = 0 if reason else resampled_length(native, rate, features.sample_rate)
+        if not reason and num_samples < features.window:
+            reason = f"too short: {num_samples} samples where one window has {features.window}"
         if reason:
             failed[i] = reason
         length = 0 if reason else int(features.num_frames(num_samples))
@@ -105,40 +113,33 @@ def plan(
     return rows, failed
 
 
-def _header(path: Path, features: FeatureConfig) -> tuple[int, str]:
-    try:
-        num_samples = audio_length(path, features.sample_rate)
-    except AudioError as error:
-        return 0, _reason(error, path)
-    if num_samples < features.window:
-        return num_samples, f"too short: {num_samples} samples where one window has {features.window}"
-    return num_samples, ""
-
-
-def _run(jobs: Sequence[_Job], writer: StoreWriter, features: FeatureConfig, n_jobs: int, split: str) -> None:
+def _run(jobs: Sequence[_Job], writer: StoreWriter, features: FeatureConfig, workers: Workers, split: str) -> None:
     batches = list(_batches(jobs, int(BATCH_SECONDS * features.sample_rate)))
     if not batches:
         return
-    workers = min(joblib.effective_n_jobs(n_jobs), len(batches))
+    calls = (partial(_extract, batch, writer.some([job.row for job in batch]), features) for batch in batches)
     start, seconds = time.monotonic(), 0.0
-    with (
-        tqdm(total=len(jobs), desc=split, unit="utt", disable=None) as bar,
-        joblib.parallel_config("loky", inner_max_num_threads=1),
-        _death_named(),
-    ):
-        pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        for batch in pool(joblib.delayed(_extract)(batch, writer, features) for batch in batches):
+    with tqdm(total=len(jobs), desc=split, unit="utt", disable=None) as bar:
+        for batch in workers(calls, len(batches)):
             seconds += sum(job.num_samples for job in batch) / features.sample_rate
             bar.set_postfix_str(f"{seconds / (time.monotonic() - start):.0f} x real time", refresh=False)
             bar.update(len(batch))
 
 
-@contextlib.contextmanager
-def _death_named() -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool:
-        raise OSError("a worker process died, perhaps for want of memory: run again with a smaller --n_jobs") from None
+def processes(n_jobs: int) -> Workers:
+    """Processes of this machine; -1 means one for every core."""
+
+    def run(calls: Iterator[Callable[[], Done]], count: int) -> Iterator[Done]:
+        number = min(joblib.effective_n_jobs(n_jobs), count)
+        with joblib.parallel_config("loky", inner_max_num_threads=1):
+            pool = joblib.Parallel(n_jobs=number, return_as="generator_unordered", batch_size=1)
+        try:
+            yield from pool(joblib.delayed(call)() for call in calls)
+        except BrokenProcessPool:
+            reason = "a worker process died, perhaps for want of memory: run again with a smaller --n_jobs"
+            raise OSError(reason) from None
+
+    return run
 
 
 def _batches(jobs: Sequence[_Job], num_samples: int) -> Iterator[list[_Job]]:
@@ -153,15 +154,12 @@ def _batches(jobs: Sequence[_Job], num_samples: int) -> Iterator[list[_Job]]:
         yield batch
 
 
-def _extract(batch: Sequence[_Job], writer: StoreWriter, features: FeatureConfig) -> Sequence[_Job]:
+def _extract(batch: Sequence[_Job], writer: RowWriter, features: FeatureConfig) -> Sequence[_Job]:
     """Read, compute and write a few recordings; runs in a worker process."""
     read = []
     for job in batch:
         try:
-            samples = read_audio(job.path, features.sample_rate)
-            if len(samples) != job.num_samples:
-                raise AudioError(f"{len(samples)} samples decoded, the header says {job.num_samples}")
-            read.append((job, samples))
+            read.append((job, read_audio(job.path, features.sample_rate, expected=job.num_samples)))
         except AudioError as error:
             writer.fail(job.row, _reason(error, job.path))
     if not read:

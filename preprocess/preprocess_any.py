@@ -6,8 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from preprocess.corpora import AUDIO_EXTENSIONS, folder, manifest
-from preprocess.options import add_extension, extract, feature_parser, features_of
+from preprocess.options import add_recordings, extract, feature_parser, features_of, recordings
 from utility.command import run
 
 
@@ -22,24 +21,10 @@ def main(argv: Sequence[str]) -> int:
         feature_type="fbank",
         delta=False,
     )
-    add_extension(parser, AUDIO_EXTENSIONS)
-    parser.add_argument(
-        "--speaker_from",
-        default="parent",
-        metavar="RULE",
-        help="parent (the folder a file lies in), none, or a regular expression, its (group) in the path the speaker",
-    )
-    parser.add_argument(
-        "--id_from", choices=("path", "stem"), default="path", help="ids from the whole path, or from unique file names"
-    )
+    add_recordings(parser)
     args = parser.parse_args(argv)
     features = features_of(parser, args)
-    path = args.data_path.expanduser()
-    if path.is_file():
-        corpus = manifest(path, args.splits, args.id_from)
-    else:
-        corpus = folder(path, args.splits, args.audio_extension or AUDIO_EXTENSIONS, args.speaker_from, args.id_from)
-    return extract(corpus, "NewData", features, args)
+    return extract(recordings(args), "NewData", features, args)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from examples.table import table
 from mockingjay.config import PretrainConfig
 from tests.conftest import PROJECT
 from utility.config import as_dict, resolve
+from utility.online import OnlineConfig
 
 ALLOWED = {
     "utility": set(),
@@ -75,6 +76,9 @@ def test_configs_are_valid_and_hold_only_what_differs(path):
     defaults = as_dict(schema())
     if path.name == "downstream.yaml":  # the commented page of every key
         assert yaml.safe_load(path.read_text()) == defaults
+        return
+    if path.name == "online.yaml":  # likewise
+        assert yaml.safe_load(path.read_text())["online"] == as_dict(OnlineConfig())
         return
     for section, values in yaml.safe_load(path.read_text()).items():
         for key in values if isinstance(values, dict) else ():

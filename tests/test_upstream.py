@@ -14,7 +14,7 @@ import soundfile
 import torch
 
 from mockingjay.config import PretrainConfig
-from mockingjay.representation import AudioFolder, Layers, Representing, represent, write_ark
+from mockingjay.representation import Layers, Representing, represent, write_ark
 from mockingjay.solver import load_pretrained, new_model
 from mockingjay.upstream import load_upstream
 from tests.conftest import PROJECT
@@ -22,6 +22,7 @@ from tests.speech import MEL, write_store
 from utility.audio import FeatureConfig
 from utility.checkpoint import save_checkpoint
 from utility.config import as_dict, build
+from utility.recordings import Recordings
 from utility.store import Store
 
 SMALL = {"layers": 2, "hidden_size": 24, "heads": 2, "ffn_size": 48, "downsample_rate": 3}
@@ -169,7 +170,7 @@ def test_audio_folder_lists_what_cannot_be_used(ckpt, tmp_path):
     soundfile.write(audio / "other.flac", wave[:4000], 8000)
     (audio / "broken.wav").write_bytes(b"RIFF nonsense")
     (audio / "empty.flac").touch()
-    corpus = AudioFolder(tmp_path / "audio", MEL)
+    corpus = Recordings([tmp_path / "audio"], MEL)
     assert corpus.ids == ["a/broken", "a/empty", "a/good", "a/other"]
     assert represent(load_upstream("transformer", ckpt), corpus, tmp_path / "out", "all", Representing(quiet=True))
     stored = Store([tmp_path / "out" / "all"])

@@ -81,6 +81,10 @@ class FeatureConfig:
             return (num_samples > 0) * (1 + num_samples // self.hop)
         return (num_samples >= self.window) * (1 + (num_samples - self.window) // self.hop)
 
+    def samples(self, frames: int) -> int:
+        """The fewest samples that give so many frames."""
+        return (frames - 1) * self.hop + (1 if self.centred else self.window)
+
     def frame_times(self, num_frames: int) -> np.ndarray:
         """Centres of the frames in seconds, float64 [T]."""
         first = 0.0 if self.centred else self.window / 2
@@ -110,9 +114,8 @@ class FeatureExtractor:
             self._kernels[device] = _Kernel(config, device)
         with spectrum.full_precision(device):
             features, lengths = self._kernels[device](_pack(config, waveforms, counts), config.dim)
-            for order in range(1, config.deltas + 1):
-                spectrum.add_delta(features, lengths, order, config.dim // (1 + config.deltas))
             if config.deltas:
+                spectrum.add_deltas(features, lengths, config.deltas)
                 real = torch.arange(features.shape[1], device=device) < lengths[:, None]
                 features.mul_(real[:, :, None])
             if config.cmvn == "utterance":
@@ -138,14 +141,15 @@ class FeatureExtractor:
 class _Packed:
     """Utterances end to end with their edges, each starting on a multiple of the hop: one stride cuts all frames."""
 
-    frames: Tensor  # [rows, window], a view, rows a multiple of the block
+    signal: Tensor  # [(rows - 1) * hop + window or more]
+    rows: int  # frames, and what lies between utterances; a multiple of the block
     first: list[int]  # row of each utterance's frame 0
     lengths: list[int]  # frames of each utterance
 
 
 def _pack(config: FeatureConfig, waveforms: Tensor, counts: list[int]) -> _Packed:
     window, hop, device = config.window, config.hop, waveforms.device
-    signal = _preemphasised(waveforms) if config.kind == "linear" else waveforms
+    signal = _preemphasised(waveforms.to(torch.float64)) if config.kind == "linear" else waveforms
     lead = window // 2 if config.centred else 0
     position = torch.arange(-lead, window + hop, device=device)
     ends = torch.tensor(counts, device=device)[:, None]
@@ -161,14 +165,12 @@ def _pack(config: FeatureConfig, waveforms: Tensor, counts: list[int]) -> _Packe
     block = _block_frames(config, device)
     blocked = -(-rows // block) * block
     pieces.append(signal.new_zeros((blocked - rows) * hop + window))
-    return _Packed(torch.cat(pieces).unfold(0, window, hop)[:blocked], first, lengths)
+    return _Packed(torch.cat(pieces), blocked, first, lengths)
 
 
-def _preemphasised(waveforms: Tensor) -> Tensor:
-    """x[t] - 0.97 x[t - 1] in float64, the first sample kept."""
-    exact = waveforms.to(torch.float64)
-    exact[:, 1:] -= PRE_EMPHASIS * waveforms[:, :-1].to(torch.float64)
-    return exact
+def _preemphasised(signal: Tensor) -> Tensor:
+    """x[t] - 0.97 x[t - 1] of float64 [..., N], the first sample kept."""
+    return torch.cat([signal[..., :1], signal[..., 1:] - PRE_EMPHASIS * signal[..., :-1]], -1)
 
 
 def _block_frames(config: FeatureConfig, device: torch.device) -> int:
@@ -184,66 +186,70 @@ class _Kernel:
     def __init__(self, config: FeatureConfig, device: torch.device):
         self.config = config
         kaldi, rate, fft = not config.centred, config.sample_rate, config.fft_size
-        window = spectrum.kaldi_window(config.window) if kaldi else spectrum.hann_window(config.window)
+        window = 32768 * spectrum.kaldi_window(config.window) if kaldi else spectrum.hann_window(config.window)
         bands = {"mfcc": 128, "kaldi_mfcc": 23}.get(config.kind, 80)
         mel = spectrum.kaldi_mel(rate, fft, bands) if kaldi else librosa.filters.mel(sr=rate, n_fft=fft, n_mels=bands)
         cosines = spectrum.cosine_transform(bands, STATIC_DIM["mfcc"])
-        if config.kind == "kaldi_mfcc":
-            cosines = cosines * spectrum.kaldi_lifter(cosines.shape[1])
+        cosines = cosines * (spectrum.kaldi_lifter(cosines.shape[1]) if kaldi else 10)  # 10: decibels
         self.block = _block_frames(config, device)
-        self.row_dim = bands + 1 if config.kind == "mfcc" else config.dim // (1 + config.deltas)
+        self.row_dim = {"mfcc": bands + 1, "linear": config.dim}.get(config.kind, bands)
         self.window = torch.from_numpy(window).to(device)
         self.mel = torch.from_numpy(mel.T.astype(np.float32)).to(device).contiguous()
         self.cosines = torch.from_numpy(np.ascontiguousarray(cosines)).to(device)
 
     def __call__(self, packed: _Packed, dim: int) -> tuple[Tensor, Tensor]:
         """Features [B, T, dim], only the static ones filled in, zero beyond lengths [B]."""
-        rows = self._in_blocks(packed.frames)
-        if self.config.kind == "mfcc":
-            rows = self._limited_cepstra(rows, packed)
+        rows = self._in_blocks(packed)
+        if self.config.kind in ("mfcc", "kaldi_mfcc"):
+            rows = self._cepstra(rows, packed)
         features = rows.new_zeros(len(packed.first), max(packed.lengths), dim)
         for utterance, first, length in zip(features, packed.first, packed.lengths):
             utterance[:length, : rows.shape[1]] = rows[first : first + length]
         return features, torch.tensor(packed.lengths, device=rows.device)
 
-    def _in_blocks(self, frames: Tensor) -> Tensor:
-        work = spectrum.workspace(self.block, self.config.fft_size, frames.device)
-        rows = torch.empty(len(frames), self.row_dim, device=frames.device)
-        for start in range(0, len(frames), self.block):
-            rows[start : start + self.block] = self._features(frames[start : start + self.block], work)
+    def _in_blocks(self, packed: _Packed) -> Tensor:
+        window, hop, device = self.config.window, self.config.hop, packed.signal.device
+        work = spectrum.workspace(self.block, self.config.fft_size, device)
+        rows = torch.empty(packed.rows, self.row_dim, device=device)
+        for start in range(0, packed.rows, self.block):
+            signal = packed.signal[start * hop : (start + self.block - 1) * hop + window]
+            self._features(signal.to(torch.float64), work, rows[start : start + self.block])
         return rows
 
-    def _features(self, frames: Tensor, work: spectrum.Workspace) -> Tensor:
-        """One block of frames [block, window] -> [block, static dim]; for mfcc, mel bands in dB and the frame's RMS."""
-        kind = self.config.kind
-        if kind.startswith("kaldi"):
-            frames = 32768 * frames.to(torch.float64)
-            frames = frames - frames.mean(1, keepdim=True)
-            frames = frames - PRE_EMPHASIS * torch.cat([frames[:, :1], frames[:, :-1]], 1)
+    def _features(self, signal: Tensor, work: spectrum.Workspace, rows: Tensor) -> None:
+        """Fill rows [block, row_dim] from the samples below them; for mfcc, log10 of the bands and the frame's RMS."""
+        config, bands = self.config, rows[:, : self.mel.shape[1]]
+        frames = signal.unfold(0, config.window, config.hop)
+        if not config.centred:  # a frame's first sample, emphasised otherwise, meets a window of 0
+            means = frames.mean(1, keepdim=True)
+            frames = _preemphasised(signal).unfold(0, config.window, config.hop) - (1 - PRE_EMPHASIS) * means
         power = work.power(frames, self.window)
-        if kind == "linear":
-            decibels = 20 * power.sqrt_().clamp_(min=1e-5).log10_() - 20
-            return ((decibels + 100) / 100).clamp_(0, 1)
-        bands = power @ self.mel
-        if kind == "mfcc":
-            decibels = 10 * bands.clamp_(min=1e-10).log10_()
-            return torch.cat([decibels, frames.square().mean(1, keepdim=True).sqrt_()], 1)
-        if self.config.centred:
-            return (bands + LOG_FLOOR).log_()
-        logarithms = bands.clamp_(min=torch.finfo(torch.float32).eps).log_()
-        return logarithms if kind == "kaldi_fbank" else (logarithms.to(torch.float64) @ self.cosines).to(torch.float32)
+        if config.kind == "linear":
+            torch.log10(power, out=rows).mul_(0.1).add_(0.8).clamp_(0, 1)  # (20 log10 |X| - 20 + 100) / 100
+            return
+        torch.mm(power, self.mel, out=bands)
+        if config.kind == "mfcc":
+            bands.clamp_(min=1e-10).log10_()
+            rows[:, -1] = torch.linalg.vector_norm(frames, dim=1) / config.window**0.5
+        elif config.centred:
+            bands.add_(LOG_FLOOR).log_()
+        else:
+            bands.clamp_(min=torch.finfo(torch.float32).eps).log_()
 
-    def _limited_cepstra(self, rows: Tensor, packed: _Packed) -> Tensor:
-        """Cepstra of bands no lower than 80 dB below the utterance's loudest, coefficient 0 replaced by the RMS."""
-        floor = torch.zeros_like(rows[:, :1])
-        for first, length in zip(packed.first, packed.lengths):
-            floor[first : first + length] = rows[first : first + length, :-1].max() - 80
+    def _cepstra(self, rows: Tensor, packed: _Packed) -> Tensor:
+        """Cepstra of logarithmic bands; librosa's of bands no lower than 80 dB below the utterance's loudest, and with
+        the RMS as coefficient 0."""
+        bands, limited = rows[:, : len(self.cosines)], self.config.kind == "mfcc"
+        if limited:
+            for first, length in zip(packed.first, packed.lengths):
+                utterance = bands[first : first + length]
+                utterance.clamp_(min=utterance.amax() - 8)
         cepstra = rows.new_empty(len(rows), self.cosines.shape[1])
         for start in range(0, len(rows), self.block):
             block = slice(start, start + self.block)
-            limited = torch.maximum(rows[block, :-1], floor[block]).to(torch.float64)
-            cepstra[block] = limited @ self.cosines
-        cepstra[:, 0] = rows[:, -1]
+            cepstra[block] = bands[block].to(torch.float64) @ self.cosines
+        if limited:
+            cepstra[:, 0] = rows[:, -1]
         return cepstra
 
 

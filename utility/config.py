@@ -31,18 +31,24 @@ def build(schema: type[T], values: Mapping[str, Any]) -> T:
         raise ValueError("; ".join(_explain(schema, item) for item in error.errors())) from None
 
 
-def resolve(schema: type[T], source: Path | str | Mapping[str, Any] | None = None, overrides: Sequence[str] = ()) -> T:
-    """Defaults of `schema`, overridden by a YAML file or a mapping, then by `section.key=value` words in order."""
-    if source is None or isinstance(source, Mapping):
-        file, values = None, copy.deepcopy(dict(source or {}))
-    else:
-        file, values = source, read_yaml(source)
+def resolve(
+    schema: type[T],
+    source: Path | str | Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    above: Path | str | Mapping[str, Any] | None = None,
+) -> T:
+    """Defaults of `schema`, overridden by a YAML file or a mapping, then key by key by another one `above` it, then by
+    `section.key=value` words in order."""
+    values: dict[str, Any] = {}
+    for given in (source, above):
+        _lay(values, given if isinstance(given, Mapping) else {} if given is None else read_yaml(given))
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals or not key:
             raise ValueError(f"override {word!r}: expected section.key=value")
         _set(values, key.split("."), _parse(word, text))
-    where = f"{file}: " if file is not None else ""
+    files = [str(given) for given in (source, above) if isinstance(given, Path | str)]
+    where = f"{' with '.join(files)}: " if files else ""
     try:
         return build(schema, values)
     except ValueError as error:
@@ -114,6 +120,15 @@ def _leaves(schema: type, prefix: str = "") -> list[str]:
 
 def _dataclass_in(kind: Any) -> type | None:
     return next((k for k in (kind, *get_args(kind)) if dataclasses.is_dataclass(k)), None)
+
+
+def _lay(values: dict[str, Any], above: Mapping[str, Any]) -> None:
+    """Put what is `above` over the values, key by key."""
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(values.get(key), dict):
+            _lay(values[key], value)
+        else:
+            values[key] = copy.deepcopy(value)
 
 
 def _set(values: dict[str, Any], path: list[str], value: Any) -> None:

@@ -20,12 +20,15 @@ BUCKET_NOISE = 0.05  # lengths are compared up to this share, so that batches di
 class Batch:
     """Utterances padded together: features [B, T, ...] float32, true lengths [B] int64, and an optional target.
 
-    The target is [B] (one label each), [B, T] (frame labels) or [B, T, D'] (another feature of the same frames)."""
+    The target is [B] (one label each), [B, T] (frame labels) or [B, T, D'] (another feature of the same frames). Of
+    recordings `features` are waveforms [B, N] until something turns them into features: `num_samples` [B], always in
+    host memory, are their true lengths then, and `lengths` the frames that they will give."""
 
     features: Tensor
     lengths: Tensor
     ids: list[str]
     target: Tensor | None = None
+    num_samples: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on `device`; from pinned memory the copy overlaps with computation."""
@@ -59,7 +62,9 @@ START = Position(0, 0)
 
 
 class Source(Protocol):
-    """What batches are made of: a `Store`, or anything that answers like one."""
+    """What batches are made of: a `Store`, or anything that answers like one.
+
+    `lengths` are in frames; of some of them `read` gives an array [frames, ...], or a waveform [n] that has as many."""
 
     ids: Sequence[str]
     lengths: np.ndarray
@@ -206,16 +211,17 @@ class _Batches(Dataset):
     def __getitem__(self, key: tuple[Position, Position, np.ndarray]) -> tuple[Position, Batch]:
         here, following, indices = key
         crops = [self._crop(here.epoch, index) for index in indices]
-        features = [self.source.read(index, crop.start, crop.stop) for index, crop in zip(indices, crops)]
-        lengths = torch.tensor([len(rows) for rows in features])
+        rows = [self.source.read(index, crop.start, crop.stop) for index, crop in zip(indices, crops)]
+        lengths = torch.tensor([crop.stop - crop.start for crop in crops])
         target = None
         if self.target is not None:
             values = [np.asarray(self.target.read(index)) for index in indices]
             values = [value[crop] if value.ndim else value for value, crop in zip(values, crops)]
             target = pad(values, self.target.fill, self.multiple)
         ids = [self.source.ids[index] for index in indices]
-        batch = Batch(pad(features, 0.0, self.multiple), lengths, ids, target)
-        return following, batch
+        if rows[0].ndim == 1:
+            return following, Batch(pad(rows), lengths, ids, target, torch.tensor([len(row) for row in rows]))
+        return following, Batch(pad(rows, 0.0, self.multiple), lengths, ids, target)
 
     def _crop(self, epoch: int, index: int) -> slice:
         length = int(self.source.lengths[index])

@@ -28,7 +28,7 @@ from utility.store_files import (
 from utility.store_legacy import NpyFiles, read_legacy
 from utility.store_writer import StoreWriter
 
-__all__ = ["Failure", "Row", "Store", "StoreInfo", "StoreWriter", "check_split_name", "splits_in"]
+__all__ = ["Failure", "Row", "Store", "StoreInfo", "StoreWriter", "check_split_name", "is_split", "splits_in"]
 
 
 class Store:
@@ -182,6 +182,11 @@ class _Array:
             yield
         except ValueError:
             raise ValueError(f"{self.file}: not an array file, or cut off; make this split again") from None
+
+
+def is_split(path: str | Path) -> bool:
+    """Whether `path` names a split of a store, root/split."""
+    return Path(path).with_name(f"{Path(path).name}.csv").is_file()
 
 
 def splits_in(root: str | Path) -> list[str]:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from utility.audio import FeatureConfig
 from utility.config import as_dict, build, read_yaml, section, write_yaml
-from utility.files import temporary
+from utility.files import replace_file, temporary
 
 COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 ERROR_COLUMNS = ("split", "path", "reason")
@@ -191,14 +191,27 @@ def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
+def write_errors(files: SplitFiles, failures: Sequence[Failure]) -> None:
+    """Put what failed of one split into `errors.csv`, beside that of the others; without any there is no such file."""
+    rows = []
+    if files.errors.exists():
+        table = read_table(files.errors, ERROR_COLUMNS)
+        rows = list(table[table["split"] != files.split].itertuples(index=False, name=None))
+    rows += [(files.split, failure.path, failure.reason) for failure in failures]
+    if rows:
+        replace_file(files.errors, table_bytes(ERROR_COLUMNS, sorted(rows)))
+    else:
+        files.errors.unlink(missing_ok=True)
+
+
 def read_table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """The named columns of a CSV table; numbers of frames and samples as int64, everything else as text."""
+    """The named columns of a CSV table; counts and rates as int64, everything else as text."""
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
         missing = [name for name in columns if name not in table.columns]
         if missing:
             raise ValueError(f"no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
-        numbers = {name: np.int64 for name in ("offset", "length", "num_samples") if name in columns}
+        numbers = {name: np.int64 for name in ("offset", "length", "num_samples", "rate") if name in columns}
         for name in numbers:
             wrong = table[name][~table[name].str.fullmatch(r"\d{1,18}")]
             if len(wrong):

@@ -23,6 +23,7 @@ from utility.store_files import (
     offsets_of,
     read_table,
     table_bytes,
+    write_errors,
 )
 from utility.store_rows import DONE, FAILED, PENDING, REASON_BYTES, RowWriter, write_at
 
@@ -116,7 +117,7 @@ class StoreWriter:
             for i in np.flatnonzero(status == FAILED):
                 self._clear(i)
             _sync(self.files.array)
-            self._write_errors(failures)
+            write_errors(self.files, failures)
             done = [_fields(self.rows[i], self.offsets[i]) for i in np.flatnonzero(status == DONE)]
             replace_file(self.files.table, table_bytes(COLUMNS, done))
             self.files.remove_helpers()
@@ -203,17 +204,6 @@ class StoreWriter:
                 if any(chunk):
                     write_at(self.files.array, bytes(len(chunk)), start)
                 start += len(chunk)
-
-    def _write_errors(self, failures: Sequence[Failure]) -> None:
-        rows = []
-        if self.files.errors.exists():
-            table = read_table(self.files.errors, ERROR_COLUMNS)
-            rows = list(table[table["split"] != self.files.split].itertuples(index=False, name=None))
-        rows += [(self.files.split, failure.path, failure.reason) for failure in failures]
-        if rows:
-            replace_file(self.files.errors, table_bytes(ERROR_COLUMNS, sorted(rows)))
-        else:
-            self.files.errors.unlink(missing_ok=True)
 
 
 def _check(files: SplitFiles, rows: Sequence[Row], info: StoreInfo) -> None:

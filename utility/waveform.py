@@ -1,12 +1,13 @@
 """Audio files to mono waveforms: wav, flac, mp3, ogg and NIST SPHERE through libsndfile, resampled by soxr."""
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import soundfile
 import soxr
 
+Count = TypeVar("Count", int, np.ndarray)
 STREAMED = 0x7FFFF000
 SPHERE_COUNTS = (b"sample_count", b"channel_count", b"sample_n_bytes")
 OGG_PAGE = 27 + 255 + 255 * 255  # bytes, at most
@@ -16,30 +17,46 @@ class AudioError(ValueError):
     """An audio file that cannot be used; the message is one line, file and reason."""
 
 
-def read_audio(path: Path | str, sample_rate: int = 16000) -> np.ndarray:
-    """The file as float32 [N] at `sample_rate`, channels averaged, full scale 1; `AudioError` when any of it is bad."""
-    frames, native = _header(path)
+def read_audio(
+    path: Path | str, sample_rate: int = 16000, part: slice = slice(None), expected: int | None = None
+) -> np.ndarray:
+    """The file as float32 [N] at `sample_rate`, channels averaged, full scale 1; `AudioError` when any of it is bad.
+
+    `part` gives some of its samples, and reads no more where the file has that rate; `expected` is how many samples
+    the caller believes the whole has.
+    """
+    frames, native = audio_header(path)
+    length = resampled_length(frames, native, sample_rate)
+    if expected not in (None, length):
+        raise AudioError(f"{path}: has changed: {length} samples at {sample_rate} Hz, there were {expected}")
+    start, stop, _ = part.indices(frames) if native == sample_rate else (0, frames, 1)
     try:
-        samples, _ = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, _ = soundfile.read(path, start=start, stop=stop, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(f"{path}: cannot be decoded: {_reason(error)}") from None
-    if len(samples) != frames:
-        raise AudioError(f"{path}: truncated or corrupt: {len(samples)} of the {frames} samples in its header decoded")
+    if len(samples) != stop - start:
+        raise AudioError(f"{path}: truncated or corrupt: {len(samples)} of {stop - start} samples decoded")
     if not np.isfinite(samples).all():
         raise AudioError(f"{path}: holds samples that are not finite")
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     if native == sample_rate:
         return np.ascontiguousarray(mono)
-    return _fit(soxr.resample(mono, native, sample_rate), _resampled(frames, native, sample_rate))
+    return _fit(soxr.resample(mono, native, sample_rate), length)[part]
 
 
 def audio_length(path: Path | str, sample_rate: int = 16000) -> int:
     """Samples that `read_audio` returns, from the file's header alone."""
-    return _resampled(*_header(path), sample_rate)
+    return resampled_length(*audio_header(path), sample_rate)
 
 
-def _header(path: Path | str) -> tuple[int, int]:
-    """Samples per channel and sample rate."""
+def resampled_length(frames: Count, native: Count, sample_rate: int) -> Count:
+    """Samples at `sample_rate` of `frames` at the rate `native`: rounded, at least 1."""
+    length = (2 * frames * sample_rate + native) // (2 * native)
+    return length + (length < 1)
+
+
+def audio_header(path: Path | str) -> tuple[int, int]:
+    """Samples per channel and sample rate; `AudioError` for a file that has none, or ends before its header says."""
     if not Path(path).is_file():
         raise AudioError(f"{path}: no such audio file")
     try:
@@ -91,10 +108,6 @@ def _ogg_ends(file: BinaryIO, size: int) -> bool:
     if len(page) < 27 or len(page) < 27 + page[26]:
         return False
     return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
-
-
-def _resampled(frames: int, native: int, sample_rate: int) -> int:
-    return max((2 * frames * sample_rate + native) // (2 * native), 1)
 
 
 def _fit(samples: np.ndarray, length: int) -> np.ndarray:

@@ -1,0 +1,146 @@
+"""Training straight from audio: the level, noise and features of a batch of waveforms, on the device they are on."""
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import pydantic
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from utility.audio import FeatureConfig, FeatureExtractor, audio_length, read_audio
+from utility.config import section
+from utility.loader import Batch, real_frames
+from utility.recordings import audio_files
+
+GAUSSIAN = "gaussian"
+GAUSSIAN_SECONDS = 240  # made once, and entered anywhere
+NOISE_SECONDS = 1800  # held of a folder of noise; of more, every recording gives its share
+
+
+@section
+class OnlineConfig:
+    """What recordings go through before they are masked."""
+
+    target_level: float | None = pydantic.Field(-25.0, le=0)  # dB, the RMS that speech is brought to; None leaves it
+    noise_proportion: float = pydantic.Field(0.0, ge=0, le=1)  # chance that an utterance gets noise, its target none
+    noise_type: str = GAUSSIAN  # or a folder of noise recordings
+    snrs: Annotated[list[float], pydantic.Field(min_length=1)] = pydantic.Field(default_factory=lambda: [3.0, 6.0, 9.0])
+    dev_noise: bool = False  # noise on dev and test as well, the same in every evaluation
+    input: FeatureConfig = pydantic.Field(default_factory=FeatureConfig)
+    target: FeatureConfig | None = None  # what is predicted; None: the features of the input, without noise
+
+    def __post_init__(self) -> None:
+        if self.target_level is not None and self.input.cmvn == "none":
+            raise ValueError(
+                "target_level needs input.cmvn 'utterance': without it whoever uses the model would have to set the "
+                "level too; say target_level null"
+            )
+        if self.target is not None and _clock(self.target) != _clock(self.input):
+            raise ValueError(
+                f"target {self.target.kind} at {self.target.sample_rate} Hz does not have the frames of input "
+                f"{self.input.kind} at {self.input.sample_rate} Hz"
+            )
+
+
+def _clock(features: FeatureConfig) -> tuple[int, int, bool]:
+    return features.sample_rate, features.hop, features.centred
+
+
+class Online:
+    """Batches of waveforms to batches of features; `noisy` says whether they get the noise that the config draws."""
+
+    def __init__(self, config: OnlineConfig, noisy: bool):
+        self.config = config
+        self.input = FeatureExtractor(config.input)
+        self.target = None if config.target in (None, config.input) else FeatureExtractor(config.target)
+        drawn = noisy and config.noise_proportion > 0
+        self.noise = read_noise(config.noise_type, config.input.sample_rate) if drawn else None  # [M], a loop
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, generator: torch.Generator | None = None, multiple: int = 1) -> Batch:
+        """Features of the waveforms, padded to a multiple of so many frames, and the target where it is another.
+
+        What is drawn comes from the generator, without one from the ids: the same at every evaluation."""
+        clean, counts = batch.features, batch.num_samples
+        if self.config.target_level is not None:
+            clean = levelled(clean, counts, self.config.target_level)
+        heard, rows = clean, []
+        if self.noise is not None:
+            heard, rows = self._noisy(clean, counts, _uniform(batch.ids, generator))
+        features = _padded(self.input(heard, counts)[0], multiple)
+        target = None
+        if self.target is not None:
+            target = _padded(self.target(clean, counts)[0], multiple)
+        elif rows:
+            target = features.clone()
+            found = self.input(clean[rows], counts[rows])[0]
+            target[rows, : found.shape[1]] = found
+        return replace(batch, features=features, target=target, num_samples=None)
+
+    def _noisy(self, clean: Tensor, counts: Tensor, draws: Tensor) -> tuple[Tensor, list[int]]:
+        """The waveforms [B, N] with noise in the rows that draws [3, B] choose, and which rows these are."""
+        rows = (draws[0] < self.config.noise_proportion).nonzero()[:, 0].tolist()
+        if not rows:
+            return clean, rows
+        self.noise = self.noise.to(clean.device)
+        which, start = draws[1:, rows]
+        snrs = torch.tensor(self.config.snrs)[(which * len(self.config.snrs)).long()]
+        start = (start * len(self.noise)).long().to(clean.device, non_blocking=True)
+        noise = self.noise[(start[:, None] + torch.arange(clean.shape[1], device=clean.device)) % len(self.noise)]
+        heard = clean.clone()
+        heard[rows] = add_noise(clean[rows], counts[rows], noise, snrs)
+        return heard, rows
+
+
+def levelled(waveforms: Tensor, num_samples: Tensor, level: float) -> Tensor:
+    """Waveforms [B, N] brought to an RMS of `level` dB of full scale over their true lengths [B]; silence stays."""
+    rms = _norm(waveforms) / _on(num_samples, waveforms).sqrt()
+    gain = torch.where(rms > 0, 10 ** (level / 20) / rms, 1.0)
+    return waveforms * gain.to(waveforms.dtype)[:, None]
+
+
+def add_noise(speech: Tensor, num_samples: Tensor, noise: Tensor, snrs: Tensor) -> Tensor:
+    """Speech [B, N] and noise [B, N] so loud that over the true lengths [B] their energies are `snrs` [B] dB apart."""
+    noise = noise * real_frames(_on(num_samples, speech), speech.shape[1])
+    ratio = 10 ** (-_on(snrs, speech) / 20)
+    gain = ratio * _norm(speech) / _norm(noise).clamp(min=torch.finfo(torch.float32).tiny)
+    return speech + noise * gain.to(speech.dtype)[:, None]
+
+
+def read_noise(kind: str, sample_rate: int) -> Tensor:
+    """Noise float32 [M] to be read as a loop: `gaussian`, or the recordings of a folder one after another."""
+    if kind == GAUSSIAN:
+        return torch.randn(GAUSSIAN_SECONDS * sample_rate, generator=torch.Generator().manual_seed(0))
+    paths = [Path(kind) / name for name in audio_files(Path(kind))]
+    if not paths:
+        raise ValueError(f"online.noise_type {kind!r}: neither gaussian nor a folder of noise recordings")
+    lengths = [audio_length(path, sample_rate) for path in paths]
+    share = min(1.0, NOISE_SECONDS * sample_rate / sum(lengths))
+    parts = [slice(math.ceil(share * length)) for length in lengths]
+    return torch.cat([torch.from_numpy(read_audio(path, sample_rate, part)) for path, part in zip(paths, parts)])
+
+
+def _uniform(ids: Sequence[str], generator: torch.Generator | None) -> Tensor:
+    """Three numbers in [0, 1) for each utterance, [3, B]."""
+    if generator is not None:
+        return torch.rand(3, len(ids), generator=generator)
+    seeds = [zlib.crc32(name.encode()) for name in ids]
+    return torch.stack([torch.rand(3, generator=torch.Generator().manual_seed(seed)) for seed in seeds], 1)
+
+
+def _norm(waveforms: Tensor) -> Tensor:
+    """Root of the energy of each, float64 [B]."""
+    return torch.linalg.vector_norm(waveforms, dim=1, dtype=torch.float64)
+
+
+def _on(values: Tensor, other: Tensor) -> Tensor:
+    return values.to(other.device, non_blocking=True)
+
+
+def _padded(features: Tensor, multiple: int) -> Tensor:
+    return F.pad(features, (0, 0, 0, -features.shape[1] % multiple))
