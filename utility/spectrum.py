@@ -63,35 +63,44 @@ def kaldi_lifter(coefficients: int, lifter: float = 22.0) -> np.ndarray:
     return 1 + 0.5 * lifter * np.sin(np.pi * np.arange(coefficients) / lifter)
 
 
-def add_delta(features: Tensor, lengths: Tensor, order: int, dim: int) -> None:
-    """Fill part `order` (1 or 2) of features [B, T, parts * dim] with the time derivative of that order of part 0.
+def add_deltas(features: Tensor, lengths: Tensor, orders: int) -> None:
+    """Fill features [B, T, (1 + orders) * dim] behind their first part with its time derivatives of orders 1 (and 2).
 
     Savitzky-Golay: the derivative of a polynomial of the same order fitted to 9 frames. Edge frames take the polynomial
     fitted to the first or last 9 frames (librosa's and scipy's mode interp), utterances of fewer than 9 frames the one
     fitted to all of theirs, and 0 where they have no more than `order`. As the derivative of order k of a polynomial of
     order k is constant, each takes the value at the nearest centre. Frames beyond lengths are unspecified.
     """
-    static, result = features[:, :, :dim], features[:, :, order * dim : (order + 1) * dim]
-    width, derivative = 2 * DELTA_REACH + 1, _slope if order == 1 else _curvature
-    for rows, frames in _tiles(features[:, : max(features.shape[1] - width + 1, 0)], dim):
-        centres = slice(frames.start + DELTA_REACH, frames.stop + DELTA_REACH)
-        result[rows, centres] = derivative(static[rows, frames.start : frames.stop + width - 1])
-    every = torch.arange(len(features), device=features.device)[:, None]
-    edges = torch.arange(DELTA_REACH, device=features.device).expand(len(features), -1)
-    edges = torch.cat([edges, lengths[:, None] - 1 - edges], 1).clamp(0, features.shape[1] - 1)  # [B, 8]
+    static, *derivatives = features.unflatten(2, (1 + orders, -1)).unbind(2)
+    reach = 2 * DELTA_REACH
+    for rows, frames in _tiles(static[:, : max(static.shape[1] - reach, 0)]):
+        near = static[rows, frames.start : frames.stop + reach].contiguous()
+        for result, derivative in zip(derivatives, (_slope, _curvature)):
+            derivative(near, result[rows, frames.start + DELTA_REACH : frames.stop + DELTA_REACH])
+    for order, result in enumerate(derivatives, 1):
+        _fill_edges(static, lengths, order, result)
+
+
+def _fill_edges(static: Tensor, lengths: Tensor, order: int, result: Tensor) -> None:
+    """Complete the derivative [B, T, dim] of one order, known at the centres of 9 frames."""
+    width, device = 2 * DELTA_REACH + 1, static.device
+    every = torch.arange(len(static), device=device)[:, None]
+    edges = torch.arange(DELTA_REACH, device=device).expand(len(static), -1)
+    edges = torch.cat([edges, lengths[:, None] - 1 - edges], 1).clamp(0, static.shape[1] - 1)  # [B, 8]
     nearest = torch.minimum(edges.clamp(min=DELTA_REACH), (lengths[:, None] - 1 - DELTA_REACH).clamp(min=0))
     result[every, edges] = result[every, nearest]
     head = torch.nn.functional.pad(static[:, : width - 1], (0, 0, 0, max(width - 1 - static.shape[1], 0)))
-    weights = _short_weights(order).to(features)[lengths.clamp(max=width)]  # [B, 9]
+    weights = _short_weights(order).to(static)[lengths.clamp(max=width)]  # [B, 9]
     whole = sum(weights[:, n, None] * (head[:, n] - head[:, 0]) for n in range(1, width - 1))
     start = result[:, : width - 1]
     start.copy_(torch.where((lengths < width)[:, None, None], whole[:, None], start))
 
 
-def _tiles(x: Tensor, dim: int) -> Iterator[tuple[slice, slice]]:
-    """Cut [B, T] into tiles of utterances and frames: small enough for a core's cache on the CPU, long elsewhere."""
-    frames, values = (512, 1 << 16) if x.device.type == "cpu" else (1024, 1 << 26)
-    rows = max(values // (frames * dim), 1)
+def _tiles(x: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Cut [B, T, D] into tiles of utterances and frames: small enough for a core's cache on the CPU, long elsewhere."""
+    values = 1 << 16 if x.device.type == "cpu" else 1 << 25
+    frames = max(min(values // x.shape[2], 1024), 1)  # whatever the batch
+    rows = max(values // (min(frames, max(x.shape[1], 1)) * x.shape[2]), 1)
     for row in range(0, x.shape[0], rows):
         for frame in range(0, x.shape[1], frames):
             yield slice(row, row + rows), slice(frame, min(frame + frames, x.shape[1]))
@@ -99,22 +108,22 @@ def _tiles(x: Tensor, dim: int) -> Iterator[tuple[slice, slice]]:
 
 # Differences first: a constant dimension has a derivative of exactly 0. Products and sums are rounded one by one, never
 # fused, which gives the same bits at any position of any tensor.
-def _slope(x: Tensor) -> Tensor:
-    centre, count = DELTA_REACH, x.shape[1] - 2 * DELTA_REACH
+def _slope(x: Tensor, out: Tensor) -> None:
+    centre, count = DELTA_REACH, out.shape[1]
     total = x[:, centre + 1 :][:, :count] - x[:, centre - 1 :][:, :count]
     for n in range(2, DELTA_REACH + 1):
         total += (x[:, centre + n :][:, :count] - x[:, centre - n :][:, :count]).mul_(n)
-    return total.div_(60)
+    torch.div(total, 60, out=out)
 
 
-def _curvature(x: Tensor) -> Tensor:
-    centre, count = DELTA_REACH, x.shape[1] - 2 * DELTA_REACH
+def _curvature(x: Tensor, out: Tensor) -> None:
+    centre, count = DELTA_REACH, out.shape[1]
     twice = 2 * x[:, centre:][:, :count]
     total = torch.zeros_like(twice)
     for n, weight in enumerate((-17, -8, 7, 28), 1):
         pair = x[:, centre + n :][:, :count] + x[:, centre - n :][:, :count]
         total += pair.sub_(twice).mul_(weight)
-    return total.div_(462)
+    torch.div(total, 462, out=out)
 
 
 def _short_weights(order: int) -> Tensor:
@@ -133,31 +142,42 @@ def normalise(features: Tensor, lengths: Tensor, parts: int) -> None:
     Statistics are float64, the deviation is the population's plus 1e-16. A dimension that is constant but for rounding
     becomes 0; the `parts` (static, deltas) are judged by the size of the static one. Padding stays zero.
     """
-    count = lengths.to(torch.float64)[:, None]
-    real = (torch.arange(features.shape[1], device=features.device) < lengths[:, None])[:, :, None]
-    tiles = list(_tiles(features, features.shape[2]))
-    mean, variance = torch.zeros(2, *features[:, 0].shape, dtype=torch.float64, device=features.device)
-    for rows, frames in tiles:
-        mean[rows] += _sum_frames(features[rows, frames].to(torch.float64))
-    mean /= count
-    for rows, frames in tiles:
-        centred = (features[rows, frames] - mean[rows, None]).mul_(real[rows, frames])
-        variance[rows] += _sum_frames(centred.square_())
-    deviation = (variance / count).sqrt()
+    mean, square = _moments(features) / lengths.to(torch.float64)[:, None]
+    deviation = (square - mean.square()).clamp_(min=0).sqrt()
     size = mean.abs().view(len(mean), parts, -1)[:, :1].expand(-1, parts, -1).reshape(mean.shape)
     scale = torch.where(deviation <= torch.finfo(torch.float32).eps * size, torch.inf, deviation + 1e-16)
+    factor, near = scale.reciprocal().to(torch.float32)[:, None], mean.to(torch.float32)[:, None]
+    rest = (mean[:, None] - near).to(torch.float32)  # of the mean, which float32 alone would round
+    real = (torch.arange(features.shape[1], device=features.device) < lengths[:, None])[:, :, None]
+    for rows, frames in _tiles(features):
+        features[rows, frames].sub_(near[rows]).sub_(rest[rows]).mul_(factor[rows]).mul_(real[rows, frames])
+
+
+def _moments(features: Tensor) -> Tensor:
+    """Sums of features [B, T, D] and of their squares over T, float64 [2, B, D].
+
+    Everything is added in halves, so errors grow with the logarithm of T only: the difference of the mean square and
+    the squared mean of a constant stays below the square of float32's precision.
+    """
+    tiles = list(_tiles(features))
+    starts = sorted({frames.start for _, frames in tiles})
+    sums = features.new_zeros(2, len(features), len(starts), features.shape[2], dtype=torch.float64)
     for rows, frames in tiles:
-        centred = (features[rows, frames] - mean[rows, None]).div_(scale[rows, None])
-        features[rows, frames] = centred.mul_(real[rows, frames])
+        tile = features[rows, frames]
+        powers = torch.empty(2, *tile.shape, dtype=torch.float64, device=tile.device)
+        torch.square(powers[0].copy_(tile), out=powers[1])
+        sums[:, rows, starts.index(frames.start)] = _sum_frames(powers)
+    return _sum_frames(sums)
 
 
 def _sum_frames(x: Tensor) -> Tensor:
-    """Sum of [B, T, D] over T, overwriting it, in halves: zeros behind an utterance do not change how frames add."""
-    while x.shape[1] > 1:
-        half = 1 << (x.shape[1] - 1).bit_length() - 1
-        x[:, : x.shape[1] - half] += x[:, half:]
-        x = x[:, :half]
-    return x[:, 0]
+    """Sum of [..., T, D] over T, overwriting it, in halves: zeros behind an utterance do not change how frames add."""
+    count = x.shape[-2]
+    while count > 1:
+        half = 1 << (count - 1).bit_length() - 1
+        x[..., : count - half, :].add_(x[..., half:count, :])
+        count = half
+    return x[..., 0, :]
 
 
 class Workspace:
@@ -167,15 +187,15 @@ class Workspace:
         bins = fft_size // 2 + 1
         with torch.inference_mode(False):
             self.windowed = torch.zeros(block, fft_size, dtype=torch.float64, device=device)
-            self.spectra = torch.empty(block, bins, dtype=torch.complex128, device=device)
             self.parts = torch.empty(block, bins, 2, device=device)
+            self.powers = torch.empty(block, bins, device=device)
 
     def power(self, frames: Tensor, window: Tensor) -> Tensor:
-        """Squared magnitudes [block, bins], float32, of frames [block, window]."""
+        """Squared magnitudes [block, bins], float32, of float64 frames [block, window]; the next call overwrites them."""
         torch.mul(frames, window, out=self.windowed[:, : len(window)])
-        torch.fft.rfft(self.windowed, out=self.spectra)
-        parts = self.parts.copy_(torch.view_as_real(self.spectra)).square_()
-        return parts[..., 0] + parts[..., 1]
+        spectra = torch.fft.rfft(self.windowed)  # faster than into `out`, which copies
+        parts = self.parts.copy_(torch.view_as_real(spectra)).square_()
+        return torch.add(parts[..., 0], parts[..., 1], out=self.powers)
 
 
 def workspace(block: int, fft_size: int, device: torch.device) -> Workspace:
