@@ -12,7 +12,7 @@ from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_sin
 from downstream.tasks import TASKS, find_task
 from utility.command import DEFAULT_SEED, Parser, run, seed
 from utility.config import resolve
-from utility.device import pick_device
+from utility.device import claim_device
 from utility.distributed import Group
 
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
@@ -104,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
         for sweep in parse_sweep(options.sweep)
     ]
     ckpt = _checkpoint(options)
-    config, device = choices[0].config, pick_device(options.cpu)
+    config, device = choices[0].config, claim_device(options.cpu)
     group = Group.join(device)
     quiet = options.no_msg or not group.leads
     setting = Setting(task, options.upstream, ckpt, config, options.seed, device, quiet, group)

@@ -12,7 +12,7 @@ from downstream.tasks import Task, find_task
 from utility.checkpoint import load_checkpoint, load_weights
 from utility.command import DEFAULT_SEED
 from utility.config import resolve
-from utility.device import pick_device
+from utility.device import claim_device
 
 UPSTREAMS = {  # (--run_mockingjay, --run_apc, --with_head)
     (True, False, False): "transformer",
@@ -48,7 +48,7 @@ def _config(args: argparse.Namespace, source: Path | dict | None) -> DownstreamC
 
 def _train(args: argparse.Namespace, task: Task, upstream: str, ckpt: Path | None) -> None:
     seed = DEFAULT_SEED if args.seed is None else args.seed
-    setting = Setting(task, upstream, ckpt, _config(args, args.config), seed, pick_device(args.cpu), args.quiet)
+    setting = Setting(task, upstream, ckpt, _config(args, args.config), seed, claim_device(args.cpu), args.quiet)
     resume = "" if args.resume or args.load else None
     folder = run_folder(args.expdir, upstream, task.name, args.name, resume)
     print(describe(run_single(setting, folder), folder))
@@ -64,7 +64,7 @@ def _test(args: argparse.Namespace, task: Task, upstream: str, ckpt: Path | None
     if about.get("task") != task.name:
         raise ValueError(f"--dckpt {args.dckpt} is a probe for {about.get('task')!r}, not {task.name!r}")
     config = _config(args, args.config or about["config"])
-    setting = Setting(task, upstream, ckpt, config, about["seed"], pick_device(args.cpu), args.quiet)
+    setting = Setting(task, upstream, ckpt, config, about["seed"], claim_device(args.cpu), args.quiet)
     experiment = Experiment(setting, args.dckpt.parent)
     if experiment.fingerprint != about["upstream"]:
         raise ValueError(f"--dckpt {args.dckpt} was trained on another upstream than {upstream!r} of {ckpt}")

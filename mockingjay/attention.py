@@ -1,30 +1,63 @@
 """Scaled dot-product attention over real frames, and dropout, each by the fastest way the device has."""
 
 import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-BLOCK = 1 << 21  # scores held at once on a CPU
-DRAWS = 1 << 16  # values of the 16 random bits that decide over one element
+from mockingjay import kernels
+from utility.loader import real_frames
+
+BLOCK = 1 << 19  # scores that a thread of the CPU holds at once: about what its cache does
+CHUNK = 1 << 17  # elements of a tensor worth a thread of their own
+WORDS = 1 << 32  # values of the random bits that decide over one element
+_memory = threading.local()
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, seen: Tensor, dropout: float = 0.0) -> Tensor:
-    """softmax(query key^T / sqrt(d)) value over the keys that are `seen` [B, 1 or T, T] (Vaswani et al. 2017, eq. 1).
+@dataclass(frozen=True)
+class Scope:
+    """Which frames a frame may look at: the real ones of its utterance [B], under `causal` none after itself."""
+
+    lengths: Tensor
+    frames: int
+    causal: bool = False
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """Bool [B, 1 or T, T], True where the query may look at the key."""
+        real = real_frames(self.lengths, self.frames)[:, None]
+        square = torch.ones(self.frames, self.frames, dtype=torch.bool, device=real.device)
+        return real & square.tril() if self.causal else real
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """The lengths on the host."""
+        return self.lengths.numpy(force=True)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, scope: Scope, dropout: float = 0.0) -> Tensor:
+    """softmax(query key^T / sqrt(d)) value over the keys in `scope` (Vaswani et al. 2017, eq. 1).
 
     query, key, value and the result are [B, heads, T, d]; `dropout` falls on the softmax. On CUDA PyTorch's fused
-    kernels do it. Its CPU kernel goes backward at a tenth of the machine's rate and knows no dropout, so there matrix
-    products over blocks of heads do: only one block of scores exists at a time, and backward computes it again."""
-    if query.is_cuda:
-        return F.scaled_dot_product_attention(query, key, value, seen[:, None], dropout)
-    seed = int(torch.randint(2**62, ())) if dropout else 0
-    return _BlockedAttention.apply(query, key, value, seen, dropout, seed)
+    kernels do it. Its CPU kernel goes backward at a tenth of the machine's rate and knows no dropout, so there each
+    thread takes some heads: matrix products, and between them softmax and dropout in one pass. Only the scores of those
+    heads exist at a time; backward computes them again."""
+    if query.is_cuda or query.dtype not in (torch.float32, torch.bfloat16):
+        return F.scaled_dot_product_attention(query, key, value, scope.mask[:, None], dropout)
+    return _Attention.apply(query, key, value, scope, _Drop.draw(dropout, query.shape[0] * query.shape[1]))
 
 
 class Dropout(nn.Module):
-    """Dropout with masks of 16 random bits per element on a CPU, where PyTorch draws one whole number for each."""
+    """Dropout whose mask is never stored on a CPU, but drawn again on the way back."""
 
     def __init__(self, share: float):
         super().__init__()
@@ -33,87 +66,148 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.share:
             return x
-        if x.is_cuda:
+        if x.is_cuda or x.dtype not in (torch.float32, torch.bfloat16):
             return F.dropout(x, self.share)
-        return x * _keep(x.shape, self.share, torch.default_generator).to(x.dtype).mul_(_scale(self.share))
+        return _Dropout.apply(x, _Drop.draw(self.share, 1))
 
 
-def _keep(shape: torch.Size, share: float, generator: torch.Generator) -> Tensor:
-    """Bool of `shape`, False with chance `share` (to 1 in 65,536)."""
-    count = math.prod(shape)
-    bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
-    return (bits.view(torch.int16)[:count] >= round(share * DRAWS) - DRAWS // 2).view(shape)
+@dataclass(frozen=True)
+class _Drop:
+    """Elements whose 32 random bits are below `threshold` become 0, the others are multiplied by `scale`."""
+
+    threshold: np.uint32
+    scale: np.float32
+    streams: np.ndarray  # [N, 2] uint32: where the random sequence of each part begins, and its step
+
+    @classmethod
+    def draw(cls, share: float, parts: int) -> "_Drop":
+        """New random sequences from PyTorch's default generator."""
+        threshold = round(share * WORDS)
+        scale = np.float32(WORDS / (WORDS - threshold))
+        streams = torch.randint(WORDS, (parts, 2)) if share else torch.zeros(parts, 2, dtype=torch.int64)
+        streams[:, 1] |= 1
+        return cls(np.uint32(threshold), scale, streams.numpy().astype(np.uint32))
 
 
-def _scale(share: float) -> float:
-    return DRAWS / (DRAWS - round(share * DRAWS))
-
-
-class _BlockedAttention(torch.autograd.Function):
+class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, query, key, value, seen, dropout, seed):
-        ctx.dropout, ctx.seed, shape = dropout, seed, query.shape
-        ctx.heads = shape[1]
-        query, key, value = (part.reshape(-1, *shape[2:]) for part in (query, key, value))
-        bias = None
-        if not bool(seen.all()):
-            bias = torch.zeros(seen.shape, dtype=query.dtype).masked_fill_(~seen, -math.inf)
-        mixed = torch.empty_like(query)
-        with torch.autocast("cpu", enabled=False):
-            for block in _blocks(query):
-                weights = _weights(query[block], key[block], _rows(bias, block, ctx.heads))
-                if dropout:
-                    weights.mul_(_dropped(weights, block, dropout, seed))
-                torch.bmm(weights, value[block], out=mixed[block])
-        ctx.save_for_backward(query, key, value, bias, mixed)
-        return mixed.view(shape)
+    def forward(ctx, query, key, value, scope, drop):
+        query, key, value = (part.contiguous() for part in (query, key, value))
+        heads = _Heads(*query.shape, scope, drop)
+        mixed, logsum = torch.empty_like(query), torch.empty(query.shape[:3])
+        flat = [part.detach().flatten(0, 1) for part in (query, key, value, mixed, logsum)]
+        _each(lambda block: heads.forward(block, *(part[block] for part in flat)), heads.blocks())
+        ctx.heads = heads
+        ctx.save_for_backward(query, key, value, mixed, logsum)
+        return mixed
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
-        query, key, value, bias, mixed = ctx.saved_tensors
-        shape = gradient.shape
-        gradient = gradient.reshape(query.shape)
-        share = (gradient * mixed).sum(-1, keepdim=True)  # of each query: sum over keys of weight times its gradient
-        to_query, to_key, to_value = (torch.empty_like(part) for part in (query, key, value))
-        scale = 1 / math.sqrt(query.shape[-1])
-        for block in _blocks(query):
-            weights = _weights(query[block], key[block], _rows(bias, block, ctx.heads))
-            to_weights = torch.bmm(gradient[block], value[block].transpose(1, 2))
-            used = weights
-            if ctx.dropout:
-                kept = _dropped(weights, block, ctx.dropout, ctx.seed)
-                used = weights * kept
-                to_weights.mul_(kept)
-            torch.bmm(used.transpose(1, 2), gradient[block], out=to_value[block])
-            to_scores = to_weights.sub_(share[block]).mul_(weights).mul_(scale)
-            torch.bmm(to_scores, key[block], out=to_query[block])
-            torch.bmm(to_scores.transpose(1, 2), query[block], out=to_key[block])
-        return to_query.view(shape), to_key.view(shape), to_value.view(shape), None, None, None
+        query, key, value, mixed, logsum = ctx.saved_tensors
+        found = tuple(torch.empty_like(part) for part in (query, key, value))
+        parts = (query, key, value, mixed, logsum, gradient.contiguous(), *found)
+        flat = [part.detach().flatten(0, 1) for part in parts]
+        _each(lambda block: ctx.heads.backward(block, *(part[block] for part in flat)), ctx.heads.blocks())
+        return *found, None, None
 
 
-def _blocks(query: Tensor) -> list[slice]:
-    """The heads [N, T, d] in groups whose scores stay below `BLOCK`."""
-    size = max(BLOCK // query.shape[1] ** 2, 1)
-    return [slice(start, start + size) for start in range(0, len(query), size)]
+class _Heads:
+    """Attention of some of the batch * heads heads [n, T, d] at a time."""
+
+    def __init__(self, batch: int, heads: int, frames: int, size: int, scope: Scope, drop: _Drop):
+        self.number, self.frames, self.causal, self.drop = batch * heads, frames, scope.causal, drop
+        self.steepness = np.float32(1 / math.sqrt(size))
+        self.counts = scope.counts.repeat(heads)
+
+    def blocks(self) -> list[slice]:
+        """Groups of heads whose scores stay below `BLOCK`."""
+        size = max(BLOCK // self.frames**2, 1)
+        return [slice(start, start + size) for start in range(0, self.number, size)]
+
+    def forward(self, block: slice, query, key, value, mixed, logsum) -> None:
+        """Fill `mixed` and `logsum`, the logarithm of each row's sum of exponentials."""
+        scores = _product(query, key, 0)
+        kernels.softmax_dropout(_array(scores), _array(logsum), *self._rules(block))
+        torch.bmm(scores, value, out=mixed)
+
+    def backward(self, block: slice, query, key, value, mixed, logsum, gradient, to_query, to_key, to_value) -> None:
+        """Fill the last three, the gradients of the first three."""
+        share = (gradient.float() * mixed).sum(-1)  # of each query: sum over keys of weight times its gradient
+        weights, to_scores = _product(query, key, 0), _product(gradient, value, 1)
+        arrays = (_array(part) for part in (weights, to_scores, logsum, share))
+        kernels.softmax_dropout_backward(*arrays, *self._rules(block))
+        torch.bmm(weights.transpose(1, 2), gradient, out=to_value)
+        torch.bmm(to_scores, key, out=to_query)
+        torch.bmm(to_scores.transpose(1, 2), query, out=to_key)
+
+    def _rules(self, block: slice) -> tuple:
+        drop = self.drop
+        return self.counts[block], self.causal, self.steepness, drop.threshold, drop.scale, drop.streams[block]
 
 
-def _rows(bias: Tensor | None, block: slice, heads: int) -> Tensor | None:
-    """Of the bias per utterance, what each head of a block adds to its scores."""
-    if bias is None:
-        return None
-    utterance = torch.arange(block.start, min(block.stop, len(bias) * heads)) // heads
-    return bias[utterance]
+def _product(left: Tensor, right: Tensor, place: int) -> Tensor:
+    """left right^T, [n, T, T], in memory that each thread keeps: fresh pages cost more than the product."""
+    number, frames = left.shape[:2]
+    kept = _memory.__dict__.get((place, left.dtype))
+    if kept is None or kept.numel() < number * frames**2:
+        kept = _memory.__dict__[place, left.dtype] = torch.empty(number * frames**2, dtype=left.dtype)
+    out = kept[: number * frames**2].view(number, frames, frames)
+    return torch.bmm(left, right.transpose(1, 2), out=out)
 
 
-def _weights(query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
-    scores = torch.bmm(query * (1 / math.sqrt(query.shape[-1])), key.transpose(1, 2))
-    if bias is not None:
-        scores += bias
-    return scores.softmax(-1)
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, drop):
+        ctx.drop = drop
+        return _dropped(x, drop)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        return _dropped(gradient, ctx.drop), None
 
 
-def _dropped(weights: Tensor, block: slice, dropout: float, seed: int) -> Tensor:
-    """What dropout multiplies a block's weights by; forward and backward draw the same."""
-    generator = torch.Generator().manual_seed(seed + block.start)
-    return _keep(weights.shape, dropout, generator).to(weights.dtype).mul_(_scale(dropout))
+def _dropped(x: Tensor, drop: _Drop) -> Tensor:
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    source, result, rules = _array(x).reshape(-1), _array(out).reshape(-1), (drop.threshold, drop.scale, drop.streams)
+    size = max(-(-source.size // torch.get_num_threads()), CHUNK)
+    chunks = [slice(start, start + size) for start in range(0, source.size, size)]
+    _each(lambda chunk: kernels.dropout(source[chunk], result[chunk], chunk.start, *rules), chunks)
+    return out
+
+
+def _array(x: Tensor) -> np.ndarray:
+    """The memory of a contiguous tensor; bfloat16 as uint16."""
+    x = x.detach()
+    return x.view(torch.int16).numpy().view(np.uint16) if x.dtype == torch.bfloat16 else x.numpy()
+
+
+def _each(work: Callable[[slice], None], parts: Sequence[slice]) -> None:
+    """`work` on every part, side by side where PyTorch may use several threads; nothing is recorded or cast."""
+    threads = torch.get_num_threads()
+    inference = torch.is_inference_mode_enabled()
+
+    def quietly(part: slice) -> None:
+        with torch.inference_mode(inference), torch.no_grad(), torch.autocast("cpu", enabled=False):
+            work(part)
+
+    if threads == 1 or len(parts) == 1:
+        for part in parts:
+            quietly(part)
+    else:
+        list(_pool(threads).map(quietly, parts))
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads in which PyTorch itself uses one."""
+    return ThreadPoolExecutor(threads, "attention", initializer=_single)
+
+
+def _single() -> None:
+    torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -23,7 +23,7 @@ def train(args: argparse.Namespace) -> None:
     from mockingjay.config import PretrainConfig
     from mockingjay.solver import STEM, Place, continue_from, load_pretrained, make_trainer
     from utility.config import as_dict, changes, resolve, write_yaml
-    from utility.device import pick_device
+    from utility.device import claim_device
     from utility.distributed import Group
     from utility.files import check_folder
     from utility.trainer import newest_checkpoint
@@ -52,7 +52,7 @@ def train(args: argparse.Namespace) -> None:
         config = resolve(PretrainConfig, source, args.overrides, args.online_config)
     if args.online_config and config.online is None:
         raise ValueError(f"{args.online_config} has no section online: config/online.yaml shows one")
-    device = pick_device(args.cpu)
+    device = claim_device(args.cpu)
     group = Group.join(device)
     args.quiet |= not group.leads
     trainer = make_trainer(config, seed, Place(directory, log, device, args.quiet, group))
@@ -79,12 +79,12 @@ def info(args: argparse.Namespace) -> None:
 def test(args: argparse.Namespace) -> int:
     """Masked loss of the test set with fixed masks, and its representations."""
     from mockingjay.inspection import Inspection
-    from utility.device import pick_device
+    from utility.device import claim_device
     from utility.files import replacing
 
     found, folder = _open(args), _folder(args)
     paths = _paths(args, found.config)
-    inspection = Inspection.open(found, paths, folder, pick_device(args.cpu))
+    inspection = Inspection.open(found, paths, folder, claim_device(args.cpu))
     code = extract(args)
     loss = inspection.loss()
     with replacing(folder / "test.json") as temporary:
@@ -96,7 +96,7 @@ def test(args: argparse.Namespace) -> int:
 def plot(args: argparse.Namespace) -> None:
     """Pictures of the first utterances of the test set."""
     from mockingjay.inspection import Inspection
-    from utility.device import pick_device
+    from utility.device import claim_device
 
     if args.num < 1:
         raise ValueError(f"--num is {args.num}: plot at least one utterance")
@@ -104,7 +104,7 @@ def plot(args: argparse.Namespace) -> None:
     if args.layer != "last" and not isinstance(layers.which, tuple):
         raise ValueError(f"--layer {args.layer}: --plot draws the first and the last, and takes only weights, ws:FILE")
     found = _open(args)
-    inspection = Inspection.open(found, _paths(args, found.config), _folder(args), pick_device(args.cpu))
+    inspection = Inspection.open(found, _paths(args, found.config), _folder(args), claim_device(args.cpu))
     if args.alterations:
         saved = inspection.plot_alterations(args.num)
     elif args.with_head:
@@ -139,7 +139,7 @@ def extract(args: argparse.Namespace) -> int:
     """Write representations; 1 when some recordings could not be used."""
     from mockingjay.representation import Representing, represent, write_ark
     from mockingjay.upstream import load_upstream
-    from utility.device import pick_device
+    from utility.device import claim_device
     from utility.recordings import Recordings
     from utility.store import Store, is_split
 
@@ -156,7 +156,7 @@ def extract(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.ckpt} does not say which features it takes: extract from a store, not from audio")
     else:
         corpus = Recordings(paths, found.features)
-    upstream = load_upstream("transformer", _checkpoint(args), corpus.info, device=pick_device(args.cpu))
+    upstream = load_upstream("transformer", _checkpoint(args), corpus.info, device=claim_device(args.cpu))
     folder, split = _folder(args), Path(paths[0]).stem if len(paths) == 1 else "test"
     if not represent(upstream, corpus, folder, split, how):
         _say(args, f"{folder / split}: this shard is done, others are not yet")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mockingjay.attention import Dropout, attend
+from mockingjay.attention import Dropout, Scope, attend
 from utility.config import section
 from utility.loader import real_frames
 
@@ -87,7 +87,7 @@ def sinusoid_positions(frames: int, size: int) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention; `seen` [B, 1 or T, T] says which frames each frame may look at.
+    """Multi-head self-attention; `scope` says which frames each frame may look at.
 
     `kept` [heads], where there is any, multiplies the attention of each head (0: the head is pruned)."""
 
@@ -97,19 +97,19 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: Tensor, seen: Tensor, kept: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, scope: Scope, kept: Tensor | None = None) -> Tensor:
         query, key, value = self._heads(x)
         dropout = self.dropout if self.training else 0.0
-        mixed = attend(query, key, value, seen, dropout)
+        mixed = attend(query, key, value, scope, dropout)
         if kept is not None:
             mixed = mixed * kept[:, None, None]
         return self.output(mixed.transpose(1, 2).flatten(2))
 
-    def weights(self, x: Tensor, seen: Tensor) -> Tensor:
+    def weights(self, x: Tensor, scope: Scope) -> Tensor:
         """The attention of each frame over all frames, [B, heads, T, T], for figures."""
         query, key, _ = self._heads(x)
         scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
-        return scores.masked_fill(~seen[:, None], -math.inf).softmax(-1)
+        return scores.masked_fill(~scope.mask[:, None], -math.inf).softmax(-1)
 
     def _heads(self, x: Tensor) -> Tensor:
         parts = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))  # [B, T, 3, heads, H / heads]
@@ -131,16 +131,16 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, seen: Tensor, kept: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, scope: Scope, kept: Tensor | None = None) -> Tensor:
         if self.norm_first:
-            x = x + self.dropout(self.attention(self.attention_norm(x), seen, kept))
+            x = x + self.dropout(self.attention(self.attention_norm(x), scope, kept))
             return x + self._feedforward(self.norm(x))
-        x = self.attention_norm(x + self.dropout(self.attention(x, seen, kept)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, scope, kept)))
         return self.norm(x + self._feedforward(x))
 
-    def attention_weights(self, x: Tensor, seen: Tensor) -> Tensor:
+    def attention_weights(self, x: Tensor, scope: Scope) -> Tensor:
         """The attention of each frame over all frames, [B, heads, T, T]."""
-        return self.attention.weights(self.attention_norm(x) if self.norm_first else x, seen)
+        return self.attention.weights(self.attention_norm(x) if self.norm_first else x, scope)
 
     def _feedforward(self, x: Tensor) -> Tensor:
         return self.dropout(self.contract(self.activation(self.expand(x))))
@@ -169,26 +169,22 @@ class TransformerEncoder(nn.Module):
         self.register_buffer("kept", kept, persistent=False)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        seen = self._seen(lengths, x.shape[1])
+        scope = Scope(lengths, x.shape[1], self.causal)
         x = self._embed(x)
         states = [x]
         for layer, (block, kept) in enumerate(self._stack()):
-            x = block(x, seen, kept)
+            x = block(x, scope, kept)
             states.append(self.output_norms[layer](x) if self.pre_layer_norm else x)
         return tuple(states)
 
     def attention_maps(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Attention weights of every layer, [layers, B, heads, T, T]."""
-        seen, maps = self._seen(lengths, x.shape[1]), []
+        scope, maps = Scope(lengths, x.shape[1], self.causal), []
         x = self._embed(x)
         for block, kept in self._stack():
-            maps.append(block.attention_weights(x, seen))
-            x = block(x, seen, kept)
+            maps.append(block.attention_weights(x, scope))
+            x = block(x, scope, kept)
         return torch.stack(maps)
-
-    def _seen(self, lengths: Tensor, frames: int) -> Tensor:
-        real = real_frames(lengths, frames)[:, None]
-        return real & torch.ones(frames, frames, dtype=torch.bool, device=real.device).tril() if self.causal else real
 
     def _stack(self) -> Iterator[tuple[Block, Tensor | None]]:
         for layer in range(self.num_layers):

@@ -1,8 +1,12 @@
-"""Which device a run computes on."""
+"""Which device a run computes on, and the settings of the process that make it fast."""
 
+import ctypes
 import os
 
 import torch
+
+MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2  # glibc's malloc.h
+FLOAT32_ERROR = 1e-6  # relative; more than that is no float32
 
 
 def pick_device(cpu: bool) -> torch.device:
@@ -11,3 +15,31 @@ def pick_device(cpu: bool) -> torch.device:
         return torch.device("cpu")
     local = os.environ.get("LOCAL_RANK")
     return torch.device("cuda") if local is None else torch.device("cuda", int(local))
+
+
+def claim_device(cpu: bool) -> torch.device:
+    """`pick_device` for a process that does nothing else: on a CPU it keeps its memory and takes the fastest float32."""
+    device = pick_device(cpu)
+    if device.type == "cpu":
+        _keep_memory()
+        _take_fastest_float32()
+    return device
+
+
+def _keep_memory() -> None:
+    """Let glibc keep freed memory: each step of a training frees and takes the same again, and page faults cost more
+    than what it does with it."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 1 << 28)):
+            mallopt(option, value)
+
+
+def _take_fastest_float32() -> None:
+    """Take oneDNN's matrix products where they are true float32: on some CPUs twice as fast, on others bfloat16."""
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, 256, 256, generator=generator)
+    exact = one.double() @ other.double()
+    torch.set_float32_matmul_precision("medium")
+    if float((one @ other - exact).norm() / exact.norm()) > FLOAT32_ERROR:
+        torch.set_float32_matmul_precision("highest")

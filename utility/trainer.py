@@ -107,6 +107,7 @@ class Trainer:
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.progress = Progress()
         self.window: dict[str, list[Tensor]] = {}  # figures still on the device
+        self.clock = _Clock()
 
     @property
     def best_path(self) -> Path:
@@ -137,7 +138,7 @@ class Trainer:
         self.clock = _Clock()
         try:
             while self.progress.step < self.config.steps and not self._out_of_patience():
-                self._update(stream)
+                self.update(stream)
                 self._mark(bar)
             if self.progress.step > start:
                 self.save()
@@ -150,7 +151,8 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         return self.config.patience is not None and self.progress.stale >= self.config.patience
 
-    def _update(self, stream: Iterator[tuple[Position, Batch]]) -> None:
+    def update(self, stream: Iterator[tuple[Position, Batch]]) -> None:
+        """One optimiser update on the next batches of the loader's stream."""
         step, frames, position = self.progress.step, 0, self.progress.position
         self.task.module.train()
         for group, base in zip(self.optimizer.param_groups, self.base_rates):

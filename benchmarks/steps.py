@@ -1,0 +1,129 @@
+"""Pre-training steps and representations: the shapes that are timed, ours and the plain baseline's."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.baseline import Baseline
+from benchmarks.contest import Turn
+from mockingjay.config import PretrainConfig
+from mockingjay.solver import Place, make_trainer
+from utility.config import resolve
+from utility.device import claim_device
+from utility.store import Row, StoreInfo, StoreWriter
+
+BATCHES = 4  # different ones in a store
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A config of the repository on batches of so many utterances of so many frames."""
+
+    name: str
+    config: str
+    input_dim: int
+    frames: int
+    utterances: int = 6
+    target_dim: int | None = None
+    overrides: tuple[str, ...] = field(default=())
+
+    def resolved(self, *more: str) -> PretrainConfig:
+        """The config; the file's data give way to made-up ones."""
+        return resolve(PretrainConfig, Path("config") / self.config, [*NO_DATA, *self.overrides, *more])
+
+    @property
+    def operations(self) -> float:
+        """Floating-point operations of a forward pass over the real frames of a batch: matrix products alone."""
+        config = self.resolved()
+        model, rate = config.model, config.model.downsample_rate
+        tokens = self.frames // rate
+        if config.encoder == "gru":
+            size = config.gru.hidden_size
+            weights = 3 * size * (self.input_dim + size) + (config.gru.layers - 1) * 6 * size**2 + size * self.input_dim
+            return 2.0 * self.utterances * tokens * weights
+        size = model.hidden_size
+        block = 4 * size**2 + 2 * size * model.ffn_size + 2 * tokens * size
+        ends = size * rate * (self.input_dim + (self.target_dim or self.input_dim)) + size**2
+        return 2.0 * self.utterances * tokens * (model.layers * block + ends)
+
+
+NO_DATA = ("data.train=[]", "data.dev=[]", "data.test=[]", "data.target=[]")
+BASE_3 = Shape("Base, 3 frames stacked", "mockingjay_libri.yaml", 160, 1500, overrides=("model.downsample_rate=3",))
+BASE_1 = Shape("Base", "mockingjay_libri.yaml", 160, 1500)
+LARGE = Shape("Large", "mockingjay_libri_linearLarge.yaml", 160, 1500, target_dim=1025)
+TERA = Shape("TERA base", "tera_libri_base.yaml", 80, 800)
+APC = Shape("APC", "apc_libri.yaml", 80, 1500)
+
+
+def made_up(folder: Path, name: str, dim: int, frames: int, utterances: int) -> str:
+    """A store of noise; its path with the split."""
+    rows = [Row(f"u{i}", frames, frames * 200, "s", f"u{i}.wav") for i in range(utterances)]
+    writer = StoreWriter.open(folder / name, "all", rows, StoreInfo(row_shape=[dim], frame_shift=0.0125))
+    draw = np.random.default_rng(0)
+    for index in writer.pending():
+        writer.write(index, draw.standard_normal((frames, dim), dtype=np.float32))
+    writer.finish()
+    return str(folder / name / "all")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """One optimiser update of the plain command's trainer, data and masks included."""
+
+    shape: Shape
+    precision: str
+    overrides: tuple[str, ...] = ()
+
+    def __call__(self) -> Turn:
+        shape, device = self.shape, claim_device(cpu=False)
+        folder = Path(tempfile.mkdtemp())
+        count = BATCHES * shape.utterances
+        words = [f"data.train=[{made_up(folder, 'input', shape.input_dim, shape.frames, count)}]"]
+        if shape.target_dim:
+            words.append(f"data.target=[{made_up(folder, 'target', shape.target_dim, shape.frames, count)}]")
+        limits = shape.resolved().loader
+        padded = -(-shape.frames // limits.pad_multiple) * limits.pad_multiple
+        words += [f"loader.batch_frames={padded * shape.utterances}", f"trainer.precision={self.precision}"]
+        config = shape.resolved(*words, *self.overrides)
+        trainer = make_trainer(config, 0, Place(folder, folder, device, quiet=True))
+        stream = trainer.task.loader.stream()
+
+        def turn() -> None:
+            trainer.update(stream)
+            wait(device)
+
+        return turn
+
+
+@dataclass(frozen=True)
+class PlainSteps:
+    """One step of the baseline on a batch that is at hand."""
+
+    shape: Shape
+
+    def __call__(self) -> Turn:
+        shape = self.shape
+        baseline = Baseline(shape.resolved(), shape.input_dim, shape.target_dim or shape.input_dim)
+        features, lengths = batch(shape)
+        target = torch.randn(*features.shape[:2], shape.target_dim) if shape.target_dim else None
+        return lambda: baseline.step(features, lengths, target)
+
+
+def batch(shape: Shape) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of noise and true lengths."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(shape.utterances, shape.frames, shape.input_dim, generator=generator)
+    return features, torch.full((shape.utterances,), shape.frames)
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+Maker = Callable[[], Turn]
