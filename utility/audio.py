@@ -141,9 +141,8 @@ class FeatureExtractor:
 class _Packed:
     """Utterances end to end with their edges, each starting on a multiple of the hop: one stride cuts all frames."""
 
-    signal: Tensor  # [(rows - 1) * hop + window or more]
-    rows: int  # frames, and what lies between utterances; a multiple of the block
-    first: list[int]  # row of each utterance's frame 0
+    signal: Tensor  # fits whole blocks of frames
+    first: list[int]  # frame of the signal that is each utterance's frame 0
     lengths: list[int]  # frames of each utterance
 
 
@@ -165,7 +164,7 @@ def _pack(config: FeatureConfig, waveforms: Tensor, counts: list[int]) -> _Packe
     block = _block_frames(config, device)
     blocked = -(-rows // block) * block
     pieces.append(signal.new_zeros((blocked - rows) * hop + window))
-    return _Packed(torch.cat(pieces), blocked, first, lengths)
+    return _Packed(torch.cat(pieces), first, lengths)
 
 
 def _preemphasised(signal: Tensor) -> Tensor:
@@ -192,65 +191,67 @@ class _Kernel:
         cosines = spectrum.cosine_transform(bands, STATIC_DIM["mfcc"])
         cosines = cosines * (spectrum.kaldi_lifter(cosines.shape[1]) if kaldi else 10)  # 10: decibels
         self.block = _block_frames(config, device)
-        self.row_dim = {"mfcc": bands + 1, "linear": config.dim}.get(config.kind, bands)
         self.window = torch.from_numpy(window).to(device)
         self.mel = torch.from_numpy(mel.T.astype(np.float32)).to(device).contiguous()
         self.cosines = torch.from_numpy(np.ascontiguousarray(cosines)).to(device)
 
     def __call__(self, packed: _Packed, dim: int) -> tuple[Tensor, Tensor]:
         """Features [B, T, dim], only the static ones filled in, zero beyond lengths [B]."""
-        rows = self._in_blocks(packed)
-        if self.config.kind in ("mfcc", "kaldi_mfcc"):
-            rows = self._cepstra(rows, packed)
-        features = rows.new_zeros(len(packed.first), max(packed.lengths), dim)
-        for utterance, first, length in zip(features, packed.first, packed.lengths):
-            utterance[:length, : rows.shape[1]] = rows[first : first + length]
-        return features, torch.tensor(packed.lengths, device=rows.device)
+        device = packed.signal.device
+        features = torch.zeros(len(packed.first), max(packed.lengths), dim, device=device)
+        static = dim // (1 + self.config.deltas)
+        utterances = [rows[:length, :static] for rows, length in zip(features, packed.lengths)]
+        if self.config.kind == "mfcc":
+            bands = [torch.empty(length, len(self.cosines) + 1, device=device) for length in packed.lengths]
+            self._fill(bands, packed)
+            for rows, source in zip(utterances, bands):
+                self._limited_cepstra(source, rows)
+        else:
+            self._fill(utterances, packed)
+        return features, torch.tensor(packed.lengths, device=device)
 
-    def _in_blocks(self, packed: _Packed) -> Tensor:
-        window, hop, device = self.config.window, self.config.hop, packed.signal.device
-        work = spectrum.workspace(self.block, self.config.fft_size, device)
-        rows = torch.empty(packed.rows, self.row_dim, device=device)
-        for start in range(0, packed.rows, self.block):
-            signal = packed.signal[start * hop : (start + self.block - 1) * hop + window]
-            self._features(signal.to(torch.float64), work, rows[start : start + self.block])
-        return rows
+    def _fill(self, utterances: list[Tensor], packed: _Packed) -> None:
+        """Put what `_features` gives of each utterance's frames into its rows."""
+        window, hop = self.config.window, self.config.hop
+        work = spectrum.workspace(self.block, self.config.fft_size, packed.signal.device)
+        end, block = 0, None
+        for rows, first in zip(utterances, packed.first):
+            done = 0
+            while done < len(rows):
+                if first + done >= end:
+                    start, end = end, end + self.block
+                    signal = packed.signal[start * hop : (end - 1) * hop + window]
+                    block = self._features(signal.to(torch.float64), work)
+                    continue
+                count = min(len(rows) - done, end - first - done)
+                rows[done : done + count] = block[first + done - start :][:count]
+                done += count
 
-    def _features(self, signal: Tensor, work: spectrum.Workspace, rows: Tensor) -> None:
-        """Fill rows [block, row_dim] from the samples below them; for mfcc, log10 of the bands and the frame's RMS."""
-        config, bands = self.config, rows[:, : self.mel.shape[1]]
+    def _features(self, signal: Tensor, work: spectrum.Workspace) -> Tensor:
+        """One block of frames from the samples below them, [block, static dim]; for mfcc, log10 of bands, and the RMS."""
+        config = self.config
         frames = signal.unfold(0, config.window, config.hop)
         if not config.centred:  # a frame's first sample, emphasised otherwise, meets a window of 0
             means = frames.mean(1, keepdim=True)
             frames = _preemphasised(signal).unfold(0, config.window, config.hop) - (1 - PRE_EMPHASIS) * means
         power = work.power(frames, self.window)
         if config.kind == "linear":
-            torch.log10(power, out=rows).mul_(0.1).add_(0.8).clamp_(0, 1)  # (20 log10 |X| - 20 + 100) / 100
-            return
-        torch.mm(power, self.mel, out=bands)
+            return power.log10_().mul_(0.1).add_(0.8).clamp_(0, 1)  # (20 log10 |X| - 20 + 100) / 100
+        bands = power @ self.mel
         if config.kind == "mfcc":
-            bands.clamp_(min=1e-10).log10_()
-            rows[:, -1] = torch.linalg.vector_norm(frames, dim=1) / config.window**0.5
-        elif config.centred:
-            bands.add_(LOG_FLOOR).log_()
-        else:
-            bands.clamp_(min=torch.finfo(torch.float32).eps).log_()
+            level = torch.linalg.vector_norm(frames, dim=1, keepdim=True) / config.window**0.5
+            return torch.cat([bands.clamp_(min=1e-10).log10_(), level.to(torch.float32)], 1)
+        if config.centred:
+            return bands.add_(LOG_FLOOR).log_()
+        logarithms = bands.clamp_(min=torch.finfo(torch.float32).eps).log_()
+        return logarithms if config.kind == "kaldi_fbank" else logarithms.to(torch.float64) @ self.cosines
 
-    def _cepstra(self, rows: Tensor, packed: _Packed) -> Tensor:
-        """Cepstra of logarithmic bands; librosa's of bands no lower than 80 dB below the utterance's loudest, and with
-        the RMS as coefficient 0."""
-        bands, limited = rows[:, : len(self.cosines)], self.config.kind == "mfcc"
-        if limited:
-            for first, length in zip(packed.first, packed.lengths):
-                utterance = bands[first : first + length]
-                utterance.clamp_(min=utterance.amax() - 8)
-        cepstra = rows.new_empty(len(rows), self.cosines.shape[1])
-        for start in range(0, len(rows), self.block):
-            block = slice(start, start + self.block)
-            cepstra[block] = bands[block].to(torch.float64) @ self.cosines
-        if limited:
-            cepstra[:, 0] = rows[:, -1]
-        return cepstra
+    def _limited_cepstra(self, source: Tensor, rows: Tensor) -> None:
+        """Fill rows [T, 13] of one utterance: cepstra of bands no lower than 80 dB below the loudest, after the RMS."""
+        bands = source[:, :-1]
+        limited = torch.maximum(bands, bands.amax() - 8).to(torch.float64)
+        rows.copy_(limited @ self.cosines)
+        rows[:, 0] = source[:, -1]
 
 
 def griffin_lim(

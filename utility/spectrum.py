@@ -126,6 +126,7 @@ def _curvature(x: Tensor, out: Tensor) -> None:
     torch.div(total, 462, out=out)
 
 
+@functools.cache
 def _short_weights(order: int) -> Tensor:
     """Derivative of a polynomial of that order fitted to n < 9 frames, in row n: float64 [10, 9], last row unused."""
     width = 2 * DELTA_REACH + 1
