@@ -25,20 +25,25 @@ def read_audio(
     `part` gives some of its samples, and reads no more where the file has that rate; `expected` is how many samples
     the caller believes the whole has.
     """
-    frames, native = audio_header(path)
-    length = resampled_length(frames, native, sample_rate)
-    if expected not in (None, length):
-        raise AudioError(f"{path}: has changed: {length} samples at {sample_rate} Hz, there were {expected}")
-    start, stop, _ = part.indices(frames) if native == sample_rate else (0, frames, 1)
-    try:
-        samples, _ = soundfile.read(path, start=start, stop=stop, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise AudioError(f"{path}: cannot be decoded: {_reason(error)}") from None
+    with _opened(path) as file:
+        frames, native = file.frames, file.samplerate
+        length = resampled_length(frames, native, sample_rate)
+        if expected not in (None, length):
+            raise AudioError(f"{path}: has changed: {length} samples at {sample_rate} Hz, there were {expected}")
+        start, stop, _ = part.indices(frames) if native == sample_rate else (0, frames, 1)
+        before = start if file.format == "OGG" else 0  # libsndfile does not seek exactly there
+        start -= before
+        try:
+            if start:
+                file.seek(start)
+            samples = file.read(stop - start, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+            raise AudioError(f"{path}: cannot be decoded: {_reason(error)}") from None
     if len(samples) != stop - start:
         raise AudioError(f"{path}: truncated or corrupt: {len(samples)} of {stop - start} samples decoded")
     if not np.isfinite(samples).all():
         raise AudioError(f"{path}: holds samples that are not finite")
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    mono = samples[before:, 0] if samples.shape[1] == 1 else samples[before:].mean(axis=1)
     if native == sample_rate:
         return np.ascontiguousarray(mono)
     return _fit(soxr.resample(mono, native, sample_rate), length)[part]
@@ -57,17 +62,22 @@ def resampled_length(frames: Count, native: Count, sample_rate: int) -> Count:
 
 def audio_header(path: Path | str) -> tuple[int, int]:
     """Samples per channel and sample rate; `AudioError` for a file that has none, or ends before its header says."""
+    with _opened(path) as file:
+        return file.frames, file.samplerate
+
+
+def _opened(path: Path | str) -> soundfile.SoundFile:
     if not Path(path).is_file():
         raise AudioError(f"{path}: no such audio file")
     try:
-        info = soundfile.info(path)
+        file = soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(f"{path}: not an audio file that can be read: {_reason(error)}") from None
     if _cut_short(Path(path)):
         raise AudioError(f"{path}: truncated: it ends before its header says")
-    if info.frames <= 0:
+    if file.frames <= 0:
         raise AudioError(f"{path}: holds no samples")
-    return info.frames, info.samplerate
+    return file
 
 
 def _cut_short(path: Path) -> bool:
