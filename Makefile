@@ -2,6 +2,7 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 STAMP := $(VENV)/.installed
+DASK_STAMP := $(VENV)/.installed-dask
 RUN := $(VENV)/bin/python
 HF_VENV := .venv-hf
 HF_STAMP := $(HF_VENV)/.installed
@@ -12,7 +13,7 @@ HF_RUN := $(HF_VENV)/bin/python
 demo: $(STAMP)
 	PYTHON=$(RUN) bash examples/demo.sh
 
-test: check
+test: check $(DASK_STAMP)
 	$(RUN) -m pytest
 
 test-hf: $(HF_STAMP)
@@ -30,6 +31,10 @@ $(STAMP) $(HF_STAMP):
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+$(DASK_STAMP): requirements-dask.txt $(STAMP)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 clean:
