@@ -49,6 +49,9 @@ def open_data(paths: Sequence[str], config: PretrainConfig, seed: int = 0, noisy
             other = config.online.target
             target = replace(target, row_shape=[other.dim], features=other)
         return Data(Loader(recordings, config.loader, seed), recordings.info, target, online)
+    table = next((path for path in paths if path.endswith(".csv")), None)
+    if table is not None:
+        raise ValueError(f"{table} is a table of recordings, not a store: add --online_config config/online.yaml")
     store = Store(paths)
     if len(store.info.row_shape) != 1:
         raise ValueError(f"{paths[0]} holds {store.info.row_shape} per frame: pre-training takes one vector per frame")

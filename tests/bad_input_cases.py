@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 LIBRI, TIMIT, ANY = "preprocess_libri.py", "preprocess_timit.py", "preprocess_any.py"
 ALIGN, DEMO, APC = "preprocess_alignment.py", "demo_corpus.py", "preprocess_apc.py"
+LENGTHS = "generate_len_for_bucket.py"
 NEW = "runner_mockingjay.py --train --cpu --ckpdir ckpt --name new"
+ONLINE = f"{NEW} --config good.yaml --online_config online.yaml"
 OLD = "runner_mockingjay.py --train --cpu --ckpdir ckpt --name old"
 KILLED = "runner_mockingjay.py --train --cpu --ckpdir ckpt --name killed"
 TEST, PLOT, EXTRACT = (f"runner_mockingjay.py --{mode} --cpu" for mode in ("test", "plot", "extract"))
@@ -158,6 +160,31 @@ STORES = [
     case("log folder below a file", f"{NEW} --config good.yaml --logdir notes.txt", "notes.txt", "not a folder"),
 ]  # fmt: skip
 
+RECORDINGS = [
+    case("lengths of a corpus that does not exist", f"{LENGTHS} --data_path nowhere", "nowhere", "no such folder"),
+    case("lengths over a feature store", f"{LENGTHS} --data_path flat --name mel", "data/mel", "--name"),
+    case("lengths below a file", f"{LENGTHS} --data_path flat --output_path notes.txt", "notes.txt", "not a folder"),
+    case("online config that does not exist", f"{NEW} --config good.yaml --online_config nowhere.yaml", "nowhere.yaml"),
+    case("online config without its section", f"{NEW} --config good.yaml --online_config good.yaml", "good.yaml", "no section online"),
+    case("unknown key of online training", f"{ONLINE} online.target_levl=-20", "'online.target_levl'", "'target_level'"),
+    case("level above full scale", f"{ONLINE} online.target_level=5", "'online.target_level'", "5", "less than or equal to 0"),
+    case("level without normalisation", f"{ONLINE} online.input.cmvn=none", "'online'", "target_level", "input.cmvn"),
+    case("no SNR to choose from", f"{ONLINE} online.snrs=[]", "online.snrs"),
+    case("predicted features of other frames", f"{ONLINE} online.target.kind=fbank", "fbank", "mel", "frames"),
+    case("stored target of recordings", f"{ONLINE} data.target=[data/linear/train]", "online.target", "data.target"),
+    case("noise under the objective of APC", f"{ONLINE} objective=apc online.noise_proportion=0.5", "'apc'", "online.noise_proportion"),
+    case("noise in no folder", f"{ONLINE} online.noise_proportion=0.5 online.noise_type=nowhere", "'nowhere'", "gaussian", "folder"),
+    case("table of recordings that does not exist", f"{ONLINE} data.train=[nowhere.csv]", "nowhere.csv", "generate_len_for_bucket.py"),
+    case("store for recordings", f"{ONLINE} data.train=[data/mel/train]", "data/mel/train", "generate_len_for_bucket.py"),
+    case("recordings for a store", f"{NEW} --config good.yaml data.train=[lengths.csv]", "lengths.csv", "--online_config"),
+    case("table of recordings without its columns", f"{ONLINE} data.train=[no_path.csv]", "no_path.csv", "no column path"),
+    case("table of recordings with a rate of 0", f"{ONLINE} data.train=[rates.csv]", "rates.csv", "line 2", "rate"),
+    case("table of no recordings", f"{ONLINE} data.train=[nothing.csv]", "nothing.csv", "no recordings"),
+    case("folder with a broken recording", f"{ONLINE} data.train=[mixed]", "mixed/corrupt.flac"),
+    case("recording too short for a frame", f"{ONLINE} data.train=[mixed/short.wav] online.input.kind=kaldi_fbank", "mixed/short.wav", "too short", "kaldi_fbank"),
+    case("one id in two folders of recordings", f"{ONLINE} data.train=[twins/a,twins/b]", "'x'", "twins/b"),
+]  # fmt: skip
+
 CHECKPOINTS = [
     case("no checkpoint named", TEST, "--ckpt"),
     case("checkpoint that does not exist", f"{TEST} --ckpt nowhere.ckpt", "nowhere.ckpt", "does not exist"),
@@ -258,6 +285,7 @@ PROBES = [
 
 FINISHED = [
     case("recordings that cannot be used", f"{ANY} --data_path mixed --name out --n_jobs 1", "data/out/errors.csv", "7 not used", code=1),
+    case("recordings without lengths", f"{LENGTHS} --data_path mixed --name out_lengths", "data/out_lengths/errors.csv", "5 not used", code=1),
     case("alignment files that cannot be used", f"{ALIGN} --data_path grids --output_path . --name unused", "unused/errors.csv", "2 not used", code=1),
     case("APC utterances that cannot be used", f"{APC} --data_path apc/partly.blogmel --name out_apc", "data/out_apc/errors.csv", "2 not used", code=1),
     case("representations of broken recordings", f"{EXTRACT} --ckpt ckpt/good.ckpt --input mixed --output out", "out/errors.csv", "6 recordings", code=1),
@@ -269,6 +297,7 @@ TABLE = {
     "Alignment files and the built-in corpus": ALIGNMENTS,
     "Config keys and values": CONFIGS,
     "Stores": STORES,
+    "Training from audio": RECORDINGS,
     "Checkpoints, and what is made of them": CHECKPOINTS,
     "Probing": PROBES,
     "Finished, but some files could not be used (exit code 1)": FINISHED,

@@ -93,6 +93,7 @@ def build_world(root: Path) -> None:
 def _configs(root: Path) -> None:
     good = {"data": {"train": ["data/mel/train"]}, "model": MODEL, "trainer": {"steps": 1, "precision": "fp32"}}
     (root / "good.yaml").write_text(yaml.safe_dump(good))
+    (root / "online.yaml").write_text("data: {train: [twins/a], dev: [], test: []}\nonline: {}\n")
     (root / "broken.yaml").write_text("model: {layers: 3\n")
     (root / "list.yaml").write_text("- layers\n- 3\n")
     (root / "section.yaml").write_text("modle:\n  layers: 3\n")
@@ -123,6 +124,10 @@ def _audio(root: Path) -> None:
     soundfile.write(root / "mixed/short.wav", wave[:100], RATE)
     soundfile.write(root / "mixed/none.wav", wave[:0], RATE)
     (root / "mixed/header.sph").write_bytes(b"NIST_1A\n   xxxx\nend_head\n")
+    table = "id,path,speaker,rate,num_samples\n"
+    (root / "nothing.csv").write_text(table)
+    (root / "lengths.csv").write_text(f"{table}x,twins/a/x.wav,a,{RATE},{len(wave)}\n")
+    (root / "rates.csv").write_text(f"{table}x,twins/a/x.wav,a,0,{len(wave)}\n")
     (root / "no_path.csv").write_text("id,name\na,x.wav\n")
     (root / "ragged.csv").write_text("path,speaker\nflat/good.flac,s0\nflat/good.flac\n")
     (root / "split.csv").write_text("path,split\nflat/good.flac,../up\n")

@@ -28,6 +28,7 @@ SCRIPTS = {
     "preprocess_any.py": "preprocess.preprocess_any",
     "preprocess_apc.py": "preprocess.preprocess_apc",
     "preprocess_alignment.py": "preprocess.preprocess_alignment",
+    "generate_len_for_bucket.py": "preprocess.generate_len_for_bucket",
     "demo_corpus.py": "preprocess.demo_corpus",
 }
 QUIET = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)  # what Python hides by default

@@ -70,6 +70,8 @@ class Recordings:
     def __init__(self, paths: Sequence[str | Path], features: FeatureConfig):
         self.places = [Path(path).expanduser().resolve() for path in paths]
         table = pd.concat([_listed(place) for place in self.places], ignore_index=True)
+        if table.empty:
+            raise ValueError(f"{', '.join(map(str, paths))}: no recordings")
         repeated = table["id"][table["id"].duplicated()]
         if len(repeated):
             raise ValueError(f"utterance id {repeated.iloc[0]!r} is not unique in {', '.join(map(str, paths))}")
