@@ -33,7 +33,8 @@ Result = TypeVar("Result")
 def cluster(address: str, folders: Sequence[Path]) -> Iterator["Cluster"]:
     """The cluster of the scheduler at `address`; OSError or ValueError where it does not answer, has no worker, or its
     workers lack this code or one of those `folders` that are there already."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is raised
+    for name in ("distributed", "distributed.client"):  # what goes wrong is raised
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with _in_one_line(address), _connected(address) as client:
         client.run_on_scheduler(importlib.import_module, "preprocess.extraction")
         try:
