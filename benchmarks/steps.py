@@ -1,5 +1,6 @@
 """Pre-training steps and representations: the shapes that are timed, ours and the plain baseline's."""
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,10 +12,12 @@ import torch
 from benchmarks.baseline import Baseline
 from benchmarks.contest import Turn
 from mockingjay.config import PretrainConfig
-from mockingjay.solver import Place, make_trainer
+from mockingjay.representation import Representing, represent
+from mockingjay.solver import Place, make_trainer, new_model
+from mockingjay.upstream import TransformerUpstream
 from utility.config import resolve
 from utility.device import claim_device
-from utility.store import Row, StoreInfo, StoreWriter
+from utility.store import Row, Store, StoreInfo, StoreWriter
 
 BATCHES = 4  # different ones in a store
 
@@ -111,6 +114,48 @@ class PlainSteps:
         features, lengths = batch(shape)
         target = torch.randn(*features.shape[:2], shape.target_dim) if shape.target_dim else None
         return lambda: baseline.step(features, lengths, target)
+
+
+@dataclass(frozen=True)
+class Representations:
+    """Two batches of a store through an untrained model, the last hidden state stored: what `--extract` does."""
+
+    shape: Shape
+    precision: str
+
+    def __call__(self) -> Turn:
+        shape, folder = self.shape, Path(tempfile.mkdtemp())
+        store = Store([made_up(folder, "input", shape.input_dim, shape.frames, 2 * shape.utterances)])
+        model = new_model(shape.resolved(), shape.input_dim, shape.target_dim or shape.input_dim, 0)
+        upstream = TransformerUpstream(model.eval(), shape.resolved(), None, 0.0125).to(claim_device(cpu=False))
+        how = Representing(precision=self.precision, batch_frames=shape.frames * shape.utterances, quiet=True)
+
+        def turn() -> None:
+            represent(upstream, store, folder / "states", "all", how)
+            shutil.rmtree(folder / "states")
+
+        return turn
+
+
+@dataclass(frozen=True)
+class PlainRepresentations:
+    """The same by the baseline: an array for each utterance."""
+
+    shape: Shape
+
+    def __call__(self) -> Turn:
+        shape, folder = self.shape, Path(tempfile.mkdtemp())
+        baseline = Baseline(shape.resolved(), shape.input_dim, shape.target_dim or shape.input_dim)
+        features, lengths = batch(shape)
+        np.save(folder / "features.npy", features.numpy())
+
+        def turn() -> None:
+            for number in range(2):
+                states = baseline.represent(torch.from_numpy(np.load(folder / "features.npy")), lengths)
+                for row, state in enumerate(states):
+                    np.save(folder / f"{number}-{row}.npy", state.numpy())
+
+        return turn
 
 
 def batch(shape: Shape) -> tuple[torch.Tensor, torch.Tensor]:

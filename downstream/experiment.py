@@ -116,10 +116,20 @@ class Experiment:
 
     def train(self) -> Progress:
         """Train to the end, or on from the newest checkpoint; only the train and dev parts are read."""
-        config = self.setting.config
         newest = newest_checkpoint(self.directory, STEM)
         if newest is not None:
             self.check_same()
+        trainer = self.trainer()
+        if newest is not None:
+            trainer.resume(newest)
+        if self.setting.group.leads:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            write_yaml(self.setting.config, self.directory / "config.yaml")
+        return trainer.fit()
+
+    def trainer(self) -> Trainer:
+        """What trains the probe from its start; a frozen upstream has run before it is there."""
+        config = self.setting.config
         train, dev = self._loader("train", training=True), self._loader("dev")
         task = Training(
             module=self.probe,
@@ -140,13 +150,7 @@ class Experiment:
             quiet=self.setting.quiet,
             group=self.setting.group,
         )
-        trainer = Trainer(task, config.trainer, config.optimizer, run)
-        if newest is not None:
-            trainer.resume(newest)
-        if run.group.leads:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            write_yaml(config, self.directory / "config.yaml")
-        return trainer.fit()
+        return Trainer(task, config.trainer, config.optimizer, run)
 
     def load_best(self) -> Result:
         """Take the weights of the step that did best on dev, and score them on dev again."""

@@ -47,11 +47,12 @@ class Scope:
 def attend(query: Tensor, key: Tensor, value: Tensor, scope: Scope, dropout: float = 0.0) -> Tensor:
     """softmax(query key^T / sqrt(d)) value over the keys in `scope` (Vaswani et al. 2017, eq. 1).
 
-    query, key, value and the result are [B, heads, T, d]; `dropout` falls on the softmax. On CUDA PyTorch's fused
-    kernels do it. Its CPU kernel goes backward at a tenth of the machine's rate and knows no dropout, so there each
-    thread takes some heads: matrix products, and between them softmax and dropout in one pass. Only the scores of those
-    heads exist at a time; backward computes them again."""
-    if query.is_cuda or query.dtype not in (torch.float32, torch.bfloat16):
+    query, key, value and the result are [B, heads, T, d]; `dropout` falls on the softmax. PyTorch's fused kernels do it
+    on CUDA, and forward. Its CPU kernel goes backward at a tenth of the machine's rate and knows no dropout, so there
+    each thread takes some heads: matrix products, and between them softmax and dropout in one pass. Only the scores of
+    those heads exist at a time; backward computes them again."""
+    forward_only = not dropout and not torch.is_grad_enabled()
+    if query.is_cuda or forward_only or query.dtype not in (torch.float32, torch.bfloat16):
         return F.scaled_dot_product_attention(query, key, value, scope.mask[:, None], dropout)
     return _Attention.apply(query, key, value, scope, _Drop.draw(dropout, query.shape[0] * query.shape[1]))
 
@@ -63,12 +64,14 @@ class Dropout(nn.Module):
         super().__init__()
         self.share = share
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, base: Tensor | None = None) -> Tensor:
+        """x with a share of its elements set to zero, and `base` added where it is given."""
         if not self.training or not self.share:
-            return x
+            return x if base is None else base + x
         if x.is_cuda or x.dtype not in (torch.float32, torch.bfloat16):
-            return F.dropout(x, self.share)
-        return _Dropout.apply(x, _Drop.draw(self.share, 1))
+            dropped = F.dropout(x, self.share)
+            return dropped if base is None else base + dropped
+        return _Dropout.apply(x, base, _Drop.draw(self.share, 1))
 
 
 @dataclass(frozen=True)
@@ -158,23 +161,24 @@ def _product(left: Tensor, right: Tensor, place: int) -> Tensor:
 
 class _Dropout(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, drop):
-        ctx.drop = drop
-        return _dropped(x, drop)
+    def forward(ctx, x, base, drop):
+        ctx.drop, ctx.dtype, ctx.added = drop, x.dtype, base is not None
+        return _dropped(x, base, drop, x.dtype if base is None else base.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
-        return _dropped(gradient, ctx.drop), None
+        return _dropped(gradient, None, ctx.drop, ctx.dtype), gradient if ctx.added else None, None
 
 
-def _dropped(x: Tensor, drop: _Drop) -> Tensor:
-    x = x.contiguous()
-    out = torch.empty_like(x)
-    source, result, rules = _array(x).reshape(-1), _array(out).reshape(-1), (drop.threshold, drop.scale, drop.streams)
+def _dropped(x: Tensor, base: Tensor | None, drop: _Drop, dtype: torch.dtype) -> Tensor:
+    out = torch.empty(x.shape, dtype=dtype)
+    added = torch.empty(0, dtype=dtype) if base is None else base
+    source, other, result = (_array(part.contiguous()).reshape(-1) for part in (x, added, out))
     size = max(-(-source.size // torch.get_num_threads()), CHUNK)
     chunks = [slice(start, start + size) for start in range(0, source.size, size)]
-    _each(lambda chunk: kernels.dropout(source[chunk], result[chunk], chunk.start, *rules), chunks)
+    rules = drop.threshold, drop.scale, drop.streams
+    _each(lambda part: kernels.dropout(source[part], other[part], result[part], part.start, *rules), chunks)
     return out
 
 

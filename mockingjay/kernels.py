@@ -1,6 +1,6 @@
 """Softmax, dropout and their gradients on a CPU, each in one pass over memory; Numba, which librosa brings, compiles.
 
-Arrays hold float32, or bfloat16 as uint16. What is dropped is a function of (seed, place): never stored, drawn again."""
+Arrays hold float32, or bfloat16 as uint16. What is dropped follows from seed and place: never stored, drawn again."""
 
 import math
 
@@ -151,11 +151,17 @@ def softmax_dropout_backward(scores, slopes, logsum, share, counts, causal, stee
 
 
 @njit(**EXACT)
-def dropout(x, out, first, threshold, scale, streams):
-    """x [N] into `out` with elements set to zero, the others times `scale`; `first` is the place of x[0] in the random
-    sequence, whose start and step are `streams` [1, 2]."""
+def dropout(x, base, out, first, threshold, scale, streams):
+    """`base` + x [N] into `out`, elements of x left out or multiplied by `scale`; a base of size 0 is none.
+
+    `first` is the place of x[0] in the random sequence, whose start and step are `streams` [1, 2]."""
     step = streams[0, 1]
     start = U32(U32(first) * step + streams[0, 0])
-    for k in range(len(x)):
-        kept = scale if _random(k, start, step) >= threshold else F32(0)
-        out[k] = _stored(_value(x[k]) * kept, x[k])
+    if base.size:
+        for k in range(len(x)):
+            kept = scale if _random(k, start, step) >= threshold else F32(0)
+            out[k] = _stored(_value(x[k]) * kept + _value(base[k]), out[k])
+    else:
+        for k in range(len(x)):
+            kept = scale if _random(k, start, step) >= threshold else F32(0)
+            out[k] = _stored(_value(x[k]) * kept, out[k])

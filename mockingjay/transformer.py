@@ -133,17 +133,17 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, scope: Scope, kept: Tensor | None = None) -> Tensor:
         if self.norm_first:
-            x = x + self.dropout(self.attention(self.attention_norm(x), scope, kept))
-            return x + self._feedforward(self.norm(x))
-        x = self.attention_norm(x + self.dropout(self.attention(x, scope, kept)))
-        return self.norm(x + self._feedforward(x))
+            x = self.dropout(self.attention(self.attention_norm(x), scope, kept), x)
+            return self.dropout(self._feedforward(self.norm(x)), x)
+        x = self.attention_norm(self.dropout(self.attention(x, scope, kept), x))
+        return self.norm(self.dropout(self._feedforward(x), x))
 
     def attention_weights(self, x: Tensor, scope: Scope) -> Tensor:
         """The attention of each frame over all frames, [B, heads, T, T]."""
         return self.attention.weights(self.attention_norm(x) if self.norm_first else x, scope)
 
     def _feedforward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.contract(self.activation(self.expand(x))))
+        return self.contract(self.activation(self.expand(x)))
 
 
 class TransformerEncoder(nn.Module):

@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,19 @@ from utility.store import StoreInfo
 TRIAL_FRAMES = 100
 
 
+class States(Sequence[Tensor]):
+    """Hidden states, each brought to one vector per frame only when it is asked for."""
+
+    def __init__(self, encoded: Sequence[Tensor], finish: Callable[[Tensor], Tensor]):
+        self._encoded, self._finish = encoded, finish
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self._finish(self._encoded[index])
+
+
 class Upstream(nn.Module):
     """Features [B, T, D] with true lengths [B] -> hidden states, `num_layers + 1` tensors [B, T, hidden_size].
 
@@ -37,10 +50,10 @@ class Upstream(nn.Module):
     frame_shift: float | None  # seconds
     fingerprint: str  # changes with anything that changes the representations
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, features: Tensor, lengths: Tensor) -> Sequence[Tensor]:
         raise NotImplementedError
 
-    def from_waveforms(self, waveforms: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+    def from_waveforms(self, waveforms: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor]:
         """Hidden states and lengths [B] of 1-D waveforms at the sample rate of `feature_config`."""
         if self.feature_config is None:
             raise ValueError("this upstream does not say which features it takes: call it with features instead")
@@ -72,18 +85,18 @@ class TransformerUpstream(Upstream):
         """Changes with anything that changes the representations."""
         return _fingerprint(self.encoder, *self._settings)
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, features: Tensor, lengths: Tensor) -> Sequence[Tensor]:
         if features.shape[-1] != self.input_dim:
             raise ValueError(f"features have {features.shape[-1]} dimensions, the upstream takes {self.input_dim}")
         if self.max_input_length is None or features.shape[1] <= self.max_input_length:
             return self._encode(features, lengths)
         pieces = Pieces.of(lengths, self.max_input_length)
         states = self._encode(pieces.split(features), pieces.lengths)
-        return tuple(pieces.join(state, *features.shape[:2]) for state in states)
+        return States(states, lambda state: pieces.join(state, *features.shape[:2]))
 
-    def _encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    def _encode(self, features: Tensor, lengths: Tensor) -> States:
         states = self.encoder(*stack_frames(features, lengths, self.rate))
-        return tuple(unstack_states(state.float(), lengths, features.shape[1], self.rate) for state in states)
+        return States(states, lambda state: unstack_states(state.float(), lengths, features.shape[1], self.rate))
 
     def attention_maps(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Attention of every layer and head over (stacked) frames, [layers, B, heads, T', T'].

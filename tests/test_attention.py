@@ -145,13 +145,31 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share, dtype):
     assert torch.equal(layer.eval()(x), x)
 
 
+@pytest.mark.parametrize(("dtype", "base_dtype"), [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)])
+def test_dropout_adds_its_base_and_hands_on_the_gradient(dtype, base_dtype):
+    x = torch.randn(300, 70, dtype=dtype).requires_grad_()
+    base = torch.randn(300, 70, dtype=base_dtype).requires_grad_()
+    layer = Dropout(0.25)
+    torch.manual_seed(1)
+    out = layer(x, base)
+    torch.manual_seed(1)
+    expected = base + layer(x.float())
+    assert out.dtype == base_dtype
+    torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
+    out.sum().backward()
+    assert x.grad.dtype == dtype
+    assert torch.equal(x.grad != 0, (expected - base).detach().abs() > 1e-7)
+    assert torch.equal(base.grad, torch.ones_like(base))
+    assert torch.equal(layer.eval()(x, base), base + x)
+
+
 def test_bfloat16_is_near_float32(threads):
     ours = draw((2, 4, 40, 16))
     theirs = [part.detach().bfloat16().requires_grad_() for part in ours]
     scope = Scope(torch.tensor([40, 23]), 40)
     exact, rounded = attend(*ours, scope), attend(*theirs, scope)
     assert rounded.dtype == torch.bfloat16
-    assert float((rounded.float() - exact).abs().max()) < 0.05
+    assert float((rounded.float() - exact).detach().abs().max()) < 0.05
     exact.square().sum().backward()
     rounded.float().square().sum().backward()
     for mine, other in zip(ours, theirs):

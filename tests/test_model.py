@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mockingjay.attention import Scope
 from mockingjay.config import PretrainConfig
 from mockingjay.model import MaskedModel
 from mockingjay.pieces import Pieces
@@ -140,9 +141,9 @@ def test_shared_layers_are_one_block_used_often():
     features, lengths = padded([9], 10)
     with torch.no_grad():
         states = model(features, lengths).hidden_states
-        real = torch.ones(1, 1, 3, dtype=torch.bool)
+        scope = Scope(torch.tensor([3]), 3)
         for before, after in pairwise(states):
-            torch.testing.assert_close(model.encoder.blocks[0](before, real), after)
+            torch.testing.assert_close(model.encoder.blocks[0](before, scope), after)
 
 
 @settings(deadline=None, max_examples=60)
@@ -188,8 +189,8 @@ def test_maps_are_the_attention_that_the_model_uses():
         attention = model.encoder.blocks[0].attention
         value = attention._heads(states[0])[2]
         mixed = attention.output((weights @ value).transpose(1, 2).flatten(2))
-        real = torch.ones(1, 1, 7, dtype=torch.bool)
-        torch.testing.assert_close(mixed, attention(states[0], real), atol=1e-5, rtol=1e-5)
+        scope = Scope(torch.tensor([7]), 7)
+        torch.testing.assert_close(mixed, attention(states[0], scope), atol=1e-5, rtol=1e-5)
 
 
 def test_positions_follow_the_formula_for_any_length():

@@ -18,7 +18,7 @@ def pick_device(cpu: bool) -> torch.device:
 
 
 def claim_device(cpu: bool) -> torch.device:
-    """`pick_device` for a process that does nothing else: on a CPU it keeps its memory and takes the fastest float32."""
+    """`pick_device` for a program of its own: on a CPU it then keeps its memory and takes the fastest float32."""
     device = pick_device(cpu)
     if device.type == "cpu":
         _keep_memory()

@@ -84,7 +84,7 @@ class MockingjayModel(PreTrainedModel):
         states = self.upstream(inputs, lengths)
         output = BaseModelOutput(
             last_hidden_state=states[-1],
-            hidden_states=states if with_states else None,
+            hidden_states=tuple(states) if with_states else None,
             attentions=tuple(self.upstream.attention_maps(inputs, lengths)) if with_attentions else None,
         )
         return output if as_object else output.to_tuple()
