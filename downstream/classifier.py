@@ -106,9 +106,8 @@ def score(logits: Tensor, labels: Tensor) -> Score:
     return Score(loss, (logits.argmax(-1) == labels).sum(), (labels != IGNORE).sum())
 
 
-def confusions(logits: Tensor, labels: Tensor) -> Tensor:
-    """How often true class r was taken for class c: int64 [C, C]."""
-    classes = logits.shape[-1]
+def add_confusions(table: Tensor, logits: Tensor, labels: Tensor) -> None:
+    """Count in `table`, int64 [C, C], how often true class r was taken for class c."""
     kept = labels != IGNORE
-    pairs = labels[kept] * classes + logits.argmax(-1)[kept]
-    return torch.bincount(pairs, minlength=classes * classes).view(classes, classes)
+    pairs = labels[kept] * len(table) + logits.argmax(-1)[kept]
+    table.view(-1).index_add_(0, pairs, torch.ones_like(pairs))

@@ -1,5 +1,6 @@
 """What a probe is trained on: frames from a store with labels from an alignment or from the speaker column."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 
@@ -8,6 +9,8 @@ import numpy as np
 from utility.alignment import IGNORE, Alignment
 from utility.loader import Target
 from utility.store import Store
+
+BLOCK = 1 << 14  # utterances cut into pieces at once
 
 
 class Frames:
@@ -27,30 +30,45 @@ class Frames:
         return frames[:, self.layer] if frames.ndim == 3 and self.layer is not None else frames
 
 
-class PhoneLabels:
-    """The phone of every frame of the chosen utterances, at the store's own frame times.
+class Spool:
+    """Rows appended to a temporary file and read by position, so that memory does not grow with them."""
 
-    The labels lie in a temporary file that is mapped into memory, so that memory does not grow with the corpus."""
+    def __init__(self, dtype: type, row_shape: Sequence[int] = ()):
+        self.file, self.dtype, self.row_shape = tempfile.TemporaryFile(), np.dtype(dtype), tuple(row_shape)  # noqa: SIM115
+        self.row_bytes = self.dtype.itemsize * int(np.prod(self.row_shape))
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add rows [N, *row_shape]."""
+        self.file.write(np.ascontiguousarray(rows, self.dtype).tobytes())
+        self.file.flush()  # processes that read share the file, not what waits to be written
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows `start` to `stop`, [stop - start, *row_shape], not to be written to."""
+        data = os.pread(self.file.fileno(), (stop - start) * self.row_bytes, start * self.row_bytes)
+        return np.frombuffer(data, self.dtype).reshape(stop - start, *self.row_shape)
+
+
+class PhoneLabels:
+    """The phone of every frame of the chosen utterances, at the store's own frame times."""
 
     def __init__(self, store: Store, alignment: Alignment, chosen: Sequence[int]):
         self.classes = alignment.labels
         lengths = store.lengths[chosen]
-        ends = np.cumsum(lengths)
-        self.start = dict(zip(map(int, chosen), (ends - lengths).tolist()))
-        self.values = np.memmap(tempfile.TemporaryFile(), np.int16, "w+", shape=(int(ends[-1]),))  # noqa: SIM115
+        self.start = dict(zip(map(int, chosen), (np.cumsum(lengths) - lengths).tolist()))
+        self.spool = Spool(np.int16)
         self.seen = np.zeros(len(self.classes), dtype=np.int64)
         rate = store.info.features.sample_rate if store.info.features else None
-        for index, end in zip(map(int, chosen), ends.tolist()):
+        for index in map(int, chosen):
             samples = int(store.num_samples[index])
             duration = samples / rate if rate and samples else None
             labels = alignment.frame_labels(store.ids[index], store.frame_times(index), duration)
-            self.values[end - len(labels) : end] = labels
+            self.spool.append(labels)
             self.seen += np.bincount(labels[labels != IGNORE], minlength=len(self.classes))
 
     def frames(self, index: int, start: int, stop: int) -> np.ndarray:
         """Class of frames `start` to `stop`, int64; IGNORE where the alignment has no segment."""
         begin = self.start[index]
-        return self.values[begin + start : begin + stop].astype(np.int64)
+        return self.spool.read(begin + start, begin + stop).astype(np.int64)
 
 
 class SpeakerLabels:
@@ -83,30 +101,42 @@ class Pieces:
     side, which get no label, so that a classifier with context sees what it would see in the whole utterance."""
 
     def __init__(self, frames: Frames, labels: Labels, chosen: Sequence[int], size: int | None = None, reach: int = 0):
-        self.frames, self.labels = frames, labels
-        rows = []
-        for index in map(int, chosen):
-            length = int(frames.lengths[index])
-            count = -(-length // (size or length))
-            edges = np.arange(count + 1) * length // count
-            start, stop = edges[:-1], edges[1:]
-            low, high = np.maximum(start - reach, 0), np.minimum(stop + reach, length)
-            rows.append(np.stack([np.full(len(start), index), low, start, stop, high], axis=1))
-        self.table = np.concatenate(rows)
-        self.lengths = self.table[:, 4] - self.table[:, 1]
-        self.ids = [frames.ids[index] for index in self.table[:, 0]]
+        self.frames, self.labels, self.reach = frames, labels, reach
+        self.chosen = np.asarray(chosen, dtype=np.int64)
+        self.whole = frames.lengths[self.chosen]
+        self.counts = np.ones_like(self.whole) if size is None else -(-self.whole // size)
+        self.ends = np.cumsum(self.counts)
+        blocks = range(0, len(self.chosen), BLOCK)
+        self.lengths = np.concatenate([self._lengths(slice(begin, begin + BLOCK)) for begin in blocks])
+        self.ids = [frames.ids[index] for index, count in zip(chosen, self.counts.tolist()) for _ in range(count)]
         self.target = Target(self._labels, IGNORE)
 
     def read(self, piece: int, start: int, stop: int) -> np.ndarray:
         """Frames `start` to `stop` of a piece."""
-        index, low = self.table[piece, :2].tolist()
+        index, (low, *_) = self._piece(piece)
         return self.frames.read(index, low + start, low + stop)
 
     def _labels(self, piece: int) -> np.ndarray:
-        index, low, start, stop, high = self.table[piece].tolist()
+        index, (low, start, stop, high) = self._piece(piece)
         labels = np.full(high - low, IGNORE, dtype=np.int64)
         labels[start - low : stop - low] = self.labels.frames(index, start, stop)
         return labels
+
+    def _lengths(self, places: slice) -> np.ndarray:
+        """Frames to be read of every piece of some utterances; not of all at once, for the arrays are large."""
+        counts = self.counts[places]
+        number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        whole, counts = np.repeat(self.whole[places], counts), np.repeat(counts, counts)
+        start, stop = number * whole // counts, (number + 1) * whole // counts
+        return np.minimum(stop + self.reach, whole) - np.maximum(start - self.reach, 0)
+
+    def _piece(self, piece: int) -> tuple[int, tuple[int, int, int, int]]:
+        """The utterance, and where in it the piece begins to be read, begins, ends, and ends to be read."""
+        place = int(self.ends.searchsorted(piece, side="right"))
+        whole, count = int(self.whole[place]), int(self.counts[place])
+        number = int(piece) - int(self.ends[place]) + count
+        start, stop = number * whole // count, (number + 1) * whole // count
+        return int(self.chosen[place]), (max(start - self.reach, 0), start, stop, min(stop + self.reach, whole))
 
 
 class Wholes:
@@ -126,8 +156,8 @@ class Wholes:
 class Means:
     """Utterances as their mean frame, each [1, D] or [1, L + 1, H], with one label each.
 
-    The mean of a weighted sum of layers is the weighted sum of their means, so frozen features are pooled only once;
-    the means lie in a temporary file that is mapped into memory."""
+    The mean of a weighted sum of layers is the weighted sum of their means, so frozen features are pooled only once.
+    """
 
     def __init__(self, frames: Frames, labels: SpeakerLabels, chosen: Sequence[int]):
         whole = Wholes(frames, labels, chosen)
@@ -136,13 +166,12 @@ class Means:
         for place in range(len(whole.ids)):
             mean = whole.read(place, 0, int(whole.lengths[place])).mean(axis=0, dtype=np.float64)
             if place == 0:
-                shape = (len(whole.ids), 1, *mean.shape)
-                self.values = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=shape)  # noqa: SIM115
-            self.values[place, 0] = mean
+                self.spool = Spool(np.float32, mean.shape)
+            self.spool.append(mean)
 
     def read(self, place: int, start: int, stop: int) -> np.ndarray:
         """The one mean frame of an utterance."""
-        return np.array(self.values[place, start:stop])
+        return self.spool.read(place + start, place + stop)
 
 
 Examples = Pieces | Wholes | Means

@@ -8,10 +8,16 @@ from matplotlib.figure import Figure
 from utility.plot import new_figure
 
 MANY = 100  # classes whose names still fit on an axis
+CELLS = 1000  # along an axis, at most: more are no longer to be seen, but take memory
 
 
 def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """Share of each true class (row) taken for each class (column), in percent; rows of absent classes are blank."""
+    """Share of each true class (row) taken for each class (column), in percent; rows of absent classes are blank.
+
+    More than `CELLS` classes are drawn in groups of neighbours."""
+    group = -(-len(classes) // CELLS)
+    starts = np.arange(0, len(classes), group)
+    counts = np.add.reduceat(np.add.reduceat(counts, starts, axis=0), starts, axis=1)
     total = counts.sum(axis=1, keepdims=True)
     share = np.where(total > 0, 100 * counts / np.maximum(total, 1), np.nan)
     side = float(np.clip(2.5 + 0.17 * len(classes), 5, 16))
@@ -23,7 +29,8 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> 
         size = float(np.clip(580 / len(classes), 6, 10))
         axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=size)
         axes.set_yticks(range(len(classes)), classes, fontsize=size)
-    axes.set(xlabel="predicted class", ylabel="true class", title=title)
+    together = f" ({group} to a cell)" if group > 1 else ""
+    axes.set(xlabel=f"predicted class{together}", ylabel=f"true class{together}", title=title)
     axes.title.set_fontsize(10)
     return figure
 

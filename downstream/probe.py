@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from downstream.classifier import Classifier, LayerSum, Score, confusions, score
+from downstream.classifier import Classifier, LayerSum, Score, add_confusions, score
 from downstream.config import DownstreamConfig
 from downstream.tasks import Task
 from mockingjay.upstream import Upstream
@@ -83,14 +83,16 @@ def evaluate(probe: Probe, batches: Iterable[Batch], device: torch.device) -> Re
     """Score a probe on batches; the sums are over labelled frames, so batching does not matter."""
     probe.eval()
     total: Score | None = None
-    seen = torch.zeros((), dtype=torch.int64, device=device)
+    seen: Tensor | None = None
     for batch in batches:
         batch = batch.to(device)
         logits = probe(batch)
         found = score(logits, batch.target)
         found = Score(found.loss.double(), found.correct, found.count)
-        table = confusions(logits, batch.target)
-        total, seen = found if total is None else total + found, seen + table
+        total = found if total is None else total + found
+        if seen is None:
+            seen = torch.zeros(logits.shape[-1], logits.shape[-1], dtype=torch.int64, device=device)
+        add_confusions(seen, logits, batch.target)
     if total is None or not int(total.count):
         raise ValueError("no labelled frame to score on: do the alignment's times fit these recordings?")
     count = int(total.count)

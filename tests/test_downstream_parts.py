@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from downstream.classifier import Classifier, confusions, join_context, mean_pool, score
+from downstream.classifier import Classifier, add_confusions, join_context, mean_pool, score
 from downstream.config import DataConfig, DownstreamConfig, ProbeConfig
 from downstream.data import Frames, Means, PhoneLabels, Pieces, SpeakerLabels, Wholes
 from downstream.figures import confusion_figure
@@ -94,7 +94,8 @@ def test_a_batch_scores_as_its_utterances_alone_whatever_stands_on_padding(lengt
 
 def test_confusions_leave_out_what_has_no_label():
     logits = torch.eye(3)[torch.tensor([[0, 1, 2, 2]])]
-    table = confusions(logits, torch.tensor([[0, 1, 1, IGNORE]]))
+    table = torch.zeros(3, 3, dtype=torch.int64)
+    add_confusions(table, logits, torch.tensor([[0, 1, 1, IGNORE]]))
     assert table.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
 
 
@@ -237,6 +238,13 @@ def test_confusion_figure_of_many_classes_has_readable_axes():
     shown = np.asarray(axes.images[0].get_array())
     rows = shown.sum(axis=1)
     assert np.allclose(np.delete(rows, 3), 100)
+
+
+def test_confusion_figure_of_thousands_of_classes_draws_groups():
+    figure = confusion_figure(np.eye(2501, dtype=np.int64), [str(i) for i in range(2501)], "title")
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    assert np.allclose(shown, 100 * np.eye(834))
+    assert figure.axes[0].get_ylabel() == "true class (3 to a cell)"
 
 
 def test_batch_padding_is_marked_by_the_loader(small):

@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +35,10 @@ class Alignment:
         self.labels = (self.root / LABELS).read_text(encoding="utf-8").splitlines()
         self._where = _read_utterances(self.root / UTTERANCES)
         total = sum(count for _, count in self._where.values())
-        if self._segments.dtype != SEGMENT or self._segments.shape != (total,):
-            raise ValueError(f"{self.root / SEGMENTS}: holds {self._segments.shape}, but {UTTERANCES} needs ({total},)")
+        table = _mapped(self.root / SEGMENTS)
+        if table.dtype != SEGMENT or table.shape != (total,):
+            raise ValueError(f"{self.root / SEGMENTS}: holds {table.shape}, but {UTTERANCES} needs ({total},)")
+        self._start = table.offset
 
     def __contains__(self, id: str) -> bool:  # noqa: A002
         return id in self._where
@@ -45,27 +46,21 @@ class Alignment:
     def __len__(self) -> int:
         return len(self._where)
 
-    def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key != "_segments"}
-
     @property
     def ids(self) -> list[str]:
         """Every utterance's id, in stored order."""
         return list(self._where)
-
-    @cached_property
-    def _segments(self) -> np.ndarray:
-        try:
-            return np.load(self.root / SEGMENTS, mmap_mode="r")
-        except (ValueError, EOFError):
-            raise ValueError(f"{self.root / SEGMENTS}: not a segment table, or cut off; make it again") from None
 
     def segments(self, id: str) -> np.ndarray:  # noqa: A002
         """Segments of one utterance [S]: fields `start`, `end` (seconds), `label` (index into `labels`)."""
         if id not in self._where:
             raise ValueError(f"{self.root}: no alignment of utterance {id!r}")
         offset, count = self._where[id]
-        return np.array(self._segments[offset : offset + count])
+        file = self.root / SEGMENTS
+        found = np.fromfile(file, SEGMENT, count, offset=self._start + offset * SEGMENT.itemsize)
+        if len(found) != count:
+            raise ValueError(f"{file}: cut off; make it again")
+        return found
 
     def frame_labels(self, id: str, times: np.ndarray, duration: float | None = None) -> np.ndarray:  # noqa: A002
         """Labels int64 [T] of the frames with centres `times` [T] in seconds (ascending).
@@ -132,6 +127,13 @@ def check_segments(id: str, segments: Segments) -> None:  # noqa: A002
 
 def _microseconds(seconds: np.ndarray) -> np.ndarray:
     return np.rint(seconds * 1e6).astype(np.int64)
+
+
+def _mapped(file: Path) -> np.memmap:
+    try:
+        return np.load(file, mmap_mode="r")
+    except (ValueError, EOFError):
+        raise ValueError(f"{file}: not a segment table, or cut off; make it again") from None
 
 
 def _read_utterances(file: Path) -> dict[str, tuple[int, int]]:
