@@ -332,3 +332,14 @@ def test_settings_that_make_no_sense(world, values, message):
     for more in ({"data": {"target": ["data/linear/train"]}}, {"objective": "apc"}):
         with pytest.raises(ValueError, match=r"data\.target must be empty|online\.noise_proportion 0"):
             build(PretrainConfig, {"online": {"noise_proportion": 0.5}, **more})
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_cuda_device_gives_the_same_features():
+    rng = np.random.default_rng(8)
+    batch = batch_of([rng.standard_normal(n).astype(np.float32) / 9 for n in (9000, 4000, 7000, 5000)])
+    here, there = (
+        noisy(0.5)(batch.to(torch.device(place)), torch.Generator().manual_seed(2)) for place in ("cpu", "cuda")
+    )
+    for one, other in ((here.features, there.features), (here.target, there.target)):
+        torch.testing.assert_close(other.cpu(), one, atol=1e-3, rtol=1e-3)

@@ -69,32 +69,32 @@ class Online:
         clean, counts = batch.features, batch.num_samples
         if self.config.target_level is not None:
             clean = levelled(clean, counts, self.config.target_level)
-        heard, rows = clean, []
-        if self.noise is not None:
-            heard, rows = self._noisy(clean, counts, _uniform(batch.ids, generator))
+        heard, chosen = self._heard(clean, counts, batch.ids, generator)
         features = _padded(self.input(heard, counts)[0], multiple)
         target = None
         if self.target is not None:
             target = _padded(self.target(clean, counts)[0], multiple)
-        elif rows:
-            target = features.clone()
-            found = self.input(clean[rows], counts[rows])[0]
+        elif len(chosen):
+            rows, target = _on(chosen, clean), features.clone()
+            found = self.input(clean[rows], counts[chosen])[0]
             target[rows, : found.shape[1]] = found
         return replace(batch, features=features, target=target, num_samples=None)
 
-    def _noisy(self, clean: Tensor, counts: Tensor, draws: Tensor) -> tuple[Tensor, list[int]]:
-        """The waveforms [B, N] with noise in the rows that draws [3, B] choose, and which rows these are."""
-        rows = (draws[0] < self.config.noise_proportion).nonzero()[:, 0].tolist()
-        if not rows:
-            return clean, rows
+    def _heard(
+        self, clean: Tensor, counts: Tensor, ids: Sequence[str], generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """The waveforms [B, N], some with noise, and which these are: int64 [R], in host memory."""
+        if self.noise is None:
+            return clean, torch.empty(0, dtype=torch.int64)
         self.noise = self.noise.to(clean.device)
-        which, start = draws[1:, rows]
-        snrs = torch.tensor(self.config.snrs)[(which * len(self.config.snrs)).long()]
-        start = (start * len(self.noise)).long().to(clean.device, non_blocking=True)
-        noise = self.noise[(start[:, None] + torch.arange(clean.shape[1], device=clean.device)) % len(self.noise)]
-        heard = clean.clone()
-        heard[rows] = add_noise(clean[rows], counts[rows], noise, snrs)
-        return heard, rows
+        chance, which, start = _uniform(ids, generator)
+        chosen = (chance < self.config.noise_proportion).nonzero()[:, 0]
+        snrs = torch.tensor(self.config.snrs)[(which[chosen] * len(self.config.snrs)).long()]
+        first = _on((start[chosen] * len(self.noise)).long(), clean)[:, None]
+        noise = self.noise[(first + torch.arange(clean.shape[1], device=clean.device)) % len(self.noise)]
+        rows, heard = _on(chosen, clean), clean.clone()
+        heard[rows] = add_noise(clean[rows], counts[chosen], noise, snrs)
+        return heard, chosen
 
 
 def levelled(waveforms: Tensor, num_samples: Tensor, level: float) -> Tensor:
