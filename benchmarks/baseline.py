@@ -87,28 +87,44 @@ class PlainModel(nn.Module):
         return self.output(self.head_norm(plain_gelu(self.dense(self.encode(x, lengths)))))
 
 
+class PlainGru(nn.Module):
+    """Autoregressive predictive coding: GRUs with residuals over packed sequences, as its original has them."""
+
+    def __init__(self, layers: int, hidden_size: int, input_dim: int):
+        super().__init__()
+        widths = [input_dim] + [hidden_size] * (layers - 1)
+        self.rnns = nn.ModuleList(nn.GRU(width, hidden_size, batch_first=True) for width in widths)
+        self.output = nn.Linear(hidden_size, input_dim)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        for rnn in self.rnns:
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            out, _ = nn.utils.rnn.pad_packed_sequence(rnn(packed)[0], batch_first=True)
+            x = out + x if out.shape == x.shape else out
+        return self.output(x)
+
+
 class Baseline:
     """Training steps and representations of the plain model, on features [B, T, D] with true lengths [B]."""
 
     def __init__(self, config: PretrainConfig, input_dim: int, target_dim: int):
         self.config, self.rate = config, config.model.downsample_rate
-        self.model = PlainModel(config.model, input_dim * self.rate, target_dim * self.rate)
+        if config.encoder == "gru":
+            self.model = PlainGru(config.gru.layers, config.gru.hidden_size, input_dim)
+        else:
+            self.model = PlainModel(config.model, input_dim * self.rate, target_dim * self.rate)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=2e-4, foreach=False, fused=False)
         self.draw = random.Random(1)
 
     def step(self, features: Tensor, lengths: Tensor, target: Tensor | None = None) -> None:
         """Forward, masked L1, backward, clipping, update."""
         self.model.train()
-        stacked, short = self._stack(features), lengths // self.rate
-        altered, mask = self._mask(stacked, short)
-        truth = stacked if target is None else self._stack(target)
-        error = (self.model(altered, short) - truth).abs()
-        loss = error[mask[..., None].expand_as(error)].mean()
+        loss = self._loss(self._stack(features), lengths // self.rate, target)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0, foreach=False)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        float(loss)
+        loss.item()
 
     @torch.no_grad()
     def represent(self, features: Tensor, lengths: Tensor) -> Tensor:
@@ -116,6 +132,15 @@ class Baseline:
         self.model.eval()
         states = self.model.encode(self._stack(features), lengths // self.rate)
         return states.repeat_interleave(self.rate, 1)
+
+    def _loss(self, stacked: Tensor, lengths: Tensor, target: Tensor | None) -> Tensor:
+        if self.config.encoder == "gru":
+            shift = self.config.apc.time_shift
+            return (self.model(stacked, lengths)[:, :-shift] - stacked[:, shift:]).abs().mean()
+        altered, mask = self._mask(stacked, lengths)
+        truth = stacked if target is None else self._stack(target)
+        error = (self.model(altered, lengths) - truth).abs()
+        return error[mask[..., None].expand_as(error)].mean()
 
     def _stack(self, x: Tensor) -> Tensor:
         frames = x.shape[1] // self.rate * self.rate

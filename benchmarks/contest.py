@@ -31,7 +31,7 @@ def contest(makers: Mapping[str, Callable[[], Turn]], rounds: int) -> dict[str, 
     try:
         for name, maker in makers.items():
             here, there = context.Pipe()
-            worker = context.Process(target=_serve, args=(maker, there), daemon=True)
+            worker = context.Process(target=_serve, args=(maker, there))
             worker.start()
             there.close()
             workers[name] = (worker, here)

@@ -2,9 +2,13 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -12,14 +16,17 @@ import torch
 from benchmarks.baseline import Baseline
 from benchmarks.contest import Turn
 from mockingjay.config import PretrainConfig
+from mockingjay.masking import alter
 from mockingjay.representation import Representing, represent
 from mockingjay.solver import Place, make_trainer, new_model
 from mockingjay.upstream import TransformerUpstream
 from utility.config import resolve
 from utility.device import claim_device
 from utility.store import Row, Store, StoreInfo, StoreWriter
+from utility.trainer import Trainer, autocast
 
 BATCHES = 4  # different ones in a store
+SPEAKERS = 10
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ APC = Shape("APC", "apc_libri.yaml", 80, 1500)
 
 def made_up(folder: Path, name: str, dim: int, frames: int, utterances: int) -> str:
     """A store of noise; its path with the split."""
-    rows = [Row(f"u{i}", frames, frames * 200, "s", f"u{i}.wav") for i in range(utterances)]
+    rows = [Row(f"u{i}", frames, frames * 200, f"s{i % SPEAKERS}", f"u{i}.wav") for i in range(utterances)]
     writer = StoreWriter.open(folder / name, "all", rows, StoreInfo(row_shape=[dim], frame_shift=0.0125))
     draw = np.random.default_rng(0)
     for index in writer.pending():
@@ -82,6 +89,17 @@ class Steps:
     overrides: tuple[str, ...] = ()
 
     def __call__(self) -> Turn:
+        trainer, device = self.trainer(), claim_device(cpu=False)
+        stream = trainer.task.loader.stream()
+
+        def turn() -> None:
+            trainer.update(stream)
+            wait(device)
+
+        return turn
+
+    def trainer(self) -> Trainer:
+        """The trainer of the plain command on a made-up store."""
         shape, device = self.shape, claim_device(cpu=False)
         folder = Path(tempfile.mkdtemp())
         count = BATCHES * shape.utterances
@@ -92,14 +110,7 @@ class Steps:
         padded = -(-shape.frames // limits.pad_multiple) * limits.pad_multiple
         words += [f"loader.batch_frames={padded * shape.utterances}", f"trainer.precision={self.precision}"]
         config = shape.resolved(*words, *self.overrides)
-        trainer = make_trainer(config, 0, Place(folder, folder, device, quiet=True))
-        stream = trainer.task.loader.stream()
-
-        def turn() -> None:
-            trainer.update(stream)
-            wait(device)
-
-        return turn
+        return make_trainer(config, 0, Place(folder, folder, device, quiet=True))
 
 
 @dataclass(frozen=True)
@@ -158,6 +169,39 @@ class PlainRepresentations:
         return turn
 
 
+def parts(shape: Shape, precision: str, rounds: int) -> dict[str, float]:
+    """Median seconds of the parts of a step: data, masking, forward (with masking and loss), backward, optimiser."""
+    trainer, device = Steps(shape, precision).trainer(), claim_device(cpu=False)
+    config, stream = shape.resolved(), trainer.task.loader.stream()
+    generator, times = torch.Generator().manual_seed(0), defaultdict(list)
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        wait(device)
+        start = time.perf_counter()
+        yield
+        wait(device)
+        times[name].append(time.perf_counter() - start)
+
+    trainer.task.module.train()
+    for _ in range(rounds):
+        with timed("data"):
+            batch = next(stream)[1].to(device)
+        if config.objective == "masked":
+            stacked, lengths = trainer.task.module.stack(batch.features, batch.lengths)
+            with timed("masking"):
+                alter(stacked, lengths, config.masking, generator)
+        with timed("forward"), autocast(device, precision):
+            loss = trainer.task.step(batch, generator)["loss"]
+        with timed("backward"):
+            loss.backward()
+        with timed("optimiser"):
+            torch.nn.utils.clip_grad_norm_(trainer.parameters, trainer.clip, foreach=True)
+            trainer.optimizer.step()
+            trainer.optimizer.zero_grad(set_to_none=True)
+    return {name: median(values) for name, values in times.items()}
+
+
 def batch(shape: Shape) -> tuple[torch.Tensor, torch.Tensor]:
     """Features of noise and true lengths."""
     generator = torch.Generator().manual_seed(0)
@@ -169,6 +213,3 @@ def wait(device: torch.device) -> None:
     """Until the device has done its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-Maker = Callable[[], Turn]

@@ -34,7 +34,9 @@ class States(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._encoded)
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int | slice) -> Tensor | tuple[Tensor, ...]:
+        if isinstance(index, slice):
+            return tuple(self._finish(state) for state in self._encoded[index])
         return self._finish(self._encoded[index])
 
 

@@ -1,0 +1,173 @@
+"""Measure every stage on this machine: absolute, as a share of its limit, and beside a plain eager baseline."""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks import features, loading, probing, steps
+from benchmarks.contest import Result, Turn, contest
+from benchmarks.limits import COPIED, Products, copying, reading
+from benchmarks.steps import PlainRepresentations, PlainSteps, Representations, Shape, Steps
+from utility.files import replacing
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PART_ROUNDS = 5
+CORPUS_SECONDS = 1200.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure; `share` is of the limit of its stage, `ratio` the baseline's time over ours."""
+
+    stage: str
+    value: float
+    unit: str
+    share: float | None = None
+    ratio: float | None = None
+    memory: float | None = None  # MiB beyond an idle process
+
+    def cells(self) -> tuple[str, ...]:
+        """As text, in the order of `TITLES`."""
+        share = "" if self.share is None else f"{100 * self.share:.0f} %"
+        ratio = "" if self.ratio is None else f"{self.ratio:.1f}"
+        memory = "" if self.memory is None else f"{self.memory:.0f}"
+        return (
+            self.stage,
+            f"{self.value:,.4g}" if self.value < 1000 else f"{self.value:,.0f}",
+            self.unit,
+            share,
+            ratio,
+            memory,
+        )
+
+
+TITLES = "stage", "measured", "unit", "of its limit", "x baseline", "peak MiB"
+
+
+def limits(rounds: int) -> Iterator[Row]:
+    """What the machine can do at best."""
+    found = contest({"copy": copying, "read": reading}, rounds)
+    yield Row("limit: copy in memory", 2 * COPIED / found["copy"].seconds / 1e9, "GB/s, read + written")
+    yield Row("limit: read a file held in memory", COPIED / found["read"].seconds / 1e9, "GB/s")
+
+
+def extraction(rounds: int) -> Iterator[Row]:
+    """Features, one core; then a corpus by one and two processes."""
+    for row in features.measure(rounds):
+        yield Row(f"{row['stage']}, {row['setting']}", row["ours"], "x real time", ratio=row["ratio"])
+    found = features.scaling(CORPUS_SECONDS)
+    yield Row("features, 2 processes beside 1", found["ratio"], "times as fast")
+
+
+def loader(rounds: int) -> Iterator[Row]:
+    """Batches from a store."""
+    makers: dict[str, Callable[[], Turn]] = {f"{n} workers": loading.Loading(n) for n in (0, 1, 2)}
+    found = contest({"read": reading, "plain": loading.plain_loading, **makers}, rounds)
+    frames = loading.UTTERANCES * loading.FRAMES
+    for name in makers:
+        seconds = found[name].seconds
+        share = frames * loading.DIM * 4 / seconds / (COPIED / found["read"].seconds)
+        ratio = found["plain"].seconds / seconds
+        yield Row(f"loader, {name}", frames / seconds, "frames/s", share, ratio, found[name].memory)
+    yield Row("first batch of 300,000 utterances", loading.first_batch(300_000), "s")
+    yield Row("padding, Base on LibriSpeech's lengths", 100 * loading.padding_share(), "% of what is computed")
+
+
+def training(rounds: int) -> Iterator[Row]:
+    """Pre-training steps of each shape."""
+    for shape in (steps.BASE_3, steps.BASE_1, steps.TERA, steps.LARGE, steps.APC):
+        makers: dict[str, Callable[[], Turn]] = {"plain": PlainSteps(shape)}
+        makers |= {name: Steps(shape, name) for name in PRECISIONS}
+        yield from _computing(f"step {shape.name}", shape, makers, 3, rounds)
+        if torch.cuda.is_available():
+            yield from _choices(shape, rounds)
+        for name, seconds in steps.parts(shape, "bf16", PART_ROUNDS).items():
+            yield Row(f"step {shape.name}, bf16: {name}", 1000 * seconds, "ms")
+
+
+def representing(rounds: int) -> Iterator[Row]:
+    """Representations, stored."""
+    for shape in (steps.BASE_3, steps.TERA):
+        makers: dict[str, Callable[[], Turn]] = {"plain": PlainRepresentations(shape)}
+        makers |= {name: Representations(shape, name) for name in PRECISIONS}
+        yield from _computing(f"extract {shape.name}", shape, makers, 1, rounds, batches=2)
+
+
+def probes(rounds: int) -> Iterator[Row]:
+    """Training a probe."""
+    for tuned, updates in ((False, 20), (True, 1)):
+        ours, plain = probing.Probing(tuned, updates), probing.PlainProbing(tuned)
+        found = contest({"ours": ours, "plain": plain}, rounds)
+        frames = updates * (6000 if tuned else 2000)
+        plain_frames = 6000 if tuned else 2000
+        speed, beside = frames / found["ours"].seconds, plain_frames / found["plain"].seconds
+        name = "probe through a tuned Base" if tuned else "probe from the cache"
+        yield Row(name, speed, "frames/s", ratio=speed / beside, memory=found["ours"].memory)
+
+
+def _computing(
+    stage: str, shape: Shape, makers: Mapping[str, Callable[[], Turn]], passes: int, rounds: int, batches: int = 1
+) -> Iterator[Row]:
+    """Ours beside the baseline, and both beside the matrix products alone."""
+    recurrent = shape.resolved().encoder == "gru"
+    bounds = {} if recurrent else {f"limit {n}": Products(shape, d, passes == 3) for n, d in PRECISIONS.items()}
+    found = contest({**bounds, **makers}, rounds)
+    frames, operations = batches * shape.utterances * shape.frames, passes * shape.operations
+    for name in bounds:
+        yield Row(f"{stage}, {name}: products alone", operations / found[name].seconds / 1e9, "GFLOP/s")
+    for name in makers:
+        result: Result = found[name]
+        limit = found.get(f"limit {name}")
+        share = None if limit is None else batches * limit.seconds / result.seconds
+        ratio = None if name == "plain" else found["plain"].seconds / result.seconds
+        yield Row(f"{stage}, {name}", frames / result.seconds, "frames/s", share, ratio, result.memory)
+
+
+SECTIONS = {
+    "limits": limits,
+    "features": extraction,
+    "loader": loader,
+    "training": training,
+    "representations": representing,
+    "probes": probes,
+}
+
+
+def machine() -> str:
+    """What this ran on."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
+    place = f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{place}{gpu}, PyTorch {torch.__version__}"
+
+
+def main() -> None:
+    """Run the chosen sections, print a Markdown table, leave the figures as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant, of which the median counts")
+    parser.add_argument("--json", type=Path, default=Path("result/benchmarks.json"), help="where the figures go")
+    args = parser.parse_args()
+    print(f"{machine()}\n\n| {' | '.join(TITLES)} |\n|{' --- |' * len(TITLES)}")
+    rows = []
+    for section in args.only:
+        for row in SECTIONS[section](args.rounds):
+            rows.append(row)
+            print(f"| {' | '.join(row.cells())} |", flush=True)
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(args.json) as temporary:
+        temporary.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
