@@ -22,7 +22,7 @@ from preprocess.extraction import extract_split, processes
 from utility.audio import FeatureConfig, FeatureExtractor, read_audio
 
 RATE = 16000
-SETTINGS = {"single 12 s": (1, 12), "batch 30 x 2 s": (30, 2)}  # utterances, seconds of each
+SETTINGS = {"single 12 s": (1, 5, 12), "batch 30 x 2 s": (30, 1, 2)}  # utterances of a batch, batches, seconds of each
 DEVICE_BATCH = (64, 12)
 SHORT = {"n_fft": 400, "hop_length": 160, "pad_mode": "reflect"}
 LONG = {"n_fft": 2048, "win_length": 800, "hop_length": 200, "pad_mode": "reflect"}
@@ -60,11 +60,11 @@ def measure(rounds: int) -> list[dict]:
     """
     rows = []
     with tempfile.TemporaryDirectory() as scratch, _one_core():
-        for setting, (utterances, seconds) in SETTINGS.items():
-            files = _write_audio(Path(scratch), utterances, seconds)
+        for setting, (size, batches, seconds) in SETTINGS.items():
+            files = _write_audio(Path(scratch), size * batches, seconds)
             for stage in STAGES:
-                turns = _ours(stage, files), functools.partial(_theirs, stage, files)
-                rows.append(_row(stage, setting, utterances * seconds, _medians(turns, rounds, time.process_time)))
+                turns = _ours(stage, files, size), functools.partial(_theirs, stage, files)
+                rows.append(_row(stage, setting, len(files) * seconds, _medians(turns, rounds, time.process_time)))
         if torch.cuda.is_available():
             rows += [_on_device(stage, rounds) for stage in STAGES]
     return rows
@@ -107,12 +107,13 @@ def _medians(turns: Sequence[Turn], rounds: int, clock: Callable[[], float]) -> 
     return [median(spent[2:]) for spent in times]
 
 
-def _ours(stage: Stage, files: Sequence[Path]) -> Turn:
+def _ours(stage: Stage, files: Sequence[Path], size: int) -> Turn:
     extractor = FeatureExtractor(stage.config)
 
     def turn() -> None:
-        waveforms = [torch.from_numpy(read_audio(file, RATE)) for file in files]
-        extractor(_stacked(waveforms), torch.tensor([len(waveform) for waveform in waveforms]))
+        for start in range(0, len(files), size):
+            waveforms = [torch.from_numpy(read_audio(file, RATE)) for file in files[start : start + size]]
+            extractor(_stacked(waveforms), torch.tensor([len(waveform) for waveform in waveforms]))
 
     return turn
 
@@ -160,7 +161,7 @@ def _waveform(size: int, seed: int) -> np.ndarray:
     time = np.arange(size) / RATE
     loudness = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * time)
     tones = sum(np.sin(2 * np.pi * hertz * time) / number for number, hertz in enumerate(rng.uniform(80, 4000, 5), 1))
-    return (loudness * (0.1 * tones + 0.01 * rng.standard_normal(size))).astype(np.float32)
+    return (loudness * (0.1 * tones + 0.006 * rng.standard_normal(size))).astype(np.float32)
 
 
 def _linear(waveform: np.ndarray) -> np.ndarray:

@@ -113,14 +113,14 @@ class FeatureExtractor:
         if device not in self._kernels:
             self._kernels[device] = _Kernel(config, device)
         with spectrum.full_precision(device):
-            features, lengths = self._kernels[device](_pack(config, waveforms, counts), config.dim)
+            packed = _pack(config, waveforms, counts)
+            features = self._kernels[device](packed, config.dim)
             if config.deltas:
-                spectrum.add_deltas(features, lengths, config.deltas)
-                real = torch.arange(features.shape[1], device=device) < lengths[:, None]
-                features.mul_(real[:, :, None])
+                spectrum.add_deltas(features, packed.lengths, config.deltas)
+                spectrum.clear_padding(features, packed.lengths)
             if config.cmvn == "utterance":
-                spectrum.normalise(features, lengths, 1 + config.deltas)
-        return features, lengths
+                spectrum.normalise(features, packed.lengths, 1 + config.deltas)
+        return features, torch.tensor(packed.lengths, device=device)
 
     def _checked(self, waveforms: Tensor, num_samples: Tensor) -> list[int]:
         if waveforms.dim() != 2 or num_samples.shape != waveforms.shape[:1]:
@@ -195,7 +195,7 @@ class _Kernel:
         self.mel = torch.from_numpy(mel.T.astype(np.float32)).to(device).contiguous()
         self.cosines = torch.from_numpy(np.ascontiguousarray(cosines)).to(device)
 
-    def __call__(self, packed: _Packed, dim: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, packed: _Packed, dim: int) -> Tensor:
         """Features [B, T, dim], only the static ones filled in, zero beyond lengths [B]."""
         device = packed.signal.device
         features = torch.zeros(len(packed.first), max(packed.lengths), dim, device=device)
@@ -208,12 +208,12 @@ class _Kernel:
                 self._limited_cepstra(source, rows)
         else:
             self._fill(utterances, packed)
-        return features, torch.tensor(packed.lengths, device=device)
+        return features
 
     def _fill(self, utterances: list[Tensor], packed: _Packed) -> None:
         """Put what `_features` gives of each utterance's frames into its rows."""
         window, hop = self.config.window, self.config.hop
-        work = spectrum.workspace(self.block, self.config.fft_size, packed.signal.device)
+        work = spectrum.workspace(self.block, window, self.config.fft_size, packed.signal.device)
         end, block = 0, None
         for rows, first in zip(utterances, packed.first):
             done = 0
@@ -228,7 +228,7 @@ class _Kernel:
                 done += count
 
     def _features(self, signal: Tensor, work: spectrum.Workspace) -> Tensor:
-        """One block of frames from the samples below them, [block, static dim]; for mfcc, log10 of bands, and the RMS."""
+        """One block of frames from the samples below them, [block, static dim]; mfcc: log10 of bands, and the RMS."""
         config = self.config
         frames = signal.unfold(0, config.window, config.hop)
         if not config.centred:  # a frame's first sample, emphasised otherwise, meets a window of 0

@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -63,7 +63,7 @@ def kaldi_lifter(coefficients: int, lifter: float = 22.0) -> np.ndarray:
     return 1 + 0.5 * lifter * np.sin(np.pi * np.arange(coefficients) / lifter)
 
 
-def add_deltas(features: Tensor, lengths: Tensor, orders: int) -> None:
+def add_deltas(features: Tensor, lengths: Sequence[int], orders: int) -> None:
     """Fill features [B, T, (1 + orders) * dim] behind their first part with its time derivatives of orders 1 (and 2).
 
     Savitzky-Golay: the derivative of a polynomial of the same order fitted to 9 frames. Edge frames take the polynomial
@@ -71,29 +71,24 @@ def add_deltas(features: Tensor, lengths: Tensor, orders: int) -> None:
     fitted to all of theirs, and 0 where they have no more than `order`. As the derivative of order k of a polynomial of
     order k is constant, each takes the value at the nearest centre. Frames beyond lengths are unspecified.
     """
-    static, *derivatives = features.unflatten(2, (1 + orders, -1)).unbind(2)
-    reach = 2 * DELTA_REACH
+    dim, reach = features.shape[2] // (1 + orders), 2 * DELTA_REACH
+    static, derivatives = features[:, :, :dim], features[:, :, dim:]
     for rows, frames in _tiles(static[:, : max(static.shape[1] - reach, 0)]):
         near = static[rows, frames.start : frames.stop + reach].contiguous()
-        for result, derivative in zip(derivatives, (_slope, _curvature)):
-            derivative(near, result[rows, frames.start + DELTA_REACH : frames.stop + DELTA_REACH])
-    for order, result in enumerate(derivatives, 1):
-        _fill_edges(static, lengths, order, result)
-
-
-def _fill_edges(static: Tensor, lengths: Tensor, order: int, result: Tensor) -> None:
-    """Complete the derivative [B, T, dim] of one order, known at the centres of 9 frames."""
-    width, device = 2 * DELTA_REACH + 1, static.device
-    every = torch.arange(len(static), device=device)[:, None]
-    edges = torch.arange(DELTA_REACH, device=device).expand(len(static), -1)
-    edges = torch.cat([edges, lengths[:, None] - 1 - edges], 1).clamp(0, static.shape[1] - 1)  # [B, 8]
-    nearest = torch.minimum(edges.clamp(min=DELTA_REACH), (lengths[:, None] - 1 - DELTA_REACH).clamp(min=0))
-    result[every, edges] = result[every, nearest]
-    head = torch.nn.functional.pad(static[:, : width - 1], (0, 0, 0, max(width - 1 - static.shape[1], 0)))
-    weights = _short_weights(order).to(static)[lengths.clamp(max=width)]  # [B, 9]
-    whole = sum(weights[:, n, None] * (head[:, n] - head[:, 0]) for n in range(1, width - 1))
-    start = result[:, : width - 1]
-    start.copy_(torch.where((lengths < width)[:, None, None], whole[:, None], start))
+        centres = derivatives[rows, frames.start + DELTA_REACH : frames.stop + DELTA_REACH]
+        for derivative, result in zip((_slope, _curvature), centres.split(dim, 2)):
+            derivative(near, result)
+    ends, side = np.array(lengths)[:, None], np.arange(DELTA_REACH)[None].repeat(len(lengths), 0)
+    edges = np.concatenate([side, ends - 1 - side], 1).clip(0, static.shape[1] - 1)  # [B, 8]
+    nearest = np.minimum(edges.clip(DELTA_REACH), (ends - 1 - DELTA_REACH).clip(0))
+    every = torch.arange(len(lengths), device=features.device)[:, None]
+    derivatives[every, torch.from_numpy(edges)] = derivatives[every, torch.from_numpy(nearest)]
+    for row, length in enumerate(lengths):
+        if length <= reach:
+            head = static[row, :length]
+            for order, result in enumerate(derivatives[row, :length].split(dim, 1), 1):
+                weights = _short_weights(order, length)
+                result[:] = sum(weight * (frame - head[0]) for weight, frame in zip(weights[1:], head[1:]))
 
 
 def _tiles(x: Tensor) -> Iterator[tuple[slice, slice]]:
@@ -109,49 +104,61 @@ def _tiles(x: Tensor) -> Iterator[tuple[slice, slice]]:
 # Differences first: a constant dimension has a derivative of exactly 0. Products and sums are rounded one by one, never
 # fused, which gives the same bits at any position of any tensor.
 def _slope(x: Tensor, out: Tensor) -> None:
-    centre, count = DELTA_REACH, out.shape[1]
-    total = x[:, centre + 1 :][:, :count] - x[:, centre - 1 :][:, :count]
+    shifted = _shifted(x, out)
+    total = shifted(1) - shifted(-1)
     for n in range(2, DELTA_REACH + 1):
-        total += (x[:, centre + n :][:, :count] - x[:, centre - n :][:, :count]).mul_(n)
+        total += (shifted(n) - shifted(-n)).mul_(n)
     torch.div(total, 60, out=out)
 
 
 def _curvature(x: Tensor, out: Tensor) -> None:
-    centre, count = DELTA_REACH, out.shape[1]
-    twice = 2 * x[:, centre:][:, :count]
-    total = torch.zeros_like(twice)
-    for n, weight in enumerate((-17, -8, 7, 28), 1):
-        pair = x[:, centre + n :][:, :count] + x[:, centre - n :][:, :count]
-        total += pair.sub_(twice).mul_(weight)
-    torch.div(total, 462, out=out)
+    shifted = _shifted(x, out)
+    twice = 2 * shifted(0)
+    first, *others = (
+        (shifted(n) + shifted(-n)).sub_(twice).mul_(weight) for n, weight in enumerate((-17, -8, 7, 28), 1)
+    )
+    for other in others:
+        first += other
+    torch.div(first, 462, out=out)
+
+
+def _shifted(x: Tensor, out: Tensor) -> Callable[[int], Tensor]:
+    return lambda n: x.narrow(1, DELTA_REACH + n, out.shape[1])
 
 
 @functools.cache
-def _short_weights(order: int) -> Tensor:
-    """Derivative of a polynomial of that order fitted to n < 9 frames, in row n: float64 [10, 9], last row unused."""
-    width = 2 * DELTA_REACH + 1
-    table = np.zeros((width + 1, width))
-    for length in range(order + 1, width):
-        fit = np.linalg.pinv(np.vander(np.arange(length), order + 1, increasing=True))
-        table[length, :length] = order * fit[order]
-    return torch.from_numpy(table)
+def _short_weights(order: int, length: int) -> list[float]:
+    """Derivative of a polynomial of that order fitted to so few frames."""
+    if length <= order:
+        return [0.0] * length
+    return (order * np.linalg.pinv(np.vander(np.arange(length), order + 1, increasing=True))[order]).tolist()
 
 
-def normalise(features: Tensor, lengths: Tensor, parts: int) -> None:
+def normalise(features: Tensor, lengths: Sequence[int], parts: int) -> None:
     """Give features [B, T, D], zero beyond lengths, mean 0 and variance 1 over each utterance's frames, in place.
 
     Statistics are float64, the deviation is the population's plus 1e-16. A dimension that is constant but for rounding
     becomes 0; the `parts` (static, deltas) are judged by the size of the static one. Padding stays zero.
     """
-    mean, square = _moments(features) / lengths.to(torch.float64)[:, None]
-    deviation = (square - mean.square()).clamp_(min=0).sqrt()
-    size = mean.abs().view(len(mean), parts, -1)[:, :1].expand(-1, parts, -1).reshape(mean.shape)
-    scale = torch.where(deviation <= torch.finfo(torch.float32).eps * size, torch.inf, deviation + 1e-16)
-    factor, near = scale.reciprocal().to(torch.float32)[:, None], mean.to(torch.float32)[:, None]
-    rest = (mean[:, None] - near).to(torch.float32)  # of the mean, which float32 alone would round
-    real = (torch.arange(features.shape[1], device=features.device) < lengths[:, None])[:, :, None]
+    counts = torch.tensor(lengths, device=features.device, dtype=torch.float64)
+    mean, square = _moments(features).div_(counts[:, None])
+    deviation = (square - mean * mean).clamp_(min=0).sqrt_()
+    size = mean.abs()[:, : features.shape[2] // parts].repeat(1, parts)
+    constant = deviation <= torch.finfo(torch.float32).eps * size
+    factor = (deviation + 1e-16).reciprocal_().masked_fill_(constant, 0).to(torch.float32)
+    near = mean.to(torch.float32)
+    rest = (mean - near).to(torch.float32)  # of the mean, which float32 alone would round
     for rows, frames in _tiles(features):
-        features[rows, frames].sub_(near[rows]).sub_(rest[rows]).mul_(factor[rows]).mul_(real[rows, frames])
+        tile = features[rows, frames]
+        tile.sub_(near[rows, None]).sub_(rest[rows, None]).mul_(factor[rows, None])
+    clear_padding(features, lengths)
+
+
+def clear_padding(features: Tensor, lengths: Sequence[int]) -> None:
+    """Zero features [B, T, D] beyond lengths."""
+    for utterance, length in zip(features, lengths):
+        if length < len(utterance):
+            utterance[length:] = 0
 
 
 def _moments(features: Tensor) -> Tensor:
@@ -166,7 +173,8 @@ def _moments(features: Tensor) -> Tensor:
     for rows, frames in tiles:
         tile = features[rows, frames]
         powers = torch.empty(2, *tile.shape, dtype=torch.float64, device=tile.device)
-        torch.square(powers[0].copy_(tile), out=powers[1])
+        first, second = powers.unbind()
+        torch.mul(first.copy_(tile), first, out=second)
         sums[:, rows, starts.index(frames.start)] = _sum_frames(powers)
     return _sum_frames(sums)
 
@@ -176,36 +184,37 @@ def _sum_frames(x: Tensor) -> Tensor:
     count = x.shape[-2]
     while count > 1:
         half = 1 << (count - 1).bit_length() - 1
-        x[..., : count - half, :].add_(x[..., half:count, :])
+        x.narrow(-2, 0, count - half).add_(x.narrow(-2, half, count - half))
         count = half
-    return x[..., 0, :]
+    return x.select(-2, 0)
 
 
 class Workspace:
     """Memory of one block's Fourier transforms, float64 as in the originals; float32 moves quiet bins by up to 1e-3."""
 
-    def __init__(self, block: int, fft_size: int, device: torch.device):
+    def __init__(self, block: int, window: int, fft_size: int, device: torch.device):
         bins = fft_size // 2 + 1
         with torch.inference_mode(False):
-            self.windowed = torch.zeros(block, fft_size, dtype=torch.float64, device=device)
+            self.padded = torch.zeros(block, fft_size, dtype=torch.float64, device=device)
             self.parts = torch.empty(block, bins, 2, device=device)
             self.powers = torch.empty(block, bins, device=device)
+            self.windowed, (self.real, self.imaginary) = self.padded[:, :window], self.parts.unbind(-1)
 
     def power(self, frames: Tensor, window: Tensor) -> Tensor:
-        """Squared magnitudes [block, bins], float32, of float64 frames [block, window]; the next call overwrites them."""
-        torch.mul(frames, window, out=self.windowed[:, : len(window)])
-        spectra = torch.fft.rfft(self.windowed)  # faster than into `out`, which copies
-        parts = self.parts.copy_(torch.view_as_real(spectra)).square_()
-        return torch.add(parts[..., 0], parts[..., 1], out=self.powers)
+        """Squared magnitudes [block, bins], float32, of float64 frames [block, window]; the next call's replace them."""
+        torch.mul(frames, window, out=self.windowed)
+        self.parts.copy_(torch.view_as_real(torch.fft.rfft(self.padded)))  # rfft would copy into an `out` as well
+        self.parts.mul_(self.parts)
+        return torch.add(self.real, self.imaginary, out=self.powers)
 
 
-def workspace(block: int, fft_size: int, device: torch.device) -> Workspace:
+def workspace(block: int, window: int, fft_size: int, device: torch.device) -> Workspace:
     """On the CPU kept for each thread, as fresh memory costs more than the transforms; else left to the allocator."""
     if device.type != "cpu":
-        return Workspace(block, fft_size, device)
-    return _thread_workspace(block, fft_size, threading.get_ident())
+        return Workspace(block, window, fft_size, device)
+    return _thread_workspace(block, window, fft_size, threading.get_ident())
 
 
 @functools.lru_cache(maxsize=32)
-def _thread_workspace(block: int, fft_size: int, _thread: int) -> Workspace:
-    return Workspace(block, fft_size, torch.device("cpu"))
+def _thread_workspace(block: int, window: int, fft_size: int, _thread: int) -> Workspace:
+    return Workspace(block, window, fft_size, torch.device("cpu"))
