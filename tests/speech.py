@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from utility.audio import FeatureConfig
+from utility.files import replace_file
 from utility.store import Row, StoreInfo, StoreWriter
+from utility.store_files import COLUMNS, SplitFiles, array_header, create_info, offsets_of, table_bytes
 
 MEL = FeatureConfig(kind="mel", deltas=0)
 
@@ -21,4 +23,20 @@ def write_store(path: Path, lengths: dict[str, int], features: FeatureConfig = M
         smooth = np.cumsum(noise, axis=0)
         writer.write(index, (smooth[8:] - smooth[:-8]) / np.sqrt(8))
     assert writer.finish()
+    return path
+
+
+def sparse_store(path: Path, lengths: np.ndarray, features: FeatureConfig = MEL, speakers: int = 50) -> Path:
+    """A finished store `path` of zeros that takes no disk, of any size; ids are `<speaker>-<split>-<number>`."""
+    info = StoreInfo(row_shape=[features.dim], frame_shift=features.frame_shift, features=features)
+    files = SplitFiles(path.parent, path.name)
+    files.root.mkdir(parents=True, exist_ok=True)
+    create_info(files.info, info)
+    rows = [
+        (f"{i % speakers}-{path.name}-{i}", offset, length, length * features.hop, str(i % speakers), f"{i}.flac")
+        for i, (offset, length) in enumerate(zip(offsets_of(lengths).tolist(), lengths.tolist()))
+    ]
+    replace_file(files.table, table_bytes(COLUMNS, rows))
+    header = array_header([int(lengths.sum()), features.dim], info.dtype)
+    replace_file(files.array, header, len(header) + int(lengths.sum()) * features.dim * 4)
     return path
