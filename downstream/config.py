@@ -75,7 +75,7 @@ class ProbeTraining(TrainerConfig):
     """Shorter than pre-training, in fp32, stopped when dev no longer gains."""
 
     steps: int = pydantic.Field(3000, ge=1)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     log_every: int = pydantic.Field(20, ge=1)
     eval_every: int = pydantic.Field(200, ge=1)
     save_every: int = pydantic.Field(1000, ge=1)

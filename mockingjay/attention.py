@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mockingjay import kernels
+from mockingjay.packing import Packing
 from utility.loader import real_frames
 
 BLOCK = 1 << 19  # scores that a thread of the CPU holds at once: about what its cache does
@@ -23,34 +24,28 @@ WORDS = 1 << 32  # values of the random bits that decide over one element
 _memory = threading.local()
 
 
-@dataclass(frozen=True)
 class Scope:
-    """Which frames a frame may look at: the real ones of its utterance [B], under `causal` none after itself."""
+    """Which frames a frame may look at: the real ones of its utterance, under `causal` none after itself.
 
-    lengths: Tensor
-    frames: int
-    causal: bool = False
+    `mask` is bool [B, 1 or T, T], True where the query may look at the key; `counts` are the lengths on a CPU."""
 
-    @cached_property
-    def mask(self) -> Tensor:
-        """Bool [B, 1 or T, T], True where the query may look at the key."""
-        real = real_frames(self.lengths, self.frames)[:, None]
-        square = torch.ones(self.frames, self.frames, dtype=torch.bool, device=real.device)
-        return real & square.tril() if self.causal else real
-
-    @cached_property
-    def counts(self) -> np.ndarray:
-        """The lengths on the host."""
-        return self.lengths.numpy(force=True)
+    def __init__(self, lengths: Tensor, frames: int, causal: bool = False):
+        self.mask = real_frames(lengths, frames)[:, None]
+        if causal:
+            self.mask = self.mask & torch.ones(frames, frames, dtype=torch.bool, device=lengths.device).tril()
+        self.counts = None if lengths.is_cuda else lengths.numpy()
+        self.frames, self.causal = frames, causal
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, scope: Scope, dropout: float = 0.0) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, scope: Scope | Packing, dropout: float = 0.0) -> Tensor:
     """softmax(query key^T / sqrt(d)) value over the keys in `scope` (Vaswani et al. 2017, eq. 1).
 
     query, key, value and the result are [B, heads, T, d]; `dropout` falls on the softmax. PyTorch's fused kernels do it
     on CUDA, and forward. Its CPU kernel goes backward at a tenth of the machine's rate and knows no dropout, so there
     each thread takes some heads: matrix products, and between them softmax and dropout in one pass. Only the scores of
     those heads exist at a time; backward computes them again."""
+    if isinstance(scope, Packing):
+        return scope.attend(query, key, value, dropout)
     forward_only = not dropout and not torch.is_grad_enabled()
     if query.is_cuda or forward_only or query.dtype not in (torch.float32, torch.bfloat16):
         return F.scaled_dot_product_attention(query, key, value, scope.mask[:, None], dropout)

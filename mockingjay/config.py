@@ -36,6 +36,15 @@ class PretrainLoader(LoaderConfig):
 
 
 @section
+class SpeedConfig:
+    """How training on CUDA computes; none of it changes what is computed."""
+
+    packed: bool = False  # real frames end to end instead of padded batches; of Transformers
+    compile: bool = False  # kernels fused by torch.compile, made in the first steps
+    recompute: bool = False  # keep only the input of each block for backward: less memory, more time; on CPUs too
+
+
+@section
 class PretrainConfig:
     """Everything `runner_mockingjay.py` takes from a YAML file."""
 
@@ -48,6 +57,7 @@ class PretrainConfig:
     gru: GruConfig = field(default_factory=GruConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     apc: ApcConfig = field(default_factory=ApcConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     eval_batches: int = pydantic.Field(50, ge=1)  # batches of the dev set that each evaluation reads
@@ -55,6 +65,8 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if self.encoder == "gru" and self.objective == "masked":
             raise ValueError("encoder 'gru' only looks back and cannot rebuild masked frames: set objective 'apc'")
+        if self.encoder == "gru" and (self.speed.packed or self.speed.recompute):
+            raise ValueError("speed.packed and speed.recompute are for Transformers: leave them out with encoder 'gru'")
         if self.objective == "apc" and self.data.target:
             raise ValueError("objective 'apc' predicts its own input: data.target must be empty")
         if self.online is not None and self.data.target:

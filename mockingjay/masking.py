@@ -53,7 +53,7 @@ def alter(
     Only real frames are ever altered or chosen (the originals' bands and noise reached into padding). With one
     generator the batch shares it; with a list each utterance draws from its own, so that its mask does not depend on
     the batch. Draws are made on the CPU: they are the same on every device."""
-    draws = _Draws.make(lengths.tolist(), features.shape[1:], config, generator).to(features.device)
+    draws = _Draws.make(lengths, features.shape[1:], config, generator).to(features.device)
     real = real_frames(lengths, features.shape[1])[..., None]
     inputs, mask = features, real & torch.zeros_like(features, dtype=torch.bool)
     if config.proportion:
@@ -146,10 +146,10 @@ class _Draws:
     noise: Tensor  # [B, T, D] standard normal; one column where none is asked for
 
     @classmethod
-    def make(cls, lengths: list[int], shape: Sequence[int], config: MaskingConfig, generator) -> "_Draws":
+    def make(cls, lengths: Tensor, shape: Sequence[int], config: MaskingConfig, generator) -> "_Draws":
         if isinstance(generator, torch.Generator):
             return cls(**cls._draw(len(lengths), *shape, config, generator))
-        rows = [cls._draw(1, length, shape[1], config, own) for length, own in zip(lengths, generator)]
+        rows = [cls._draw(1, length, shape[1], config, own) for length, own in zip(lengths.tolist(), generator)]
         return cls(**{name: _join([row[name][0] for row in rows], shape[0]) for name in rows[0]})
 
     @staticmethod

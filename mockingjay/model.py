@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mockingjay.packing import Packing
 from mockingjay.transformer import (
     ACTIVATIONS,
     LAYER_NORM_EPS,
@@ -78,6 +79,11 @@ class FrameModel(nn.Module):
         """The model on frames that are stacked already (and perhaps altered)."""
         states = self.encoder(stacked, lengths)
         return Output(states, lengths, self.head(states[-1]))
+
+    def predict_packed(self, stacked: Tensor, lengths: Tensor, packing: Packing) -> Tensor:
+        """The prediction of `predict`, computed on real frames alone; zero at padding."""
+        states = self.encoder(packing.pack(stacked), lengths, packing)
+        return packing.unpack(self.head(states[-1]))
 
     def stack(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames at the rate of the encoder."""

@@ -19,6 +19,7 @@ from mockingjay.legacy import is_ours, read_original
 from mockingjay.masking import alter
 from mockingjay.model import FrameModel, MaskedLoss, MaskedModel, NoHead, masked_loss
 from mockingjay.originals.optimizer import original_groups
+from mockingjay.packing import Packing
 from mockingjay.pieces import Pieces
 from mockingjay.visualize import Reconstruction, reconstruction_figure
 from utility.audio import FeatureConfig
@@ -53,10 +54,15 @@ class Pretraining:
 
     def __init__(self, model: FrameModel, config: PretrainConfig, device: torch.device):
         self.model, self.config, self.device = model.to(device), config, device
+        if config.encoder == "transformer":
+            model.encoder.recompute = config.speed.recompute
+            if config.speed.compile and device.type == "cuda":
+                for block in model.encoder.blocks:
+                    block.compile()
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Loss of a batch, and the share of its real frames that counted in it."""
-        found = self._attempt(batch, generator)
+        found = self._attempt(batch, generator, packed=self.config.speed.packed and self.device.type == "cuda")
         return {"loss": found.loss().mean(), "masked_share": found.mask.any(-1).sum() / found.lengths.sum()}
 
     @torch.no_grad()
@@ -89,16 +95,25 @@ class Pretraining:
             batch = Pieces.of(batch.lengths, self.config.model.max_input_length).split_batch(batch)
         return self._attempt(batch, fixed_masks(batch.ids))
 
-    def _attempt(self, batch: Batch, generator: torch.Generator | list[torch.Generator]) -> Attempt:
+    def _attempt(
+        self, batch: Batch, generator: torch.Generator | list[torch.Generator], packed: bool = False
+    ) -> Attempt:
         stacked, lengths = self.model.stack(batch.features, batch.lengths)
         if self.config.objective == "apc":
-            prediction = self.model.predict(stacked, lengths).prediction
+            prediction = self._predict(stacked, lengths, batch, packed)
             prediction, known = ahead(prediction, lengths, self.config.apc.time_shift)
             return Attempt(stacked, prediction, stacked, known[..., None].expand_as(stacked), lengths)
         truth = stacked if batch.target is None else self.model.stack(batch.target, batch.lengths)[0]
         altered = alter(stacked, lengths, self.config.masking, generator)
-        prediction = self.model.predict(altered.inputs, lengths).prediction
+        prediction = self._predict(altered.inputs, lengths, batch, packed)
         return Attempt(altered.inputs, prediction, truth, altered.mask, lengths)
+
+    def _predict(self, inputs: Tensor, lengths: Tensor, batch: Batch, packed: bool) -> Tensor:
+        if not packed:
+            return self.model.predict(inputs, lengths).prediction
+        on_host = (batch.host_lengths // self.model.downsample_rate).clamp(min=1)
+        packing = Packing.of(on_host, inputs.shape[1], self.device, self.model.encoder.causal)
+        return self.model.predict_packed(inputs, lengths, packing)
 
 
 def fixed_masks(ids: Iterable[str]) -> list[torch.Generator]:

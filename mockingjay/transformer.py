@@ -9,8 +9,10 @@ import pydantic
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mockingjay.attention import Dropout, Scope, attend
+from mockingjay.packing import Packing
 from utility.config import section
 from utility.loader import real_frames
 
@@ -97,7 +99,7 @@ class SelfAttention(nn.Module):
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: Tensor, scope: Scope, kept: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, scope: Scope | Packing, kept: Tensor | None = None) -> Tensor:
         query, key, value = self._heads(x)
         dropout = self.dropout if self.training else 0.0
         mixed = attend(query, key, value, scope, dropout)
@@ -131,7 +133,7 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, scope: Scope, kept: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, scope: Scope | Packing, kept: Tensor | None = None) -> Tensor:
         if self.norm_first:
             x = self.dropout(self.attention(self.attention_norm(x), scope, kept), x)
             return self.dropout(self._feedforward(self.norm(x)), x)
@@ -149,7 +151,9 @@ class Block(nn.Module):
 class TransformerEncoder(nn.Module):
     """Stacked frames [B, T, D] -> hidden states: entry 0 is the embedding after projection, position and norm, entry k
     the output of block k (with `pre_layer_norm` after a LayerNorm of its own); each [B, T, hidden_size]. Values at
-    padding are meaningless. With `causal` a frame attends to itself and those before it only."""
+    padding are meaningless. With `causal` a frame attends to itself and those before it only.
+
+    With a packing x is [1, N, D] and so are the states. `recompute` keeps of each block only its input for backward."""
 
     def __init__(self, config: TransformerConfig, input_dim: int, causal: bool = False):
         super().__init__()
@@ -161,19 +165,22 @@ class TransformerEncoder(nn.Module):
         if config.pre_layer_norm:
             norms = (nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS) for _ in range(config.layers))
             self.output_norms = nn.ModuleList(norms)
-        self.pre_layer_norm = config.pre_layer_norm
+        self.pre_layer_norm, self.recompute = config.pre_layer_norm, False
         self.register_buffer("positions", sinusoid_positions(0, config.hidden_size), persistent=False)
         kept = torch.ones(config.layers * config.heads)
         kept[config.prune_heads] = 0.0
         kept = kept.view(config.layers, config.heads) if config.prune_heads else None
         self.register_buffer("kept", kept, persistent=False)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        scope = Scope(lengths, x.shape[1], self.causal)
-        x = self._embed(x)
+    def forward(self, x: Tensor, lengths: Tensor, packing: Packing | None = None) -> tuple[Tensor, ...]:
+        scope = packing or Scope(lengths, x.shape[1], self.causal)
+        x = self._embed(x, packing)
         states = [x]
         for layer, (block, kept) in enumerate(self._stack()):
-            x = block(x, scope, kept)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, scope, kept, use_reentrant=False)
+            else:
+                x = block(x, scope, kept)
             states.append(self.output_norms[layer](x) if self.pre_layer_norm else x)
         return tuple(states)
 
@@ -190,10 +197,12 @@ class TransformerEncoder(nn.Module):
         for layer in range(self.num_layers):
             yield self.blocks[layer % len(self.blocks)], None if self.kept is None else self.kept[layer]
 
-    def _embed(self, x: Tensor) -> Tensor:
-        if len(self.positions) < x.shape[1]:
-            self.positions = sinusoid_positions(x.shape[1], self.projection.out_features).to(self.projection.weight)
-        return self.dropout(self.norm(self.projection(x) + self.positions[: x.shape[1]]))
+    def _embed(self, x: Tensor, packing: Packing | None = None) -> Tensor:
+        frames = packing.frames if packing else x.shape[1]
+        if len(self.positions) < frames:
+            self.positions = sinusoid_positions(frames, self.projection.out_features).to(self.projection.weight)
+        positions = self.positions[packing.place] if packing else self.positions[:frames]
+        return self.dropout(self.norm(self.projection(x) + positions))
 
 
 def initialise(module: nn.Module, deviation: float) -> None:

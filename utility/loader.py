@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from utility.config import section
 
-BUCKET_NOISE = 0.05  # lengths are compared up to this share, so that batches differ between epochs
+BUCKET_NOISE = 0.03  # lengths are compared up to this share, so that batches differ between epochs; 0.05 pads 5 %
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,16 @@ class Batch:
     ids: list[str]
     target: Tensor | None = None
     num_samples: Tensor | None = None
+    host_lengths: Tensor | None = None  # `lengths` where they were before the batch went to a device
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on `device`; from pinned memory the copy overlaps with computation."""
-        target = None if self.target is None else self.target.to(device, non_blocking=True)
-        features = self.features.to(device, non_blocking=True)
-        return replace(self, features=features, lengths=self.lengths.to(device, non_blocking=True), target=target)
+        features, lengths, target = (
+            part if part is None else part.to(device, non_blocking=True)
+            for part in (self.features, self.lengths, self.target)
+        )
+        host = self.lengths if self.host_lengths is None else self.host_lengths
+        return replace(self, features=features, lengths=lengths, target=target, host_lengths=host)
 
     def mask(self) -> Tensor:
         """Bool [B, T], True on real frames."""

@@ -30,7 +30,8 @@ class TrainerConfig:
 
     steps: int = pydantic.Field(500_000, ge=1)
     accumulation: int = pydantic.Field(1, ge=1)  # batches per update
-    precision: Literal["fp32", "bf16"] = "bf16"  # of matrix products; weights, losses and the optimiser stay fp32
+    # Of matrix products; weights, losses and the optimiser stay fp32. tf32 (10 bits of mantissa) is fp32 but on CUDA.
+    precision: Literal["fp32", "tf32", "bf16"] = "bf16"
     log_every: int = pydantic.Field(100, ge=1)
     eval_every: int = pydantic.Field(5000, ge=1)
     save_every: int = pydantic.Field(5000, ge=1)
@@ -108,6 +109,8 @@ class Trainer:
         self.progress = Progress()
         self.window: dict[str, list[Tensor]] = {}  # figures still on the device
         self.clock = _Clock()
+        if run.device.type == "cuda":
+            torch.set_float32_matmul_precision("highest" if config.precision == "fp32" else "high")
 
     @property
     def best_path(self) -> Path:
