@@ -1,6 +1,9 @@
 """Batches: every utterance once, within the budget, order from (seed, epoch), resumable, with any number of workers."""
 
+from dataclasses import replace
 from itertools import chain, islice
+from time import process_time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,9 +11,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.speech import write_store
+from mockingjay.config import PretrainConfig
+from tests.conftest import PROJECT
+from tests.speech import MEL, sparse_store, write_store
+from utility.config import resolve
 from utility.loader import START, Loader, LoaderConfig, Target, frame_batches
 from utility.store import Store
+
+# Seconds within which these shares of LibriSpeech's utterances are, of each at speeds 0.9, 1 and 1.1: what icefall's
+# egs/librispeech/ASR/local/display_manifest_statistics.py says of them.
+SHARES = [0, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1]
+LIBRISPEECH = {
+    "train-clean-100": [1.3, 1.9, 2.2, 2.5, 4.2, 6.4, 11.4, 13.8, 15.3, 16.7, 17.3, 18.1, 18.4, 18.8, 27.2],
+    "train-clean-360": [1.0, 1.8, 2.2, 2.5, 4.2, 6.2, 11.2, 13.7, 15.3, 16.6, 17.3, 18.1, 18.4, 18.8, 33.0],
+    "train-other-500": [0.8, 1.7, 2.1, 2.3, 3.5, 5.0, 9.8, 13.4, 15.1, 16.5, 17.2, 18.1, 18.4, 18.9, 31.0],
+}
 
 
 @settings(deadline=None)
@@ -24,12 +39,34 @@ def test_batches_hold_every_utterance_once_within_the_budget(lengths, budget, se
             assert len(batch) == 1 or lengths[batch].max() * len(batch) <= budget
 
 
-def test_little_is_padded_at_the_lengths_of_librispeech():
-    rng = np.random.default_rng(0)
-    lengths = np.clip(rng.normal(1100, 350, 5000), 100, 1600).astype(int)
-    batches = frame_batches(lengths, 9000, rng)
-    padded = sum(lengths[batch].max() * len(batch) for batch in batches)
-    assert padded / lengths.sum() < 1.05
+@pytest.mark.parametrize("cropped", [True, False])
+@pytest.mark.parametrize("split", sorted(LIBRISPEECH))
+def test_little_is_padded_at_the_lengths_of_librispeech(split, cropped):
+    draws = np.random.default_rng(0).random(10_000)
+    lengths = MEL.num_frames((16000 * np.interp(draws, SHARES, LIBRISPEECH[split])).astype(int))
+    config = resolve(PretrainConfig, PROJECT / "config" / "mockingjay_libri.yaml").loader
+    assert (config.max_frames, config.pad_multiple) == (1500, 64)
+    loader = Loader(
+        SimpleNamespace(lengths=lengths, ids=range(len(lengths))),
+        config if cropped else replace(config, max_frames=None),
+        seed=1,
+    )
+    for epoch in range(2):
+        batches = loader.epoch(epoch)
+        longest = [int(-(-loader.cropped[batch].max() // 64) * 64) for batch in batches]
+        computed = sum(frames * len(batch) for frames, batch in zip(longest, batches))
+        assert 1 - loader.cropped.sum() / computed < 0.05
+        assert loader.cropped.sum() / len(batches) > 0.85 * config.batch_frames
+
+
+def test_first_batch_of_300_000_utterances_comes_within_seconds(tmp_path):
+    lengths = np.random.default_rng(0).integers(100, 1600, 300_000)
+    path = sparse_store(tmp_path / "train", lengths)
+    start = process_time()
+    loader = Loader(Store([path]), LoaderConfig(max_frames=1500, pad_multiple=64))
+    _, batch = next(loader.stream())
+    assert process_time() - start < 10  # about 1
+    assert batch.lengths.sum() > 6000
 
 
 @pytest.fixture(scope="module")

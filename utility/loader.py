@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from utility.config import section
 
-BUCKET_NOISE = 0.03  # lengths are compared up to this share, so that batches differ between epochs; 0.05 pads 5 %
+BUCKET_NOISE = 0.03  # lengths are compared up to this share, so that batches differ between epochs
 
 
 @dataclass(frozen=True)
