@@ -32,23 +32,27 @@ _as_float = _bitcast(types.float32(types.uint32), ir.FloatType())
 _as_bits = _bitcast(types.uint32(types.float32), ir.IntType(32))
 
 
+def _by_type(choose):
+    """A function for compiled code; `choose` gives the implementation for the types of its arguments."""
+
+    def placeholder(*arguments):
+        raise NotImplementedError("for compiled code only")
+
+    overload(placeholder, inline="always")(choose)
+    return placeholder
+
+
+@_by_type
 def _value(x):
     """The number that an array's element stands for, as float32."""
-
-
-def _stored(x, like):
-    """A float32 rounded to what an array holds whose elements are as `like`."""
-
-
-@overload(_value, inline="always")
-def _value_of(x):
     if x == types.uint16:
         return lambda x: _as_float(U32(x) << U32(16))
     return lambda x: x
 
 
-@overload(_stored, inline="always")
-def _stored_as(x, like):
+@_by_type
+def _stored(x, like):
+    """A float32 rounded to what an array holds whose elements are as `like`."""
     if like == types.uint16:
         return lambda x, like: np.uint16((_as_bits(x) + U32(0x7FFF) + ((_as_bits(x) >> U32(16)) & U32(1))) >> U32(16))
     return lambda x, like: x
