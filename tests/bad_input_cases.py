@@ -54,6 +54,7 @@ AUDIO = [
     case("boolean that is none", f"{LIBRI} --data_path . --delta=maybe", "--delta", "'maybe'", "True or False"),
     case("shard beyond the last", f"{LIBRI} --data_path . --shard 3/2", "--shard", "3/2", "I/N"),
     case("zero jobs", f"{LIBRI} --data_path . --n_jobs 0", "--n_jobs", "'0'", "-1"),
+    case("Dask scheduler without a port", f"{LIBRI} --data_path . --dask head", "--dask", "'head'", "tcp://host:8786"),
     case("unknown flag", f"{LIBRI} --data_path . --aply_cmvn", "--aply_cmvn"),
     case("sample rate out of range", f"{LIBRI} --data_path . --sample_rate 100", "sample_rate", "100", "4000"),
     case("two files of one id", f"{ANY} --data_path twins --id_from stem", "a/x.wav", "b/x.wav", "'x'"),
