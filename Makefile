@@ -8,13 +8,16 @@ HF_VENV := .venv-hf
 HF_STAMP := $(HF_VENV)/.installed
 HF_RUN := $(HF_VENV)/bin/python
 
-.PHONY: demo test test-hf check clean
+.PHONY: demo test test-hf bench check clean
 
 demo: $(STAMP)
 	PYTHON=$(RUN) bash examples/demo.sh
 
 test: check $(DASK_STAMP)
 	$(RUN) -m pytest
+
+bench: $(STAMP)
+	$(RUN) -m benchmarks
 
 test-hf: $(HF_STAMP)
 	$(HF_RUN) -c "import transformers"

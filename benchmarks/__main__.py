@@ -5,7 +5,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -85,10 +85,20 @@ def training(rounds: int) -> Iterator[Row]:
         makers: dict[str, Callable[[], Turn]] = {"plain": PlainSteps(shape)}
         makers |= {name: Steps(shape, name) for name in PRECISIONS}
         yield from _computing(f"step {shape.name}", shape, makers, 3, rounds)
-        if torch.cuda.is_available():
-            yield from _choices(shape, rounds)
+        if torch.cuda.is_available() and shape is not steps.APC:
+            yield from choices(shape, rounds)
         for name, seconds in steps.parts(shape, "bf16", PART_ROUNDS).items():
             yield Row(f"step {shape.name}, bf16: {name}", 1000 * seconds, "ms")
+
+
+def choices(shape: Shape, rounds: int) -> Iterator[Row]:
+    """What CUDA offers besides: packed and compiled, each beside neither; utterances of uneven length."""
+    uneven = replace(shape, spread=0.5)
+    ways = {"padded": (), "packed": ("speed.packed=True",), "compiled": ("speed.compile=True",)}
+    found = contest({name: Steps(uneven, "bf16", words) for name, words in ways.items()}, rounds)
+    for name, result in found.items():
+        ratio = found["padded"].seconds / result.seconds
+        yield Row(f"step {shape.name}, bf16, uneven, {name} (beside padded)", 1000 * result.seconds, "ms", ratio=ratio)
 
 
 def representing(rounds: int) -> Iterator[Row]:

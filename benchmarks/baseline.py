@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mockingjay.config import PretrainConfig
 from mockingjay.transformer import TransformerConfig, sinusoid_positions
+from utility.device import pick_device
 
 
 class PlainNorm(nn.Module):
@@ -72,11 +73,11 @@ class PlainModel(nn.Module):
         self.projection, self.norm, self.dropout = nn.Linear(input_dim, size), PlainNorm(size), nn.Dropout(0.1)
         self.blocks = nn.ModuleList(PlainBlock(config) for _ in range(config.layers))
         self.dense, self.head_norm, self.output = nn.Linear(size, size), PlainNorm(size), nn.Linear(size, target_dim)
-        self.positions = sinusoid_positions(2048, size)
+        self.register_buffer("positions", sinusoid_positions(2048, size))
 
     def encode(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The last hidden state [B, T, H]."""
-        real = (torch.arange(x.shape[1])[None] < lengths[:, None]).float()
+        real = (torch.arange(x.shape[1], device=x.device)[None] < lengths[:, None]).float()
         bias = (1.0 - real)[:, None, None, :] * -10000.0
         x = self.dropout(self.norm(self.projection(x) + self.positions[: x.shape[1]]))
         for block in self.blocks:
@@ -113,6 +114,8 @@ class Baseline:
             self.model = PlainGru(config.gru.layers, config.gru.hidden_size, input_dim)
         else:
             self.model = PlainModel(config.model, input_dim * self.rate, target_dim * self.rate)
+        self.device = pick_device(cpu=False)
+        self.model.to(self.device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=2e-4, foreach=False, fused=False)
         self.draw = random.Random(1)
 
@@ -130,17 +133,18 @@ class Baseline:
     def represent(self, features: Tensor, lengths: Tensor) -> Tensor:
         """The last hidden state, one per frame."""
         self.model.eval()
-        states = self.model.encode(self._stack(features), lengths // self.rate)
-        return states.repeat_interleave(self.rate, 1)
+        states = self.model.encode(self._stack(features).to(self.device), (lengths // self.rate).to(self.device))
+        return states.repeat_interleave(self.rate, 1).cpu()
 
     def _loss(self, stacked: Tensor, lengths: Tensor, target: Tensor | None) -> Tensor:
         if self.config.encoder == "gru":
             shift = self.config.apc.time_shift
+            stacked = stacked.to(self.device)
             return (self.model(stacked, lengths)[:, :-shift] - stacked[:, shift:]).abs().mean()
         altered, mask = self._mask(stacked, lengths)
         truth = stacked if target is None else self._stack(target)
-        error = (self.model(altered, lengths) - truth).abs()
-        return error[mask[..., None].expand_as(error)].mean()
+        error = (self.model(altered.to(self.device), lengths.to(self.device)) - truth.to(self.device)).abs()
+        return error[mask.to(self.device)[..., None].expand_as(error)].mean()
 
     def _stack(self, x: Tensor) -> Tensor:
         frames = x.shape[1] // self.rate * self.rate

@@ -165,7 +165,7 @@ def _waveform(size: int, seed: int) -> np.ndarray:
 
 
 def _linear(waveform: np.ndarray) -> np.ndarray:
-    magnitudes = np.abs(librosa.stft(librosa.effects.preemphasis(waveform, coef=0.97), **LONG))
+    magnitudes = np.abs(librosa.stft(librosa.effects.preemphasis(waveform, zi=np.zeros(1, np.float32)), **LONG))
     return np.clip((20 * np.log10(np.maximum(1e-5, magnitudes)) + 80) / 100, 0, 1).T
 
 

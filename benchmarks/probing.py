@@ -59,12 +59,14 @@ class PlainProbing:
     def __call__(self) -> Turn:
         config = BASE_3.resolved("model.downsample_rate=1")
         baseline = Baseline(config, BASE_3.input_dim, BASE_3.input_dim)
-        classifier = nn.Linear(config.model.hidden_size, SPEAKERS)
+        device = baseline.device
+        classifier = nn.Linear(config.model.hidden_size, SPEAKERS).to(device)
         weights = [*classifier.parameters(), *(baseline.model.parameters() if self.tuned else ())]
         optimizer = torch.optim.Adam(weights, 4e-3, foreach=False)
         count = 6 if self.tuned else 2
-        features, lengths = torch.randn(count, FRAMES, BASE_3.input_dim), torch.full((count,), FRAMES)
-        labels = torch.randint(SPEAKERS, (count * FRAMES,))
+        features = torch.randn(count, FRAMES, BASE_3.input_dim, device=device)
+        lengths = torch.full((count,), FRAMES, device=device)
+        labels = torch.randint(SPEAKERS, (count * FRAMES,), device=device)
 
         def turn() -> None:
             with torch.set_grad_enabled(self.tuned):
@@ -72,5 +74,6 @@ class PlainProbing:
             nn.functional.cross_entropy(classifier(states).flatten(0, 1), labels).backward()
             optimizer.step()
             optimizer.zero_grad()
+            wait(device)
 
         return turn

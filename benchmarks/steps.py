@@ -40,6 +40,7 @@ class Shape:
     utterances: int = 6
     target_dim: int | None = None
     overrides: tuple[str, ...] = field(default=())
+    spread: float = 0.0  # share by which the shortest utterance is shorter
 
     def resolved(self, *more: str) -> PretrainConfig:
         """The config; the file's data give way to made-up ones."""
@@ -69,13 +70,14 @@ TERA = Shape("TERA base", "tera_libri_base.yaml", 80, 800)
 APC = Shape("APC", "apc_libri.yaml", 80, 1500)
 
 
-def made_up(folder: Path, name: str, dim: int, frames: int, utterances: int) -> str:
-    """A store of noise; its path with the split."""
-    rows = [Row(f"u{i}", frames, frames * 200, f"s{i % SPEAKERS}", f"u{i}.wav") for i in range(utterances)]
+def made_up(folder: Path, name: str, dim: int, frames: int, utterances: int, spread: float = 0.0) -> str:
+    """A store of noise, of utterances of up to so many frames; its path with the split."""
+    lengths = np.linspace(frames, (1 - spread) * frames, utterances).astype(int).tolist()
+    rows = [Row(f"u{i}", n, n * 200, f"s{i % SPEAKERS}", f"u{i}.wav") for i, n in enumerate(lengths)]
     writer = StoreWriter.open(folder / name, "all", rows, StoreInfo(row_shape=[dim], frame_shift=0.0125))
     draw = np.random.default_rng(0)
     for index in writer.pending():
-        writer.write(index, draw.standard_normal((frames, dim), dtype=np.float32))
+        writer.write(index, draw.standard_normal((lengths[index], dim), dtype=np.float32))
     writer.finish()
     return str(folder / name / "all")
 
@@ -103,9 +105,10 @@ class Steps:
         shape, device = self.shape, claim_device(cpu=False)
         folder = Path(tempfile.mkdtemp())
         count = BATCHES * shape.utterances
-        words = [f"data.train=[{made_up(folder, 'input', shape.input_dim, shape.frames, count)}]"]
+        words = [f"data.train=[{made_up(folder, 'input', shape.input_dim, shape.frames, count, shape.spread)}]"]
         if shape.target_dim:
-            words.append(f"data.target=[{made_up(folder, 'target', shape.target_dim, shape.frames, count)}]")
+            target = made_up(folder, "target", shape.target_dim, shape.frames, count, shape.spread)
+            words.append(f"data.target=[{target}]")
         limits = shape.resolved().loader
         padded = -(-shape.frames // limits.pad_multiple) * limits.pad_multiple
         words += [f"loader.batch_frames={padded * shape.utterances}", f"trainer.precision={self.precision}"]

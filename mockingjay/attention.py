@@ -149,7 +149,8 @@ def _product(left: Tensor, right: Tensor, place: int) -> Tensor:
     number, frames = left.shape[:2]
     kept = _memory.__dict__.get((place, left.dtype))
     if kept is None or kept.numel() < number * frames**2:
-        kept = _memory.__dict__[place, left.dtype] = torch.empty(number * frames**2, dtype=left.dtype)
+        with torch.inference_mode(False):
+            kept = _memory.__dict__[place, left.dtype] = torch.empty(number * frames**2, dtype=left.dtype)
     out = kept[: number * frames**2].view(number, frames, frames)
     return torch.bmm(left, right.transpose(1, 2), out=out)
 

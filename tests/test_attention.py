@@ -176,6 +176,14 @@ def test_bfloat16_is_near_float32(threads):
         assert float((mine.grad - other.grad.float()).abs().max()) < 0.05 * float(mine.grad.abs().max())
 
 
+def test_dropout_in_inference_mode_spoils_nothing_for_training():
+    parts, scope = draw((1, 2, 9, 4)), Scope(torch.tensor([9]), 9)
+    attention._memory.__dict__.clear()
+    with torch.inference_mode():
+        attend(*parts, scope, 0.5)
+    attend(*parts, scope, 0.5).sum().backward()
+
+
 def test_inference_mode_and_transposed_inputs():
     query, key, value = (part.detach().transpose(1, 2) for part in draw((2, 5, 3, 4)))
     scope = Scope(torch.tensor([5, 2]), 5)
