@@ -65,7 +65,7 @@ def test_imports_are_declared():
     names = {"PyYAML": "yaml", "scikit-learn": "sklearn"}
     lines = [line for file in PROJECT.glob("requirements*.txt") for line in file.read_text().splitlines()]
     declared = {line.partition("==")[0] for line in lines if "==" in line}
-    known = {names.get(name, name) for name in declared} | ROOMS | sys.stdlib_module_names
+    known = {names.get(name, name.replace("-", "_")) for name in declared} | ROOMS | sys.stdlib_module_names
     for path in sources():
         assert imports(path) <= known, f"{path}: {imports(path) - known}"
 
