@@ -117,7 +117,6 @@ class FeatureExtractor:
             features = self._kernels[device](packed, config.dim)
             if config.deltas:
                 spectrum.add_deltas(features, packed.lengths, config.deltas)
-                spectrum.clear_padding(features, packed.lengths)
             if config.cmvn == "utterance":
                 spectrum.normalise(features, packed.lengths, 1 + config.deltas)
         return features, torch.tensor(packed.lengths, device=device)
@@ -192,6 +191,7 @@ class _Kernel:
         cosines = cosines * (spectrum.kaldi_lifter(cosines.shape[1]) if kaldi else 10)  # 10: decibels
         self.block = _block_frames(config, device)
         self.window = torch.from_numpy(window).to(device)
+        self.no_offsets = torch.zeros(self.block, dtype=torch.float64, device=device)
         self.mel = torch.from_numpy(mel.T.astype(np.float32)).to(device).contiguous()
         self.cosines = torch.from_numpy(np.ascontiguousarray(cosines)).to(device)
 
@@ -213,7 +213,7 @@ class _Kernel:
     def _fill(self, utterances: list[Tensor], packed: _Packed) -> None:
         """Put what `_features` gives of each utterance's frames into its rows."""
         window, hop = self.config.window, self.config.hop
-        work = spectrum.workspace(self.block, window, self.config.fft_size, packed.signal.device)
+        work = spectrum.workspace(self.block, self.config.fft_size, packed.signal.device)
         end, block = 0, None
         for rows, first in zip(utterances, packed.first):
             done = 0
@@ -221,7 +221,7 @@ class _Kernel:
                 if first + done >= end:
                     start, end = end, end + self.block
                     signal = packed.signal[start * hop : (end - 1) * hop + window]
-                    block = self._features(signal.to(torch.float64), work)
+                    block = self._features(signal, work)
                     continue
                 count = min(len(rows) - done, end - first - done)
                 rows[done : done + count] = block[first + done - start :][:count]
@@ -230,17 +230,18 @@ class _Kernel:
     def _features(self, signal: Tensor, work: spectrum.Workspace) -> Tensor:
         """One block of frames from the samples below them, [block, static dim]; mfcc: log10 of bands, and the RMS."""
         config = self.config
-        frames = signal.unfold(0, config.window, config.hop)
+        frames, offsets = signal.unfold(0, config.window, config.hop), self.no_offsets
         if not config.centred:  # a frame's first sample, emphasised otherwise, meets a window of 0
-            means = frames.mean(1, keepdim=True)
-            frames = _preemphasised(signal).unfold(0, config.window, config.hop) - (1 - PRE_EMPHASIS) * means
-        power = work.power(frames, self.window)
+            signal = signal.to(torch.float64)
+            offsets = (1 - PRE_EMPHASIS) * signal.unfold(0, config.window, config.hop).mean(1)
+            signal = _preemphasised(signal)
+        power = work.power(signal, config.hop, offsets, self.window)
         if config.kind == "linear":
             return power.log10_().mul_(0.1).add_(0.8).clamp_(0, 1)  # (20 log10 |X| - 20 + 100) / 100
         bands = power @ self.mel
         if config.kind == "mfcc":
             level = torch.linalg.vector_norm(frames, dim=1, keepdim=True) / config.window**0.5
-            return torch.cat([bands.clamp_(min=1e-10).log10_(), level.to(torch.float32)], 1)
+            return torch.cat([bands.clamp_(min=1e-10).log10_(), level], 1)
         if config.centred:
             return bands.add_(LOG_FLOOR).log_()
         logarithms = bands.clamp_(min=torch.finfo(torch.float32).eps).log_()

@@ -10,6 +10,8 @@ import scipy.fft
 import torch
 from torch import Tensor
 
+from utility import frame_kernels
+
 DELTA_REACH = 4  # frames either side of the one a delta is fitted at
 KALDI_LOW_FREQUENCY = 20.0
 
@@ -69,69 +71,71 @@ def add_deltas(features: Tensor, lengths: Sequence[int], orders: int) -> None:
     Savitzky-Golay: the derivative of a polynomial of the same order fitted to 9 frames. Edge frames take the polynomial
     fitted to the first or last 9 frames (librosa's and scipy's mode interp), utterances of fewer than 9 frames the one
     fitted to all of theirs, and 0 where they have no more than `order`. As the derivative of order k of a polynomial of
-    order k is constant, each takes the value at the nearest centre. Frames beyond lengths are unspecified.
+    order k is constant, each takes the value at the nearest centre. Frames beyond lengths are zero and stay zero.
     """
-    dim, reach = features.shape[2] // (1 + orders), 2 * DELTA_REACH
+    if features.is_cpu:
+        dim = features.shape[2] // (1 + orders)
+        for utterance, length in zip(features.numpy(), lengths):
+            weights = [_short_weights(order, length) for order in range(1, orders + 1)]
+            frame_kernels.add_deltas(utterance[:length], dim, np.array(weights, np.float32))
+    else:
+        add_deltas_at_once(features, lengths, orders)
+
+
+def add_deltas_at_once(features: Tensor, lengths: Sequence[int], orders: int) -> None:
+    """`add_deltas` in operations on the whole batch: what an accelerator is good at."""
+    dim, width = features.shape[2] // (1 + orders), 2 * DELTA_REACH + 1
     static, derivatives = features[:, :, :dim], features[:, :, dim:]
-    for rows, frames in _tiles(static[:, : max(static.shape[1] - reach, 0)]):
-        near = static[rows, frames.start : frames.stop + reach].contiguous()
-        centres = derivatives[rows, frames.start + DELTA_REACH : frames.stop + DELTA_REACH]
-        for derivative, result in zip((_slope, _curvature), centres.split(dim, 2)):
-            derivative(near, result)
+    if static.shape[1] >= width:
+        centres = derivatives[:, DELTA_REACH:-DELTA_REACH].split(dim, 2)
+        for derivative, result in zip((_slope, _curvature), centres):
+            result.copy_(derivative(static))
     ends, side = np.array(lengths)[:, None], np.arange(DELTA_REACH)[None].repeat(len(lengths), 0)
     edges = np.concatenate([side, ends - 1 - side], 1).clip(0, static.shape[1] - 1)  # [B, 8]
     nearest = np.minimum(edges.clip(DELTA_REACH), (ends - 1 - DELTA_REACH).clip(0))
     every = torch.arange(len(lengths), device=features.device)[:, None]
-    derivatives[every, torch.from_numpy(edges)] = derivatives[every, torch.from_numpy(nearest)]
+    edges, nearest = (torch.from_numpy(index).to(features.device) for index in (edges, nearest))
+    derivatives[every, edges] = derivatives[every, nearest]
     for row, length in enumerate(lengths):
-        if length <= reach:
+        if length < width:
             head = static[row, :length]
             for order, result in enumerate(derivatives[row, :length].split(dim, 1), 1):
                 weights = _short_weights(order, length)
                 result[:] = sum(weight * (frame - head[0]) for weight, frame in zip(weights[1:], head[1:]))
-
-
-def _tiles(x: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Cut [B, T, D] into tiles of utterances and frames: small enough for a core's cache on the CPU, long elsewhere."""
-    values = 1 << 16 if x.device.type == "cpu" else 1 << 25
-    frames = max(min(values // x.shape[2], 1024), 1)  # whatever the batch
-    rows = max(values // (min(frames, max(x.shape[1], 1)) * x.shape[2]), 1)
-    for row in range(0, x.shape[0], rows):
-        for frame in range(0, x.shape[1], frames):
-            yield slice(row, row + rows), slice(frame, min(frame + frames, x.shape[1]))
+    derivatives.mul_(_real(features, lengths))
 
 
 # Differences first: a constant dimension has a derivative of exactly 0. Products and sums are rounded one by one, never
 # fused, which gives the same bits at any position of any tensor.
-def _slope(x: Tensor, out: Tensor) -> None:
-    shifted = _shifted(x, out)
+def _slope(x: Tensor) -> Tensor:
+    shifted = _shifted(x)
     total = shifted(1) - shifted(-1)
     for n in range(2, DELTA_REACH + 1):
         total += (shifted(n) - shifted(-n)).mul_(n)
-    torch.div(total, 60, out=out)
+    return total.div_(60)
 
 
-def _curvature(x: Tensor, out: Tensor) -> None:
-    shifted = _shifted(x, out)
+def _curvature(x: Tensor) -> Tensor:
+    shifted = _shifted(x)
     twice = 2 * shifted(0)
-    first, *others = (
-        (shifted(n) + shifted(-n)).sub_(twice).mul_(weight) for n, weight in enumerate((-17, -8, 7, 28), 1)
-    )
-    for other in others:
-        first += other
-    torch.div(first, 462, out=out)
+    total = torch.zeros_like(twice)
+    for n, weight in enumerate((-17, -8, 7, 28), 1):
+        total += (shifted(n) + shifted(-n)).sub_(twice).mul_(weight)
+    return total.div_(462)
 
 
-def _shifted(x: Tensor, out: Tensor) -> Callable[[int], Tensor]:
-    return lambda n: x.narrow(1, DELTA_REACH + n, out.shape[1])
+def _shifted(x: Tensor) -> Callable[[int], Tensor]:
+    return lambda n: x.narrow(1, DELTA_REACH + n, x.shape[1] - 2 * DELTA_REACH)
 
 
 @functools.cache
-def _short_weights(order: int, length: int) -> list[float]:
-    """Derivative of a polynomial of that order fitted to so few frames."""
-    if length <= order:
-        return [0.0] * length
-    return (order * np.linalg.pinv(np.vander(np.arange(length), order + 1, increasing=True))[order]).tolist()
+def _short_weights(order: int, length: int) -> tuple[float, ...]:
+    """Derivative of a polynomial of that order fitted to `length` frames, for fewer than 9 of them: 9 values."""
+    weights = np.zeros(2 * DELTA_REACH + 1)
+    if order < length < len(weights):
+        fit = np.linalg.pinv(np.vander(np.arange(length), order + 1, increasing=True))
+        weights[:length] = order * fit[order]
+    return tuple(weights.tolist())
 
 
 def normalise(features: Tensor, lengths: Sequence[int], parts: int) -> None:
@@ -140,81 +144,73 @@ def normalise(features: Tensor, lengths: Sequence[int], parts: int) -> None:
     Statistics are float64, the deviation is the population's plus 1e-16. A dimension that is constant but for rounding
     becomes 0; the `parts` (static, deltas) are judged by the size of the static one. Padding stays zero.
     """
-    counts = torch.tensor(lengths, device=features.device, dtype=torch.float64)
-    mean, square = _moments(features).div_(counts[:, None])
-    deviation = (square - mean * mean).clamp_(min=0).sqrt_()
+    if features.is_cpu:
+        for utterance, length in zip(features.numpy(), lengths):
+            frame_kernels.normalise(utterance[:length], parts)
+    else:
+        normalise_at_once(features, lengths, parts)
+
+
+def normalise_at_once(features: Tensor, lengths: Sequence[int], parts: int) -> None:
+    """`normalise` in operations on the whole batch: what an accelerator is good at."""
+    count = torch.tensor(lengths, device=features.device, dtype=torch.float64)[:, None]
+    real = _real(features, lengths)
+    mean = _sum_frames(features.to(torch.float64)) / count
+    variance = _sum_frames((features - mean[:, None]).mul_(real).square_()) / count
+    deviation = variance.sqrt()
     size = mean.abs()[:, : features.shape[2] // parts].repeat(1, parts)
     constant = deviation <= torch.finfo(torch.float32).eps * size
-    factor = (deviation + 1e-16).reciprocal_().masked_fill_(constant, 0).to(torch.float32)
-    near = mean.to(torch.float32)
-    rest = (mean - near).to(torch.float32)  # of the mean, which float32 alone would round
-    for rows, frames in _tiles(features):
-        tile = features[rows, frames]
-        tile.sub_(near[rows, None]).sub_(rest[rows, None]).mul_(factor[rows, None])
-    clear_padding(features, lengths)
+    scale = (deviation + 1e-16).reciprocal().masked_fill(constant, 0)
+    features.copy_((features - mean[:, None]).mul_(scale[:, None]).mul_(real))
 
 
-def clear_padding(features: Tensor, lengths: Sequence[int]) -> None:
-    """Zero features [B, T, D] beyond lengths."""
-    for utterance, length in zip(features, lengths):
-        if length < len(utterance):
-            utterance[length:] = 0
-
-
-def _moments(features: Tensor) -> Tensor:
-    """Sums of features [B, T, D] and of their squares over T, float64 [2, B, D].
-
-    Everything is added in halves, so errors grow with the logarithm of T only: the difference of the mean square and
-    the squared mean of a constant stays below the square of float32's precision.
-    """
-    tiles = list(_tiles(features))
-    starts = sorted({frames.start for _, frames in tiles})
-    sums = features.new_zeros(2, len(features), len(starts), features.shape[2], dtype=torch.float64)
-    for rows, frames in tiles:
-        tile = features[rows, frames]
-        powers = torch.empty(2, *tile.shape, dtype=torch.float64, device=tile.device)
-        first, second = powers.unbind()
-        torch.mul(first.copy_(tile), first, out=second)
-        sums[:, rows, starts.index(frames.start)] = _sum_frames(powers)
-    return _sum_frames(sums)
+def _real(features: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Which frames of features [B, T, D] are real: bool [B, T, 1]."""
+    ends = torch.tensor(lengths, device=features.device)[:, None]
+    return (torch.arange(features.shape[1], device=features.device) < ends)[:, :, None]
 
 
 def _sum_frames(x: Tensor) -> Tensor:
-    """Sum of [..., T, D] over T, overwriting it, in halves: zeros behind an utterance do not change how frames add."""
-    count = x.shape[-2]
+    """Sum of [B, T, D] over T, overwriting it, in halves: zeros behind an utterance do not change how frames add."""
+    count = x.shape[1]
     while count > 1:
         half = 1 << (count - 1).bit_length() - 1
-        x.narrow(-2, 0, count - half).add_(x.narrow(-2, half, count - half))
+        x[:, : count - half].add_(x[:, half:count])
         count = half
-    return x.select(-2, 0)
+    return x[:, 0]
 
 
 class Workspace:
     """Memory of one block's Fourier transforms, float64 as in the originals; float32 moves quiet bins by up to 1e-3."""
 
-    def __init__(self, block: int, window: int, fft_size: int, device: torch.device):
-        bins = fft_size // 2 + 1
+    def __init__(self, block: int, fft_size: int, device: torch.device):
         with torch.inference_mode(False):
             self.padded = torch.zeros(block, fft_size, dtype=torch.float64, device=device)
-            self.parts = torch.empty(block, bins, 2, device=device)
-            self.powers = torch.empty(block, bins, device=device)
-            self.windowed, (self.real, self.imaginary) = self.padded[:, :window], self.parts.unbind(-1)
+            self.powers = torch.empty(block, fft_size // 2 + 1, device=device)
 
-    def power(self, frames: Tensor, window: Tensor) -> Tensor:
-        """Squared magnitudes [block, bins], float32, of float64 frames [block, window]; the next call's replace them."""
-        torch.mul(frames, window, out=self.windowed)
-        self.parts.copy_(torch.view_as_real(torch.fft.rfft(self.padded)))  # rfft would copy into an `out` as well
-        self.parts.mul_(self.parts)
-        return torch.add(self.real, self.imaginary, out=self.powers)
+    def power(self, signal: Tensor, hop: int, offsets: Tensor, window: Tensor) -> Tensor:
+        """Squared magnitudes [block, bins], float32, of windowed frames of the signal, less offsets [block] float64.
+
+        The next call overwrites them."""
+        if self.padded.is_cpu:
+            arrays = signal.numpy(), hop, offsets.numpy(), window.numpy(), self.padded.numpy()
+            frame_kernels.window_frames(*arrays)
+            spectra = torch.view_as_real(torch.fft.rfft(self.padded))
+            frame_kernels.power(spectra.flatten(1).numpy(), self.powers.numpy())
+            return self.powers
+        frames = signal.unfold(0, len(window), hop) - offsets[:, None]
+        torch.mul(frames, window, out=self.padded[:, : len(window)])
+        real, imaginary = torch.view_as_real(torch.fft.rfft(self.padded)).to(torch.float32).square_().unbind(-1)
+        return torch.add(real, imaginary, out=self.powers)
 
 
-def workspace(block: int, window: int, fft_size: int, device: torch.device) -> Workspace:
+def workspace(block: int, fft_size: int, device: torch.device) -> Workspace:
     """On the CPU kept for each thread, as fresh memory costs more than the transforms; else left to the allocator."""
     if device.type != "cpu":
-        return Workspace(block, window, fft_size, device)
-    return _thread_workspace(block, window, fft_size, threading.get_ident())
+        return Workspace(block, fft_size, device)
+    return _thread_workspace(block, fft_size, threading.get_ident())
 
 
 @functools.lru_cache(maxsize=32)
-def _thread_workspace(block: int, window: int, fft_size: int, _thread: int) -> Workspace:
-    return Workspace(block, window, fft_size, torch.device("cpu"))
+def _thread_workspace(block: int, fft_size: int, _thread: int) -> Workspace:
+    return Workspace(block, fft_size, torch.device("cpu"))

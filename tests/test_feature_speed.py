@@ -1,0 +1,61 @@
+"""What makes features fast: kernels equal operations on whole batches, the benchmark compares like with like."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import features as benchmark
+from utility import spectrum
+from utility.audio import FeatureExtractor
+
+
+@pytest.fixture
+def ragged() -> tuple[torch.Tensor, list[int]]:
+    """Two parts to be filled behind a random one, some utterances shorter than a delta's window."""
+    lengths = [1, 2, 3, 8, 9, 10, 17, 300, 5]
+    features = torch.zeros(len(lengths), max(lengths), 3 * 13)
+    generator = torch.Generator().manual_seed(0)
+    for utterance, length in zip(features, lengths):
+        utterance[:length, :13] = 5 + torch.randn(length, 13, generator=generator)
+    features[7, :, 3] = 2.5 * (torch.arange(300) > -1)
+    return features, lengths
+
+
+@pytest.mark.parametrize("orders", [1, 2])
+def test_deltas_of_kernel_and_accelerator_are_equal(ragged, orders):
+    features, lengths = ragged
+    features = features[:, :, : 13 * (1 + orders)].contiguous()
+    others = features.clone()
+    spectrum.add_deltas(features, lengths, orders)
+    spectrum.add_deltas_at_once(others, lengths, orders)
+    assert torch.equal(features, others)
+    assert features[7, :, 13:].any()
+
+
+def test_normalisation_of_kernel_and_accelerator_agree(ragged):
+    features, lengths = ragged
+    spectrum.add_deltas(features, lengths, 2)
+    others = features.clone()
+    spectrum.normalise(features, lengths, 3)
+    spectrum.normalise_at_once(others, lengths, 3)
+    torch.testing.assert_close(features, others, atol=1e-6, rtol=0)
+    assert not features[7, :, 3].any()
+    assert features[7, :, 4].any()
+
+
+def test_powers_of_kernel_and_operations_agree():
+    signal = torch.randn(200 * 31 + 800, generator=torch.Generator().manual_seed(0))
+    offsets, window = torch.linspace(0, 1, 32, dtype=torch.float64), torch.hann_window(800, dtype=torch.float64)
+    power = spectrum.workspace(32, 2048, torch.device("cpu")).power(signal, 200, offsets, window)
+    frames = (signal.unfold(0, 800, 200) - offsets[:, None]) * window
+    torch.testing.assert_close(power, torch.fft.rfft(frames, 2048).abs().square().float(), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", benchmark.STAGES, ids=lambda stage: stage.name)
+def test_the_rivals_of_the_benchmark_compute_the_same(stage):
+    waveform = benchmark._waveform(32000, 0)
+    waveform += np.random.default_rng(0).normal(0, 1e-3, len(waveform)).astype(np.float32)  # silence is up to rounding
+    ours, _ = FeatureExtractor(stage.config)(torch.from_numpy(waveform)[None], torch.tensor([len(waveform)]))
+    theirs = stage.baseline(waveform)
+    assert theirs.dtype == np.float32
+    np.testing.assert_allclose(theirs, ours[0], atol=5e-3, rtol=0)
