@@ -67,7 +67,7 @@ BASE_3 = Shape("Base, 3 frames stacked", "mockingjay_libri.yaml", 160, 1500, ove
 BASE_1 = Shape("Base", "mockingjay_libri.yaml", 160, 1500)
 LARGE = Shape("Large", "mockingjay_libri_linearLarge.yaml", 160, 1500, target_dim=1025)
 TERA = Shape("TERA base", "tera_libri_base.yaml", 80, 800)
-APC = Shape("APC", "apc_libri.yaml", 80, 1500)
+APC = Shape("APC", "apc_libri.yaml", 80, 200, utterances=32)
 
 
 def made_up(folder: Path, name: str, dim: int, frames: int, utterances: int, spread: float = 0.0) -> str:
