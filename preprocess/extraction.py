@@ -1,12 +1,19 @@
 """Utterances -> feature store, in parallel and restartable."""
 
 import contextlib
+import ctypes
 import functools
+import multiprocessing
+import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +29,7 @@ from utility.store import Failure, Row, StoreInfo, StoreWriter
 from utility.store_rows import RowWriter
 from utility.waveform import resampled_length
 
+PR_SET_PDEATHSIG = 1  # Linux's prctl.h
 BATCH_SECONDS = 60.0  # of audio, unless one recording is longer
 Done = TypeVar("Done")
 Workers = Callable[[Iterator[Callable[[], Done]], int], Iterator[Done]]  # run so many calls, results as they come
@@ -127,19 +135,37 @@ def _run(jobs: Sequence[_Job], writer: StoreWriter, features: FeatureConfig, wor
 
 
 def processes(n_jobs: int) -> Workers:
-    """Processes of this machine; -1 means one for every core."""
+    """Processes of this machine; -1 means one for every core. Where they can be forked they start at once."""
 
     def run(calls: Iterator[Callable[[], Done]], count: int) -> Iterator[Done]:
         number = min(joblib.effective_n_jobs(n_jobs), count)
-        with joblib.parallel_config("loky", inner_max_num_threads=1):
-            pool = joblib.Parallel(n_jobs=number, return_as="generator_unordered", batch_size=1)
+        if number == 1:
+            yield from (call() for call in calls)
+            return
+        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        pool = ProcessPoolExecutor(number, context, initializer=_end_with, initargs=(os.getpid(),))
         try:
-            yield from pool(joblib.delayed(call)() for call in calls)
+            waiting = {pool.submit(call) for call in islice(calls, 2 * number)}
+            while waiting:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                waiting |= {pool.submit(call) for call in islice(calls, len(done))}
+                yield from (future.result() for future in done)
         except BrokenProcessPool:
             reason = "a worker process died, perhaps for want of memory: run again with a smaller --n_jobs"
             raise OSError(reason) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     return run
+
+
+def _end_with(parent: int) -> None:
+    """Make this worker end with its parent, however that ends; Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def _batches(jobs: Sequence[_Job], num_samples: int) -> Iterator[list[_Job]]:
