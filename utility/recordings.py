@@ -1,7 +1,9 @@
 """Recordings on disk: finding them, reading their headers, and a corpus of them that needs no feature store."""
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,7 @@ from utility.waveform import AudioError, audio_header, resampled_length
 
 AUDIO_EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph", ".aif", ".aiff", ".au")
 SCAN_THREADS = 8
+SCANNED_AT_ONCE = 64
 COLUMNS = ("id", "path", "speaker", "rate", "num_samples")  # of a table; num_samples at its own rate
 
 
@@ -45,11 +48,12 @@ class Header(NamedTuple):
 
 def scan(paths: Sequence[Path], shown: str | None = None, threads: int = SCAN_THREADS) -> Iterator[Header]:
     """The headers of recordings, in order, read by several threads; `shown` is the name of a progress bar."""
-    headers = joblib.Parallel(n_jobs=threads, prefer="threads", return_as="generator")(
-        joblib.delayed(_header)(path) for path in paths
-    )
     hidden = True if shown is None else None
-    yield from tqdm(headers, shown, len(paths), unit="utt", disable=hidden, leave=False)
+    starts = range(0, len(paths), SCANNED_AT_ONCE)
+    with ThreadPoolExecutor(joblib.effective_n_jobs(threads)) as pool:
+        parts = pool.map(lambda start: [_header(path) for path in paths[start : start + SCANNED_AT_ONCE]], starts)
+        headers = itertools.chain.from_iterable(parts)
+        yield from tqdm(headers, shown, len(paths), unit="utt", disable=hidden, leave=False)
 
 
 def _header(path: Path) -> Header:
