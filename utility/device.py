@@ -21,14 +21,14 @@ def claim_device(cpu: bool) -> torch.device:
     """`pick_device` for a program of its own: on a CPU it then keeps its memory and takes the fastest float32."""
     device = pick_device(cpu)
     if device.type == "cpu":
-        _keep_memory()
+        keep_memory()
         _take_fastest_float32()
     return device
 
 
-def _keep_memory() -> None:
-    """Let glibc keep freed memory: each step of a training frees and takes the same again, and page faults cost more
-    than what it does with it."""
+def keep_memory() -> None:
+    """Let glibc keep freed memory, in this process and those it forks: each step of a training or an extraction frees
+    and takes the same again, and page faults cost more than what it does with it."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for option, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 1 << 28)):
