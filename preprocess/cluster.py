@@ -23,8 +23,8 @@ from joblib._dask import DaskDistributedBackend
 
 PROJECT = Path(__file__).resolve().parent.parent
 PATIENCE = 10  # seconds that the scheduler has to answer, and then the first worker to appear
-IN_FLIGHT = 1000  # tasks lie ready at the scheduler, so that workers who join later find some
-TASK_CALLS = 10  # calls in one task, at most: it then costs the scheduler far less than it takes
+IN_FLIGHT = 2000  # tasks lie ready at the scheduler, so that workers who join later find some
+TASK_CALLS = 60  # calls in one task, at most: an hour of audio, seconds of work where the scheduler spends milliseconds
 LIBRARIES = ("torch", "numpy", "scipy", "soundfile", "soxr")  # that have a say in the numbers
 Result = TypeVar("Result")
 
@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 def cluster(address: str, folders: Sequence[Path]) -> Iterator["Cluster"]:
     """The cluster of the scheduler at `address`; OSError or ValueError where it does not answer, has no worker, or its
     workers lack this code or one of those `folders` that are there already."""
-    for name in ("distributed", "distributed.client"):  # what goes wrong is raised
+    for name in ("distributed", "distributed.client", "tornado.application"):  # what goes wrong is raised
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with _in_one_line(address), _connected(address) as client:
         client.run_on_scheduler(importlib.import_module, "preprocess.extraction")
