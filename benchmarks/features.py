@@ -114,8 +114,7 @@ def _ours(stage: Stage, files: Sequence[Path], size: int) -> Turn:
 
     def turn() -> None:
         for start in range(0, len(files), size):
-            waveforms = [torch.from_numpy(read_audio(file, RATE)) for file in files[start : start + size]]
-            extractor(_stacked(waveforms), torch.tensor([len(waveform) for waveform in waveforms]))
+            extractor.of([torch.from_numpy(read_audio(file, RATE)) for file in files[start : start + size]])
 
     return turn
 
@@ -128,7 +127,7 @@ def _theirs(stage: Stage, files: Sequence[Path]) -> None:
 def _on_device(stage: Stage, rounds: int) -> dict:
     utterances, seconds = DEVICE_BATCH
     waveforms = [_waveform(seconds * RATE, seed) for seed in range(utterances)]
-    batch = _stacked([torch.from_numpy(waveform) for waveform in waveforms]).cuda()
+    batch = torch.from_numpy(np.stack(waveforms)).cuda()
     counts = torch.full((utterances,), seconds * RATE)
     extractor = FeatureExtractor(stage.config)
 
@@ -142,10 +141,6 @@ def _on_device(stage: Stage, rounds: int) -> dict:
 
     times = _medians((ours, theirs), rounds, time.perf_counter)
     return _row(stage, f"on the device, {utterances} x {seconds} s", utterances * seconds, times)
-
-
-def _stacked(waveforms: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
 
 
 def _write_audio(place: Path, utterances: int, seconds: int) -> list[Path]:

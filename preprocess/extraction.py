@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import joblib
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -190,12 +189,8 @@ def _extract(batch: Sequence[_Job], writer: RowWriter, features: FeatureConfig) 
             writer.fail(job.row, _reason(error, job.path))
     if not read:
         return batch
-    num_samples = torch.tensor([len(samples) for _, samples in read])
-    waveforms = np.zeros((len(read), int(num_samples.max())), np.float32)
-    for row, (_, samples) in enumerate(read):
-        waveforms[row, : len(samples)] = samples
     with _one_thread():
-        frames, lengths = _extractor(features)(torch.from_numpy(waveforms), num_samples)
+        frames, lengths = _extractor(features).of([torch.from_numpy(samples) for _, samples in read])
     for (job, _), values, length in zip(read, frames.numpy(), lengths.tolist()):
         try:
             writer.write(job.row, values[:length])

@@ -1,5 +1,6 @@
 """Acoustic features: one batched, device-agnostic definition for preprocessing, training and export."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
@@ -102,18 +103,27 @@ class FeatureExtractor:
         self.config = config
         self._kernels: dict[torch.device, _Kernel] = {}
 
-    @torch.no_grad()
     def __call__(self, waveforms: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
         """float32 [B, N] (full scale 1) and int64 [B] -> features float32 [B, T, dim], zero beyond lengths int64 [B].
 
         Raises `ValueError` for an utterance too short for one frame.
         """
-        config, device = self.config, waveforms.device
-        counts = self._checked(waveforms, num_samples)
+        if waveforms.dim() != 2 or num_samples.shape != waveforms.shape[:1]:
+            shapes = f"{list(waveforms.shape)} and {list(num_samples.shape)}"
+            raise ValueError(f"expected waveforms [B, N] and num_samples [B], got {shapes}")
+        counts = num_samples.tolist()
+        if counts and max(counts) > waveforms.shape[1]:
+            raise ValueError(f"num_samples {max(counts)} exceeds the {waveforms.shape[1]} samples of the batch")
+        return self.of([waveform[:count] for waveform, count in zip(waveforms, counts)])
+
+    @torch.no_grad()
+    def of(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The same of waveforms float32 [N] of one device."""
+        config, device = self.config, self._checked(waveforms)
         if device not in self._kernels:
             self._kernels[device] = _Kernel(config, device)
         with spectrum.full_precision(device):
-            packed = _pack(config, waveforms, counts)
+            packed = _pack(config, waveforms)
             features = self._kernels[device](packed, config.dim)
             if config.deltas:
                 spectrum.add_deltas(features, packed.lengths, config.deltas)
@@ -121,19 +131,14 @@ class FeatureExtractor:
                 spectrum.normalise(features, packed.lengths, 1 + config.deltas)
         return features, torch.tensor(packed.lengths, device=device)
 
-    def _checked(self, waveforms: Tensor, num_samples: Tensor) -> list[int]:
-        if waveforms.dim() != 2 or num_samples.shape != waveforms.shape[:1]:
-            shapes = f"{list(waveforms.shape)} and {list(num_samples.shape)}"
-            raise ValueError(f"expected waveforms [B, N] and num_samples [B], got {shapes}")
-        counts = num_samples.tolist()
-        if not counts:
+    def _checked(self, waveforms: Sequence[Tensor]) -> torch.device:
+        if not waveforms:
             raise ValueError("expected at least one waveform, got an empty batch")
-        if max(counts) > waveforms.shape[1]:
-            raise ValueError(f"num_samples {max(counts)} exceeds the {waveforms.shape[1]} samples of the batch")
-        if self.config.num_frames(min(counts)) < 1:
+        shortest = min(map(len, waveforms))
+        if self.config.num_frames(shortest) < 1:
             need = 1 if self.config.centred else self.config.window
-            raise ValueError(f"{self.config.kind} features need at least {need} samples, got {min(counts)}")
-        return counts
+            raise ValueError(f"{self.config.kind} features need at least {need} samples, got {shortest}")
+        return waveforms[0].device
 
 
 @dataclass(frozen=True)
@@ -145,30 +150,35 @@ class _Packed:
     lengths: list[int]  # frames of each utterance
 
 
-def _pack(config: FeatureConfig, waveforms: Tensor, counts: list[int]) -> _Packed:
-    window, hop, device = config.window, config.hop, waveforms.device
-    signal = _preemphasised(waveforms.to(torch.float64)) if config.kind == "linear" else waveforms
+def _pack(config: FeatureConfig, waveforms: Sequence[Tensor]) -> _Packed:
+    window, hop, device = config.window, config.hop, waveforms[0].device
+    if config.kind == "linear":
+        waveforms = [_preemphasise(waveform.to(torch.float64, copy=True)) for waveform in waveforms]
     lead = window // 2 if config.centred else 0
-    position = torch.arange(-lead, window + hop, device=device)
-    ends = torch.tensor(counts, device=device)[:, None]
-    edges = signal.gather(1, spectrum.reflected(position + ends * (position >= 0), ends))
-    lengths = [config.num_frames(count) for count in counts]
-    pieces, first, rows = [], [], 0
-    for row, (count, length) in enumerate(zip(counts, lengths)):
-        first.append(rows)
-        region = length - 1 - (-window // hop)  # rows, the last of them shared with what follows
-        tail = region * hop - lead - count  # below 0 where Kaldi's frames leave samples over
-        pieces += [edges[row, :lead], signal[row, : count + min(tail, 0)], edges[row, lead : lead + max(tail, 0)]]
-        rows += region
+    counts = np.array([len(waveform) for waveform in waveforms])
+    lengths = config.num_frames(counts)
+    regions = lengths - 1 - (-window // hop)  # rows, the last of them shared with what follows
+    tails = regions * hop - lead - counts  # below 0 where Kaldi's frames leave samples over
+    edge = waveforms[0].new_zeros(window + hop)
+    pieces = []
+    for waveform, tail in zip(waveforms, tails.tolist()):
+        pieces += [edge[:lead], waveform[: len(waveform) + min(tail, 0)], edge[: max(tail, 0)]]
     block = _block_frames(config, device)
-    blocked = -(-rows // block) * block
-    pieces.append(signal.new_zeros((blocked - rows) * hop + window))
-    return _Packed(torch.cat(pieces), first, lengths)
+    pieces.append(edge.new_zeros(-regions.sum() % block * hop + window))
+    signal, first = torch.cat(pieces), regions.cumsum() - regions
+    counts, tails, start = counts[:, None], tails[:, None], (first * hop + lead)[:, None]
+    outside = np.arange(-lead, len(edge))
+    place = outside + counts * (outside >= 0)  # [B, edges], from the utterance's first sample
+    real = outside < tails
+    source, place = (start + spectrum.reflected(place, counts))[real], (start + place)[real]
+    signal[torch.from_numpy(place).to(device)] = signal[torch.from_numpy(source).to(device)]
+    return _Packed(signal, first.tolist(), lengths.tolist())
 
 
-def _preemphasised(signal: Tensor) -> Tensor:
-    """x[t] - 0.97 x[t - 1] of float64 [..., N], the first sample kept."""
-    return torch.cat([signal[..., :1], signal[..., 1:] - PRE_EMPHASIS * signal[..., :-1]], -1)
+def _preemphasise(signal: Tensor) -> Tensor:
+    """x[t] - 0.97 x[t - 1] of float64 [N] in its place, the first sample kept."""
+    signal[1:] -= PRE_EMPHASIS * signal[:-1]
+    return signal
 
 
 def _block_frames(config: FeatureConfig, device: torch.device) -> int:
@@ -229,17 +239,17 @@ class _Kernel:
 
     def _features(self, signal: Tensor, work: spectrum.Workspace) -> Tensor:
         """One block of frames from the samples below them, [block, static dim]; mfcc: log10 of bands, and the RMS."""
-        config = self.config
-        frames, offsets = signal.unfold(0, config.window, config.hop), self.no_offsets
+        config, offsets = self.config, self.no_offsets
         if not config.centred:  # a frame's first sample, emphasised otherwise, meets a window of 0
             signal = signal.to(torch.float64)
             offsets = (1 - PRE_EMPHASIS) * signal.unfold(0, config.window, config.hop).mean(1)
-            signal = _preemphasised(signal)
+            signal = _preemphasise(signal)
         power = work.power(signal, config.hop, offsets, self.window)
         if config.kind == "linear":
             return power.log10_().mul_(0.1).add_(0.8).clamp_(0, 1)  # (20 log10 |X| - 20 + 100) / 100
         bands = power @ self.mel
         if config.kind == "mfcc":
+            frames = signal.unfold(0, config.window, config.hop)
             level = torch.linalg.vector_norm(frames, dim=1, keepdim=True) / config.window**0.5
             return torch.cat([bands.clamp_(min=1e-10).log10_(), level], 1)
         if config.centred:

@@ -28,11 +28,11 @@ def full_precision(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def reflected(index: Tensor, length: Tensor) -> Tensor:
+def reflected(index: np.ndarray, length: np.ndarray) -> np.ndarray:
     """Where sample `index` of a signal reflected at both ends for ever lies in it; `numpy.pad` mode reflect."""
-    period = (2 * length - 2).clamp(min=1)
+    period = np.maximum(2 * length - 2, 1)
     inside = index % period
-    return torch.minimum(inside, period - inside)
+    return np.minimum(inside, period - inside)
 
 
 def kaldi_mel(sample_rate: int, fft_size: int, bands: int) -> np.ndarray:

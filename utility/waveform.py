@@ -1,5 +1,6 @@
 """Audio files to mono waveforms: wav, flac, mp3, ogg and NIST SPHERE through libsndfile, resampled by soxr."""
 
+import os
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -67,13 +68,13 @@ def audio_header(path: Path | str) -> tuple[int, int]:
 
 
 def _opened(path: Path | str) -> soundfile.SoundFile:
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise AudioError(f"{path}: no such audio file")
     try:
         file = soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioError(f"{path}: not an audio file that can be read: {_reason(error)}") from None
-    if _cut_short(Path(path)):
+    if file.format != "FLAC" and _cut_short(Path(path)):
         raise AudioError(f"{path}: truncated: it ends before its header says")
     if file.frames <= 0:
         raise AudioError(f"{path}: holds no samples")
