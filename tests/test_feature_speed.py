@@ -1,10 +1,15 @@
 """What makes features fast: kernels equal operations on whole batches, the benchmark compares like with like."""
 
+import os
+import signal
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import features as benchmark
+from preprocess.extraction import processes
 from utility import spectrum
 from utility.audio import FeatureExtractor
 
@@ -59,3 +64,20 @@ def test_the_rivals_of_the_benchmark_compute_the_same(stage):
     theirs = stage.baseline(waveform)
     assert theirs.dtype == np.float32
     np.testing.assert_allclose(theirs, ours[0], atol=5e-3, rtol=0)
+
+
+def _perhaps_die(number: int, fatal: int) -> int:
+    if number == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_processes_run_every_call(n_jobs):
+    assert sorted(processes(n_jobs)((partial(_perhaps_die, n, -1) for n in range(30)), 30)) == list(range(30))
+
+
+def test_a_worker_that_dies_is_one_line():
+    with pytest.raises(OSError, match="a worker process died, perhaps for want of memory") as caught:
+        list(processes(2)((partial(_perhaps_die, n, 4) for n in range(30)), 30))
+    assert "\n" not in str(caught.value)
