@@ -1,6 +1,5 @@
 """Utterances -> feature store, in parallel and restartable."""
 
-import contextlib
 import ctypes
 import functools
 import multiprocessing
@@ -189,8 +188,7 @@ def _extract(batch: Sequence[_Job], writer: RowWriter, features: FeatureConfig) 
             writer.fail(job.row, _reason(error, job.path))
     if not read:
         return batch
-    with _one_thread():
-        frames, lengths = _extractor(features).of([torch.from_numpy(samples) for _, samples in read])
+    frames, lengths = _extractor(features).of([torch.from_numpy(samples) for _, samples in read])
     for (job, _), values, length in zip(read, frames.numpy(), lengths.tolist()):
         try:
             writer.write(job.row, values[:length])
@@ -202,17 +200,6 @@ def _extract(batch: Sequence[_Job], writer: RowWriter, features: FeatureConfig) 
 @functools.lru_cache(maxsize=1)
 def _extractor(features: FeatureConfig) -> FeatureExtractor:
     return FeatureExtractor(features)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order whatever the number of jobs, so the same bytes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _reason(error: AudioError, path: Path) -> str:

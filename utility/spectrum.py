@@ -18,14 +18,19 @@ KALDI_LOW_FREQUENCY = 20.0
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Matrix products in true float32, whatever autocast or matmul precision the training step around has chosen."""
-    before = torch.get_float32_matmul_precision()
+    """Matrix products in true float32, whatever autocast or matmul precision the training step around has chosen.
+
+    On a CPU one thread does them: several would add up in another order."""
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
     torch.set_float32_matmul_precision("highest")
+    if device.type == "cpu":
+        torch.set_num_threads(1)
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
 
 
 def reflected(index: np.ndarray, length: np.ndarray) -> np.ndarray:
