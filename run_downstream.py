@@ -1,9 +1,12 @@
 """Probe or fine-tune an upstream: phones and speakers, from frames or utterances."""
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before PyTorch loads OpenMP: idle threads free their core
 
 from downstream.config import DownstreamConfig
 from downstream.experiment import Setting

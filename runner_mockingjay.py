@@ -1,11 +1,14 @@
 """Pre-train masked-frame Transformers on speech, test and plot them, extract their representations."""
 
 import argparse
+import os
 import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before PyTorch loads OpenMP: idle threads free their core
 
 from downstream.classic_flags import add_classic_flags
 from mockingjay import modes

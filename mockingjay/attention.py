@@ -18,7 +18,7 @@ from mockingjay import kernels
 from mockingjay.packing import Packing
 from utility.loader import real_frames
 
-BLOCK = 1 << 19  # scores that a thread of the CPU holds at once: about what its cache does
+BLOCK = 1 << 20  # scores that a thread of the CPU holds at once: about what its cache does
 CHUNK = 1 << 17  # elements of a tensor worth a thread of their own
 WORDS = 1 << 32  # values of the random bits that decide over one element
 _memory = threading.local()
@@ -104,7 +104,8 @@ class _Attention(torch.autograd.Function):
     def backward(ctx, gradient):
         query, key, value, mixed, logsum = ctx.saved_tensors
         found = tuple(torch.empty_like(part) for part in (query, key, value))
-        parts = (query, key, value, mixed, logsum, gradient.contiguous(), *found)
+        share = (gradient.float() * mixed).sum(-1)  # of each query: sum over keys of weight times its gradient
+        parts = (query, key, value, logsum, share, gradient.contiguous(), *found)
         flat = [part.detach().flatten(0, 1) for part in parts]
         _each(lambda block: ctx.heads.backward(block, *(part[block] for part in flat)), ctx.heads.blocks())
         return *found, None, None
@@ -129,9 +130,8 @@ class _Heads:
         kernels.softmax_dropout(_array(scores), _array(logsum), *self._rules(block))
         torch.bmm(scores, value, out=mixed)
 
-    def backward(self, block: slice, query, key, value, mixed, logsum, gradient, to_query, to_key, to_value) -> None:
+    def backward(self, block: slice, query, key, value, logsum, share, gradient, to_query, to_key, to_value) -> None:
         """Fill the last three, the gradients of the first three."""
-        share = (gradient.float() * mixed).sum(-1)  # of each query: sum over keys of weight times its gradient
         weights, to_scores = _product(query, key, 0), _product(gradient, value, 1)
         arrays = (_array(part) for part in (weights, to_scores, logsum, share))
         kernels.softmax_dropout_backward(*arrays, *self._rules(block))

@@ -15,10 +15,9 @@ EXACT = {"nogil": True, "cache": True, "fastmath": {"contract"}}
 FAST = {"nogil": True, "cache": True, "fastmath": True}
 
 LOG2_E = F32(1 / math.log(2))
-LN2_HIGH, LN2_LOW = F32(0.693359375), F32(-2.12194440e-4)  # their sum is ln 2 to 36 bits
 ROUND = F32(3 << 22)  # adding it leaves the nearest whole number in the low bits
-LOWEST = F32(-87.0)  # exp of less is not a normal number
-TAYLOR = tuple(F32(1 / math.factorial(k)) for k in range(8))
+LOWEST = F32(-126.0)  # 2 to the power of less is not a normal number
+TAYLOR = tuple(F32(math.log(2) ** k / math.factorial(k)) for k in range(7))  # of 2^x
 
 
 def _bitcast(signature, to_llvm):
@@ -60,22 +59,20 @@ def _stored(x, like):
 
 @njit(**EXACT, inline="always")
 def _random(k, start, step):
-    """32 random bits of place k: the hash lowbias32 (C. Wellons 2018) of the sequence start, start + step, ..."""
+    """32 bits of place k, random in the upper half: the hash lowbias32 (C. Wellons 2018) of start, start + step, ...
+    but for its last step, which mends the lower half."""
     x = U32(U32(k) * step + start)
     x = U32((x ^ (x >> U32(16))) * U32(0x7FEB352D))
-    x = U32((x ^ (x >> U32(15))) * U32(0x846CA68B))
-    return U32(x ^ (x >> U32(16)))
+    return U32((x ^ (x >> U32(15))) * U32(0x846CA68B))
 
 
 @njit(**EXACT, inline="always")
-def _exp(x):
-    """exp(x) for x <= 0 to 1e-7 of it, never less than exp(-87)."""
+def _exp2(x):
+    """2^x for x <= 0 to 2e-7 of it, never less than 2^-126."""
     x = max(x, LOWEST)
-    whole = x * LOG2_E + ROUND
-    rest = (whole - ROUND) * -LN2_HIGH + x
-    rest = (whole - ROUND) * -LN2_LOW + rest
-    result = TAYLOR[7]
-    result = result * rest + TAYLOR[6]
+    whole = x + ROUND
+    rest = x - (whole - ROUND)
+    result = TAYLOR[6]
     result = result * rest + TAYLOR[5]
     result = result * rest + TAYLOR[4]
     result = result * rest + TAYLOR[3]
@@ -113,19 +110,19 @@ def softmax_dropout(scores, logsum, counts, causal, steepness, threshold, scale,
     `causal` at most the query's own), then dropout of those whose random bits are below `threshold`; `scale` multiplies
     the others. `streams` [N, 2] are start and step of each head's random sequence.
 
-    `logsum` [N, T] gets the logarithm of each row's sum of exponentials."""
+    `logsum` [N, T] gets the logarithm to base 2 of each row's sum of exponentials."""
     heads, frames, keys = scores.shape
-    exponentials = np.empty(keys, np.float32)
+    exponentials, binary = np.empty(keys, np.float32), steepness * LOG2_E
     for n in range(heads):
         step = streams[n, 1]
         for t in range(frames):
             row = scores[n, t]
             count = min(counts[n], t + 1) if causal else counts[n]
-            top = _largest(row, count) * steepness
+            top = _largest(row, count) * binary
             for k in range(count):
-                exponentials[k] = _exp(_value(row[k]) * steepness - top)
+                exponentials[k] = _exp2(_value(row[k]) * binary - top)
             total = _sum(exponentials, count)
-            logsum[n, t] = top + F32(math.log(total))
+            logsum[n, t] = top + F32(math.log2(total))
             factor, start = scale / total, U32(U32(t * keys) * step + streams[n, 0])
             for k in range(count):
                 weight = exponentials[k] * factor if _random(k, start, step) >= threshold else F32(0)
@@ -139,6 +136,7 @@ def softmax_dropout_backward(scores, slopes, logsum, share, counts, causal, stee
 
     `share` [N, T] is each row's sum of weight times gradient; the rest is as in `softmax_dropout`."""
     heads, frames, keys = scores.shape
+    binary = steepness * LOG2_E
     for n in range(heads):
         step = streams[n, 1]
         for t in range(frames):
@@ -146,7 +144,7 @@ def softmax_dropout_backward(scores, slopes, logsum, share, counts, causal, stee
             count = min(counts[n], t + 1) if causal else counts[n]
             shift, mean, start = logsum[n, t], share[n, t], U32(U32(t * keys) * step + streams[n, 0])
             for k in range(count):
-                weight = _exp(_value(row[k]) * steepness - shift)
+                weight = _exp2(_value(row[k]) * binary - shift)
                 kept = scale if _random(k, start, step) >= threshold else F32(0)
                 slope[k] = _stored((_value(slope[k]) * kept - mean) * weight * steepness, slope[k])
                 row[k] = _stored(weight * kept, row[k])
