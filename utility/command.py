@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 DEFAULT_SEED = 1337  # of the originals, on every command line
+NO_MEMORY = re.compile("out of memory|can't allocate memory")  # as PyTorch says it, of CUDA and of a CPU
 TRUE, FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 
 
@@ -75,6 +76,11 @@ def run(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
         code = main(sys.argv[1:])
     except (ValueError, OSError) as error:
         print(f"{name}: {_line(error)}", file=sys.stderr)
+        code = 2
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
+            raise
+        print(f"{name}: out of memory: take a smaller model, or smaller batches (batch_frames)", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
