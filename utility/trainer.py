@@ -30,7 +30,7 @@ class TrainerConfig:
 
     steps: int = pydantic.Field(500_000, ge=1)
     accumulation: int = pydantic.Field(1, ge=1)  # batches per update
-    # Of matrix products; weights, losses and the optimiser stay fp32. tf32 (10 bits of mantissa) is fp32 but on CUDA.
+    # Of matrix products; weights, losses, optimiser stay fp32. tf32: 10 bits of mantissa on CUDA, fp32 elsewhere.
     precision: Literal["fp32", "tf32", "bf16"] = "bf16"
     log_every: int = pydantic.Field(100, ge=1)
     eval_every: int = pydantic.Field(5000, ge=1)
