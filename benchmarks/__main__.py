@@ -21,7 +21,7 @@ from utility.files import replacing
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PART_ROUNDS = 5
-CORPUS_SECONDS = 1200.0
+CORPUS_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ def training(rounds: int) -> Iterator[Row]:
         yield from _computing(f"step {shape.name}", shape, makers, 3, rounds)
         if torch.cuda.is_available() and shape is not steps.APC:
             yield from choices(shape, rounds)
+        if shape is steps.BASE_3:
+            yield from_audio(shape, rounds)
         for name, seconds in steps.parts(shape, "bf16", PART_ROUNDS).items():
             yield Row(f"step {shape.name}, bf16: {name}", 1000 * seconds, "ms")
 
@@ -102,6 +104,15 @@ def choices(shape: Shape, rounds: int) -> Iterator[Row]:
     for name, result in found.items():
         ratio = found["padded"].seconds / result.seconds
         yield Row(f"step {shape.name}, bf16, uneven, {name} (beside padded)", 1000 * result.seconds, "ms", ratio=ratio)
+
+
+def from_audio(shape: Shape, rounds: int) -> Row:
+    """On-the-fly training beside that on stored features."""
+    found = contest({"stored": Steps(shape, "bf16"), "online": Steps(shape, "bf16", online=True)}, rounds)
+    online = found["online"]
+    name = f"step {shape.name}, bf16, straight from audio (beside stored)"
+    rate, ratio = shape.utterances * shape.frames / online.seconds, found["stored"].seconds / online.seconds
+    return Row(name, rate, "frames/s", ratio=ratio, memory=online.memory)
 
 
 def representing(rounds: int) -> Iterator[Row]:

@@ -63,7 +63,7 @@ def measure(rounds: int) -> list[dict]:
     rows = []
     with tempfile.TemporaryDirectory() as scratch, _one_core():
         for setting, (size, batches, seconds) in SETTINGS.items():
-            files = _write_audio(Path(scratch), size * batches, seconds)
+            files = write_audio(Path(scratch), size * batches, seconds)
             for stage in STAGES:
                 turns = _ours(stage, files, size), functools.partial(_theirs, stage, files)
                 rows.append(_row(stage, setting, len(files) * seconds, _medians(turns, rounds, time.process_time)))
@@ -79,7 +79,7 @@ def scaling(seconds: float, n_jobs: Sequence[int] = (1, 2), kind: str = "mel") -
     """
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        _write_audio(root / "corpus", max(round(seconds / 12), 1), 12)
+        write_audio(root / "corpus", max(round(seconds / 12), 1), 12)
         times: dict[int, float] = {}
         for turn, jobs in enumerate((*n_jobs, n_jobs[0])):
             corpus = folder(root / "corpus")
@@ -143,7 +143,7 @@ def _on_device(stage: Stage, rounds: int) -> dict:
     return _row(stage, f"on the device, {utterances} x {seconds} s", utterances * seconds, times)
 
 
-def _write_audio(place: Path, utterances: int, seconds: int) -> list[Path]:
+def write_audio(place: Path, utterances: int, seconds: int) -> list[Path]:
     """FLAC files that compress about as speech does (half of 16 bits)."""
     place.mkdir(parents=True, exist_ok=True)
     files = [place / f"{seconds}-{number}.flac" for number in range(utterances)]

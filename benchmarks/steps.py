@@ -1,5 +1,6 @@
 """Pre-training steps and representations: the shapes that are timed, ours and the plain baseline's."""
 
+import math
 import shutil
 import tempfile
 import time
@@ -15,11 +16,13 @@ import torch
 
 from benchmarks.baseline import Baseline
 from benchmarks.contest import Turn
+from benchmarks.features import write_audio
 from mockingjay.config import PretrainConfig
 from mockingjay.masking import alter
 from mockingjay.representation import Representing, represent
 from mockingjay.solver import Place, make_trainer, new_model
 from mockingjay.upstream import TransformerUpstream
+from utility.audio import FeatureConfig
 from utility.config import resolve
 from utility.device import claim_device
 from utility.store import Row, Store, StoreInfo, StoreWriter
@@ -84,11 +87,12 @@ def made_up(folder: Path, name: str, dim: int, frames: int, utterances: int, spr
 
 @dataclass(frozen=True)
 class Steps:
-    """One optimiser update of the plain command's trainer, data and masks included."""
+    """One optimiser update of the plain command's trainer, data and masks included; `online` is straight from FLAC."""
 
     shape: Shape
     precision: str
     overrides: tuple[str, ...] = ()
+    online: bool = False
 
     def __call__(self) -> Turn:
         trainer, device = self.trainer(), claim_device(cpu=False)
@@ -101,11 +105,15 @@ class Steps:
         return turn
 
     def trainer(self) -> Trainer:
-        """The trainer of the plain command on a made-up store."""
+        """The trainer of the plain command on a made-up store, or recordings that are a little longer."""
         shape, device = self.shape, claim_device(cpu=False)
         folder = Path(tempfile.mkdtemp())
         count = BATCHES * shape.utterances
-        words = [f"data.train=[{made_up(folder, 'input', shape.input_dim, shape.frames, count, shape.spread)}]"]
+        if self.online:
+            write_audio(folder / "audio", count, math.ceil(shape.frames * FeatureConfig().frame_shift))
+            words = [f"data.train=[{folder / 'audio'}]", "online.input.kind=mel"]
+        else:
+            words = [f"data.train=[{made_up(folder, 'input', shape.input_dim, shape.frames, count, shape.spread)}]"]
         if shape.target_dim:
             target = made_up(folder, "target", shape.target_dim, shape.frames, count, shape.spread)
             words.append(f"data.target=[{target}]")

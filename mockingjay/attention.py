@@ -1,12 +1,9 @@
 """Scaled dot-product attention over real frames, and dropout, each by the fastest way the device has."""
 
 import math
-import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -17,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from mockingjay import kernels
 from mockingjay.packing import Packing
 from utility.loader import real_frames
+from utility.threads import side_by_side
 
 BLOCK = 1 << 20  # scores that a thread of the CPU holds at once: about what its cache does
 CHUNK = 1 << 17  # elements of a tensor worth a thread of their own
@@ -185,29 +183,5 @@ def _array(x: Tensor) -> np.ndarray:
 
 
 def _each(work: Callable[[slice], None], parts: Sequence[slice]) -> None:
-    """`work` on every part, side by side where PyTorch may use several threads; nothing is recorded or cast."""
-    threads = torch.get_num_threads()
-    inference = torch.is_inference_mode_enabled()
-
-    def quietly(part: slice) -> None:
-        with torch.inference_mode(inference), torch.no_grad(), torch.autocast("cpu", enabled=False):
-            work(part)
-
-    if threads == 1 or len(parts) == 1:
-        for part in parts:
-            quietly(part)
-    else:
-        list(_pool(threads).map(quietly, parts))
-
-
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads in which PyTorch itself uses one."""
-    return ThreadPoolExecutor(threads, "attention", initializer=_single)
-
-
-def _single() -> None:
-    torch.set_num_threads(1)
-
-
-os.register_at_fork(after_in_child=_pool.cache_clear)
+    """`work` on every part, side by side where PyTorch may use several threads."""
+    side_by_side(work, parts, torch.get_num_threads())

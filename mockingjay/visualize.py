@@ -11,7 +11,8 @@ from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from utility.audio import FeatureConfig, FeatureExtractor, griffin_lim
+from utility.audio import FeatureConfig, FeatureExtractor
+from utility.inversion import griffin_lim
 from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, spectrogram_axes, static_part
 from utility.store import StoreInfo
 

@@ -12,8 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utility.audio import FeatureConfig, FeatureExtractor, griffin_lim, read_audio
+from utility.audio import FeatureConfig, FeatureExtractor, read_audio
 from utility.config import build
+from utility.inversion import griffin_lim
 
 KINDS = ("mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc")
 FULL = {"mel": 1, "fbank": 2, "mfcc": 2, "linear": 0, "kaldi_fbank": 2, "kaldi_mfcc": 2}

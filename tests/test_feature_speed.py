@@ -11,7 +11,7 @@ import torch
 from benchmarks import features as benchmark
 from preprocess.extraction import processes
 from utility import spectrum
-from utility.audio import FeatureExtractor
+from utility.audio import FeatureConfig, FeatureExtractor
 
 
 @pytest.fixture
@@ -51,9 +51,31 @@ def test_normalisation_of_kernel_and_accelerator_agree(ragged):
 def test_powers_of_kernel_and_operations_agree():
     signal = torch.randn(200 * 31 + 800, generator=torch.Generator().manual_seed(0))
     offsets, window = torch.linspace(0, 1, 32, dtype=torch.float64), torch.hann_window(800, dtype=torch.float64)
-    power = spectrum.workspace(32, 2048, torch.device("cpu")).power(signal, 200, offsets, window)
+    power = spectrum.workspace(32, 800, 2048, torch.device("cpu")).power(signal, 200, offsets, window)
     frames = (signal.unfold(0, 800, 200) - offsets[:, None]) * window
     torch.testing.assert_close(power, torch.fft.rfft(frames, 2048).abs().square().float(), rtol=1e-6, atol=1e-6)
+
+
+def test_a_wider_window_of_the_same_transform_leaves_nothing_behind():
+    waveform = torch.randn(16000, generator=torch.Generator().manual_seed(0))
+    narrow, wide = (FeatureExtractor(FeatureConfig(sample_rate=rate)) for rate in (16000, 20000))
+    assert narrow.config.fft_size == wide.config.fft_size
+    assert narrow.config.window < wide.config.window
+    before = narrow.of([waveform])[0]
+    wide.of([waveform])
+    assert torch.equal(narrow.of([waveform])[0], before)
+
+
+@pytest.mark.parametrize("kind", ["mel", "mfcc", "linear", "kaldi_fbank"])
+@pytest.mark.parametrize("threads", [2, 3, 9])
+def test_threads_do_not_change_features(kind, threads):
+    generator = torch.Generator().manual_seed(0)
+    waveforms = [torch.randn(size, generator=generator) for size in (9000, 400, 30000, 16000, 12345)]
+    extractor = FeatureExtractor(FeatureConfig(kind=kind, deltas=0 if kind == "linear" else 2))
+    expected, lengths = extractor.of(waveforms)
+    found, found_lengths = extractor.of(waveforms, threads)
+    assert torch.equal(found, expected)
+    assert torch.equal(found_lengths, lengths)
 
 
 @pytest.mark.parametrize("stage", benchmark.STAGES, ids=lambda stage: stage.name)

@@ -7,15 +7,15 @@ from typing import Annotated, Literal, TypeVar
 import librosa
 import numpy as np
 import pydantic
-import scipy.signal
 import torch
 from torch import Tensor
 
 from utility import spectrum
 from utility.config import section
+from utility.threads import side_by_side
 from utility.waveform import AudioError, audio_length, read_audio
 
-__all__ = ["AudioError", "FeatureConfig", "FeatureExtractor", "audio_length", "griffin_lim", "read_audio"]
+__all__ = ["AudioError", "FeatureConfig", "FeatureExtractor", "audio_length", "read_audio"]
 
 Count = TypeVar("Count", int, np.ndarray, Tensor)
 LOG_FLOOR = 1e-6
@@ -103,10 +103,10 @@ class FeatureExtractor:
         self.config = config
         self._kernels: dict[torch.device, _Kernel] = {}
 
-    def __call__(self, waveforms: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, waveforms: Tensor, num_samples: Tensor, threads: int = 1) -> tuple[Tensor, Tensor]:
         """float32 [B, N] (full scale 1) and int64 [B] -> features float32 [B, T, dim], zero beyond lengths int64 [B].
 
-        Raises `ValueError` for an utterance too short for one frame.
+        On a CPU by so many threads. Raises `ValueError` for an utterance too short for one frame.
         """
         if waveforms.dim() != 2 or num_samples.shape != waveforms.shape[:1]:
             shapes = f"{list(waveforms.shape)} and {list(num_samples.shape)}"
@@ -114,21 +114,34 @@ class FeatureExtractor:
         counts = num_samples.tolist()
         if counts and max(counts) > waveforms.shape[1]:
             raise ValueError(f"num_samples {max(counts)} exceeds the {waveforms.shape[1]} samples of the batch")
-        return self.of([waveform[:count] for waveform, count in zip(waveforms, counts)])
+        return self.of([waveform[:count] for waveform, count in zip(waveforms, counts)], threads)
 
     @torch.no_grad()
-    def of(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def of(self, waveforms: Sequence[Tensor], threads: int = 1) -> tuple[Tensor, Tensor]:
         """The same of waveforms float32 [N] of one device."""
-        config, device = self.config, self._checked(waveforms)
+        device = self._checked(waveforms)
         if device not in self._kernels:
-            self._kernels[device] = _Kernel(config, device)
+            self._kernels[device] = _Kernel(self.config, device)
+        count = min(threads, len(waveforms)) if device.type == "cpu" else 1
+        shares = [waveforms[start::count] for start in range(count)]
         with spectrum.full_precision(device):
-            packed = _pack(config, waveforms)
-            features = self._kernels[device](packed, config.dim)
-            if config.deltas:
-                spectrum.add_deltas(features, packed.lengths, config.deltas)
-            if config.cmvn == "utterance":
-                spectrum.normalise(features, packed.lengths, 1 + config.deltas)
+            parts = side_by_side(self._compute, shares, threads)
+        if count == 1:
+            return parts[0]
+        features = torch.zeros(len(waveforms), max(part.shape[1] for part, _ in parts), self.config.dim)
+        lengths = torch.empty(len(waveforms), dtype=torch.int64)
+        for start, (part, own) in enumerate(parts):
+            features[start::count, : part.shape[1]], lengths[start::count] = part, own
+        return features, lengths
+
+    def _compute(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        config, device = self.config, waveforms[0].device
+        packed = _pack(config, waveforms)
+        features = self._kernels[device](packed, config.dim)
+        if config.deltas:
+            spectrum.add_deltas(features, packed.lengths, config.deltas)
+        if config.cmvn == "utterance":
+            spectrum.normalise(features, packed.lengths, 1 + config.deltas)
         return features, torch.tensor(packed.lengths, device=device)
 
     def _checked(self, waveforms: Sequence[Tensor]) -> torch.device:
@@ -163,7 +176,7 @@ def _pack(config: FeatureConfig, waveforms: Sequence[Tensor]) -> _Packed:
     pieces = []
     for waveform, tail in zip(waveforms, tails.tolist()):
         pieces += [edge[:lead], waveform[: len(waveform) + min(tail, 0)], edge[: max(tail, 0)]]
-    block = _block_frames(config, device)
+    block = _block_frames(device)
     pieces.append(edge.new_zeros(-regions.sum() % block * hop + window))
     signal, first = torch.cat(pieces), regions.cumsum() - regions
     counts, tails, start = counts[:, None], tails[:, None], (first * hop + lead)[:, None]
@@ -181,11 +194,9 @@ def _preemphasise(signal: Tensor) -> Tensor:
     return signal
 
 
-def _block_frames(config: FeatureConfig, device: torch.device) -> int:
-    """Frames computed at once: few enough for a core's cache, many enough to fill an accelerator."""
-    if device.type != "cpu":
-        return 4096
-    return 32 if config.kind in ("mel", "linear") else 128
+def _block_frames(device: torch.device) -> int:
+    """Frames computed at once: few enough for a core's cache, many enough that threads seldom wait for each other."""
+    return 128 if device.type == "cpu" else 4096
 
 
 class _Kernel:
@@ -199,7 +210,7 @@ class _Kernel:
         mel = spectrum.kaldi_mel(rate, fft, bands) if kaldi else librosa.filters.mel(sr=rate, n_fft=fft, n_mels=bands)
         cosines = spectrum.cosine_transform(bands, STATIC_DIM["mfcc"])
         cosines = cosines * (spectrum.kaldi_lifter(cosines.shape[1]) if kaldi else 10)  # 10: decibels
-        self.block = _block_frames(config, device)
+        self.block = _block_frames(device)
         self.window = torch.from_numpy(window).to(device)
         self.no_offsets = torch.zeros(self.block, dtype=torch.float64, device=device)
         self.mel = torch.from_numpy(mel.T.astype(np.float32)).to(device).contiguous()
@@ -223,7 +234,7 @@ class _Kernel:
     def _fill(self, utterances: list[Tensor], packed: _Packed) -> None:
         """Put what `_features` gives of each utterance's frames into its rows."""
         window, hop = self.config.window, self.config.hop
-        work = spectrum.workspace(self.block, self.config.fft_size, packed.signal.device)
+        work = spectrum.workspace(self.block, window, self.config.fft_size, packed.signal.device)
         end, block = 0, None
         for rows, first in zip(utterances, packed.first):
             done = 0
@@ -263,37 +274,3 @@ class _Kernel:
         limited = torch.maximum(bands, bands.amax() - 8).to(torch.float64)
         rows.copy_(limited @ self.cosines)
         rows[:, 0] = source[:, -1]
-
-
-def griffin_lim(
-    features: Tensor, config: FeatureConfig, num_samples: int | None = None, iterations: int = 32, seed: int = 0
-) -> np.ndarray:
-    """A waveform, float32 [N], whose features are close to un-normalised `mel` or `linear` features [T, D].
-
-    Phases by fast Griffin-Lim (Perraudin et al. 2013) from a seeded start; mel bands, deltas ignored, are first spread
-    over frequencies by non-negative least squares. N is `num_samples`, or what the frames span. Raises `ValueError` for
-    other kinds and for normalised features.
-    """
-    if config.kind not in ("mel", "linear") or config.cmvn != "none":
-        raise ValueError(f"only mel and linear features without cmvn invert, got {config.kind} with cmvn={config.cmvn}")
-    if features.dim() != 2 or features.shape[1] != config.dim:
-        raise ValueError(f"expected features [T, {config.dim}], got {list(features.shape)}")
-    values = features.detach().cpu().numpy().astype(np.float64).T
-    if config.kind == "linear":
-        magnitudes = 10 ** ((values * 100 - 80) / 20)
-    else:
-        power = np.exp(values[: STATIC_DIM["mel"]]) - LOG_FLOOR
-        filters = librosa.filters.mel(sr=config.sample_rate, n_fft=config.fft_size, n_mels=len(power), dtype=np.float64)
-        magnitudes = np.sqrt(librosa.util.nnls(filters, power.clip(min=0)))
-    waveform = librosa.griffinlim(
-        magnitudes,
-        n_iter=iterations,
-        hop_length=config.hop,
-        win_length=config.window,
-        length=num_samples or max((magnitudes.shape[1] - 1) * config.hop, 1),
-        pad_mode="reflect",
-        random_state=seed,
-    )
-    if config.kind == "linear":
-        waveform = scipy.signal.lfilter([1], [1, -PRE_EMPHASIS], waveform)
-    return waveform.astype(np.float32)

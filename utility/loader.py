@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from utility.config import section
+from utility.threads import side_by_side
 
 BUCKET_NOISE = 0.03  # lengths are compared up to this share, so that batches differ between epochs
 
@@ -215,7 +216,10 @@ class _Batches(Dataset):
     def __getitem__(self, key: tuple[Position, Position, np.ndarray]) -> tuple[Position, Batch]:
         here, following, indices = key
         crops = [self._crop(here.epoch, index) for index in indices]
-        rows = [self.source.read(index, crop.start, crop.stop) for index, crop in zip(indices, crops)]
+        places = [(index, crop.start, crop.stop) for index, crop in zip(indices, crops)]
+        rows = [self.source.read(*places[0])]
+        threads = torch.get_num_threads() if rows[0].ndim == 1 else 1  # recordings are decoded
+        rows += side_by_side(lambda place: self.source.read(*place), places[1:], threads)
         lengths = torch.tensor([crop.stop - crop.start for crop in crops])
         target = None
         if self.target is not None:

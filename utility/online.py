@@ -70,13 +70,14 @@ class Online:
         if self.config.target_level is not None:
             clean = levelled(clean, counts, self.config.target_level)
         heard, chosen = self._heard(clean, counts, batch.ids, generator)
-        features = _padded(self.input(heard, counts)[0], multiple)
+        threads = torch.get_num_threads()
+        features = _padded(self.input(heard, counts, threads)[0], multiple)
         target = None
         if self.target is not None:
-            target = _padded(self.target(clean, counts)[0], multiple)
+            target = _padded(self.target(clean, counts, threads)[0], multiple)
         elif len(chosen):
             rows, target = _on(chosen, clean), features.clone()
-            found = self.input(clean[rows], counts[chosen])[0]
+            found = self.input(clean[rows], counts[chosen], threads)[0]
             target[rows, : found.shape[1]] = found
         return replace(batch, features=features, target=target, num_samples=None)
 

@@ -209,13 +209,15 @@ class Workspace:
         return torch.add(real, imaginary, out=self.powers)
 
 
-def workspace(block: int, fft_size: int, device: torch.device) -> Workspace:
-    """On the CPU kept for each thread, as fresh memory costs more than the transforms; else left to the allocator."""
+def workspace(block: int, window: int, fft_size: int, device: torch.device) -> Workspace:
+    """On the CPU kept for each thread, as fresh memory costs more than the transforms; else left to the allocator.
+
+    Behind frames of the `window` its memory stays zero: windows of other sizes have others."""
     if device.type != "cpu":
         return Workspace(block, fft_size, device)
-    return _thread_workspace(block, fft_size, threading.get_ident())
+    return _thread_workspace(block, window, fft_size, threading.get_ident())
 
 
 @functools.lru_cache(maxsize=32)
-def _thread_workspace(block: int, fft_size: int, _thread: int) -> Workspace:
+def _thread_workspace(block: int, _window: int, fft_size: int, _thread: int) -> Workspace:
     return Workspace(block, fft_size, torch.device("cpu"))
