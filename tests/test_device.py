@@ -1,5 +1,6 @@
 """The device of a run, and that what is set for speed costs no accuracy and keeps memory."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from tests.conftest import PROJECT
 from utility.device import claim_device, pick_device
 
 ALLOCATE = """
@@ -20,6 +22,17 @@ step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+LOAD = """
+import importlib, importlib.abc, os, sys
+class Watch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print(os.environ.get("GOMP_SPINCOUNT"))
+sys.meta_path.insert(0, Watch())
+importlib.import_module(sys.argv[1])
+import torch
 """
 
 
@@ -52,3 +65,12 @@ def test_a_process_of_torchrun_takes_the_gpu_of_its_number(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert pick_device(cpu=False) == torch.device("cuda", 3)
     assert pick_device(cpu=True) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("program", ["runner_mockingjay", "run_downstream", "benchmarks.__main__"])
+def test_idle_threads_of_openmp_are_told_to_give_way_before_it_is_loaded(program):
+    command = [sys.executable, "-c", LOAD, program]
+    for given, expected in (({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7")):
+        environment = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"} | given
+        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == [expected]
