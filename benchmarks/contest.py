@@ -10,6 +10,7 @@ from statistics import median
 
 Turn = Callable[[], None]
 WARM_UP = 2  # turns that are not counted
+PATIENCE = 10  # seconds that a process has to end by itself
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ def contest(makers: Mapping[str, Callable[[], Turn]], rounds: int) -> dict[str, 
         for name, (_, pipe) in workers.items():
             pipe.send("end")
             memory[name] = _answer(name, pipe)
+        for worker, _ in workers.values():
+            worker.join(PATIENCE)
     finally:
         for worker, _ in workers.values():
             worker.terminate()
