@@ -84,9 +84,9 @@ def scaling(seconds: float, n_jobs: Sequence[int] = (1, 2), kind: str = "mel") -
         for turn, jobs in enumerate((*n_jobs, n_jobs[0])):
             corpus = folder(root / "corpus")
             start = time.perf_counter()
-            result = extract_split(
-                corpus, next(iter(corpus.splits)), root / str(turn), FeatureConfig(kind=kind), workers=processes(jobs)
-            )
+            with processes(jobs) as workers:
+                split = next(iter(corpus.splits))
+                result = extract_split(corpus, split, root / str(turn), FeatureConfig(kind=kind), workers)
             times[jobs] = min(times.get(jobs, np.inf), time.perf_counter() - start)
     first, last = times[n_jobs[0]], times[n_jobs[-1]]
     return {"stage": f"extraction {kind}", "seconds": result.extracted, "wall": times, "ratio": first / last}

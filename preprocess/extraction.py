@@ -1,5 +1,6 @@
 """Utterances -> feature store, in parallel and restartable."""
 
+import contextlib
 import ctypes
 import functools
 import multiprocessing
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import joblib
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -28,7 +30,8 @@ from utility.store_rows import RowWriter
 from utility.waveform import resampled_length
 
 PR_SET_PDEATHSIG = 1  # Linux's prctl.h
-BATCH_SECONDS = 60.0  # of audio, unless one recording is longer
+BATCH_SECONDS = 10.0, 60.0  # of audio, at least and at most, unless one recording is longer
+BATCHES = 64  # of a small split, so that no worker waits long for the last
 Done = TypeVar("Done")
 Workers = Callable[[Iterator[Callable[[], Done]], int], Iterator[Done]]  # run so many calls, results as they come
 
@@ -59,13 +62,13 @@ def extract_split(
     split: str,
     root: Path,
     features: FeatureConfig,
+    workers: Workers,
     dtype: str = "float32",
-    workers: Workers | None = None,
     shard: tuple[int, int] = (0, 1),
 ) -> SplitResult:
     """Write the features of one split of a corpus to the store at `root`, or this shard's part (k of n, k from 0).
 
-    `workers` compute them, without it a process on every core.
+    `workers` compute them.
 
     Raises ValueError when the store was made from something else and OSError when it cannot be written.
     """
@@ -85,7 +88,7 @@ def extract_split(
         if i in failed:
             writer.fail(i, failed[i])
     jobs = [_Job(i, corpus.root / rows[i].path, rows[i].num_samples) for i in mine if i not in failed]
-    _run(jobs, writer, features, workers or processes(-1), split)
+    _run(jobs, writer, features, workers, split)
     writer.finish()
     failures = writer.failures()
     lost = {failure.path for failure in failures}
@@ -120,7 +123,8 @@ def plan(
 
 
 def _run(jobs: Sequence[_Job], writer: StoreWriter, features: FeatureConfig, workers: Workers, split: str) -> None:
-    batches = list(_batches(jobs, int(BATCH_SECONDS * features.sample_rate)))
+    total = sum(job.num_samples for job in jobs) / features.sample_rate
+    batches = list(_batches(jobs, int(np.clip(total / BATCHES, *BATCH_SECONDS) * features.sample_rate)))
     if not batches:
         return
     calls = (partial(_extract, batch, writer.some([job.row for job in batch]), features) for batch in batches)
@@ -132,29 +136,30 @@ def _run(jobs: Sequence[_Job], writer: StoreWriter, features: FeatureConfig, wor
             bar.update(len(batch))
 
 
-def processes(n_jobs: int) -> Workers:
+@contextlib.contextmanager
+def processes(n_jobs: int) -> Iterator[Workers]:
     """Processes of this machine; -1 means one for every core. Where they can be forked they start at once."""
+    number = joblib.effective_n_jobs(n_jobs)
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    pool = ProcessPoolExecutor(number, context, initializer=_end_with, initargs=(os.getpid(),))
 
     def run(calls: Iterator[Callable[[], Done]], count: int) -> Iterator[Done]:
-        number = min(joblib.effective_n_jobs(n_jobs), count)
-        if number == 1:
+        if min(number, count) == 1:
             yield from (call() for call in calls)
             return
-        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-        pool = ProcessPoolExecutor(number, context, initializer=_end_with, initargs=(os.getpid(),))
-        try:
-            waiting = {pool.submit(call) for call in islice(calls, 2 * number)}
-            while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                waiting |= {pool.submit(call) for call in islice(calls, len(done))}
-                yield from (future.result() for future in done)
-        except BrokenProcessPool:
-            reason = "a worker process died, perhaps for want of memory: run again with a smaller --n_jobs"
-            raise OSError(reason) from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+        waiting = {pool.submit(call) for call in islice(calls, 2 * number)}
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            waiting |= {pool.submit(call) for call in islice(calls, len(done))}
+            yield from (future.result() for future in done)
 
-    return run
+    try:
+        yield run
+    except BrokenProcessPool:
+        reason = "a worker process died, perhaps for want of memory: run again with a smaller --n_jobs"
+        raise OSError(reason) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _end_with(parent: int) -> None:

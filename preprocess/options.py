@@ -126,7 +126,7 @@ def extract(corpus: Corpus, prefix: str, features: FeatureConfig, args: argparse
     results = []
     with _workers(args, (corpus.root, root)) as workers:
         for split in corpus.splits:
-            results.append(extract_split(corpus, split, root, features, args.dtype, workers, args.shard))
+            results.append(extract_split(corpus, split, root, features, workers, args.dtype, args.shard))
             print(_described(results[-1]), flush=True)
     extracted = sum(result.extracted for result in results)
     speed = f"{extracted / (time.monotonic() - start):.0f} x real time" if extracted else "nothing to do"
@@ -144,7 +144,7 @@ def extract(corpus: Corpus, prefix: str, features: FeatureConfig, args: argparse
 
 def _workers(args: argparse.Namespace, folders: Sequence[Path]) -> contextlib.AbstractContextManager[Workers]:
     if args.dask is None:
-        return contextlib.nullcontext(processes(args.n_jobs))
+        return processes(args.n_jobs)
     try:
         from preprocess.cluster import cluster
     except ModuleNotFoundError as error:

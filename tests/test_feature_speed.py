@@ -96,10 +96,15 @@ def _perhaps_die(number: int, fatal: int) -> int:
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_processes_run_every_call(n_jobs):
-    assert sorted(processes(n_jobs)((partial(_perhaps_die, n, -1) for n in range(30)), 30)) == list(range(30))
+    with processes(n_jobs) as run:
+        for _ in range(2):
+            assert sorted(run((partial(_perhaps_die, n, -1) for n in range(30)), 30)) == list(range(30))
 
 
 def test_a_worker_that_dies_is_one_line():
-    with pytest.raises(OSError, match="a worker process died, perhaps for want of memory") as caught:
-        list(processes(2)((partial(_perhaps_die, n, 4) for n in range(30)), 30))
+    with (
+        pytest.raises(OSError, match="a worker process died, perhaps for want of memory") as caught,
+        processes(2) as run,
+    ):
+        list(run((partial(_perhaps_die, n, 4) for n in range(30)), 30))
     assert "\n" not in str(caught.value)
