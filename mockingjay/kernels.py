@@ -15,9 +15,10 @@ EXACT = {"nogil": True, "cache": True, "fastmath": {"contract"}}
 FAST = {"nogil": True, "cache": True, "fastmath": True}
 
 LOG2_E = F32(1 / math.log(2))
+LN2_HIGH, LN2_LOW = F32(0.693359375), F32(-2.12194440e-4)  # their sum is ln 2 to 36 bits
 ROUND = F32(3 << 22)  # adding it leaves the nearest whole number in the low bits
-LOWEST = F32(-126.0)  # 2 to the power of less is not a normal number
-TAYLOR = tuple(F32(math.log(2) ** k / math.factorial(k)) for k in range(7))  # of 2^x
+LOWEST = F32(-87.0)  # exp of less is not a normal number
+TAYLOR = tuple(F32(1 / math.factorial(k)) for k in range(8))
 
 
 def _bitcast(signature, to_llvm):
@@ -67,12 +68,14 @@ def _random(k, start, step):
 
 
 @njit(**EXACT, inline="always")
-def _exp2(x):
-    """2^x for x <= 0 to 2e-7 of it, never less than 2^-126."""
+def _exp(x):
+    """exp(x) for x <= 0 to 1e-7 of it, never less than exp(-87)."""
     x = max(x, LOWEST)
-    whole = x + ROUND
-    rest = x - (whole - ROUND)
-    result = TAYLOR[6]
+    whole = x * LOG2_E + ROUND
+    rest = (whole - ROUND) * -LN2_HIGH + x
+    rest = (whole - ROUND) * -LN2_LOW + rest
+    result = TAYLOR[7]
+    result = result * rest + TAYLOR[6]
     result = result * rest + TAYLOR[5]
     result = result * rest + TAYLOR[4]
     result = result * rest + TAYLOR[3]
@@ -110,19 +113,19 @@ def softmax_dropout(scores, logsum, counts, causal, steepness, threshold, scale,
     `causal` at most the query's own), then dropout of those whose random bits are below `threshold`; `scale` multiplies
     the others. `streams` [N, 2] are start and step of each head's random sequence.
 
-    `logsum` [N, T] gets the logarithm to base 2 of each row's sum of exponentials."""
+    `logsum` [N, T] gets the logarithm of each row's sum of exponentials."""
     heads, frames, keys = scores.shape
-    exponentials, binary = np.empty(keys, np.float32), steepness * LOG2_E
+    exponentials = np.empty(keys, np.float32)
     for n in range(heads):
         step = streams[n, 1]
         for t in range(frames):
             row = scores[n, t]
             count = min(counts[n], t + 1) if causal else counts[n]
-            top = _largest(row, count) * binary
+            top = _largest(row, count) * steepness
             for k in range(count):
-                exponentials[k] = _exp2(_value(row[k]) * binary - top)
+                exponentials[k] = _exp(_value(row[k]) * steepness - top)
             total = _sum(exponentials, count)
-            logsum[n, t] = top + F32(math.log2(total))
+            logsum[n, t] = top + F32(math.log(total))
             factor, start = scale / total, U32(U32(t * keys) * step + streams[n, 0])
             for k in range(count):
                 weight = exponentials[k] * factor if _random(k, start, step) >= threshold else F32(0)
@@ -136,7 +139,6 @@ def softmax_dropout_backward(scores, slopes, logsum, share, counts, causal, stee
 
     `share` [N, T] is each row's sum of weight times gradient; the rest is as in `softmax_dropout`."""
     heads, frames, keys = scores.shape
-    binary = steepness * LOG2_E
     for n in range(heads):
         step = streams[n, 1]
         for t in range(frames):
@@ -144,7 +146,7 @@ def softmax_dropout_backward(scores, slopes, logsum, share, counts, causal, stee
             count = min(counts[n], t + 1) if causal else counts[n]
             shift, mean, start = logsum[n, t], share[n, t], U32(U32(t * keys) * step + streams[n, 0])
             for k in range(count):
-                weight = _exp2(_value(row[k]) * binary - shift)
+                weight = _exp(_value(row[k]) * steepness - shift)
                 kept = scale if _random(k, start, step) >= threshold else F32(0)
                 slope[k] = _stored((_value(slope[k]) * kept - mean) * weight * steepness, slope[k])
                 row[k] = _stored(weight * kept, row[k])
