@@ -1,13 +1,11 @@
 """Probe or fine-tune an upstream: phones and speakers, from frames or utterances."""
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before PyTorch loads OpenMP: idle threads free their core
-
+import utility.openmp  # noqa: F401, before PyTorch is loaded
 from downstream.config import DownstreamConfig
 from downstream.experiment import Setting
 from downstream.report import describe, run_folder

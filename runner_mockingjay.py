@@ -1,15 +1,13 @@
 """Pre-train masked-frame Transformers on speech, test and plot them, extract their representations."""
 
 import argparse
-import os
 import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before PyTorch loads OpenMP: idle threads free their core
-
+import utility.openmp  # noqa: F401, before PyTorch is loaded
 from downstream.classic_flags import add_classic_flags
 from mockingjay import modes
 from mockingjay.modes import DEFAULT_CONFIG

@@ -66,9 +66,8 @@ def extract_split(
     dtype: str = "float32",
     shard: tuple[int, int] = (0, 1),
 ) -> SplitResult:
-    """Write the features of one split of a corpus to the store at `root`, or this shard's part (k of n, k from 0).
-
-    `workers` compute them.
+    """Let `workers` write the features of one split of a corpus to the store at `root`, or this shard's part (k of n,
+    k from 0).
 
     Raises ValueError when the store was made from something else and OSError when it cannot be written.
     """
