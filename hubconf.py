@@ -12,7 +12,7 @@ def upstream(ckpt, device="cpu"):
 
 def mockingjay_local(ckpt, *args, **kwargs):
     """Any pre-training checkpoint behind S3PRL's interface: a list of 16 kHz waveforms in, `hidden_states` out."""
-    from mockingjay.doors.expert import WaveformExpert
+    from mockingjay.export.s3prl import WaveformExpert
 
     return WaveformExpert(upstream(ckpt))
 

@@ -10,11 +10,11 @@ from downstream.config import DownstreamConfig
 from downstream.experiment import Setting
 from downstream.report import describe, run_folder
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
-from downstream.tasks import TASKS, find_task
+from downstream.tasks.table import TASKS, find_task
 from utility.command import DEFAULT_SEED, Parser, run, seed
 from utility.config import resolve
 from utility.device import claim_device
-from utility.distributed import Group
+from utility.training.distributed import Group
 
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
 WITH_CHECKPOINT = ("transformer", "transformer_head", "random")

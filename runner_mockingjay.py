@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
-from downstream.classic_flags import add_classic_flags
-from mockingjay import modes
-from mockingjay.modes import DEFAULT_CONFIG
+from commands.common import DEFAULT_CONFIG, below
+from commands.export import export
+from commands.extract import extract
+from commands.inspect import info, plot, plot_alterations, test
+from commands.pretrain import train
+from originals.flags import add_classic_flags
 from utility.command import DEFAULT_SEED, Parser, run, seed, shard
 
 if TYPE_CHECKING:
-    from mockingjay.original_api import MockingjayModel
+    from originals.mockingjay_api import MockingjayModel
 
 CORPORA = ("libri", "timit", "any", "apc", "alignment")  # each with a script in preprocess/
 EXAMPLES = """\
@@ -96,30 +99,30 @@ def main(argv: Sequence[str]) -> int | None:
         return preprocess(argv)
     args = parser().parse_intermixed_args(argv)
     if args.train:
-        return modes.train(args)
+        return train(args)
     if args.classic:
         return probe(args)
     if args.plot and args.alterations and args.ckpt is None:
-        return modes.plot_alterations(args)
+        return plot_alterations(args)
     for name in ("config", "online_config", "name", "seed"):
         if getattr(args, name) is not None:
             raise ValueError(f"--{name} belongs to --train; a checkpoint brings its own")
     if args.info is not None:
-        return modes.info(args)
+        return info(args)
     if args.ckpt is None:
         raise ValueError("which model? add --ckpt result/result_mockingjay/<run>/best.ckpt")
     if args.export:
-        return modes.export(args)
+        return export(args)
     if args.test:
-        return modes.test(args)
-    return modes.plot(args) if args.plot else modes.extract(args)
+        return test(args)
+    return plot(args) if args.plot else extract(args)
 
 
 def get_mockingjay_model(from_path: str | Path, display_settings: bool = False) -> "MockingjayModel":
-    """The originals' call; it is `mockingjay.original_api.get_mockingjay_model`."""
-    from mockingjay import original_api
+    """The originals' call; it is `originals.mockingjay_api.get_mockingjay_model`."""
+    from originals import mockingjay_api
 
-    return original_api.get_mockingjay_model(from_path, display_settings)
+    return mockingjay_api.get_mockingjay_model(from_path, display_settings)
 
 
 def preprocess(argv: Sequence[str]) -> None:
@@ -137,10 +140,10 @@ def preprocess(argv: Sequence[str]) -> None:
 
 def probe(args: argparse.Namespace) -> None:
     """The originals' probing flags."""
-    from downstream.classic import run_classic
+    from originals.probing import run_classic
 
     ckpt = args.apc_path if args.run_apc else args.ckpt
-    run_classic(args, None if ckpt is None else modes.below(args.ckpdir, ckpt))
+    run_classic(args, None if ckpt is None else below(args.ckpdir, ckpt))
 
 
 if __name__ == "__main__":

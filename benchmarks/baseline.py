@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mockingjay.config import PretrainConfig
-from mockingjay.transformer import TransformerConfig, sinusoid_positions
+from mockingjay.model.transformer import TransformerConfig, sinusoid_positions
 from utility.device import pick_device
 
 

@@ -17,9 +17,10 @@ import threadpoolctl
 import torch
 
 from benchmarks.contest import Turn
-from preprocess.corpora import folder
-from preprocess.extraction import extract_split, processes
-from utility.audio import FeatureConfig, FeatureExtractor, read_audio
+from preprocess.parts.corpora import folder
+from preprocess.parts.extraction import extract_split, processes
+from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.waveform import read_audio
 from utility.device import keep_memory
 
 RATE = 16000

@@ -12,10 +12,10 @@ from benchmarks.contest import Turn
 from benchmarks.steps import BASE_3, made_up, wait
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment, Setting
-from downstream.tasks import TASKS
+from downstream.tasks.table import TASKS
 from utility.config import resolve
 from utility.device import claim_device
-from utility.trainer import Trainer
+from utility.training.trainer import Trainer
 
 FRAMES, UTTERANCES, SPEAKERS = 1000, 60, 10
 CONFIG = "config/mockingjay_libri.yaml"

@@ -17,16 +17,19 @@ import torch
 from benchmarks.baseline import Baseline
 from benchmarks.contest import Turn
 from benchmarks.features import write_audio
+from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
-from mockingjay.masking import alter
+from mockingjay.objectives.masking import alter
+from mockingjay.pretraining.run import Place, make_trainer
 from mockingjay.representation import Representing, represent
-from mockingjay.solver import Place, make_trainer, new_model
-from mockingjay.upstream import TransformerUpstream
-from utility.audio import FeatureConfig
+from mockingjay.upstreams.pretrained import TransformerUpstream
+from utility.audio.features import FeatureConfig
 from utility.config import resolve
 from utility.device import claim_device
-from utility.store import Row, Store, StoreInfo, StoreWriter
-from utility.trainer import Trainer, autocast
+from utility.store.files import Row, StoreInfo
+from utility.store.reading import Store
+from utility.store.writing import StoreWriter
+from utility.training.trainer import Trainer, autocast
 
 BATCHES = 4  # different ones in a store
 SPEAKERS = 10

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from downstream.config import DataConfig
-from downstream.data import Labels, PhoneLabels, SpeakerLabels
+from downstream.labels import Labels, PhoneLabels, SpeakerLabels
 from downstream.splits import PARTS, Parts, Utterances, divide
-from downstream.tasks import Task
-from utility.alignment import Alignment
-from utility.store import Store
+from downstream.tasks.base import Task
+from utility.labels.alignment import Alignment
+from utility.store.reading import Store
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import torch
 
-from downstream.cache import cached
 from downstream.config import DownstreamConfig
 from downstream.corpus import open_corpus
-from downstream.data import Examples, Frames, Means, Pieces, Wholes
+from downstream.examples import Examples, Frames, Means, Pieces, Wholes
 from downstream.probe import Probe, Result, evaluate
-from downstream.tasks import Task
+from downstream.tasks.base import Task
 from mockingjay.representation import PAD_MULTIPLE
+from mockingjay.states import cached
 from mockingjay.upstream import load_upstream
-from utility.checkpoint import load_checkpoint, load_weights
 from utility.config import as_dict, write_yaml
-from utility.distributed import ALONE, Group
 from utility.loader import Loader, LoaderConfig
-from utility.trainer import Progress, Run, Trainer, newest_checkpoint
-from utility.trainer import Task as Training
+from utility.training.checkpoint import load_checkpoint, load_weights
+from utility.training.distributed import ALONE, Group
+from utility.training.trainer import Progress, Run, Trainer, newest_checkpoint
+from utility.training.trainer import Task as Training
 
 KIND = STEM = "probe"
 EVAL_FRAMES = 3000  # of a batch of frozen hidden states
@@ -190,7 +190,12 @@ class Experiment:
         if self.setting.upstream == "baseline":
             return Frames([self.corpus.store], one)
         layers = "all" if one is None else one
-        return Frames(cached(self.upstream, self.corpus.paths, layers, config.data, self.setting.quiet), None)
+        return Frames(
+            cached(
+                self.upstream, self.corpus.paths, layers, config.data.cache, config.data.cache_dtype, self.setting.quiet
+            ),
+            None,
+        )
 
     def _loader(self, part: str, training: bool = False) -> Loader:
         data = self.setting.config.data

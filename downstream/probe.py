@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from downstream.classifier import Classifier, LayerSum, Score, add_confusions, score
 from downstream.config import DownstreamConfig
-from downstream.tasks import Task
-from mockingjay.upstream import Upstream
+from downstream.heads import Classifier, LayerSum
+from downstream.metrics import Score, add_confusions, score
+from downstream.tasks.base import Task
+from mockingjay.upstreams.base import Upstream
 from utility.loader import Batch
-from utility.optimization import decay_groups
+from utility.training.optimization import decay_groups
 
 TIE = 1e-6  # weight of the dev loss in the choice: it only decides between equal accuracies
 

@@ -13,8 +13,8 @@ from downstream.figures import confusion_figure, curves_figure
 from downstream.probe import Result
 from utility.config import as_dict
 from utility.files import check_folder, replacing
-from utility.logging import read_metrics
 from utility.plot import save_figure
+from utility.training.log import read_metrics
 
 LIBRARIES = ("torch", "numpy", "pandas", "matplotlib")
 

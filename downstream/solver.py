@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from utility.optimization import BertAdam, decay_groups, warmup_linear
+from utility.training.optimization import BertAdam, decay_groups, warmup_linear
 
 
 class WarmupBertAdam(BertAdam):

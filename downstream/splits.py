@@ -9,7 +9,7 @@ from zlib import crc32
 import numpy as np
 
 from downstream.config import DataConfig
-from downstream.tasks import Task
+from downstream.tasks.base import Task
 
 PARTS = ("train", "dev", "test")
 

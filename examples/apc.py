@@ -7,7 +7,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mockingjay.original_api import get_apc_model
+from originals.mockingjay_api import get_apc_model
 
 model = get_apc_model(sys.argv[1])
 

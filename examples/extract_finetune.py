@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from downstream.model import example_classifier
 from downstream.solver import get_optimizer
-from mockingjay.nn_transformer import TRANSFORMER  # there: from transformer.nn_transformer import TRANSFORMER
+from originals.s3prl_api import TRANSFORMER  # there: from transformer.nn_transformer import TRANSFORMER
 
 options = {
     "ckpt_file": sys.argv[1],

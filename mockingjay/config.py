@@ -5,14 +5,15 @@ from typing import Literal
 
 import pydantic
 
-from mockingjay.apc import ApcConfig, GruConfig
-from mockingjay.masking import MaskingConfig
-from mockingjay.transformer import TransformerConfig
+from mockingjay.model.gru import GruConfig
+from mockingjay.model.transformer import TransformerConfig
+from mockingjay.objectives.apc import ApcConfig
+from mockingjay.objectives.masking import MaskingConfig
+from utility.audio.online import OnlineConfig
 from utility.config import section
 from utility.loader import LoaderConfig
-from utility.online import OnlineConfig
-from utility.optimization import OptimizerConfig
-from utility.trainer import TrainerConfig
+from utility.training.optimization import OptimizerConfig
+from utility.training.trainer import TrainerConfig
 
 
 @section

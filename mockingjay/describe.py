@@ -7,13 +7,13 @@ from typing import Any
 import torch
 import yaml
 
+from mockingjay.checkpoint import KIND, pretrained
 from mockingjay.config import PretrainConfig
-from mockingjay.folder import read_folder
-from mockingjay.legacy import is_ours, read_original
-from mockingjay.originals.pickles import rehearse
-from mockingjay.solver import KIND, pretrained
-from utility.audio import FeatureConfig
-from utility.checkpoint import FORMAT, load_checkpoint
+from mockingjay.foreign.checkpoints import is_ours, read_original
+from mockingjay.foreign.pickles import rehearse
+from utility.audio.features import FeatureConfig
+from utility.training.checkpoint import FORMAT, load_checkpoint
+from utility.training.folder import read_folder
 
 
 def describe(path: Path) -> str:

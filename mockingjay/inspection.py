@@ -9,22 +9,23 @@ import soundfile
 import torch
 from matplotlib.figure import Figure
 
+from mockingjay.checkpoint import Pretrained, check_features
 from mockingjay.config import PretrainConfig
-from mockingjay.data import Data, open_given
-from mockingjay.masking import alter, each_alteration
-from mockingjay.representation import Layers
-from mockingjay.solver import Pretrained, Pretraining, check_features, fixed_masks
-from mockingjay.transformer import stack_frames
-from mockingjay.upstream import TransformerUpstream
-from mockingjay.visualize import (
+from mockingjay.figures import (
     Reconstruction,
     alterations_figure,
     attention_figure,
     hidden_states_figure,
     reconstruction_figure,
-    to_waveform,
 )
-from utility.audio import read_audio
+from mockingjay.model.transformer import stack_frames
+from mockingjay.objectives.masking import alter, each_alteration
+from mockingjay.pretraining.data import Data, open_given
+from mockingjay.pretraining.step import Pretraining, fixed_masks
+from mockingjay.representation import Layers
+from mockingjay.sound import to_waveform
+from mockingjay.upstreams.pretrained import TransformerUpstream
+from utility.audio.waveform import read_audio
 from utility.files import replacing
 from utility.loader import Batch
 from utility.plot import Clock, save_figure

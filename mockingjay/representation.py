@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mockingjay.upstream import Upstream
-from utility.audio import AudioError
+from mockingjay.upstreams.base import Upstream
+from utility.audio.waveform import AudioError
 from utility.files import replacing
 from utility.loader import frame_batches, pad
-from utility.store import Row, Store, StoreInfo, StoreWriter
-from utility.trainer import autocast
+from utility.store.files import Row, StoreInfo
+from utility.store.reading import Store
+from utility.store.writing import StoreWriter
+from utility.training.trainer import autocast
 
 PAD_MULTIPLE = 64  # few shapes of batches, so that kernels are made once
 

@@ -22,9 +22,9 @@ import yaml
 from praatio import textgrid
 from tqdm import tqdm
 
-from preprocess.demo_sentences import sentences
-from preprocess.demo_speech import Speech, Synthesiser
-from preprocess.demo_voices import Speaker, make_speakers, write_voices
+from preprocess.demo.sentences import sentences
+from preprocess.demo.speech import Speech, Synthesiser
+from preprocess.demo.voices import Speaker, make_speakers, write_voices
 from utility.command import DEFAULT_SEED, Parser, run, seed
 from utility.config import read_yaml
 from utility.files import check_folder

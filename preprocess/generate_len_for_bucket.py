@@ -6,12 +6,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from preprocess.corpora import Corpus
-from preprocess.options import add_recordings, corpus_parser, recordings
+from preprocess.parts.corpora import Corpus
+from preprocess.parts.options import add_recordings, corpus_parser, recordings
+from utility.audio.headers import scan
 from utility.command import run
 from utility.files import check_folder, replace_file
-from utility.recordings import scan
-from utility.store_files import Failure, SplitFiles, table_bytes, write_errors
+from utility.store.files import Failure, SplitFiles, table_bytes, write_errors
 
 COLUMNS = ("id", "path", "speaker", "duration", "rate", "num_samples")  # duration in seconds, the rest as in the file
 

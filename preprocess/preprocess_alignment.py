@@ -12,10 +12,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from tqdm import tqdm
 
-from utility.alignment import ERRORS, Alignment, Segments, check_segments, write_alignment
-from utility.alignment_formats import READERS, TIERS, find_files
 from utility.command import Parser, run
-from utility.phone_sets import PHONE_SETS
+from utility.labels.alignment import ERRORS, Alignment, Segments, check_segments, write_alignment
+from utility.labels.formats import READERS, TIERS, find_files
+from utility.labels.phone_sets import PHONE_SETS
 
 SHOWN = 80  # labels printed with their counts
 

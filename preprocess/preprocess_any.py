@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from preprocess.options import add_recordings, extract, feature_parser, features_of, recordings
+from preprocess.parts.options import add_recordings, extract, feature_parser, features_of, recordings
 from utility.command import run
 
 

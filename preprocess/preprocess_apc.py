@@ -9,11 +9,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from tqdm import tqdm
 
-from preprocess.apc_files import BrokenUtterance, Source, find_sources
+from preprocess.parts.apc_files import BrokenUtterance, Source, find_sources
 from utility.command import Parser, run
 from utility.files import check_folder
-from utility.store import Failure, Row, StoreInfo, StoreWriter, check_split_name
-from utility.store_legacy import LIBRISPEECH_ID
+from utility.store.files import Failure, Row, StoreInfo, check_split_name
+from utility.store.originals import LIBRISPEECH_ID
+from utility.store.writing import StoreWriter
 
 DESCRIPTION = f"""{__doc__}
 train-clean-360-hires-norm.blogmel (or .blogmel.xz, or a folder of that name) is split train-clean-360."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from preprocess.corpora import TIMIT_EXTENSIONS, timit
-from preprocess.options import add_extension, extract, feature_parser, features_of
+from preprocess.parts.corpora import TIMIT_EXTENSIONS, timit
+from preprocess.parts.options import add_extension, extract, feature_parser, features_of
 from utility.command import run
 
 

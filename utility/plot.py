@@ -9,9 +9,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from utility.audio import FeatureConfig
+from utility.audio.features import FeatureConfig
 from utility.files import replacing
-from utility.store import StoreInfo
+from utility.store.files import StoreInfo
 
 DPI = 120
 

@@ -1,0 +1,113 @@
+"""What a probe is trained on: frames from a store with labels from an alignment or from the speaker column."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from downstream.labels import Labels, SpeakerLabels
+from utility.labels.alignment import IGNORE
+from utility.loader import Target
+from utility.spool import Spool
+from utility.store.reading import Store
+
+BLOCK = 1 << 14  # utterances cut into pieces at once
+
+
+class Frames:
+    """Consecutive stores as a probe reads them: of stored hidden states [T, L + 1, H] one layer, or all (None)."""
+
+    def __init__(self, stores: Sequence[Store], layer: int | None):
+        self.stores, self.layer = list(stores), layer
+        self.ends = np.cumsum([len(store) for store in self.stores])
+        self.ids = [key for store in self.stores for key in store.ids]
+        self.lengths = np.concatenate([store.lengths for store in self.stores])
+
+    def read(self, index: int, start: int, stop: int) -> np.ndarray:
+        """Frames `start` to `stop` of utterance `index`, float32 [stop - start, D], with all layers [..., L + 1, H]."""
+        place = int(np.searchsorted(self.ends, index, side="right"))
+        store = self.stores[place]
+        frames = store.read(index - int(self.ends[place]) + len(store), start, stop)
+        return frames[:, self.layer] if frames.ndim == 3 and self.layer is not None else frames
+
+
+class Pieces:
+    """Utterances, or pieces of them, with a label for every frame: each labelled frame is in exactly one piece.
+
+    Utterances are cut evenly into pieces of at most `size` frames. A piece is read with up to `reach` frames on either
+    side, which get no label, so that a classifier with context sees what it would see in the whole utterance."""
+
+    def __init__(self, frames: Frames, labels: Labels, chosen: Sequence[int], size: int | None = None, reach: int = 0):
+        self.frames, self.labels, self.reach = frames, labels, reach
+        self.chosen = np.asarray(chosen, dtype=np.int64)
+        self.whole = frames.lengths[self.chosen]
+        self.counts = np.ones_like(self.whole) if size is None else -(-self.whole // size)
+        self.ends = np.cumsum(self.counts)
+        blocks = range(0, len(self.chosen), BLOCK)
+        self.lengths = np.concatenate([self._lengths(slice(begin, begin + BLOCK)) for begin in blocks])
+        self.ids = [frames.ids[index] for index, count in zip(chosen, self.counts.tolist()) for _ in range(count)]
+        self.target = Target(self._labels, IGNORE)
+
+    def read(self, piece: int, start: int, stop: int) -> np.ndarray:
+        """Frames `start` to `stop` of a piece."""
+        index, (low, *_) = self._piece(piece)
+        return self.frames.read(index, low + start, low + stop)
+
+    def _labels(self, piece: int) -> np.ndarray:
+        index, (low, start, stop, high) = self._piece(piece)
+        labels = np.full(high - low, IGNORE, dtype=np.int64)
+        labels[start - low : stop - low] = self.labels.frames(index, start, stop)
+        return labels
+
+    def _lengths(self, places: slice) -> np.ndarray:
+        """Frames to be read of every piece of some utterances; not of all at once, for the arrays are large."""
+        counts = self.counts[places]
+        number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        whole, counts = np.repeat(self.whole[places], counts), np.repeat(counts, counts)
+        start, stop = number * whole // counts, (number + 1) * whole // counts
+        return np.minimum(stop + self.reach, whole) - np.maximum(start - self.reach, 0)
+
+    def _piece(self, piece: int) -> tuple[int, tuple[int, int, int, int]]:
+        """The utterance, and where in it the piece begins to be read, begins, ends, and ends to be read."""
+        place = int(self.ends.searchsorted(piece, side="right"))
+        whole, count = int(self.whole[place]), int(self.counts[place])
+        number = int(piece) - int(self.ends[place]) + count
+        start, stop = number * whole // count, (number + 1) * whole // count
+        return int(self.chosen[place]), (max(start - self.reach, 0), start, stop, min(stop + self.reach, whole))
+
+
+class Wholes:
+    """Whole utterances with one label each."""
+
+    def __init__(self, frames: Frames, labels: SpeakerLabels, chosen: Sequence[int]):
+        self.frames, self.chosen = frames, [int(index) for index in chosen]
+        self.lengths = frames.lengths[self.chosen]
+        self.ids = [frames.ids[index] for index in self.chosen]
+        self.target = Target(lambda place: labels.utterance(self.chosen[place]))
+
+    def read(self, place: int, start: int, stop: int) -> np.ndarray:
+        """Frames `start` to `stop` of an utterance."""
+        return self.frames.read(self.chosen[place], start, stop)
+
+
+class Means:
+    """Utterances as their mean frame, each [1, D] or [1, L + 1, H], with one label each.
+
+    The mean of a weighted sum of layers is the weighted sum of their means, so frozen features are pooled only once.
+    """
+
+    def __init__(self, frames: Frames, labels: SpeakerLabels, chosen: Sequence[int]):
+        whole = Wholes(frames, labels, chosen)
+        self.ids, self.target = whole.ids, whole.target
+        self.lengths = np.ones(len(whole.ids), dtype=np.int64)
+        for place in range(len(whole.ids)):
+            mean = whole.read(place, 0, int(whole.lengths[place])).mean(axis=0, dtype=np.float64)
+            if place == 0:
+                self.spool = Spool(np.float32, mean.shape)
+            self.spool.append(mean)
+
+    def read(self, place: int, start: int, stop: int) -> np.ndarray:
+        """The one mean frame of an utterance."""
+        return self.spool.read(place + start, place + stop)
+
+
+Examples = Pieces | Wholes | Means

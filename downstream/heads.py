@@ -1,0 +1,82 @@
+"""The probes: an optional learnt sum over layers, and a small classifier of frames or utterances."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from downstream.config import ProbeConfig
+from downstream.tasks.base import Task
+from utility.loader import real_frames
+
+
+def join_context(features: Tensor, lengths: Tensor, size: int) -> Tensor:
+    """Put `size` frames (odd) side by side: [B, T, D] -> [B, T, size * D].
+
+    Slot k of frame t holds frame t + (size - 1) / 2 - k (future first, as S3PRL v0.1.0 orders them). Beyond the first
+    and the last real frame that edge frame is repeated; the original repeated the last frame of the padded batch."""
+    if size == 1:
+        return features
+    batch, frames, width = features.shape
+    time = torch.arange(frames, device=features.device)
+    offsets = size // 2 - torch.arange(size, device=features.device)
+    wanted = (time[:, None] + offsets).expand(batch, frames, size)
+    index = torch.minimum(wanted, (lengths - 1)[:, None, None]).clamp(min=0)
+    rows = torch.arange(batch, device=features.device)[:, None, None]
+    return features[rows, index].reshape(batch, frames, size * width)
+
+
+def mean_pool(features: Tensor, lengths: Tensor) -> Tensor:
+    """Mean over the real frames of each utterance (the original averaged padding too): [B, T, D] -> [B, D]."""
+    real = real_frames(lengths, features.shape[1])
+    return features.masked_fill(~real[..., None], 0).sum(1) / lengths[:, None]
+
+
+class LayerSum(nn.Module):
+    """Softmax-weighted sum over hidden states 0..L; its weights start equal and are trained with the probe.
+
+    The original kept them in the frozen upstream, where they never moved."""
+
+    def __init__(self, layers: int):
+        super().__init__()
+        self.scores = nn.Parameter(torch.zeros(layers))
+
+    def weights(self) -> Tensor:
+        """[L + 1], positive, sum 1; entry 0 belongs to the embedding."""
+        return self.scores.softmax(0)
+
+    def forward(self, hidden: Tensor | Sequence[Tensor]) -> Tensor:
+        """[B, T, L + 1, H], or L + 1 tensors [B, T, H] -> [B, T, H]."""
+        if isinstance(hidden, Tensor):
+            return torch.einsum("l,btlh->bth", self.weights(), hidden)
+        return sum(weight * state for weight, state in zip(self.weights(), hidden))
+
+
+class Classifier(nn.Module):
+    """Scores of the classes for every frame, [B, T, classes], or every utterance, [B, classes]."""
+
+    def __init__(self, task: Task, width: int, classes: int, config: ProbeConfig, generator: torch.Generator):
+        super().__init__()
+        self.task = task
+        self.dropout = nn.Dropout(config.dropout)
+        sizes = [width * task.context, *([config.hidden_size] if task.hidden_layer else []), classes]
+        self.linears = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Classify features [B, T, D] with true lengths [B]; scores at padded frames mean nothing."""
+        pooled = self.task.level == "utterance"
+        hidden = mean_pool(features, lengths) if pooled else join_context(features, lengths, self.task.context)
+        for linear in self.linears[:-1]:
+            hidden = F.relu(linear(self.dropout(hidden)))
+        return self.linears[-1](self.dropout(hidden))
+
+
+def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    """A linear layer with torch's default initialisation, drawn from `generator`."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
+    return layer

@@ -1,0 +1,20 @@
+"""From a config to its model."""
+
+import torch
+
+from mockingjay.config import PretrainConfig
+from mockingjay.model.frame_model import ApcModel, FrameModel, MaskedModel
+
+
+def new_model(config: PretrainConfig, input_dim: int, target_dim: int, seed: int) -> FrameModel:
+    """An untrained model with weights drawn from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_model(config, input_dim, target_dim)
+
+
+def build_model(config: PretrainConfig, input_dim: int, target_dim: int) -> FrameModel:
+    """The model that `config` describes."""
+    if config.encoder == "gru":
+        return ApcModel(config.gru, input_dim, target_dim)
+    return MaskedModel(config.model, input_dim, target_dim, causal=config.objective == "apc")

@@ -1,0 +1,131 @@
+"""Doors out: a pre-trained model as a folder for Transformers, for S3PRL, or for anything that reads safetensors."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mockingjay.checkpoint import Pretrained
+from mockingjay.export.portable import portable
+from mockingjay.model.frame_model import NoHead
+from mockingjay.upstreams.pretrained import TransformerUpstream
+from utility.config import as_dict
+from utility.files import check_folder, replacing
+from utility.training.folder import FORMAT, to_json, write_folder
+
+MODELING = "modeling_mockingjay"
+HF_README = """\
+# Speech representations
+
+```python
+from transformers import AutoFeatureExtractor, AutoModel
+
+extractor = AutoFeatureExtractor.from_pretrained(FOLDER, trust_remote_code=True)
+model = AutoModel.from_pretrained(FOLDER, trust_remote_code=True)
+inputs = extractor([wave_a, wave_b], sampling_rate=extractor.sampling_rate, return_tensors="pt")
+states = model(**inputs, output_hidden_states=True).hidden_states  # layers + 1 of [B, T, H], 0 is the embedding
+```
+
+Needs torch, transformers, numpy, scipy, librosa and pydantic.
+"""
+S3PRL_README = """\
+# Speech representations
+
+```python
+import torch
+
+expert = torch.hub.load(FOLDER, "mockingjay_local", source="local")
+states = expert([wave_a, wave_b])["hidden_states"]  # 16 kHz, 1-D; layers + 1 of [B, T, H], 0 is the embedding
+samples_per_frame = expert.get_downsample_rates("hidden_states")
+```
+
+As an upstream of S3PRL copy this folder to `s3prl/upstream/` and name it there. Needs torch, numpy, scipy, librosa,
+pydantic and safetensors.
+"""
+
+
+def write_door(found: Pretrained, door: str, folder: Path) -> None:
+    """Write `found` into `folder` as `door` (a key of DOORS) wants it.
+
+    Raises ValueError where the model cannot go through that door, OSError where `folder` cannot be written."""
+    check_folder(folder)
+    DOORS[door](found, folder)
+
+
+def _safetensors(found: Pretrained, folder: Path) -> None:
+    """The whole model, which this project opens again like a checkpoint."""
+    about = {
+        "format": FORMAT,
+        "config": as_dict(found.config),
+        "features": found.features and as_dict(found.features),
+        "target": found.target and as_dict(found.target),
+        "input_dim": found.model.input_dim,
+        "target_dim": found.model.target_dim,
+        "headless": isinstance(found.model.head, NoHead),
+        "frame_shift": _known(found.frame_shift),
+        "seed": found.seed,
+        "state": {"step": found.step},
+    }
+    write_folder(folder, found.model.state_dict(), about)
+
+
+def _s3prl(found: Pretrained, folder: Path) -> None:
+    """The same, with the code of an `UpstreamExpert` and a `hubconf.py`."""
+    from mockingjay.export.s3prl import WaveformExpert
+
+    WaveformExpert(_upstream(found))  # says what S3PRL cannot use
+    _safetensors(found, folder)
+    files = portable({"mockingjay.export.s3prl": "expert", "mockingjay.export.folder_hubconf": "hubconf"})
+    _write(folder, files | {"__init__.py": '"""A pre-trained speech model."""\n', "README.md": S3PRL_README})
+
+
+def _hf(found: Pretrained, folder: Path) -> None:
+    """The encoder, and the code of its Auto classes."""
+    classes = {"AutoConfig": "Config", "AutoModel": "Model", "AutoFeatureExtractor": "FeatureExtractor"}
+    classes = {auto: f"{MODELING}.Mockingjay{name}" for auto, name in classes.items()}
+    features = found.features and as_dict(found.features)
+    about: dict[str, Any] = {
+        "architectures": ["MockingjayModel"],
+        "auto_map": {auto: name for auto, name in classes.items() if auto != "AutoFeatureExtractor"},
+        "model_type": "mockingjay",
+        "dtype": "float32",
+        "pretraining": as_dict(found.config),
+        "features": features,
+        "input_dim": found.model.input_dim,
+        "frame_shift": _known(found.frame_shift),
+        "steps": found.step,
+    }
+    weights = {f"upstream.{name}": value for name, value in _upstream(found).state_dict().items()}
+    write_folder(folder, weights, about)
+    _write(folder, portable({"mockingjay.export.huggingface": MODELING}) | {"README.md": HF_README})
+    if found.features is not None:
+        auto = "AutoFeatureExtractor"
+        extractor = {
+            "auto_map": {auto: classes[auto]},
+            "feature_extractor_type": "MockingjayFeatureExtractor",
+            "features": features,
+            "feature_size": found.features.dim,
+            "sampling_rate": found.features.sample_rate,
+            "padding_value": 0.0,
+            "padding_side": "right",
+            "return_attention_mask": True,
+        }
+        _write(folder, {"preprocessor_config.json": to_json(extractor)})
+
+
+DOORS: dict[str, Callable[[Pretrained, Path], None]] = {"hf": _hf, "s3prl": _s3prl, "safetensors": _safetensors}
+
+
+def _upstream(found: Pretrained) -> TransformerUpstream:
+    return TransformerUpstream(found.model, found.config, found.features, found.frame_shift)
+
+
+def _known(seconds: float) -> float | None:
+    """NaN, where the checkpoint does not tell, is no JSON."""
+    return None if math.isnan(seconds) else seconds
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")

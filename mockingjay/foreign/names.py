@@ -1,0 +1,105 @@
+"""What the originals call the tensors of our models, and in which order their optimisers count them."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mockingjay.model.transformer import TransformerConfig
+
+PARTS = ("query", "key", "value")
+LAYER = {
+    "attention.query_key_value": [f"attention.self.{part}" for part in PARTS],
+    "attention.output": ["attention.output.dense"],
+    "attention_norm": ["attention.output.LayerNorm"],
+    "expand": ["intermediate.dense"],
+    "contract": ["output.dense"],
+    "norm": ["output.LayerNorm"],
+}
+PRE_NORM_ALIASES = {"attention.LayerNorm": "attention.output.LayerNorm", "LayerNorm": "output.LayerNorm"}
+HEAD = {"dense": "dense", "norm": "LayerNorm", "output": "output"}
+KINDS = ("weight", "bias")
+
+
+def encoder_names(config: TransformerConfig) -> dict[str, list[str]]:
+    """Our tensors of the encoder, in the originals' order, and theirs, several of which may lie one below the other."""
+    names = {
+        "projection": ["input_representations.spec_transform"],
+        "norm": ["input_representations.LayerNorm"],
+    }
+    for layer in range(1 if config.share_layers else config.layers):
+        names |= {
+            f"blocks.{layer}.{ours}": [f"encoder.layer.{layer}.{name}" for name in theirs]
+            for ours, theirs in LAYER.items()
+        }
+    if config.pre_layer_norm:
+        names |= {f"output_norms.{layer}": [f"encoder.LayerNorm.{layer}"] for layer in range(config.layers)}
+    return {f"{ours}.{kind}": [f"{name}.{kind}" for name in names[ours]] for ours in names for kind in KINDS}
+
+
+def head_names() -> dict[str, list[str]]:
+    """Our tensors of the head and theirs."""
+    return {f"{ours}.{kind}": [f"{theirs}.{kind}"] for ours, theirs in HEAD.items() for kind in KINDS}
+
+
+def aliases(config: TransformerConfig) -> dict[str, str]:
+    """Names under which the originals' encoder lists a tensor again, and the name that stands for it."""
+    found = {}
+    inner = [name for theirs in LAYER.values() for name in theirs]
+    for layer in range(config.layers):
+        own = f"encoder.layer.{0 if config.share_layers else layer}"
+        if config.share_layers and layer:
+            found |= {f"encoder.layer.{layer}.{name}": f"{own}.{name}" for name in inner}
+        if config.pre_layer_norm:
+            found |= {f"encoder.layer.{layer}.{name}": f"{own}.{kept}" for name, kept in PRE_NORM_ALIASES.items()}
+    return {f"{name}.{kind}": f"{kept}.{kind}" for name, kept in found.items() for kind in KINDS}
+
+
+def to_ours(
+    theirs: Mapping[str, Tensor], names: Mapping[str, list[str]], again: Mapping[str, str]
+) -> dict[str, Tensor]:
+    """Their tensors under our names; ValueError for one that is missing, extra, no float32, or unlike its alias."""
+    expected = {name for parts in names.values() for name in parts}
+    for name in sorted(expected | again.keys() | theirs.keys()):
+        if name not in theirs:
+            raise ValueError(f"tensor {name!r} is missing: the model of its config has it")
+        if name not in expected and name not in again:
+            raise ValueError(f"tensor {name!r} is not part of the model of its config")
+        if not isinstance(theirs[name], Tensor) or theirs[name].dtype != torch.float32:
+            kind = theirs[name].dtype if isinstance(theirs[name], Tensor) else type(theirs[name]).__name__
+            raise ValueError(f"tensor {name!r} is {kind}, expected torch.float32")
+    for name, kept in again.items():
+        if not torch.equal(theirs[name], theirs[kept]):
+            raise ValueError(f"tensors {name!r} and {kept!r} differ: by its config they are one")
+    return {ours: torch.cat([theirs[name] for name in parts]) for ours, parts in names.items()}
+
+
+def to_theirs(ours: Mapping[str, Tensor], config: TransformerConfig) -> dict[str, Tensor]:
+    """The encoder's tensors under the originals' names, aliases included."""
+    found = {}
+    for name, parts in encoder_names(config).items():
+        found |= dict(zip(parts, ours[name].chunk(len(parts))))
+    return found | {name: found[kept] for name, kept in aliases(config).items()}
+
+
+def check_shapes(theirs: Mapping[str, Tensor], names: Mapping[str, list[str]], model: nn.Module) -> None:
+    """ValueError where a tensor has another shape than our `model` (perhaps without storage) gives it."""
+    own = model.state_dict()
+    for ours, parts in names.items():
+        for name in parts:
+            wanted = [own[ours].shape[0] // len(parts), *own[ours].shape[1:]]
+            if list(theirs[name].shape) != wanted:
+                raise ValueError(f"tensor {name!r} has shape {list(theirs[name].shape)}, by its config {wanted}")
+
+
+def counted(config: TransformerConfig) -> list[tuple[str, str]]:
+    """Pairs of our parameter and one of theirs in it, in the order in which the originals' optimisers count theirs:
+    those that decay, then the others, each encoder before head."""
+    pairs = [(f"encoder.{ours}", name) for ours, parts in encoder_names(config).items() for name in parts]
+    pairs += [(f"head.{ours}", parts[0]) for ours, parts in head_names().items()]
+    return sorted(pairs, key=lambda pair: not decays(pair[1]))
+
+
+def decays(name: str) -> bool:
+    """Whether the originals let weight decay act on their tensor `name`; it does on the LayerNorms after the layers."""
+    return not any(part in name for part in ("bias", "LayerNorm.weight"))

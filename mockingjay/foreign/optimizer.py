@@ -1,0 +1,103 @@
+"""The originals' optimisers: which parameters form a group, and their saved state over our parameters."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mockingjay.config import PretrainConfig
+from mockingjay.foreign.names import counted
+from mockingjay.model.groups import original_groups
+from utility.training.optimization import make_optimizer
+
+MOMENTS = {"bertadam": ("next_m", "next_v"), "lamb": ("exp_avg", "exp_avg_sq")}
+EPSILON = {"bertadam": ("e", 1e-6), "lamb": ("eps", 1e-8)}
+
+
+class Continuation(NamedTuple):
+    """Where a saved run stands: its config, updates done, the state of our optimiser, or why it cannot go on."""
+
+    config: PretrainConfig
+    step: int
+    optimizer: dict[str, Any] | None
+    hindrance: str = ""
+
+
+def continuation(saved: Any, step: int, config: PretrainConfig, model: nn.Module) -> Continuation:
+    """Read `saved`, the state_dict of an original's optimiser, for `model` (perhaps without storage).
+
+    `step` is what the file counts; the optimiser knows better. ValueError where the state is not of such a model."""
+    name = config.optimizer.name
+    if not saved:
+        return Continuation(config, step, None, "it holds no optimiser state")
+    if name not in MOMENTS:
+        return Continuation(config, step, None, "its optimiser is not one of bertadam and lamb")
+    groups, states = _parts_of(saved)
+    config, hindrance = _scheduled(config, groups)
+    if hindrance:
+        return Continuation(config, step, None, hindrance)
+    keys = [key for group in groups for key in group["params"]]
+    pairs = counted(config.model)
+    if len(keys) != len(pairs):
+        raise ValueError(f"its optimiser counts {len(keys)} tensors, the model of its config has {len(pairs)}")
+    by_parameter: dict[str, list[dict]] = {}
+    for (ours, _), key in zip(pairs, keys):
+        by_parameter.setdefault(ours, []).append(states.get(key) or {})
+    optimizer = make_optimizer(original_groups(model, config.optimizer.weight_decay), config.optimizer)
+    done = set()
+    for ours, parameter in model.named_parameters():
+        found = by_parameter[ours]
+        if any(found):
+            optimizer.state[parameter] = {
+                moment: _joined(ours, moment, found, parameter.shape) for moment in MOMENTS[name]
+            }
+            done |= {state.get("step") for state in found}
+    if len(done) > 1 or any(type(number) is not int or number < 0 for number in done):
+        raise ValueError("the tensors of its optimiser do not agree on the updates done")
+    return Continuation(config, done.pop() if done else max(step - 1, 0), optimizer.state_dict())
+
+
+def _parts_of(saved: Any) -> tuple[list[dict], dict]:
+    if not isinstance(saved, Mapping):
+        raise ValueError(f"'Optimizer' holds a {type(saved).__name__}, expected groups and states")
+    groups, states = saved.get("param_groups"), saved.get("state")
+    known = isinstance(groups, list) and all(isinstance(g, dict) and isinstance(g.get("params"), list) for g in groups)
+    if not known or not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
+        raise ValueError("'Optimizer' does not hold groups and states")
+    if any(type(key) is not int for group in groups for key in group["params"]):
+        raise ValueError("'Optimizer' does not number its tensors")
+    return groups, states
+
+
+def _scheduled(config: PretrainConfig, groups: list[dict]) -> tuple[PretrainConfig, str]:
+    """The config with the schedule that the optimiser itself holds, and what of the optimiser is unlike ours."""
+    key, epsilon = EPSILON[config.optimizer.name]
+    first = groups[0] if groups else {}
+    if first.get(key, epsilon) != epsilon or first.get("max_grad_norm", 1.0) != 1.0:
+        return config, f"its optimiser was not left at {key} {epsilon} and max_grad_norm 1"
+    schedule = first.get("schedule")
+    if isinstance(schedule, dict) and schedule:
+        total, warmup = schedule.get("t_total"), schedule.get("warmup")
+        if not isinstance(total, int | float) or not isinstance(warmup, int | float):
+            raise ValueError("the schedule of its optimiser has no t_total and warmup")
+        if not 1 <= total < 1e12 or not 0 <= warmup < 1:
+            return config, f"its learning rate followed no schedule (warmup {warmup}, t_total {total})"
+        config = replace(
+            config,
+            trainer=replace(config.trainer, steps=int(total)),
+            optimizer=replace(config.optimizer, warmup=float(warmup)),
+        )
+    return config, ""
+
+
+def _joined(name: str, moment: str, states: list[dict], shape: torch.Size) -> Tensor:
+    found = [state.get(moment) for state in states]
+    if not all(isinstance(value, Tensor) and value.dtype == torch.float32 for value in found):
+        raise ValueError(f"its optimiser has no {moment!r} for {name!r}")
+    rows = [shape[0] // len(found), *shape[1:]]
+    wrong = next((value for value in found if list(value.shape) != rows), None)
+    if wrong is not None:
+        raise ValueError(f"its optimiser's {moment!r} for {name!r} has shape {list(wrong.shape)}, expected {rows}")
+    return torch.cat(found)

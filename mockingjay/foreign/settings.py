@@ -1,0 +1,185 @@
+"""The originals' configs, whose numbers may be text and whose keys may be absent, as ours."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from mockingjay.config import PretrainConfig
+from mockingjay.model.transformer import LAYER_NORM_EPS
+from utility.audio.features import STATIC_DIM, FeatureConfig
+from utility.config import build
+
+FEATURE_NAME = re.compile(r"(mel|fbank|mfcc|linear)(\d+)")
+FRAME_SHIFTS = {"mel": 0.0125, "linear": 0.0125, "fbank": 0.01, "mfcc": 0.01, "fmllr": 0.01}  # seconds
+OPTIMIZERS = {
+    "adam": "bertadam", "lamb": "lamb", "adamW": "adamw", "BertAdam_with_schedule": "bertadam",
+    "Lamb_with_schedule": "lamb",
+}  # fmt: skip
+
+
+class Block:
+    """A section of an original's config; values may be text, `None` and "None" count as absent."""
+
+    def __init__(self, name: str, values: Any):
+        if not isinstance(values, Mapping):
+            raise ValueError(f"config block {name!r} is {_short(values)}, expected keys and values")
+        self.name, self.values = name, values
+
+    def get(self, key: str, kind: type, default: Any = None) -> Any:
+        """The value of `key` as int, float, bool or str, `default` where it is absent; without one it must be there."""
+        value = self.values.get(key)
+        if value is None or value == "None":
+            if default is None and key not in self.values:
+                raise ValueError(f"config key {f'{self.name}.{key}'!r} is missing")
+            return default
+        try:
+            return _convert(value, kind)
+        except (TypeError, ValueError, OverflowError, KeyError):
+            wanted = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}[kind]
+            raise ValueError(f"config key {f'{self.name}.{key}'!r} is {_short(value)}, expected {wanted}") from None
+
+    def block(self, key: str) -> "Block":
+        """A section of this one, empty where it is absent."""
+        return Block(f"{self.name}.{key}".removeprefix("."), self.values.get(key) or {})
+
+
+def _convert(value: Any, kind: type) -> Any:
+    if kind is bool:
+        return {"true": True, "false": False}[str(value).lower()] if not isinstance(value, int) else bool(value)
+    if kind is str and isinstance(value, str):
+        return value
+    if kind is str or isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError
+    if kind is float:
+        if not math.isfinite(float(value)):
+            raise ValueError
+        return float(value)
+    number = int(value) if isinstance(value, str) else value
+    if number != int(number):
+        raise ValueError
+    return int(number)
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:60] if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
+
+
+def model_section(block: Block, task: Block) -> dict[str, Any]:
+    """Our section `model` from `transformer` (first `mockingjay`); the lengths come from `task` in later files."""
+    epsilon = block.get("layer_norm_eps", float, LAYER_NORM_EPS)
+    if epsilon != LAYER_NORM_EPS:
+        raise ValueError(f"config key '{block.name}.layer_norm_eps' is {epsilon}, only {LAYER_NORM_EPS} is known")
+    longest = block.get("max_input_length", int, 0) or task.get("sequence_length", int, 0)
+    return {
+        "layers": block.get("num_hidden_layers", int),
+        "hidden_size": block.get("hidden_size", int),
+        "heads": block.get("num_attention_heads", int),
+        "ffn_size": block.get("intermediate_size", int),
+        "dropout": block.get("hidden_dropout_prob", float, 0.1),
+        "attention_dropout": block.get("attention_probs_dropout_prob", float, 0.1),
+        "activation": block.get("hidden_act", str, "gelu"),
+        "downsample_rate": block.get("downsample_rate", int, 1),
+        "max_input_length": longest or None,
+        "share_layers": block.get("share_layer", bool, False),
+        "pre_layer_norm": block.get("pre_layer_norm", bool, False),
+        "initializer_range": block.get("initializer_range", float, 0.02),
+        "prune_heads": pruned_heads(block.values.get("prune_headids")),
+    }
+
+
+def pruned_heads(value: Any) -> list[int]:
+    """Heads counted over all layers, from a list or from text as "0,1,12-15", where 15 is the first that is kept."""
+    if value is None or value == "None":
+        return []
+    if isinstance(value, Sequence) and not isinstance(value, str) and all(type(head) is int for head in value):
+        return list(value)
+    if not isinstance(value, str) or not re.fullmatch(r"\s*\d{1,6}(-\d{1,6})?\s*(,\s*\d{1,6}(-\d{1,6})?\s*)*", value):
+        raise ValueError(f"config key 'prune_headids' is {_short(value)}, expected heads as 0,1,12-15")
+    found: list[int] = []
+    for part in value.split(","):
+        first, dash, end = part.strip().partition("-")
+        found += range(int(first), int(end)) if dash else [int(first)]
+    return found
+
+
+def masking_section(block: Block, input_dim: int) -> dict[str, Any]:
+    """Our section `masking`; a band below 1 is a share of the feature, as in later files."""
+    longest = block.get("mask_consecutive_max", int, block.get("mask_consecutive", int, 7))
+    band = block.get("mask_frequency", float, 0.0)
+    return {
+        "proportion": block.get("mask_proportion", float, 0.15),
+        "consecutive_min": block.get("mask_consecutive_min", int, longest),
+        "consecutive_max": longest,
+        "allow_overlap": block.get("mask_allow_overlap", bool, True),
+        "bucket_ratio": block.get("mask_bucket_ratio", float, 1.2),
+        "frequency": int(band * input_dim) if band < 1 else int(band),
+        "noise": block.get("noise_proportion", float, 0.0),
+    }
+
+
+def feature_config(path: str, dim: int) -> FeatureConfig | None:
+    """The originals' own features that a data path names, as in `data/libri_mel160_subword5000`; None for others."""
+    match = FEATURE_NAME.search(PurePosixPath(path).name)
+    if match is None or int(match[2]) != dim:
+        return None
+    kind, static = match[1], STATIC_DIM.get(match[1], 1025)
+    if dim % static or dim // static > (1 if kind == "linear" else 3):
+        return None
+    return FeatureConfig(kind=kind, deltas=dim // static - 1)
+
+
+def frame_shift(path: str, audio: Block) -> float:
+    """Seconds between frames as far as a config tells, else NaN."""
+    if "hop_ms" in audio.values:
+        return audio.get("hop_ms", float) / 1000
+    return next((shift for kind, shift in FRAME_SHIFTS.items() if kind in PurePosixPath(path).name), float("nan"))
+
+
+def data_section(data: Block, duo: bool) -> dict[str, Any]:
+    """Our section `data`: where the original's features lay."""
+
+    def stores(folder: str, splits: Any) -> list[str]:
+        known = isinstance(splits, list) and all(isinstance(split, str) for split in splits)
+        return [f"{folder}/{split}" for split in splits] if folder and known else []
+
+    path, target = data.get("data_path", str, ""), data.get("target_path", str, "")
+    train = data.values.get("train_set")
+    return {
+        "train": stores(path, train),
+        "test": stores(path, data.values.get("test_set")),
+        "target": stores(target, train) if duo else [],
+    }
+
+
+def pretrain_config(config: Block, task: Block, run: Block, input_dim: int, duo: bool) -> PretrainConfig:
+    """The whole config; `task` is empty where the model's block says how to mask, `duo` is for another target."""
+    name = "transformer" if "transformer" in config.values else "mockingjay"
+    block, optimizer = config.block(name), run.block("optimizer")
+    runner = run.block("runner" if "runner" in run.values else "solver")
+    kind = optimizer.get("type", str, "") or optimizer.get("name", str, "adam")
+    steps = runner.get("total_steps", int, 500_000)
+    accumulation = (
+        optimizer.get("gradient_accumulation_steps", int, 0) or runner.get("gradient_accumulate_steps", int, 0) or 1
+    )
+    if name == "mockingjay":
+        steps = max(steps // accumulation, 1)
+    rate = optimizer.get("learning_rate", float, 0.0) or optimizer.get("lr", float, 4e-4)
+    clip = optimizer.get("gradient_clipping", float, 0.0) or runner.get("gradient_clipping", float, 1.0)
+    masked = task if task.values else block
+    return build(
+        PretrainConfig,
+        {
+            "data": data_section(config.block("dataloader"), duo),
+            "model": model_section(block, task),
+            "masking": masking_section(masked, input_dim * block.get("downsample_rate", int, 1)),
+            "optimizer": {
+                "name": OPTIMIZERS.get(kind, "adamw"),
+                "lr": rate,
+                "warmup": optimizer.get("warmup_proportion", float, 0.07),
+                "clip": clip,
+            },
+            "trainer": {"steps": steps, "accumulation": accumulation, "precision": "fp32"},
+        },
+    )

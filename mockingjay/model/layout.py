@@ -1,0 +1,68 @@
+"""How a batch lies in memory: padded, or end to end, so that the encoder computes real frames alone."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from utility.loader import real_frames
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the N real frames of a padded batch [B, T] lie; made from lengths on the host, so nothing waits."""
+
+    frames: int  # T
+    index: Tensor  # [N], of each real frame in the flat batch [B * T]
+    place: Tensor  # [N], of each real frame within its utterance
+    offsets: Tensor  # [B + 1], where each utterance begins
+    shortest: int
+    longest: int
+    causal: bool
+
+    @classmethod
+    def of(cls, lengths: Tensor, frames: int, device: torch.device, causal: bool = False) -> "Packing":
+        """The packing of utterances of these true lengths [B], in host memory."""
+        place = torch.cat([torch.arange(length) for length in lengths.tolist()])
+        index = place + frames * torch.arange(len(lengths)).repeat_interleave(lengths)
+        offsets = F.pad(lengths.cumsum(0), (1, 0))
+        index, place, offsets = (_sent(part, device) for part in (index, place, offsets))
+        return cls(frames, index, place, offsets, int(lengths.min()), int(lengths.max()), causal)
+
+    def pack(self, x: Tensor) -> Tensor:
+        """[B, T, D] -> [1, N, D]."""
+        return x.flatten(0, 1)[None, self.index]
+
+    def unpack(self, x: Tensor) -> Tensor:
+        """[1, N, D] -> [B, T, D], zero at padding."""
+        flat = x.new_zeros((len(self.offsets) - 1) * self.frames, x.shape[2])
+        return flat.index_copy(0, self.index, x[0]).view(-1, self.frames, x.shape[2])
+
+    @torch.compiler.disable
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+        """Attention within each utterance; [1, heads, N, d] in and out."""
+        bounds = {"min_seqlen": self.shortest, "max_seqlen": self.longest}
+        parts = (
+            torch.nested.nested_tensor_from_jagged(values, self.offsets, **bounds).transpose(1, 2)
+            for values in (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
+        )
+        mixed = F.scaled_dot_product_attention(*parts, dropout_p=dropout, is_causal=self.causal)
+        return mixed.transpose(1, 2).values().transpose(0, 1)[None]
+
+
+def _sent(x: Tensor, device: torch.device) -> Tensor:
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x
+
+
+class Scope:
+    """Which frames a frame may look at: the real ones of its utterance, under `causal` none after itself.
+
+    `mask` is bool [B, 1 or T, T], True where the query may look at the key; `counts` are the lengths on a CPU."""
+
+    def __init__(self, lengths: Tensor, frames: int, causal: bool = False):
+        self.mask = real_frames(lengths, frames)[:, None]
+        if causal:
+            self.mask = self.mask & torch.ones(frames, frames, dtype=torch.bool, device=lengths.device).tril()
+        self.counts = None if lengths.is_cuda else lengths.numpy()
+        self.frames, self.causal = frames, causal

@@ -1,0 +1,83 @@
+"""What a model is trained or looked at on: batches of features, from a store or straight from recordings."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from mockingjay.config import PretrainConfig
+from utility.audio.online import Online
+from utility.loader import Batch, Loader, Target
+from utility.store.files import StoreInfo
+from utility.store.reading import Store, is_split
+from utility.store.recordings import Recordings
+
+
+@dataclass(frozen=True)
+class Data:
+    """Batches of a store, or of recordings that `online` turns into features, and the frames to predict."""
+
+    loader: Loader
+    source: StoreInfo
+    target: StoreInfo
+    online: Online | None = None
+
+    def features(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
+        """What a batch of the loader, already on the device, means to a model: features, computed where need be."""
+        return batch if self.online is None else self.online(batch, generator, self.loader.config.pad_multiple)
+
+    def once(self, device: torch.device) -> Iterator[Batch]:
+        """Every utterance once and whole."""
+        return (self.features(batch.to(device)) for batch in self.loader.once())
+
+    def one(self, index: int, device: torch.device) -> Batch:
+        """Utterance `index` alone and whole."""
+        batch = self.loader.one(index).to(device)
+        return batch if self.online is None else self.online(batch)
+
+
+def open_data(paths: Sequence[str], config: PretrainConfig, seed: int = 0, noisy: bool = False) -> Data:
+    """Open the stores `paths`, or where the config trains online the tables and folders of recordings.
+
+    `data.target` holds other features of the same frames, paired by utterance id (`duo_feature`). Recordings get the
+    noise of the config where `noisy`, and else where it says `dev_noise`."""
+    if config.online is not None:
+        recordings = Recordings(paths, config.online.input)
+        recordings.check()
+        online = Online(config.online, noisy or config.online.dev_noise)
+        target = recordings.info
+        if config.online.target is not None:
+            other = config.online.target
+            target = replace(target, row_shape=[other.dim], features=other)
+        return Data(Loader(recordings, config.loader, seed), recordings.info, target, online)
+    table = next((path for path in paths if path.endswith(".csv")), None)
+    if table is not None:
+        raise ValueError(f"{table} is a table of recordings, not a store: add --online_config config/online.yaml")
+    store = Store(paths)
+    if len(store.info.row_shape) != 1:
+        raise ValueError(f"{paths[0]} holds {store.info.row_shape} per frame: pre-training takes one vector per frame")
+    if not config.data.target:
+        return Data(Loader(store, config.loader, seed), store.info, store.info)
+    other = Store(config.data.target)
+    frames = _paired(store, other, paths[0])
+    return Data(Loader(store, config.loader, seed, frames), store.info, other.info)
+
+
+def open_given(paths: Sequence[str], config: PretrainConfig) -> Data:
+    """Open what a command line names: it may be a store where the config trains online."""
+    return open_data(paths, replace(config, online=None) if is_split(paths[0]) else config)
+
+
+def _paired(store: Store, other: Store, name: str) -> Target:
+    """The frames of the other store that belong to each utterance."""
+    missing = [key for key in store.ids if key not in other.index]
+    if missing:
+        raise ValueError(f"data.target has no features for {len(missing)} utterances of {name}, e.g. {missing[0]}")
+    places = [other.index[key] for key in store.ids]
+    wrong = next((i for i, place in enumerate(places) if other.lengths[place] != store.lengths[i]), None)
+    if wrong is not None:
+        raise ValueError(
+            f"data.target: {store.ids[wrong]} has {other.lengths[places[wrong]]} frames, the input "
+            f"{store.lengths[wrong]}: extract both with the same frame shift"
+        )
+    return Target(lambda index: other[places[index]])

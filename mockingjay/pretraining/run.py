@@ -1,0 +1,84 @@
+"""A pre-training run: its data, its model and its trainer."""
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from mockingjay.build import new_model
+from mockingjay.checkpoint import KIND, check_features, open_checkpoint
+from mockingjay.config import PretrainConfig
+from mockingjay.figures import reconstruction_figure
+from mockingjay.model.groups import original_groups
+from mockingjay.pretraining.data import open_data
+from mockingjay.pretraining.step import Pretraining
+from utility.config import as_dict
+from utility.loader import Batch
+from utility.training.distributed import ALONE, Group
+from utility.training.optimization import decay_groups
+from utility.training.trainer import Run, Task, Trainer
+
+STEM = "mockingjay"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run computes and leaves its files."""
+
+    directory: Path
+    log: Path
+    device: torch.device
+    quiet: bool = False
+    group: Group = ALONE
+
+
+def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
+    """Open the data of `config`, build the model, and give the trainer that fits it."""
+    if not config.data.train:
+        raise ValueError("config key 'data.train' is empty: name store/split paths, e.g. [data/libri_mel160/train]")
+    data = open_data(config.data.train, config, seed, noisy=True)
+    model = new_model(config, data.source.row_shape[0], data.target.row_shape[0], seed)
+    objective = Pretraining(model, config, place.device)
+    evaluate = figures = None
+
+    def step(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        return objective.step(data.features(batch, generator), generator)
+
+    if config.data.dev:
+        dev = open_data(config.data.dev, config)
+        check_features(data.source.features, dev.source.features, "data.train", "data.dev")
+        example = dev.one(0, place.device)
+
+        def evaluate() -> dict[str, float]:
+            return objective.evaluate(islice(dev.once(place.device), config.eval_batches))
+
+        def figures() -> dict[str, Figure]:
+            shown = objective.reconstruct(example, dev)
+            return {"reconstruction": reconstruction_figure(shown, dev.source, dev.target, example.ids[0])}
+
+    decay = config.optimizer.weight_decay
+    named = model.named_parameters()
+    groups = decay_groups(named, decay) if config.optimizer.name == "adamw" else original_groups(model, decay)
+    about = {
+        "config": as_dict(config),
+        "seed": seed,
+        "input_dim": model.input_dim,
+        "target_dim": model.target_dim,
+        "frame_shift": data.source.frame_shift,
+        "features": data.source.features and as_dict(data.source.features),
+        "target": data.target.features and as_dict(data.target.features),
+    }
+    run = Run(place.directory, place.log, STEM, KIND, about, seed, place.device, place.quiet, place.group)
+    task = Task(model, step, data.loader, groups, evaluate, figures)
+    return Trainer(task, config.trainer, config.optimizer, run)
+
+
+def continue_from(trainer: Trainer, path: Path) -> None:
+    """Take weights, optimiser and progress from a checkpoint, ours or the originals'."""
+    content = open_checkpoint(path)
+    if content.get("hindrance"):
+        raise ValueError(f"{path}: training cannot go on from it: {content['hindrance']}")
+    trainer.resume(path, content)

@@ -1,0 +1,107 @@
+"""Pre-training: what a step computes, on what data, and what its checkpoint says."""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mockingjay.config import PretrainConfig
+from mockingjay.figures import Reconstruction
+from mockingjay.model.frame_model import FrameModel
+from mockingjay.model.layout import Packing
+from mockingjay.model.segments import Pieces
+from mockingjay.objectives.apc import ahead
+from mockingjay.objectives.loss import MaskedLoss, masked_loss
+from mockingjay.objectives.masking import alter
+from mockingjay.pretraining.data import Data
+from utility.loader import Batch
+from utility.training.trainer import autocast
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What the model saw, what it predicted and the truth, all [B, T', ...]; the loss counts where `mask` is True."""
+
+    inputs: Tensor
+    prediction: Tensor
+    truth: Tensor
+    mask: Tensor
+    lengths: Tensor  # [B]
+
+    def loss(self) -> MaskedLoss:
+        """L1 over the chosen elements."""
+        return masked_loss(self.prediction, self.truth, self.mask)
+
+
+class Pretraining:
+    """The objective of a model: rebuild altered frames, or predict those that come (APC)."""
+
+    def __init__(self, model: FrameModel, config: PretrainConfig, device: torch.device):
+        self.model, self.config, self.device = model.to(device), config, device
+        if config.encoder == "transformer":
+            model.encoder.recompute = config.speed.recompute
+            if config.speed.compile and device.type == "cuda":
+                for block in model.encoder.blocks:
+                    block.compile()
+
+    def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Loss of a batch, and the share of its real frames that counted in it."""
+        found = self._attempt(batch, generator, packed=self.config.speed.packed and self.device.type == "cuda")
+        return {"loss": found.loss().mean(), "masked_share": found.mask.any(-1).sum() / found.lengths.sum()}
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Mean L1 over all chosen elements of `batches`, with masks fixed by the utterance ids."""
+        self.model.eval()
+        total, count = 0.0, 0.0
+        for batch in batches:
+            with autocast(self.device, self.config.trainer.precision):
+                loss = self._fixed_attempt(batch).loss()
+            total += float(loss.total)
+            count += float(loss.count)
+        if not count:
+            raise ValueError("nothing to evaluate: the utterances are too short for any of their frames to count")
+        return {"loss": total / count}
+
+    @torch.no_grad()
+    def reconstruct(self, batch: Batch, data: Data) -> Reconstruction:
+        """What the model makes of a batch of one utterance, masked as in `evaluate`; its pieces end to end."""
+        self.model.eval()
+        found = self._fixed_attempt(batch)
+        shown = {"true": found.truth, "predicted": found.prediction, "masked": found.inputs, "mask": found.mask}
+        lengths = found.lengths.tolist()
+        shown = {name: torch.cat([v[:t] for v, t in zip(value, lengths)]) for name, value in shown.items()}
+        return Reconstruction.of(shown, self.model.downsample_rate, data.source, data.target)
+
+    def _fixed_attempt(self, batch: Batch) -> Attempt:
+        batch = batch.to(self.device)
+        if self.config.model.max_input_length is not None:
+            batch = Pieces.of(batch.lengths, self.config.model.max_input_length).split_batch(batch)
+        return self._attempt(batch, fixed_masks(batch.ids))
+
+    def _attempt(
+        self, batch: Batch, generator: torch.Generator | list[torch.Generator], packed: bool = False
+    ) -> Attempt:
+        stacked, lengths = self.model.stack(batch.features, batch.lengths)
+        if self.config.objective == "apc":
+            prediction = self._predict(stacked, lengths, batch, packed)
+            prediction, known = ahead(prediction, lengths, self.config.apc.time_shift)
+            return Attempt(stacked, prediction, stacked, known[..., None].expand_as(stacked), lengths)
+        truth = stacked if batch.target is None else self.model.stack(batch.target, batch.lengths)[0]
+        altered = alter(stacked, lengths, self.config.masking, generator)
+        prediction = self._predict(altered.inputs, lengths, batch, packed)
+        return Attempt(altered.inputs, prediction, truth, altered.mask, lengths)
+
+    def _predict(self, inputs: Tensor, lengths: Tensor, batch: Batch, packed: bool) -> Tensor:
+        if not packed:
+            return self.model.predict(inputs, lengths).prediction
+        on_host = (batch.host_lengths // self.model.downsample_rate).clamp(min=1)
+        packing = Packing.of(on_host, inputs.shape[1], self.device, self.model.encoder.causal)
+        return self.model.predict_packed(inputs, lengths, packing)
+
+
+def fixed_masks(ids: Iterable[str]) -> list[torch.Generator]:
+    """A generator per utterance, seeded by its id: the same masks at every evaluation and in any batch."""
+    return [torch.Generator().manual_seed(zlib.crc32(name.encode())) for name in ids]

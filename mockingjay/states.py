@@ -1,0 +1,39 @@
+"""Representations of a frozen upstream, made once per upstream, split, layers and dtype and kept on disk."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+from mockingjay.representation import Layers, Representing, represent
+from mockingjay.upstreams.base import Upstream
+from utility.files import check_folder
+from utility.store.reading import Store
+
+
+def cached(
+    upstream: Upstream,
+    paths: list[str],
+    layers: int | Literal["all"],
+    folder: Path | str,
+    dtype: Literal["float32", "float16"],
+    quiet: bool,
+) -> list[Store]:
+    """The hidden states of `layers` for every utterance of the splits `paths`, one store for each, below `folder`.
+
+    A split has its own folder, whose name is a digest of all that the content depends on: what is stale is never found,
+    and what is unfinished is continued."""
+    check_folder(folder)
+    how = Representing(Layers(layers), dtype, quiet=quiet)
+    stores = []
+    for path in paths:
+        source = Store(path)
+        content = [upstream.fingerprint, source.fingerprint(), layers, how.dtype, how.precision]
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+        root, split = Path(folder) / f"layer_{layers}_{digest}", Path(path).name
+        if not (root / f"{split}.csv").is_file():
+            represent(upstream, source, root, split, how)
+        stores.append(Store(root / split))
+        assert stores[-1].ids == source.ids, "representations are stored in the order of their source"
+        assert (stores[-1].lengths == source.lengths).all(), "an upstream gives one hidden state per frame"
+    return stores

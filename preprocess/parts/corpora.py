@@ -1,0 +1,237 @@
+"""Speech corpora on disk -> utterances: LibriSpeech, TIMIT, any folder of audio, and CSV or TSV manifests."""
+
+import csv
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from utility.audio.headers import AUDIO_EXTENSIONS, audio_files
+from utility.labels.formats import timit_id
+
+TIMIT_EXTENSIONS = (".wav", ".sph", ".flac")
+ID_COLUMNS = ("id", "utt_id", "utterance")
+PATH_COLUMNS = ("path", "file", "wav", "audio")
+SPLIT_COLUMNS = ("split", "subset")
+SPLIT_FOLDERS = re.compile(
+    r"(train|dev|valid|val|test|eval)([-_.].*)?|training|development|validation|testing|evaluation", re.IGNORECASE
+)
+WHOLE = "all"  # the split of a corpus that has none
+# The 24 speakers of TIMIT's core test set, and the 50 of its test part that Kaldi's recipe keeps for development.
+TIMIT_CORE = """
+    MDAB0 MWBT0 FELC0 MTAS1 MWEW0 FPAS0 MJMP0 MLNT0 FPKT0 MLLL0 MTLS0 FJLM0
+    MBPM0 MKLT0 FNLP0 MCMJ0 MJDH0 FMGD0 MGRT0 MNJM0 FDHC0 MJLN0 MPAM0 FMLD0
+""".split()  # noqa: SIM905
+TIMIT_DEV = """
+    FAKS0 FDAC1 FJEM0 MGWT0 MJAR0 MMDB1 MMDM2 MPDF0 FCMH0 FKMS0 MBDG0 MBWM0 MCSH0 FADG0 FDMS0 FEDW0 MGJF0
+    MGLB0 MRTK0 MTAA0 MTDT0 MTHC0 MWJG0 FNMR0 FREW0 FSEM0 MBNS0 MMJR0 MDLS0 MDLF0 MDVC0 MERS0 FMAH0 FDRW0
+    MRCS0 MRJM4 FCAL1 MMWH0 FJSJ0 MAJC0 MJSW0 MREB0 FGJD0 FJMG0 MROA0 MTEB0 MJFC0 MRJR0 FMML0 MRWS1
+""".split()  # noqa: SIM905
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One recording; `path` is relative to its corpus, with forward slashes, and `speaker` is empty where unknown."""
+
+    id: str
+    split: str
+    speaker: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Recordings under `root`, ids unique, ordered by split and id; `left_out` counts audio files that are none."""
+
+    root: Path
+    utterances: list[Utterance]
+    left_out: int = 0
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits, sorted."""
+        return sorted({utterance.split for utterance in self.utterances})
+
+    def of(self, split: str) -> list[Utterance]:
+        """Utterances of one split, sorted by id."""
+        return [utterance for utterance in self.utterances if utterance.split == split]
+
+
+def librispeech(root: Path, splits: Sequence[str] = (), extensions: Sequence[str] = AUDIO_EXTENSIONS) -> Corpus:
+    """`<split>/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac` under `root` or `root/LibriSpeech`."""
+    root = _inside(root, ("LibriSpeech",))
+    found = []
+    paths = audio_files(root, extensions)
+    for path in paths:
+        parts = PurePosixPath(path).parts
+        if len(parts) == 4:
+            split, speaker, chapter, _ = parts
+            stem = PurePosixPath(path).stem
+            key = stem if stem.startswith(f"{speaker}-") else f"{speaker}-{chapter}-{stem}"
+            found.append(Utterance(key, split, speaker, path))
+    return _corpus(root, found, splits, "<split>/<speaker>/<chapter>/*" + "|".join(extensions), len(paths))
+
+
+def timit(
+    root: Path,
+    splits: Sequence[str] = (),
+    extensions: Sequence[str] = TIMIT_EXTENSIONS,
+    drop_sa: bool = False,
+    complete_test: bool = False,
+    held_out: Mapping[str, str] | None = None,
+) -> Corpus:
+    """TIMIT as published, `{TRAIN,TEST}/DR?/<speaker>/*.WAV` in either case, or its NLTK sample, `dr?-<speaker>/*.wav`.
+
+    Ids are `FAEM0_SI1392`. The sample, all training speakers, is one split `train`. Where all of TEST is there, `test`
+    is the core test set of 24 speakers and `dev` the usual 50, unless `complete_test` keeps TEST as it is. `held_out`
+    gives speakers another split, as {"FADG0": "dev"}; ValueError for one who is not there.
+    """
+    root = _inside(root, ("TIMIT", "timit", "data", "DATA"))
+    found = []
+    paths = _without_copies(audio_files(root, extensions))
+    for path in paths:
+        parts = PurePosixPath(path).parts
+        key = timit_id(_single_suffix(path))
+        speaker, _, sentence = key.partition("_")
+        official = len(parts) == 4 and parts[0].lower() in ("train", "dev", "test")
+        sample = len(parts) == 2 and re.match(r"dr\d-", parts[0], re.IGNORECASE)
+        if (official or sample) and not (drop_sa and sentence in ("SA1", "SA2")):
+            found.append(Utterance(key, parts[0].lower() if official else "train", speaker, path))
+    if not complete_test:
+        found = _core_test(found)
+    found = _hold_out(found, held_out or {})
+    return _corpus(root, found, splits, "{TRAIN,TEST}/DR?/<speaker>/*.WAV or dr?-<speaker>/*.wav", len(paths))
+
+
+def folder(
+    root: Path,
+    splits: Sequence[str] = (),
+    extensions: Sequence[str] = AUDIO_EXTENSIONS,
+    speaker_from: str = "parent",
+    id_from: str = "path",
+) -> Corpus:
+    """Every audio file below `root`; folders train, dev, test and the like are splits, else all is one split `all`.
+
+    `splits` may name any other folders. `speaker_from` is `parent`, `none`, or a regular expression whose first group
+    is found in the path. Ids are made of the path below `root` (`id_from="path"`) or of the file name alone (`"stem"`).
+    """
+    root = _inside(root, ())
+    speaker = speaker_rule(speaker_from)
+    paths = audio_files(root, extensions)
+    folders = {PurePosixPath(path).parts[0] for path in paths if "/" in path}
+    missing = sorted(set(splits) - folders - {WHOLE})
+    if missing:
+        raise ValueError(f"{root}: no split {', '.join(missing)}; it has {', '.join([*sorted(folders), WHOLE])}")
+    names = folders & set(splits) if splits else set(filter(SPLIT_FOLDERS.fullmatch, folders))
+    found = []
+    for path, key in zip(paths, _ids(paths, id_from)):
+        first, *rest = PurePosixPath(path).parts
+        split = first if first in names and rest else WHOLE
+        if split != WHOLE or not names:
+            below = "/".join(rest) if split != WHOLE else path
+            found.append(Utterance(key, split, speaker(below), path))
+    return _corpus(root, found, splits, "*" + "|".join(extensions), len(paths))
+
+
+def manifest(file: Path, splits: Sequence[str] = (), id_from: str = "path") -> Corpus:
+    """A CSV or TSV table with a column `path` (relative to the table) and, where known, `id`, `speaker` and `split`."""
+    try:
+        tabs = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if file.suffix.lower() == ".tsv" else {}
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream, strict=True, **tabs)
+            rows = [(table.line_num, row) for row in table]
+            names = list(table.fieldnames or ())
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: not a table (CSV or TSV): not UTF-8 text") from None
+    except csv.Error as error:
+        raise ValueError(f"{file}: not a table (CSV or TSV): {error}") from None
+    path_column, id_column, split_column = (
+        next((name for name in known if name in names), None) for known in (PATH_COLUMNS, ID_COLUMNS, SPLIT_COLUMNS)
+    )
+    if path_column is None:
+        raise ValueError(f"{file}: no column path; it has {', '.join(names) or 'none'}")
+    for line, row in rows:
+        if None in row or None in row.values() or not row[path_column]:
+            raise ValueError(f"{file}: line {line} has no path, or fields that do not fit the {len(names)} columns")
+    paths = [PurePosixPath(row[path_column].replace("\\", "/")).as_posix() for _, row in rows]
+    keys = [row[id_column] for _, row in rows] if id_column else _ids(paths, id_from)
+    found = [
+        Utterance(key, row[split_column] if split_column else WHOLE, row.get("speaker", ""), path)
+        for (_, row), key, path in zip(rows, keys, paths)
+    ]
+    return _corpus(file.parent, found, splits, "rows", len(rows))
+
+
+def speaker_rule(speaker_from: str) -> Callable[[str], str]:
+    """From a path to its speaker: `parent` folder, `none`, or the first group of a regular expression."""
+    if speaker_from == "none":
+        return lambda path: ""
+    if speaker_from == "parent":
+        return lambda path: PurePosixPath(path).parent.name
+    try:
+        pattern = re.compile(speaker_from)
+    except re.error as error:
+        raise ValueError(f"speaker_from {speaker_from!r}: not a regular expression: {error}") from None
+    if pattern.groups < 1:
+        raise ValueError(f"speaker_from {speaker_from!r}: use parent, none, or a regular expression with one (group)")
+    return lambda path: (match[1] or "") if (match := pattern.search(path)) else ""
+
+
+def _corpus(root: Path, found: Sequence[Utterance], splits: Sequence[str], expected: str, files: int) -> Corpus:
+    utterances = sorted(found, key=lambda utterance: (utterance.split, utterance.id, utterance.path))
+    if not utterances:
+        raise ValueError(f"{root}: no audio found, expected {expected}")
+    seen: dict[str, Utterance] = {}
+    for utterance in utterances:
+        first = seen.setdefault(utterance.id, utterance)
+        if first is not utterance:
+            raise ValueError(f"{root}: {first.path} and {utterance.path} have one id, {utterance.id!r}")
+    corpus = Corpus(root.resolve(), utterances, files - len(utterances))
+    missing = sorted(set(splits) - set(corpus.splits))
+    if missing:
+        raise ValueError(f"{root}: no split {', '.join(missing)}; it has {', '.join(corpus.splits)}")
+    if not splits:
+        return corpus
+    return Corpus(corpus.root, [u for u in utterances if u.split in splits], corpus.left_out)
+
+
+def _inside(root: Path, names: Sequence[str]) -> Path:
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder")
+    return next((root / name for name in names if (root / name).is_dir()), root)
+
+
+def _ids(paths: Sequence[str], id_from: str) -> list[str]:
+    if id_from == "stem":
+        return [PurePosixPath(path).stem for path in paths]
+    joined = [PurePosixPath(path).with_suffix("").as_posix().strip("/").replace("/", "_") for path in paths]
+    return joined if len(set(joined)) == len(joined) else list(paths)
+
+
+def _single_suffix(path: str) -> Path:
+    return Path(re.sub(r"(\.\w+)\1$", r"\1", path, flags=re.IGNORECASE))
+
+
+def _without_copies(paths: Sequence[str]) -> list[str]:
+    """Leave out `SA1.WAV.wav`, which some copies of TIMIT have beside `SA1.WAV`."""
+    there = {path.lower() for path in paths}
+    return [path for path in paths if (single := str(_single_suffix(path))) == path or single.lower() not in there]
+
+
+def _hold_out(found: Sequence[Utterance], split_of: Mapping[str, str]) -> list[Utterance]:
+    absent = sorted(split_of.keys() - {utterance.speaker for utterance in found})
+    if absent:
+        raise ValueError(f"no recordings of speaker {absent[0]!r}, who is to be held out")
+    return [replace(utterance, split=split_of.get(utterance.speaker, utterance.split)) for utterance in found]
+
+
+def _core_test(found: Sequence[Utterance]) -> list[Utterance]:
+    test = {utterance.speaker for utterance in found if utterance.split == "test"}
+    if not test.issuperset(TIMIT_CORE + TIMIT_DEV):
+        return list(found)
+    split_of = dict.fromkeys(TIMIT_CORE, "test") | dict.fromkeys(TIMIT_DEV, "dev")
+    return [
+        Utterance(u.id, split_of[u.speaker] if u.split == "test" else u.split, u.speaker, u.path)
+        for u in found
+        if u.split != "test" or u.speaker in split_of
+    ]

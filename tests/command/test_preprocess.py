@@ -1,0 +1,324 @@
+"""Preprocessing: corpora found, features stored, kills and shards and jobs that change no byte, flags, bad input."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from preprocess import preprocess_any, preprocess_libri, preprocess_timit
+from preprocess.parts.corpora import TIMIT_CORE, TIMIT_DEV, folder, librispeech, manifest, timit
+from tests.conftest import PROJECT
+from tests.helpers.speech import wav
+from utility.audio.features import FeatureConfig
+from utility.command import run
+from utility.store.reading import Store, splits_in
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def command(main, capsys, *flags: object) -> tuple[int, str]:
+    """Exit code and stderr of a script as a user sees them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [f"{main.__module__.rpartition('.')[2]}.py", *map(str, flags)])
+        with pytest.raises(SystemExit) as stop:
+            run(main)
+    return stop.value.code, capsys.readouterr().err
+
+
+@pytest.fixture
+def libri(tmp_path) -> Path:
+    for number, (split, speaker) in enumerate([("dev-clean", 84), ("dev-clean", 84), ("train-clean-100", 103)]):
+        wav(tmp_path / f"corpus/LibriSpeech/{split}/{speaker}/1/{speaker}-1-000{number}.flac", 4000 + number, number)
+    return tmp_path / "corpus"
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "features"),
+    [
+        ([], "libri_mel160", {}),
+        (["--no-delta"], "libri_mel80", {"deltas": 0}),
+        (["--delta=True", "--delta_delta=True", "--feature_type=mfcc"], "libri_mfcc39", {"kind": "mfcc", "deltas": 2}),
+        (["--delta", "False", "--apply_cmvn=False", "--name=raw"], "raw", {"deltas": 0, "cmvn": "none"}),
+        (["--feature_type=linear"], "libri_linear1025", {"kind": "linear", "deltas": 0}),
+        (["--feature_type=kaldi_fbank"], "libri_kaldi_fbank160", {"kind": "kaldi_fbank", "deltas": 1}),
+    ],
+)
+def test_libri_flags_and_names(libri, tmp_path, capsys, flags, name, features):
+    out, features = tmp_path / "data", FeatureConfig(**features)
+    paths = [f"--data_path={libri}", f"--output_path={out}", "--n_jobs=1"]
+    assert command(preprocess_libri.main, capsys, *paths, *flags) == (0, "")
+    assert splits_in(out / name) == ["dev-clean", "train-clean-100"]
+    store = Store([out / name / split for split in splits_in(out / name)], features)
+    assert store.ids == ["84-1-0000", "84-1-0001", "103-1-0002"]
+    assert store.speakers == ["84", "84", "103"]
+    assert store.lengths.tolist() == features.num_frames(store.num_samples).tolist()
+    assert all(path.is_file() for path in store.audio_paths)
+    assert store[2].shape == (store.lengths[2], features.dim)
+
+
+def test_splits_are_chosen_without_a_prompt(libri, tmp_path, capsys):
+    flags = ["--data_root", libri / "LibriSpeech", "--output_path", tmp_path, "--n_jobs=1", "--audio_extention", "flac"]
+    assert command(preprocess_libri.main, capsys, *flags, "--splits", "dev-clean", "--dtype=float16") == (0, "")
+    assert splits_in(tmp_path / "libri_mel160") == ["dev-clean"]
+    assert np.load(tmp_path / "libri_mel160/dev-clean.npy").dtype == np.float16
+    code, errors = command(preprocess_libri.main, capsys, *flags, "--name=x", "--splits", "dev-clean", "dev-other")
+    assert code == 2
+    assert errors.endswith("no split dev-other; it has dev-clean, train-clean-100\n")
+    assert not (tmp_path / "x").exists()
+
+
+def test_second_run_does_nothing_and_another_is_refused(libri, tmp_path, capsys):
+    flags = [f"--data_path={libri}", f"--output_path={tmp_path}", "--n_jobs=1", "--name=one"]
+    assert preprocess_libri.main(flags) == 0
+    before = contents(tmp_path / "one")
+    capsys.readouterr()
+    assert preprocess_libri.main(flags) == 0
+    assert "was finished already" in capsys.readouterr().out
+    code, errors = command(preprocess_libri.main, capsys, *flags, "--no-delta")
+    assert code == 2
+    assert "features.deltas is 1 there, 0 here" in errors
+    wav(libri / "LibriSpeech/dev-clean/84/1/84-1-0009.flac")
+    code, errors = command(preprocess_libri.main, capsys, *flags)
+    assert code == 2
+    assert "2 utterances there, 3 here" in errors
+    assert contents(tmp_path / "one") == before
+
+
+def official_timit(root: Path, case=str.upper) -> Path:
+    for split, speakers in [("train", ["FCJF0", "MGRP0"]), ("test", [*TIMIT_CORE, *TIMIT_DEV, "MABC0"])]:
+        for speaker in speakers:
+            for sentence in ("sa1", "sx1"):
+                wav(root / case(f"{split}/dr1/{speaker.lower()}/{sentence}.wav"))
+    return root
+
+
+@pytest.mark.parametrize("case", [str.upper, str.lower])
+def test_timit_ids_do_not_collide(tmp_path, capsys, case):
+    """The originals saved SA1 of all 630 speakers as one file (fault R6)."""
+    root = official_timit(tmp_path / "TIMIT", case)
+    corpus = timit(tmp_path)
+    assert corpus.root == root.resolve()
+    assert corpus.splits == ["dev", "test", "train"]
+    assert [len(corpus.of(split)) for split in corpus.splits] == [100, 48, 4]
+    assert [utterance.id for utterance in corpus.of("train")] == ["FCJF0_SA1", "FCJF0_SX1", "MGRP0_SA1", "MGRP0_SX1"]
+    assert {utterance.speaker for utterance in corpus.of("test")} == set(TIMIT_CORE)
+    assert len(timit(root, complete_test=True).of("test")) == 150
+    assert [utterance.id for utterance in timit(root, ["train"], drop_sa=True).utterances] == ["FCJF0_SX1", "MGRP0_SX1"]
+    flags = [f"--data_path={root}", f"--output_path={tmp_path}", "--splits", "train", "--n_jobs=1", "--drop_sa=False"]
+    assert command(preprocess_timit.main, capsys, *flags) == (0, "")
+    assert len(Store([tmp_path / "timit_mel160/train"])) == 4
+
+
+def test_timit_speakers_can_be_held_out(tmp_path):
+    root = official_timit(tmp_path / "TIMIT", str.upper)
+    held_out = timit(root, held_out={"MGRP0": "dev"})
+    assert {utterance.speaker for utterance in held_out.of("train")} == {"FCJF0"}
+    assert "MGRP0" in {utterance.speaker for utterance in held_out.of("dev")}
+    with pytest.raises(ValueError, match="no recordings of speaker 'NOONE'"):
+        timit(root, held_out={"NOONE": "dev"})
+
+
+def test_timit_with_converted_copies_beside(tmp_path):
+    root = tmp_path / "data"
+    wav(root / "TRAIN/DR1/FCJF0/SA1.WAV")
+    wav(root / "TRAIN/DR1/FCJF0/SA1.WAV.wav")
+    wav(root / "TRAIN/DR1/FCJF0/SA2.WAV.wav")
+    wav(root / "TEST/DR1/FAKS0/SA1.WAV")
+    corpus = timit(tmp_path)
+    assert [(u.id, u.split, u.path) for u in corpus.utterances] == [
+        ("FAKS0_SA1", "test", "TEST/DR1/FAKS0/SA1.WAV"),
+        ("FCJF0_SA1", "train", "TRAIN/DR1/FCJF0/SA1.WAV"),
+        ("FCJF0_SA2", "train", "TRAIN/DR1/FCJF0/SA2.WAV.wav"),
+    ]
+
+
+def test_any_folder(tmp_path, capsys):
+    """The originals' script read an option that it never declared (fault R5)."""
+    for path in ("train/ann/1.wav", "train/bob/1.WAV", "dev/ann/1.flac", "extra/1.ogg", "train/.hidden.wav"):
+        wav(tmp_path / "in" / path)
+    (tmp_path / "in/train/ann/notes.txt").write_text("no audio")
+    assert preprocess_any.main([f"--data_path={tmp_path / 'in'}", f"--output_path={tmp_path}", "--n_jobs=1"]) == 0
+    assert "1 audio files there are not part" in capsys.readouterr().out
+    store = Store([tmp_path / "NewData_fbank80/dev", tmp_path / "NewData_fbank80/train"])
+    assert store.info.features == FeatureConfig(kind="fbank", deltas=0)
+    assert store.ids == ["dev_ann_1", "train_ann_1", "train_bob_1"]
+    assert store.speakers == ["ann", "ann", "bob"]
+    assert folder(tmp_path / "in", ["extra"]).utterances[0].speaker == ""
+    assert len(folder(tmp_path / "in", ["all"]).utterances) == 4
+    by_name = folder(tmp_path / "in", ["train"], speaker_from=r"(\w)\w+/[^/]+$")
+    assert [utterance.speaker for utterance in by_name.utterances] == ["a", "b"]
+    assert {utterance.speaker for utterance in folder(tmp_path / "in", speaker_from="none").utterances} == {""}
+    with pytest.raises(ValueError, match=r"dev/ann/1.flac and train/ann/1.wav have one id, '1'"):
+        folder(tmp_path / "in", id_from="stem")
+
+
+def test_paths_that_join_alike_keep_distinct_ids(tmp_path):
+    for path in ("a_b/c.wav", "a/b_c.wav", "a/b_c.flac"):
+        wav(tmp_path / path)
+    assert [u.id for u in folder(tmp_path).utterances] == ["a/b_c.flac", "a/b_c.wav", "a_b/c.wav"]
+
+
+def test_manifest(tmp_path, capsys):
+    wav(tmp_path / "x/1.wav")
+    wav(tmp_path / "x/2.wav", 3000, rate=8000)
+    table = tmp_path / "list.tsv"
+    table.write_text('path\tspeaker\tsplit\ttext\nx/1.wav\tann\ttrain\t"AH\nx/2.wav\tNA\tdev\tb\n')
+    flags = [f"--data_path={table}", f"--output_path={tmp_path}", "--n_jobs=1", "--name=m"]
+    assert command(preprocess_any.main, capsys, *flags) == (0, "")
+    store = Store([tmp_path / "m/train", tmp_path / "m/dev"])
+    assert store.ids == ["x_1", "x_2"]
+    assert store.speakers == ["ann", "NA"]
+    assert store.num_samples.tolist() == [1600, 6000]
+    (tmp_path / "list.csv").write_text("id,path\n7,x/1.wav\n007,x/2.wav\n")
+    assert [(u.id, u.split) for u in manifest(tmp_path / "list.csv").utterances] == [("007", "all"), ("7", "all")]
+    (tmp_path / "list.csv").write_text("id,path\n7\n")
+    with pytest.raises(ValueError, match="line 2 has no path"):
+        manifest(tmp_path / "list.csv")
+
+
+def test_bad_files_are_listed_and_the_rest_goes_on(tmp_path, capsys):
+    root = tmp_path / "in"
+    wav(root / "good.wav", 8000)
+    wav(root / "one_window.wav", 400)
+    wav(root / "short.wav", 399)
+    wav(root / "empty.wav", 0)
+    (root / "zero.wav").write_bytes(b"")
+    (root / "text.wav").write_text("hello")
+    flac = wav(root / "broken.flac", 16000)
+    flac.write_bytes(flac.read_bytes()[:9000])
+    soundfile.write(root / "nan.wav", np.full(4000, np.nan), 16000, subtype="FLOAT")
+    flags = [f"--data_path={root}", f"--output_path={tmp_path}", "--n_jobs=1"]
+    code, errors = command(preprocess_any.main, capsys, *flags)
+    assert code == 1
+    assert errors.startswith("6 not used, see ")
+    store = Store([tmp_path / "NewData_fbank80/all"])
+    assert store.ids == ["good", "one_window"]
+    assert np.isfinite(store[1]).all()
+    reasons = (tmp_path / "NewData_fbank80/errors.csv").read_text()
+    assert str(tmp_path) not in reasons
+    expected = {
+        "short.wav": "too short: 399 samples",
+        "empty.wav": "holds no samples",
+        "zero.wav": "not an audio file",
+        "text.wav": "not an audio file",
+        "broken.flac": "",
+        "nan.wav": "holds samples that are not finite",
+    }
+    for line in (f"all,{path},{reason}" for path, reason in expected.items()):
+        assert line in reasons
+    before = contents(tmp_path / "NewData_fbank80")
+    assert command(preprocess_any.main, capsys, *flags)[0] == 1
+    assert contents(tmp_path / "NewData_fbank80") == before
+
+
+@pytest.fixture
+def speech(tmp_path) -> Path:
+    """60 recordings, 3 minutes, one that cannot be used."""
+    for i in range(60):
+        wav(tmp_path / f"in/s{i % 7}/{i}.wav", 16000 + 1117 * i, i)
+    (tmp_path / "in/s0/bad.wav").write_text("no")
+    return tmp_path / "in"
+
+
+def test_jobs_and_shards_change_no_byte(speech, tmp_path):
+    flags = [f"--data_path={speech}", f"--output_path={tmp_path}", "--delta"]
+    assert preprocess_any.main([*flags, "--name=one", "--n_jobs=1"]) == 1
+    assert preprocess_any.main([*flags, "--name=two", "--n_jobs=2"]) == 1
+    codes = [preprocess_any.main([*flags, "--name=parts", "--n_jobs=1", f"--shard={i}/3"]) for i in (3, 1, 2)]
+    assert codes[-1] == 1
+    expected = contents(tmp_path / "one")
+    assert sorted(expected) == ["all.csv", "all.npy", "errors.csv", "features.yaml"]
+    assert contents(tmp_path / "two") == expected
+    assert contents(tmp_path / "parts") == expected
+
+
+def kill_midway(script: str, flags: list[str], progress: Path) -> None:
+    """Start a script in its own process group and kill that as soon as some, not all, rows are written."""
+    process = subprocess.Popen([sys.executable, PROJECT / f"preprocess/{script}.py", *flags], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not (progress.is_file() and any(progress.read_bytes()[:30])):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert progress.is_file()
+
+
+def test_killed_extraction_continues_to_the_same_bytes(corpora, tmp_path):
+    flags = [f"--data_path={corpora}/libri_mini", f"--output_path={tmp_path}", "--n_jobs=1", "--splits", "test-other"]
+    kill_midway("preprocess_libri", [*flags, "--name=killed"], tmp_path / "killed/test-other.progress")
+    with pytest.raises(ValueError, match="not finished"):
+        Store([tmp_path / "killed/test-other"])
+    assert preprocess_libri.main([*flags, "--name=killed"]) == 0
+    assert preprocess_libri.main([*flags, "--name=whole"]) == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert len(Store([tmp_path / "whole/test-other"])) == 36
+
+
+def test_real_corpora_are_found(corpora):
+    libri = librispeech(corpora / "libri_mini")
+    assert {split: len(libri.of(split)) for split in libri.splits} == {"test-other": 36, "train-clean-100": 205}
+    sample = timit(corpora / "timit_sample")
+    assert sample.splits == ["train"]
+    assert len(sample.utterances) == 120
+    assert len({utterance.speaker for utterance in sample.utterances}) == 12
+    assert sum(utterance.id.endswith("_SA1") for utterance in sample.utterances) == 12
+    an4 = folder(corpora / "an4", id_from="stem")
+    assert {split: len(an4.of(split)) for split in an4.splits} == {"dev": 88, "test": 88, "train": 392}
+    listed = manifest(corpora / "an4/utterances.tsv")
+    assert listed.utterances == an4.utterances
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ([], "the following arguments are required: --data_path/--data_root"),
+        (["--data_path=nowhere"], "nowhere: no such folder"),
+        (["--data_path=empty"], "empty: no audio found"),
+        (["--data_path=in", "--shard=3/2"], "expected I/N with I from 1 to N, as 1/4, got '3/2'"),
+        (["--data_path=in", "--n_jobs=0"], "expected a number of processes, or -1 for every core, got '0'"),
+        (["--data_path=in", "--delta=maybe"], "expected True or False, got 'maybe'"),
+        (["--data_path=in", "--delta_delta"], "--delta_delta needs --delta"),
+        (["--data_path=in", "--feature_type=plp"], "invalid choice: 'plp'"),
+        (["--data_path=in", "--sample_rate=5"], "config key 'sample_rate' has value 5"),
+        (["--data_path=in", "--splits", "dev"], "in: no split dev; it has all"),
+        (["--data_path=in", "--speaker_from=("], "not a regular expression"),
+        (["--data_path=in", "--speaker_from=x"], "use parent, none, or a regular expression with one (group)"),
+        (["--data_path=in/a.wav"], "in/a.wav: not a table"),
+        (["--data_path=in", "--output_path=in/a.wav"], "in/a.wav"),
+        (["--data_path=odd.csv"], "split name 'a/b'"),
+    ],
+)
+def test_bad_usage_is_one_line(tmp_path, monkeypatch, capsys, flags, line):
+    monkeypatch.chdir(tmp_path)
+    wav(tmp_path / "in/a.wav")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "odd.csv").write_text("path,split\nin/a.wav,a/b\n")
+    before = contents(tmp_path)
+    code, errors = command(
+        preprocess_any.main, capsys, *flags, "--n_jobs=1" if "--n_jobs=0" not in flags else "--delta"
+    )
+    assert code == 2
+    assert errors.startswith("preprocess_any.py: ")
+    assert line in errors
+    assert errors.count("\n") == 1
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("main", [preprocess_any.main, preprocess_libri.main, preprocess_timit.main])
+def test_help_has_an_example(main, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert "example:" in shown
+    assert "--audio_extention" in shown

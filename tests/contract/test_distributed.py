@@ -1,0 +1,140 @@
+"""Several processes train as one: the same losses, one of them writes, and a resume may have another number of them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.conftest import PROJECT
+from tests.helpers.downstream_corpus import Small, small_corpus  # noqa: F401  (a fixture)
+from tests.helpers.speech import write_store
+from utility.loader import Loader, LoaderConfig
+from utility.store.reading import Store
+from utility.training.checkpoint import load_checkpoint
+from utility.training.log import read_metrics
+
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("several")
+    train = write_store(root / "data" / "train", {f"s{i % 3}-{i}": 30 + 7 * i % 50 for i in range(19)})
+    dev = write_store(root / "data" / "dev", {"s9-1": 60, "s9-2": 41}, seed=1)
+    values = {
+        "data": {"train": [str(train)], "dev": [str(dev)]},
+        "loader": {"batch_frames": 200, "max_frames": 40},
+        "model": {"layers": 2, "hidden_size": 24, "heads": 2, "ffn_size": 48},
+        "trainer": {"steps": STEPS, "precision": "fp32", "log_every": 1, "eval_every": 6, "save_every": 6},
+    }
+    (root / "tiny.yaml").write_text(yaml.safe_dump(values))
+    return root / "tiny.yaml"
+
+
+def launcher(processes: int) -> list[str]:
+    if processes == 1:
+        return [sys.executable]
+    # "--": torchrun would take --run for a flag of its own
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "--"]
+
+
+def train(config: Path, name: str, processes: int, *words: str) -> None:
+    command = launcher(processes)
+    command += ["runner_mockingjay.py", "--train", "--config", str(config), "--name", name, "--no-msg", "--cpu"]
+    command += ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log"), *words]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def records(config: Path, name: str) -> list[dict]:
+    return [r for r in read_metrics(config.parent / "log" / name) if "loss" in r]
+
+
+@pytest.fixture(scope="module")
+def alone(config) -> list[dict]:
+    train(config, "alone", 1, "trainer.accumulation=2")
+    return records(config, "alone")
+
+
+def same(found: list[dict], expected: list[dict]) -> None:
+    assert [r["step"] for r in found] == [r["step"] for r in expected] == list(range(1, STEPS + 1))
+    for mine, theirs in zip(found, expected):
+        for key in ("loss", "grad_norm", "masked_share", "lr"):
+            assert mine[key] == pytest.approx(theirs[key], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def two(config) -> list[dict]:
+    train(config, "two", 2)
+    return records(config, "two")
+
+
+def test_two_processes_have_the_losses_of_one_with_their_batches(config, alone, two):
+    same(two, alone)
+    folder = config.parent / "result"
+    one, other = (load_checkpoint(folder / name / f"mockingjay-{STEPS}.ckpt", "pretrain") for name in ("alone", "two"))
+    assert other["state"]["position"] == one["state"]["position"]
+    for name, value in one["model"].items():
+        torch.testing.assert_close(other["model"][name], value, atol=1e-5, rtol=1e-5)
+    assert sorted(p.name for p in (folder / "two").iterdir()) == sorted(p.name for p in (folder / "alone").iterdir())
+
+
+@pytest.mark.parametrize(("source", "processes"), [("two", 1), ("alone", 2)])
+def test_a_run_is_resumed_by_another_number_of_processes(config, alone, two, source, processes):
+    name = f"{source}_then_{processes}"
+    for place in ("result", "log"):
+        shutil.copytree(config.parent / place / source, config.parent / place / name)
+    (config.parent / "result" / name / f"mockingjay-{STEPS}.ckpt").unlink()
+    train(config, name, processes, "--resume", f"trainer.accumulation={2 // processes}")
+    same(records(config, name), alone)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_share_the_batches_across_the_ends_of_epochs(config, world):
+    store = Store([config.parent / "data" / "train"])
+    loader = Loader(store, LoaderConfig(batch_frames=130), seed=3)
+    per_epoch = len(loader.epoch(0))
+    assert per_epoch % world  # an uneven tail
+    streams = [loader.stream(rank=rank, world=world) for rank in range(world)]
+    taken, positions = [], []
+    for _ in range(2 * per_epoch):
+        turn = [next(stream) for stream in streams]
+        assert len({position for position, _ in turn}) == 1
+        positions.append(turn[0][0])
+        taken += [batch.ids for _, batch in turn]
+    plain = loader.stream()
+    assert taken == [next(plain)[1].ids for _ in taken]
+    again = loader.stream(positions[0], rank=1, world=world)
+    assert next(again)[1].ids == taken[world + 1]
+
+
+def probe(small: Small, name: str, processes: int, *words: str) -> subprocess.CompletedProcess:
+    command = launcher(processes)
+    words = small.words(
+        "--run", "phone_linear", "--upstream", "tests.downstream_corpus:Doubling", "--name", name, *words
+    )
+    return subprocess.run([*command, "run_downstream.py", *words], cwd=PROJECT, capture_output=True, text=True)
+
+
+def test_fine_tuning_by_two_processes_is_that_of_one_with_their_batches(small):
+    quick = ["--fine_tune", "trainer.steps=10", "trainer.log_every=1", "data.fine_tune_frames=200"]
+    assert probe(small, "one", 1, *quick, "trainer.accumulation=2").returncode == 0
+    done = probe(small, "both", 2, *quick)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    folder = next(path for path in (small.root / "result").iterdir() if (path / "both").is_dir())
+    one, both = (read_metrics(folder / name) for name in ("one", "both"))
+    assert [r["loss"] for r in both if "loss" in r] == pytest.approx([r["loss"] for r in one if "loss" in r], abs=1e-5)
+    reports = [json.loads((folder / name / "result.json").read_text()) for name in ("one", "both")]
+    assert reports[0]["test_accuracy"] == reports[1]["test_accuracy"]
+
+
+def test_probes_of_frozen_upstreams_are_not_for_several_processes(small):
+    done = probe(small, "frozen", 2)
+    assert done.returncode != 0
+    assert "several processes are for one --fine_tune run" in done.stderr

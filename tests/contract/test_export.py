@@ -1,0 +1,172 @@
+"""Doors out: what is exported gives our numbers, alone and in a batch, without this project on the path."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mockingjay.checkpoint import load_pretrained
+from mockingjay.export.portable import portable
+from mockingjay.export.s3prl import UpstreamExpert, WaveformExpert
+from mockingjay.export.write import write_door
+from mockingjay.upstream import load_upstream
+from runner_mockingjay import main
+from tests.conftest import PROJECT
+from tests.helpers.export_models import MODELS, check_alone, expected, largest_difference, waveforms, write_checkpoint
+from utility.audio.features import FeatureConfig
+from utility.training.folder import read_folder
+
+# What S3PRL's probing does with upstreams, in a program of its own. It looks for `mockingjay` in vain.
+S3PRL = """
+import importlib.util, sys, torch
+assert not any(importlib.util.find_spec(name) for name in ("mockingjay", "utility"))
+wavs = torch.load(sys.argv[1])
+for folder in sys.argv[2:]:
+    expert = torch.hub.load(folder, "mockingjay_local", source="local")
+    rate = expert.get_downsample_rates("hidden_states")
+    assert isinstance(rate, int)
+    with torch.no_grad():
+        found = expert(wavs)
+        alone = [expert([wav])["hidden_states"] for wav in wavs]
+    states = found["hidden_states"]
+    weights = torch.nn.Parameter(torch.zeros(len(states)))  # the featuriser's, over layers
+    stacked = torch.stack(states, dim=0)
+    mixed = (weights.softmax(-1)[:, None] * stacked.view(len(states), -1)).sum(0).view(*stacked.shape[1:])
+    counts = [round(len(wav) / rate) for wav in wavs]
+    assert abs(mixed.shape[1] - max(counts)) < 5
+    rows = [row[:count] for row, count in zip(mixed, counts)]
+    assert all(len(row) == count for row, count in zip(rows, counts))
+    sum(row.sum() for row in rows).backward()
+    assert torch.isfinite(weights.grad).all()
+    assert torch.equal(found["last_hidden_state"], states[-1])
+    expert.train()  # fine-tuning
+    expert(wavs)["last_hidden_state"].sum().backward()
+    assert any(p.grad is not None for p in expert.parameters())
+    torch.save([states, alone], folder + "/states.pt")
+"""
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def ckpt(request, tmp_path_factory):
+    return write_checkpoint(request.param, tmp_path_factory.mktemp("ckpt") / f"{request.param}.ckpt")
+
+
+def test_safetensors_folder_opens_like_the_checkpoint(ckpt, tmp_path):
+    write_door(load_pretrained(ckpt), "safetensors", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    about = json.loads((tmp_path / "config.json").read_text())
+    assert (about["state"]["step"], about["input_dim"]) == (7, load_pretrained(ckpt).model.input_dim)
+    one, other = load_pretrained(ckpt), load_pretrained(tmp_path)
+    assert (one.config, one.features, one.target, one.step) == (other.config, other.features, other.target, other.step)
+    wanted, _ = expected(ckpt)
+    upstream = load_upstream(str(tmp_path))
+    with torch.no_grad():
+        states, _ = upstream.from_waveforms(waveforms())
+    assert largest_difference(states, wanted) == 0
+    assert upstream.fingerprint == load_upstream(str(ckpt)).fingerprint
+    features = torch.randn(1, 40, one.model.input_dim, generator=torch.Generator().manual_seed(1))
+    predictions = [found.model(features, torch.tensor([40])).prediction for found in (one, other)]
+    assert torch.equal(*predictions)
+
+
+def test_s3prl_folders_are_called_as_s3prl_does(tmp_path):
+    ckpts = {name: write_checkpoint(name, tmp_path / f"{name}.ckpt") for name in MODELS}
+    for name, ckpt in ckpts.items():
+        write_door(load_pretrained(ckpt), "s3prl", tmp_path / name)
+    torch.save(waveforms(), tmp_path / "wavs.pt")
+    command = [sys.executable, "-I", "-c", S3PRL, tmp_path / "wavs.pt", *(tmp_path / name for name in MODELS)]
+    done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name, ckpt in ckpts.items():
+        states, alone = torch.load(tmp_path / name / "states.pt")
+        assert largest_difference(states, expected(ckpt)[0]) < 1e-6
+        check_alone(ckpt, alone)
+
+
+def test_exported_code_is_small_and_its_own(tmp_path):
+    for entries in ({"mockingjay.export.s3prl": "expert"}, {"mockingjay.export.huggingface": "modeling_mockingjay"}):
+        files = portable(entries)
+        text = "\n".join(files.values())
+        assert not any(
+            f"{package}." in line for line in text.splitlines() for package in ("from mockingjay", "from utility")
+        )
+        for unneeded in ("matplotlib", "tensorboardX", "pandas", "soundfile", "yaml", "tqdm"):
+            assert f"import {unneeded}" not in text
+            assert f"from {unneeded}" not in text
+        assert {name.count(".") for name in files} == {1}  # flat
+
+
+@pytest.mark.parametrize("entry", ["upstream", "mockingjay_local", "apc_local"])
+def test_torch_hub_loads_from_the_repository(ckpt, entry):
+    loaded = torch.hub.load(str(PROJECT), entry, source="local", ckpt=str(ckpt))
+    with torch.no_grad():
+        if entry == "upstream":
+            states, _ = loaded.from_waveforms(waveforms())
+        else:
+            states = loaded(waveforms())["hidden_states"]
+    assert largest_difference(states, expected(ckpt)[0]) == 0
+
+
+def test_hubconf_imports_nothing(tmp_path):
+    code = "import sys, hubconf; assert not {'torch', 'mockingjay', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
+
+
+@pytest.mark.parametrize("door", ["hf", "s3prl", "safetensors"])
+def test_command_exports(door, tmp_path, capsys):
+    ckpt = write_checkpoint("apc", tmp_path / "run" / "best.ckpt")
+    assert not main(["--export", door, "--ckpt", str(ckpt)])
+    folder = tmp_path / "run" / f"best-{door}"
+    assert str(folder) in capsys.readouterr().out
+    assert {"config.json", "model.safetensors"} <= {path.name for path in folder.iterdir()}
+    with pytest.raises(ValueError, match="cannot change it"):
+        main(["--export", door, "--ckpt", str(ckpt), "model.layers=2"])
+
+
+def test_what_cannot_go_through_a_door_is_refused(tmp_path):
+    other = write_checkpoint("stacked", tmp_path / "other.ckpt", FeatureConfig(sample_rate=8000))
+    with pytest.raises(ValueError, match="8000 Hz"):
+        write_door(load_pretrained(other), "s3prl", tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()
+    with pytest.raises(ValueError, match="its own config"):
+        UpstreamExpert(tmp_path, model_config="x.yaml")
+    with pytest.raises(ValueError, match="at least one waveform"):
+        WaveformExpert(load_upstream(str(write_checkpoint("apc", tmp_path / "apc.ckpt"))))([])
+
+
+def test_checkpoints_of_the_originals_go_through(fixtures_dir, tmp_path):
+    checkpoints = [*fixtures_dir.glob("*.ckpt"), *fixtures_dir.glob("apc*.pt")]
+    assert len(checkpoints) > 8
+    generator = torch.Generator().manual_seed(0)
+    for path in checkpoints:
+        found, folder = load_pretrained(path), tmp_path / path.stem
+        for door in ("hf", "safetensors"):  # the second writes over what the first left
+            write_door(found, door, folder)
+        assert (folder / "preprocessor_config.json").is_file() == (found.features is not None)
+        features, lengths = torch.randn(2, 30, found.model.input_dim, generator=generator), torch.tensor([30, 17])
+        states = [load_upstream("transformer", place)(features, lengths) for place in (path, folder)]
+        assert largest_difference(*states) == 0
+        if found.features is None:
+            with pytest.raises(ValueError, match="takes only features"):
+                write_door(found, "s3prl", folder)
+
+
+def test_damaged_folders_are_refused_in_one_line(tmp_path):
+    write_door(load_pretrained(write_checkpoint("apc", tmp_path / "apc.ckpt")), "safetensors", tmp_path / "folder")
+    weights, about = tmp_path / "folder" / "model.safetensors", tmp_path / "folder" / "config.json"
+    whole, text = weights.read_bytes(), about.read_text()
+    for damage, said in ((whole[:100], "damaged"), (whole[:-8], "damaged"), (b"", "damaged")):
+        weights.write_bytes(damage)
+        with pytest.raises(ValueError, match=said) as error:
+            read_folder(tmp_path / "folder")
+        assert "\n" not in str(error.value)
+    weights.write_bytes(whole)
+    for wrong, said in ((text[:50], "not valid JSON"), ("[1]", "another program"), ("{}", "another program")):
+        about.write_text(wrong)
+        with pytest.raises(ValueError, match=said):
+            load_pretrained(tmp_path / "folder")
+    about.unlink()
+    with pytest.raises(FileNotFoundError, match="is a folder without"):
+        load_pretrained(tmp_path / "folder")

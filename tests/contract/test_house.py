@@ -1,0 +1,161 @@
+"""The house: imports point down only, the GPL library stays in its corner, configs and examples hold what they say."""
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from downstream.config import DownstreamConfig
+from examples.table import table
+from mockingjay.config import PretrainConfig
+from tests.conftest import PROJECT
+from utility.audio.online import OnlineConfig
+from utility.config import as_dict, resolve
+
+ALLOWED = {  # what the files of a room may import besides their own room
+    "utility": set(),
+    "mockingjay": {"utility"},
+    "downstream": {"mockingjay", "utility"},
+    "analysis": {"mockingjay", "utility"},
+    "originals": {"downstream", "mockingjay", "utility"},
+    "commands": {"originals", "downstream", "analysis", "mockingjay", "utility"},
+    "preprocess": {"utility"},
+    "runners": {"commands", "originals", "downstream", "analysis", "mockingjay", "utility"},
+    "benchmarks": {"downstream", "mockingjay", "preprocess", "utility"},
+}
+# Inside a room a file may import its own folder, and what stands on a line above its own.
+FLOORS = {
+    "mockingjay": (
+        {"model", "objectives", "figures", "sound"},
+        {"config"},
+        {"build"},
+        {"foreign"},
+        {"checkpoint"},
+        {"pretraining", "upstreams"},
+        {"upstream"},
+        {"representation", "describe"},
+        {"states", "inspection", "export"},
+    ),
+    "utility": (
+        {"openmp", "threads", "command", "config", "device", "files", "spool"},
+        {"loader", "labels"},
+        {"audio", "training"},
+        {"store"},
+        {"plot"},
+    ),
+}
+OLD_ADDRESSES = {"mockingjay/nn_transformer.py", "mockingjay/original_api.py"}  # they only name what is elsewhere now
+ROOMS = {*ALLOWED, "tests", "examples", "runner_mockingjay", "run_downstream", "run_analysis", "hubconf"}
+NOT_OURS = {".venv", ".venv-hf", "data", "result", "log", "tests", "examples"}
+
+
+def sources() -> list[Path]:
+    return [p for p in PROJECT.rglob("*.py") if not NOT_OURS & set(p.relative_to(PROJECT).parts)]
+
+
+def modules(path: Path) -> set[str]:
+    """Every module that a file imports, whole: `from a import b` is `a.b` where that is a file of ours."""
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                imported.add(inner if (PROJECT / f"{inner.replace('.', '/')}.py").is_file() else node.module)
+    return imported
+
+
+def imports(path: Path) -> set[str]:
+    """The packages that a file imports."""
+    return {name.split(".")[0] for name in modules(path)}
+
+
+def test_imports_point_down_only():
+    assert len(sources()) > 40
+    for path in sources():
+        relative = path.relative_to(PROJECT)
+        if relative.as_posix() in OLD_ADDRESSES:
+            continue
+        room = relative.parts[0] if len(relative.parts) > 1 else "runners"
+        outside = (imports(path) & ROOMS) - {room}
+        assert outside <= ALLOWED[room], f"{path} may not import {outside - ALLOWED[room]}"
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_imports_inside_a_room_point_down_only(room):
+    floor = {name: number for number, names in enumerate(FLOORS[room]) for name in names}
+    inside = [path.relative_to(PROJECT / room) for path in sources() if (PROJECT / room) in path.parents]
+    inside = [path for path in inside if f"{room}/{path}" not in OLD_ADDRESSES]
+    assert {path.parts[0].removesuffix(".py") for path in inside} == floor.keys()
+    for path in inside:
+        own = path.parts[0].removesuffix(".py")
+        for module in modules(PROJECT / room / path):
+            package, _, rest = module.partition(".")
+            other = rest.split(".")[0]
+            if package == room and other != own:
+                assert floor[other] < floor[own], f"{room}/{path} may not import {module}"
+
+
+def test_packages_are_empty_and_scripts_folders_hide_no_standard_module():
+    packages = [path for path in sources() if path.name == "__init__.py"]
+    assert not [
+        path for path in packages if any(isinstance(n, ast.ImportFrom) for n in ast.walk(ast.parse(path.read_text())))
+    ]
+    scripts = {PROJECT, PROJECT / "preprocess", PROJECT / "examples"}
+    hidden = [path for folder in scripts for path in folder.glob("*.py") if path.stem in sys.stdlib_module_names]
+    assert not hidden
+
+
+def test_only_the_built_in_corpus_loads_the_gpl_library():
+    users = {path.name for path in sources() if "espeakng_loader" in imports(path)}
+    assert users == {"speech.py", "voices.py"}  # the voices lie beside the library's data
+
+
+def test_only_the_exported_code_imports_transformers():
+    assert {path.name for path in sources() if "transformers" in imports(path)} == {"huggingface.py"}
+
+
+def test_imports_are_declared():
+    names = {"PyYAML": "yaml", "scikit-learn": "sklearn"}
+    lines = [line for file in PROJECT.glob("requirements*.txt") for line in file.read_text().splitlines()]
+    declared = {line.partition("==")[0] for line in lines if "==" in line}
+    known = {names.get(name, name.replace("-", "_")) for name in declared} | ROOMS | sys.stdlib_module_names
+    for path in sources():
+        assert imports(path) <= known, f"{path}: {imports(path) - known}"
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "config").glob("*.yaml")), ids=lambda p: p.name)
+def test_configs_are_valid_and_hold_only_what_differs(path):
+    schema = DownstreamConfig if path.name.startswith(("demo_", "real_", "downstream")) else PretrainConfig
+    config = as_dict(resolve(schema, path))
+    defaults = as_dict(schema())
+    if path.name == "downstream.yaml":  # the commented page of every key
+        assert yaml.safe_load(path.read_text()) == defaults
+        return
+    if path.name == "online.yaml":  # likewise
+        assert yaml.safe_load(path.read_text())["online"] == as_dict(OnlineConfig())
+        return
+    for section, values in yaml.safe_load(path.read_text()).items():
+        for key in values if isinstance(values, dict) else ():
+            assert config[section][key] != defaults[section][key], f"{path.name}: {section}.{key} is the default"
+        assert config[section] != defaults[section], f"{path.name}: {section} is the default"
+
+
+def test_table_of_results(tmp_path):
+    single = tmp_path / "result_baseline_phone_linear" / "libri-1_mel"
+    several = tmp_path / "result_transformer_phone_linear" / "libri-2_last_layer"
+    for folder in (single, several):
+        folder.mkdir(parents=True)
+    (single / "result.json").write_text(json.dumps({"test_accuracy": 44.68}))
+    (several / "summary.json").write_text(json.dumps({"test_mean": 50.12, "test_deviation": 0.149}))
+    assert table(tmp_path).splitlines() == [
+        "| system | phone_linear libri |",
+        "| --- | ---: |",
+        "| 1 mel | 44.7 |",
+        "| 2 last layer | 50.1 ± 0.1 |",
+    ]

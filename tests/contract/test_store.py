@@ -1,0 +1,337 @@
+"""The feature store: bytes that survive kills and company, refusals, and reading."""
+
+import dataclasses
+import multiprocessing
+import os
+import pickle
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utility.audio.features import FeatureConfig
+from utility.store import writing as store_writer
+from utility.store.files import Row, StoreInfo, offsets_of, read_table
+from utility.store.reading import Store, splits_in
+from utility.store.writing import StoreWriter
+
+MEL = FeatureConfig(kind="mel", deltas=0)
+FORK = multiprocessing.get_context("fork")
+ROWS = [Row(f"u{i}", i % 4 + 1, 200 * i, f"s{i % 3}", f"wav/{i}.wav") for i in range(6)]
+
+
+def info(**changes) -> StoreInfo:
+    values = {"row_shape": [3], "frame_shift": 0.0125, "audio_root": "/audio"}
+    return StoreInfo(**values | changes)
+
+
+def frames(row: Row, shape=(3,)) -> np.ndarray:
+    return np.random.default_rng(sum(row.id.encode())).standard_normal((row.length, *shape)).astype(np.float32)
+
+
+def fill(root: Path, split="train", rows=ROWS, bad=("u4",), shard=(0, 1), **changes) -> bool:
+    writer = StoreWriter.open(root, split, rows, info(**changes))
+    for i in writer.pending(shard):
+        if rows[i].id in bad:
+            writer.fail(i, "cannot be\n decoded")
+        else:
+            writer.write(i, frames(rows[i]))
+    return writer.finish()
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def in_child(function, *args) -> int:
+    process = FORK.Process(target=function, args=args)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def test_round_trip(tmp_path):
+    assert fill(tmp_path / "store")
+    assert sorted(contents(tmp_path / "store")) == ["errors.csv", "features.yaml", "train.csv", "train.npy"]
+    store = pickle.loads(pickle.dumps(Store([tmp_path / "store/train"])))
+    kept = [row for row in ROWS if row.id != "u4"]
+    assert store.ids == [row.id for row in kept]
+    assert store.speakers == [row.speaker for row in kept]
+    assert store.audio_paths == [Path("/audio", row.path) for row in kept]
+    assert store.lengths.tolist() == [row.length for row in kept]
+    assert store.num_samples.tolist() == [row.num_samples for row in kept]
+    assert store.info == info()
+    assert store.index["u5"] == 4
+    for i, row in enumerate(kept):
+        assert store[i].dtype == np.float32
+        np.testing.assert_array_equal(store[i], frames(row))
+    np.testing.assert_array_equal(store.read(3, 1, 3), frames(kept[3])[1:3])
+    assert store.frame_times(2).tolist() == [0, 0.0125, 0.025]
+    pickle.loads(pickle.dumps(store))
+    assert (tmp_path / "store/errors.csv").read_text() == "split,path,reason\ntrain,wav/4.wav,cannot be decoded\n"
+    assert splits_in(tmp_path / "store") == ["train"]
+
+
+def _die_at(call: int, root: Path) -> None:
+    """Write a store, but die by SIGKILL at the `call`-th change to the disk, leaving half of a write done."""
+    left = [call]
+
+    def dying(change):
+        def changed(*args):
+            if not left[0]:
+                if change is os_pwrite:
+                    change(args[0], bytes(args[1])[: len(args[1]) // 2], args[2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return change(*args)
+
+        return changed
+
+    os_pwrite = os.pwrite
+    for name in ("pwrite", "replace", "link", "fsync", "unlink"):
+        setattr(os, name, dying(getattr(os, name)))
+    fill(root)
+
+
+def test_killed_at_any_moment_gives_the_same_bytes(tmp_path):
+    fill(tmp_path / "whole")
+    expected = contents(tmp_path / "whole")
+    for call in range(1000):
+        code = in_child(_die_at, call, tmp_path / f"{call}")
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        assert fill(tmp_path / f"{call}")
+        assert contents(tmp_path / f"{call}") == expected, call
+    assert call > 20
+
+
+def test_no_finished_row_is_written_twice(tmp_path):
+    in_child(_die_at, 20, tmp_path)
+    writer = StoreWriter.open(tmp_path, "train", ROWS, info())
+    assert 0 < len(writer.pending()) < len(ROWS)
+    assert not writer.finished
+    assert not writer.finish()
+    with pytest.raises(ValueError, match="not finished"):
+        Store([tmp_path / "train"])
+
+
+def test_shards_cover_every_row_once(tmp_path):
+    fill(tmp_path / "whole")
+    assert [fill(tmp_path / "parts", shard=(k, 3)) for k in (2, 0, 1)] == [False, False, True]
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def _meet_and_fill(barrier, root: Path, split: str, shard: tuple[int, int]) -> None:
+    barrier.wait()
+    fill(root, split, shard=shard)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_processes_finishing_together(tmp_path, alone):
+    for split in ("dev", "train"):
+        fill(tmp_path / "whole", split)
+    for attempt in range(5):
+        root = tmp_path / f"{attempt}"
+        jobs = [(split, (k, 2) if alone else (0, 1)) for split in ("dev", "train") for k in (0, 1)]
+        barrier = FORK.Barrier(len(jobs))
+        workers = [FORK.Process(target=_meet_and_fill, args=(barrier, root, *job)) for job in jobs]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert [worker.exitcode for worker in workers] == [0] * 4
+        assert contents(root) == contents(tmp_path / "whole")
+
+
+def test_finished_store_is_left_alone(tmp_path):
+    fill(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    writer = StoreWriter.open(tmp_path, "train", ROWS, info())
+    assert writer.finished
+    assert writer.pending() == []
+    assert [failure.path for failure in writer.failures()] == ["wav/4.wav"]
+    assert writer.finish()
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_list_of_audio_is_refused_with_both_values(tmp_path, finished):
+    fill(tmp_path, shard=(0, 1) if finished else (0, 2))
+    longer = [dataclasses.replace(ROWS[0], length=9), *ROWS[1:]]
+    with pytest.raises(ValueError, match=r"length of utterance 0 \(u0\) is 1 there, 9 here"):
+        StoreWriter.open(tmp_path, "train", longer, info())
+    with pytest.raises(ValueError, match=r"utterances there, .* here"):
+        StoreWriter.open(tmp_path, "train", ROWS[:-1], info())
+    with pytest.raises(ValueError, match="dtype is 'float32' there, 'float16' here"):
+        StoreWriter.open(tmp_path, "train", ROWS, info(dtype="float16"))
+
+
+def test_other_features_are_refused(tmp_path):
+    fill(tmp_path, row_shape=[80], bad=[row.id for row in ROWS], features=MEL)
+    with pytest.raises(ValueError, match=r"features.cmvn is 'utterance' there, 'none' here"):
+        fill(tmp_path, "dev", row_shape=[80], features=dataclasses.replace(MEL, cmvn="none"))
+    with pytest.raises(ValueError, match=r"row_shape is \[3\], but these features have 80"):
+        fill(tmp_path, "dev", features=MEL)
+
+
+def test_bad_rows_and_values(tmp_path):
+    for rows in (
+        [],
+        [ROWS[0], ROWS[0]],
+        [dataclasses.replace(ROWS[0], id="")],
+        [dataclasses.replace(ROWS[0], length=-1)],
+    ):
+        with pytest.raises(ValueError):
+            StoreWriter.open(tmp_path / "no", "train", rows, info())
+    for split in ("errors", "a/b", "", "-x"):
+        with pytest.raises(ValueError, match="split name"):
+            StoreWriter.open(tmp_path / "no", split, ROWS, info())
+    assert not (tmp_path / "no").exists()
+    writer = StoreWriter.open(tmp_path, "train", ROWS, info(dtype="float16"))
+    with pytest.raises(ValueError, match=r"shape is \(2, 3\), expected \(1, 3\)"):
+        writer.write(0, np.zeros((2, 3)))
+    for value in (np.nan, np.inf, 1e6):
+        with pytest.raises(ValueError, match="not a finite float16"):
+            writer.write(0, np.full((1, 3), value))
+    assert writer.pending() == list(range(len(ROWS)))
+
+
+def test_full_disk_is_one_line(tmp_path, monkeypatch):
+    with pytest.raises(OSError, match="No space left on device: needs"):
+        StoreWriter.open(tmp_path, "huge", [dataclasses.replace(ROWS[0], length=1 << 50)], info())
+    assert not (tmp_path / "huge.npy").exists()
+    writer = StoreWriter.open(tmp_path, "train", ROWS, info())
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store_writer.os, "pwrite", full)
+    with pytest.raises(OSError, match=r"No space left on device \(what is finished is kept.*train.npy"):
+        writer.write(0, frames(ROWS[0]))
+    monkeypatch.undo()
+    assert 0 in writer.pending()
+
+
+def test_float16_and_row_shapes(tmp_path):
+    rows = ROWS[:3]
+    writer = StoreWriter.open(tmp_path, "train", rows, info(dtype="float16", row_shape=[2, 3], kind="representation"))
+    for i in writer.pending():
+        writer.write(i, frames(rows[i], (2, 3)))
+    writer.finish()
+    store = Store([tmp_path / "train"])
+    assert store[2].dtype == np.float32
+    np.testing.assert_array_equal(store[2], frames(rows[2], (2, 3)).astype(np.float16))
+    assert np.load(tmp_path / "train.npy").dtype == np.float16
+
+
+def test_several_splits_are_one_corpus(tmp_path):
+    more = [dataclasses.replace(row, id=f"v{row.id}") for row in ROWS]
+    fill(tmp_path / "a", "train")
+    fill(tmp_path / "b", "dev", more, audio_root="/elsewhere")
+    store = Store([tmp_path / "a/train", tmp_path / "b/dev"])
+    assert len(store) == 11
+    np.testing.assert_array_equal(store[store.index["vu3"]], frames(more[3]))
+    assert store.audio_paths[-1] == Path("/elsewhere/wav/5.wav")
+    assert store.fingerprint() != Store([tmp_path / "a/train"]).fingerprint()
+    assert store.fingerprint() == Store([tmp_path / "a/train", tmp_path / "b/dev"]).fingerprint()
+    with pytest.raises(ValueError, match="'u0' is not unique"):
+        Store([tmp_path / "a/train", tmp_path / "a/train"])
+    fill(tmp_path / "c", "dev", more, frame_shift=0.01)
+    with pytest.raises(ValueError, match=r"frame_shift is 0.0125 there, 0.01 here"):
+        Store([tmp_path / "a/train", tmp_path / "c/dev"])
+
+
+def test_damage_is_named(tmp_path):
+    fill(tmp_path)
+    store = Store([tmp_path / "train"])
+    with pytest.raises(ValueError, match=r"no such split; .* has train"):
+        Store([tmp_path / "dev"])
+    with pytest.raises(ValueError, match=r"no such split; .* has train"):
+        Store([tmp_path])
+    with pytest.raises(ValueError, match=r"other features: features\.kind is None there"):
+        Store([tmp_path / "train"], MEL)
+    os.truncate(tmp_path / "train.npy", 150)
+    with pytest.raises(ValueError, match="cut off at 150 bytes"):
+        Store([tmp_path / "train"])
+    with pytest.raises(ValueError, match="cut off at"):
+        store.read(4)
+    (tmp_path / "train.npy").write_text("not an array")
+    with pytest.raises(ValueError, match="not an array file"):
+        Store([tmp_path / "train"])
+    (tmp_path / "train.csv").write_text("id,offset\n")
+    with pytest.raises(ValueError, match="no column length, num_samples, speaker, path"):
+        Store([tmp_path / "train"])
+    (tmp_path / "features.yaml").write_text(yaml.safe_dump({"row_shape": [3], "frame_shift": 0.01, "colour": 1}))
+    with pytest.raises(ValueError, match=r"features.yaml: unknown config key 'colour'"):
+        Store([tmp_path / "train"])
+
+
+def legacy(root: Path, names: list[str]) -> None:
+    """What the originals' preprocessing leaves: an unnamed index, longest first."""
+    lines = [",file_path,length,label"]
+    for i, name in enumerate(names):
+        path = root / "train" / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.full((5 - i, 80), i, np.float32))
+        lines.append(f"{i},train/{name}.npy,{5 - i},")
+    (root / "train.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_directories_of_the_originals(tmp_path):
+    legacy(tmp_path, ["103-1240-0000", "na", "1034"])
+    store = pickle.loads(pickle.dumps(Store([tmp_path / "train"])))
+    assert store.ids == ["103-1240-0000", "na", "1034"]
+    assert store.speakers == ["103", "", ""]
+    assert store.lengths.tolist() == [5, 4, 3]
+    assert store.info.features is None
+    np.testing.assert_array_equal(store[1], np.full((4, 80), 1))
+    assert store.read(1, 2).shape == (2, 80)
+    with pytest.raises(ValueError, match="say which features"):
+        store.frame_times(0)
+    believed = Store([tmp_path / "train"], MEL)
+    assert believed.info.features == MEL
+    assert believed.frame_times(2).tolist() == MEL.frame_times(3).tolist()
+    with pytest.raises(ValueError, match="has 80 dims, but features mel as given have 160"):
+        Store([tmp_path / "train"], FeatureConfig())
+    np.save(tmp_path / "train/na.npy", np.zeros((9, 80)))
+    with pytest.raises(ValueError, match=r"na.npy: shape is \(9, 80\), expected \(4, 80\)"):
+        store[1]
+    with pytest.raises(ValueError, match=r"without features.yaml"):
+        fill(tmp_path)
+
+
+def test_names_of_the_originals_that_collide_keep_their_folder(tmp_path):
+    legacy(tmp_path, ["fcjf0/SA1", "mgrp0/SA1"])
+    assert Store([tmp_path / "train"]).ids == ["train/fcjf0/SA1", "train/mgrp0/SA1"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=12), parts=st.integers(1, 5))
+def test_plan_and_offsets(tmp_path_factory, lengths, parts):
+    root = tmp_path_factory.mktemp("plan")
+    rows = [Row(f'n"{i},', length, length, "NA", f"{i} é.wav") for i, length in enumerate(lengths)]
+    offsets = offsets_of(np.array(lengths))
+    assert offsets[0] == 0
+    assert (np.diff(offsets) == lengths[:-1]).all()
+    writer = StoreWriter.open(root, "train", rows, info())
+    shards = [writer.pending((k, parts)) for k in range(parts)]
+    assert sorted(i for shard in shards for i in shard) == list(range(len(rows)))
+    for i in writer.pending():
+        if rows[i].length:
+            writer.write(i, frames(rows[i]))
+        else:
+            writer.fail(i, "empty")
+    assert writer.finish()
+    table = read_table(root / "train.csv", ("id", "offset", "length", "speaker", "path"))
+    kept = [i for i, row in enumerate(rows) if row.length]
+    assert table["id"].tolist() == [rows[i].id for i in kept]
+    assert table["offset"].tolist() == offsets[kept].tolist()
+    if kept:
+        store = Store([root / "train"])
+        assert store.speakers == ["NA"] * len(kept)
+        assert all((store[j] == frames(rows[i])).all() for j, i in enumerate(kept))

@@ -1,0 +1,214 @@
+"""Training: killed at any moment and resumed it ends bit for bit where an undisturbed run ends."""
+
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.conftest import PROJECT
+from tests.helpers.speech import write_store
+from utility.training.checkpoint import (
+    keep_newest,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    saved_steps,
+    step_path,
+)
+from utility.training.log import RunLog, read_metrics
+from utility.training.optimization import BertAdam, OptimizerConfig, decay_groups, make_optimizer, warmup_linear
+
+EXACT = ("loss", "masked_share", "grad_norm", "lr", "dev_loss")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("run")
+    lengths = {f"s{i % 3}-{i}": 30 + 7 * i % 50 for i in range(24)}
+    train = write_store(root / "data" / "train", lengths)
+    dev = write_store(root / "data" / "dev", {"s9-1": 60, "s9-2": 41}, seed=1)
+    values = {
+        "data": {"train": [str(train)], "dev": [str(dev)]},
+        "loader": {"batch_frames": 300, "max_frames": 40},
+        "model": {"layers": 2, "hidden_size": 24, "heads": 2, "ffn_size": 48},
+        "trainer": {"steps": 40, "accumulation": 2, "log_every": 4, "eval_every": 10, "save_every": 3},
+    }
+    file = root / "tiny.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+def start(config: Path, name: str, *words: str) -> subprocess.Popen:
+    root = config.parent
+    command = [sys.executable, "runner_mockingjay.py", "--train", "--config", str(config), "--name", name, "--no-msg"]
+    command += ["--cpu", "--ckpdir", str(root / "result"), "--logdir", str(root / "log"), *words]
+    return subprocess.Popen(command, cwd=PROJECT, env=os.environ | {"OMP_NUM_THREADS": "2"})
+
+
+def ending(config: Path, name: str) -> tuple[dict, list[dict]]:
+    content = load_checkpoint(config.parent / "result" / name / "mockingjay-40.ckpt", "pretrain")
+    records = read_metrics(config.parent / "log" / name)
+    return content, [{key: value for key, value in record.items() if key in (*EXACT, "step")} for record in records]
+
+
+@pytest.fixture(scope="module")
+def straight(config):
+    assert start(config, "straight").wait() == 0
+    return ending(config, "straight")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_five_times_it_ends_bit_for_bit_like_an_undisturbed_run(config, straight, workers):
+    name, rng = f"killed{workers}", random.Random(workers)
+    folder, kills = config.parent / "result" / name, 0
+    while kills < 5:
+        words = ["--resume"] if saved_steps(folder, "mockingjay") else []
+        before = (saved_steps(folder, "mockingjay") or [0])[-1]
+        process = start(config, name, f"loader.workers={workers}", *words)
+        wait_for_step(process, folder, before + 3)
+        time.sleep(rng.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert start(config, name, f"loader.workers={workers}", "--resume").wait() == 0
+    content, records = ending(config, name)
+    expected, expected_records = straight
+    for key in ("model", "optimizer", "state"):
+        assert_same(content[key], expected[key], key)
+    assert records == expected_records
+    assert [record["step"] for record in records if "loss" in record] == list(range(4, 41, 4))
+
+
+def wait_for_step(process: subprocess.Popen, folder: Path, step: int) -> None:
+    deadline = time.time() + 120
+    while time.time() < deadline and process.poll() is None:
+        if (saved_steps(folder, "mockingjay") or [0])[-1] >= min(step, 39):
+            return
+        time.sleep(0.005)
+
+
+def assert_same(one, other, where):
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_same(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for index, (a, b) in enumerate(zip(one, other)):
+            assert_same(a, b, f"{where}.{index}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other, where
+
+
+def test_the_newest_checkpoints_are_kept_and_the_best_apart(config, straight):  # R12: max_keep kept one less
+    folder = config.parent / "result" / "straight"
+    assert saved_steps(folder, "mockingjay") == [39, 40]
+    best = load_checkpoint(folder / "best.ckpt", "pretrain")["state"]
+    losses = {r["step"]: r["dev_loss"] for r in straight[1] if "dev_loss" in r}
+    assert set(losses) == {10, 20, 30, 40}
+    assert best["best_step"] == best["step"] == min(losses, key=losses.get)
+    assert best["best"] == min(losses.values())
+
+
+def test_max_keep_keeps_that_many(tmp_path):
+    for step in (1, 5, 20, 100):
+        save_checkpoint(step_path(tmp_path, "m", step), "test", {})
+    keep_newest(tmp_path, "m", 3)
+    assert saved_steps(tmp_path, "m") == [5, 20, 100]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_new_values_win_on_resume_without_the_yaml(config, straight):  # R13: saved ones won, and the YAML had to exist
+    away = config.rename(config.with_suffix(".away"))
+    try:
+        words = ["--resume", "trainer.steps=44"]
+        command = [sys.executable, "runner_mockingjay.py", "--train", "--name", "straight", *words]
+        root = config.parent
+        command += ["--ckpdir", str(root / "result"), "--logdir", str(root / "log2"), "--cpu"]
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    finally:
+        away.rename(config)
+    assert "trainer.steps: 40 -> 44" in done.stdout
+    assert saved_steps(config.parent / "result" / "straight", "mockingjay") == [42, 44]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_in_one_line(config):
+    command = [sys.executable, "runner_mockingjay.py", "--train", "--config", str(config), "--name", "wild", "--cpu"]
+    command += ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log")]
+    command += ["optimizer.lr=1e30", "optimizer.warmup=0", "trainer.precision=fp32"]
+    process = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert process.returncode == 2
+    assert "not finite" in process.stderr
+    assert len(process.stderr.splitlines()) == 1
+
+
+def test_a_killed_save_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.ckpt"
+    save_checkpoint(path, "test", {"value": 1})
+    with pytest.raises(AttributeError):
+        save_checkpoint(path, "test", {"value": lambda: None})
+    assert load_checkpoint(path, "test")["value"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path):  # R10: errors on loading were printed and training went on
+    module = torch.nn.Linear(2, 3)
+    good = module.state_dict()
+    with pytest.raises(ValueError, match="'bias' is missing"):
+        load_weights(module, {"weight": good["weight"]}, "x.ckpt")
+    with pytest.raises(ValueError, match="'extra' is not part"):
+        load_weights(module, good | {"extra": good["bias"]}, "x.ckpt")
+    with pytest.raises(ValueError, match=r"shape \[3\], the model \[3, 2\]"):
+        load_weights(module, good | {"weight": good["bias"]}, "x.ckpt")
+
+
+def test_the_log_of_a_killed_run_is_taken_back_to_the_checkpoint(tmp_path):
+    log = RunLog(tmp_path)
+    for step in (5, 10, 15):
+        log.metrics(step, {"loss": 1.0 / step})
+    log.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 20, "lo')
+    RunLog(tmp_path, start=10).close()
+    assert [record["step"] for record in read_metrics(tmp_path)] == [5, 10]
+
+
+def test_the_schedule_rises_from_zero_and_falls_to_zero():
+    share = warmup_linear(0.07, 1000)
+    assert [share(step) for step in (0, 35, 70, 535, 1000)] == pytest.approx([0, 0.5, 1, 0.5, 0], abs=1e-12)
+
+
+def test_bertadam_is_the_formula_in_float64():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(4, 3, generator=generator))
+    optimizer = BertAdam([{"params": [weight], "weight_decay": 0.01}], lr=0.1)
+    m = v = torch.zeros(4, 3, dtype=torch.float64)
+    expected = weight.detach().double()
+    for _ in range(5):
+        weight.grad = 3 * torch.randn(4, 3, generator=generator)
+        g = weight.grad.double()
+        g = g * min(1, 1 / (g.norm() + 1e-6))
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        expected = expected - 0.1 * (m / (v.sqrt() + 1e-6) + 0.01 * expected)
+        optimizer.step()
+    torch.testing.assert_close(weight.detach().double(), expected, atol=1e-6, rtol=1e-6)
+    assert math.isclose(optimizer.param_groups[0]["lr"], 0.1)
+
+
+def test_biases_and_norms_do_not_decay():
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
+    decaying, still = decay_groups(module.named_parameters(), 0.01)
+    assert [p.ndim for p in decaying["params"]] == [2]
+    assert [p.ndim for p in still["params"]] == [1, 1, 1]
+    assert still["weight_decay"] == 0.0
+    assert isinstance(make_optimizer([decaying], OptimizerConfig(name="bertadam")), BertAdam)

@@ -1,0 +1,218 @@
+"""Upstreams and representations: one interface, honest baselines, the same bytes however extraction was interrupted."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import kaldiio
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from mockingjay.build import new_model
+from mockingjay.checkpoint import load_pretrained
+from mockingjay.config import PretrainConfig
+from mockingjay.representation import Layers, Representing, represent, write_ark
+from mockingjay.upstream import load_upstream
+from tests.conftest import PROJECT
+from tests.helpers.speech import MEL, write_store
+from utility.audio.features import FeatureConfig
+from utility.config import as_dict, build
+from utility.store.reading import Store
+from utility.store.recordings import Recordings
+from utility.training.checkpoint import save_checkpoint
+
+SMALL = {"layers": 2, "hidden_size": 24, "heads": 2, "ffn_size": 48, "downsample_rate": 3}
+
+
+@pytest.fixture(scope="module")
+def ckpt(tmp_path_factory):
+    config = build(PretrainConfig, {"model": SMALL})
+    about = {"config": as_dict(config), "seed": 5, "input_dim": 80, "target_dim": 80, "frame_shift": 0.0125}
+    about |= {"features": as_dict(MEL), "target": as_dict(MEL), "state": {"step": 1}}
+    path = tmp_path_factory.mktemp("ckpt") / "mockingjay-1.ckpt"
+    save_checkpoint(path, "pretrain", {"model": new_model(config, 80, 80, 5).state_dict(), **about})
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    lengths = {f"s{i % 3}-{i}": 1 + 17 * i % 90 for i in range(30)}
+    return Store([write_store(tmp_path_factory.mktemp("store") / "test", lengths)])
+
+
+def test_transformer_random_and_baseline_share_one_interface(ckpt, store):
+    found = {name: load_upstream(name, None if name == "baseline" else ckpt, store.info, seed=1) for name in
+             ("transformer", "random", "baseline")}  # fmt: skip
+    features = torch.from_numpy(np.stack([store[3][:20], store[4][:20]]))
+    lengths = torch.tensor([20, 20])
+    for name, upstream in found.items():
+        states = upstream(features, lengths)
+        assert len(states) == upstream.num_layers + 1
+        assert all(state.shape == (2, 20, upstream.hidden_size) for state in states)
+        assert upstream.feature_config == MEL
+        assert not upstream.training
+        assert (len(states), states[0].shape[-1]) == ((1, 80) if name == "baseline" else (3, 24))
+    assert torch.equal(found["baseline"](features, lengths)[0], features)
+    assert len({upstream.fingerprint for upstream in found.values()}) == 3
+    assert load_upstream("random", ckpt, store.info, seed=1).fingerprint == found["random"].fingerprint
+    assert load_upstream(str(ckpt)).fingerprint == found["transformer"].fingerprint
+
+
+def test_random_has_the_architecture_of_a_yaml_too(store, tmp_path):
+    upstream = load_upstream("random", PROJECT / "config/mockingjay_demo.yaml", store.info)
+    assert (upstream.num_layers, upstream.hidden_size) == (3, 256)
+
+
+def test_waveforms_in_hidden_states_out(ckpt):
+    upstream = load_upstream("transformer", ckpt)
+    generator = torch.Generator().manual_seed(0)
+    waves = [torch.randn(n, generator=generator) * 0.1 for n in (16000, 9000, 400)]
+    with torch.no_grad():
+        states, lengths = upstream.from_waveforms(waves)
+        assert lengths.tolist() == [81, 46, 3]
+        for row, wave in enumerate(waves):
+            alone, _ = upstream.from_waveforms([wave])
+            torch.testing.assert_close(alone[-1][0], states[-1][row, : lengths[row]], atol=1e-5, rtol=1e-5)
+
+
+def test_features_that_do_not_fit_are_refused_with_both_values(ckpt, tmp_path):
+    other = FeatureConfig(kind="fbank", deltas=0)
+    store = Store([write_store(tmp_path / "test", {"a-1": 9}, other)])
+    with pytest.raises(ValueError, match="kind 'fbank' against 'mel'"):
+        load_upstream("transformer", ckpt, store.info)
+
+
+OWN = """
+import torch
+class Mean(torch.nn.Module):  # looks at everything it is given: padding would change it
+    out_dim = 4
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(80, 4)
+    def forward(self, x):
+        return self.layer(x - x.mean(1, keepdim=True))
+class Short(Mean):
+    def forward(self, x):
+        return super().forward(x)[:, ::2]
+class NoSize(torch.nn.Module):
+    pass
+"""
+
+
+def test_own_upstream_gives_the_same_alone_and_in_a_batch(store, tmp_path, monkeypatch):
+    (tmp_path / "own_models.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    upstream = load_upstream("own_models:Mean", None, store.info, seed=2)
+    rows = [torch.from_numpy(store[i]) for i in (3, 5)]
+    lengths = torch.tensor([len(row) for row in rows])
+    (together,) = upstream(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths)
+    for row, one in enumerate(rows):
+        alone = upstream(one[None], lengths[row : row + 1])[0]
+        torch.testing.assert_close(alone[0], together[row, : len(one)])
+    with pytest.raises(ValueError, match="T must stay T"):
+        load_upstream("own_models:Short", None, store.info)(rows[0][None], lengths[:1])
+    with pytest.raises(ValueError, match="out_dim"):
+        load_upstream("own_models:NoSize", None, store.info)
+    with pytest.raises(ValueError, match="could not be made"):
+        load_upstream("own_models:Absent", None, store.info)
+
+
+def digest(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("layers", ["last", "all", 1, (0.2, 0.3, 0.5)])
+def test_stored_representations_are_what_the_upstream_gives(ckpt, store, tmp_path, layers):
+    upstream = load_upstream("transformer", ckpt)
+    assert represent(upstream, store, tmp_path, "test", Representing(Layers(layers), quiet=True, batch_frames=500))
+    stored = Store([tmp_path / "test"])
+    assert stored.ids == store.ids
+    assert stored.lengths.tolist() == store.lengths.tolist()
+    assert stored.info.made_by["upstream"] == upstream.fingerprint
+    for index in (0, 7, 29):
+        features = torch.from_numpy(store[index])[None]
+        with torch.no_grad():
+            states = upstream(features, torch.tensor([features.shape[1]]))
+        expected = Layers(layers).pick(states)[0]
+        torch.testing.assert_close(torch.from_numpy(stored[index]), expected, atol=1e-5, rtol=1e-5)
+        assert list(stored[index].shape[1:]) == ([3, 24] if layers == "all" else [24])
+
+
+def test_shards_and_interruptions_leave_the_same_bytes(ckpt, store, tmp_path):
+    upstream, how = load_upstream("transformer", ckpt), {"quiet": True, "batch_frames": 300}
+    assert represent(upstream, store, tmp_path / "one", "test", Representing(**how))
+    assert not represent(upstream, store, tmp_path / "two", "test", Representing(shard=(1, 2), **how))
+    assert represent(upstream, store, tmp_path / "two", "test", Representing(shard=(0, 2), **how))
+    calls = iter(range(4))
+
+    class Killed(type(upstream)):
+        def forward(self, features, lengths):
+            next(calls)
+            return super().forward(features, lengths)
+
+    dying = load_upstream("transformer", ckpt)
+    dying.__class__ = Killed
+    with pytest.raises(StopIteration):
+        represent(dying, store, tmp_path / "three", "test", Representing(**how))
+    assert represent(upstream, store, tmp_path / "three", "test", Representing(**how))
+    assert digest(tmp_path / "one") == digest(tmp_path / "two") == digest(tmp_path / "three")
+
+
+def test_audio_folder_lists_what_cannot_be_used(ckpt, tmp_path):
+    audio = tmp_path / "audio" / "a"
+    audio.mkdir(parents=True)
+    wave = np.random.default_rng(0).uniform(-0.1, 0.1, 8000)
+    soundfile.write(audio / "good.wav", wave, 16000)
+    soundfile.write(audio / "other.flac", wave[:4000], 8000)
+    (audio / "broken.wav").write_bytes(b"RIFF nonsense")
+    (audio / "empty.flac").touch()
+    corpus = Recordings([tmp_path / "audio"], MEL)
+    assert corpus.ids == ["a/broken", "a/empty", "a/good", "a/other"]
+    assert represent(load_upstream("transformer", ckpt), corpus, tmp_path / "out", "all", Representing(quiet=True))
+    stored = Store([tmp_path / "out" / "all"])
+    assert stored.ids == ["a/good", "a/other"]
+    assert stored.lengths.tolist() == [41, 41]
+    errors = (tmp_path / "out" / "errors.csv").read_text()
+    assert "broken.wav" in errors
+    assert "empty.flac" in errors
+    write_ark(stored, tmp_path / "out" / "all")
+    for name, values in kaldiio.load_scp(str(tmp_path / "out" / "all.scp")).items():
+        assert np.array_equal(values, stored[stored.index[name]])
+
+
+@pytest.mark.parametrize(("layers", "said"), [(3, "0 to 2"), ((0.5, 0.5), "2 layer weights for 3")])
+def test_layers_that_do_not_exist_are_refused(ckpt, layers, said):
+    with pytest.raises(ValueError, match=said):
+        Layers(layers).row_shape(load_upstream("transformer", ckpt))
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_extraction_of_real_speech_killed_midway_ends_with_the_same_bytes(ckpt, corpora, tmp_path, shards):
+    audio = corpora / "libri_mini" / "LibriSpeech" / "test-other"
+    command = [sys.executable, "runner_mockingjay.py", "--extract", "--ckpt", str(ckpt), "--input", str(audio)]
+    command += ["--no-msg", "--cpu", "--layer", "all"]
+
+    def start(name, *words):
+        return subprocess.Popen([*command, "--output", str(tmp_path / name), *words], cwd=PROJECT)
+
+    assert start("whole").wait() == 0
+    process = start("killed")
+    progress = tmp_path / "killed" / "test-other.progress"
+    while process.poll() is None and not (progress.exists() and any(progress.read_bytes()[:36])):
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "test-other.csv").exists()
+    for part in range(1, shards + 1):
+        assert start("killed", "--shard", f"{part}/{shards}").wait() == 0
+    assert digest(tmp_path / "whole") == digest(tmp_path / "killed")
+
+
+def test_a_checkpoint_brings_its_model_config_and_features(ckpt):
+    found = load_pretrained(ckpt)
+    assert (found.features, found.config.model.layers, found.seed) == (MEL, 2, 5)

@@ -1,0 +1,65 @@
+"""Small checkpoints of every kind, and waveforms to try them on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mockingjay.build import new_model
+from mockingjay.config import PretrainConfig
+from mockingjay.upstream import load_upstream
+from utility.audio.features import FeatureConfig
+from utility.config import as_dict, build
+from utility.training.checkpoint import save_checkpoint
+
+SIZE = {"layers": 3, "hidden_size": 24, "heads": 2, "ffn_size": 48, "initializer_range": 0.2}
+MODELS = {
+    "stacked": {"model": SIZE | {"downsample_rate": 3}},
+    "shared_pre_norm": {"model": SIZE | {"share_layers": True, "pre_layer_norm": True, "activation": "relu"}},
+    "pieces": {"model": SIZE | {"max_input_length": 30}},
+    "transformer_apc": {"objective": "apc", "model": SIZE},
+    "apc": {"objective": "apc", "encoder": "gru", "gru": {"layers": 2, "hidden_size": 24, "prenet_layers": 1}},
+}
+FEATURES = {"stacked": FeatureConfig(), "pieces": FeatureConfig(kind="mfcc", deltas=2)}
+DEFAULT_FEATURES = FeatureConfig(kind="fbank", deltas=0, cmvn="none")
+SAMPLES = (16000, 9050, 400)
+
+
+def write_checkpoint(name: str, path: Path, features: FeatureConfig | None = None) -> Path:
+    """A checkpoint of the model `name` with random weights."""
+    config, features = build(PretrainConfig, MODELS[name]), features or FEATURES.get(name, DEFAULT_FEATURES)
+    about = {"config": as_dict(config), "seed": 5, "input_dim": features.dim, "target_dim": features.dim}
+    about |= {"features": as_dict(features), "target": as_dict(features), "frame_shift": features.frame_shift}
+    weights = new_model(config, features.dim, features.dim, 5).state_dict()
+    save_checkpoint(path, "pretrain", {"model": weights, "state": {"step": 7}, **about})
+    return path
+
+
+def waveforms() -> list[Tensor]:
+    """Three utterances of different lengths at 16 kHz."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(count, generator=generator) * 0.1 for count in SAMPLES]
+
+
+@torch.no_grad()
+def expected(ckpt: Path) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Our own hidden states of the waveforms in one batch, and their lengths."""
+    return load_upstream("transformer", ckpt).from_waveforms(waveforms())
+
+
+@torch.no_grad()
+def check_alone(ckpt: Path, alone: Sequence[Sequence[Tensor]]) -> None:
+    """Hidden states of each waveform by itself are ours to 1e-6, and those of the batch to 1e-5."""
+    (together, lengths), upstream = expected(ckpt), load_upstream("transformer", ckpt)
+    for row, (states, wave) in enumerate(zip(alone, waveforms(), strict=True)):
+        assert largest_difference(states, upstream.from_waveforms([wave])[0]) < 1e-6
+        assert largest_difference(states, [state[row : row + 1, : lengths[row]] for state in together]) < 1e-5
+
+
+@torch.no_grad()
+def largest_difference(states, wanted) -> float:
+    """Between two lists of hidden states of one shape."""
+    assert len(states) == len(wanted)
+    assert all(one.shape == other.shape for one, other in zip(states, wanted))
+    return max((one - other).abs().max().item() for one, other in zip(states, wanted))

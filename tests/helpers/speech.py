@@ -1,0 +1,51 @@
+"""Small made-up stores for tests."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from utility.audio.features import FeatureConfig
+from utility.files import replace_file
+from utility.store.files import COLUMNS, Row, SplitFiles, StoreInfo, array_header, create_info, offsets_of, table_bytes
+from utility.store.writing import StoreWriter
+
+MEL = FeatureConfig(kind="mel", deltas=0)
+
+
+def write_store(path: Path, lengths: dict[str, int], features: FeatureConfig = MEL, seed: int = 0) -> Path:
+    """A finished store `path` (root/split) of smooth random frames; ids are the keys, speakers what precedes '-'."""
+    rng = np.random.default_rng(seed)
+    rows = [Row(name, n, n * features.hop, name.split("-")[0], f"{name}.wav") for name, n in lengths.items()]
+    info = StoreInfo(row_shape=[features.dim], frame_shift=features.frame_shift, features=features)
+    writer = StoreWriter.open(path.parent, path.name, rows, info)
+    for index in writer.pending():
+        noise = rng.standard_normal((rows[index].length + 8, features.dim)).astype(np.float32)
+        smooth = np.cumsum(noise, axis=0)
+        writer.write(index, (smooth[8:] - smooth[:-8]) / np.sqrt(8))
+    assert writer.finish()
+    return path
+
+
+def sparse_store(path: Path, lengths: np.ndarray, features: FeatureConfig = MEL, speakers: int = 50) -> Path:
+    """A finished store `path` of zeros that takes no disk, of any size; ids are `<speaker>-<split>-<number>`."""
+    info = StoreInfo(row_shape=[features.dim], frame_shift=features.frame_shift, features=features)
+    files = SplitFiles(path.parent, path.name)
+    files.root.mkdir(parents=True, exist_ok=True)
+    create_info(files.info, info)
+    rows = [
+        (f"{i % speakers}-{path.name}-{i}", offset, length, length * features.hop, str(i % speakers), f"{i}.flac")
+        for i, (offset, length) in enumerate(zip(offsets_of(lengths).tolist(), lengths.tolist()))
+    ]
+    replace_file(files.table, table_bytes(COLUMNS, rows))
+    header = array_header([int(lengths.sum()), features.dim], info.dtype)
+    replace_file(files.array, header, len(header) + int(lengths.sum()) * features.dim * 4)
+    return path
+
+
+def wav(path: Path, samples: int = 1600, seed: int = 0, rate: int = 16000) -> Path:
+    """A recording of seeded noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = 0.1 * np.random.default_rng([seed, samples]).standard_normal(samples)
+    soundfile.write(path, noise, rate, format="WAV" if path.suffix.lower() == ".wav" else None)
+    return path

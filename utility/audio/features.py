@@ -1,0 +1,276 @@
+"""Acoustic features: one batched, device-agnostic definition for preprocessing, training and export."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+
+import librosa
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor
+
+from utility.audio import spectrum
+from utility.audio.waveform import AudioError, audio_length, read_audio
+from utility.config import section
+from utility.threads import side_by_side
+
+__all__ = ["AudioError", "FeatureConfig", "FeatureExtractor", "audio_length", "read_audio"]
+
+Count = TypeVar("Count", int, np.ndarray, Tensor)
+LOG_FLOOR = 1e-6
+PRE_EMPHASIS = 0.97
+STATIC_DIM = {"mel": 80, "fbank": 80, "mfcc": 13, "kaldi_fbank": 80, "kaldi_mfcc": 13}
+
+
+@section
+class FeatureConfig:
+    """What is computed from a waveform; stored with features and checkpoints.
+
+    `mel` (50 ms windows every 12.5 ms), `fbank`, `mfcc` (25 ms every 10 ms) and `linear` (as `mel`) are the originals'
+    features, those of librosa 0.7: frames centred on multiples of the hop, reflection at the utterance's own ends.
+    `kaldi_fbank` and `kaldi_mfcc` are Kaldi's (`snip_edges`, no dither, `use_energy` off, samples scaled to 16 bit).
+    """
+
+    kind: Literal["mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc"] = "mel"
+    deltas: Annotated[int, pydantic.Field(ge=0, le=2)] = 1
+    cmvn: Literal["none", "utterance"] = "utterance"
+    sample_rate: Annotated[int, pydantic.Field(ge=4000, le=384000)] = 16000
+
+    @pydantic.model_validator(mode="after")
+    def _linear_has_no_deltas(self) -> "FeatureConfig":
+        if self.kind == "linear" and self.deltas:
+            raise ValueError(f"linear features take deltas=0, got deltas={self.deltas}")
+        return self
+
+    @property
+    def centred(self) -> bool:
+        """Whether frame t is centred on sample t * hop (librosa) or starts there (Kaldi)."""
+        return not self.kind.startswith("kaldi")
+
+    @property
+    def window(self) -> int:
+        """Samples that one frame sees."""
+        return int(self.sample_rate * (0.05 if self.kind in ("mel", "linear") else 0.025))
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return int(self.sample_rate * (0.0125 if self.kind in ("mel", "linear") else 0.01))
+
+    @property
+    def fft_size(self) -> int:
+        """Points of the Fourier transform, the window zero-padded to it."""
+        if self.kind in ("fbank", "mfcc"):
+            return self.window
+        scale = 2 if self.kind in ("mel", "linear") else 1
+        return 1 << (scale * self.window - 1).bit_length()
+
+    @property
+    def dim(self) -> int:
+        """Values per frame, deltas included."""
+        return STATIC_DIM.get(self.kind, self.fft_size // 2 + 1) * (1 + self.deltas)
+
+    @property
+    def frame_shift(self) -> float:
+        """Seconds from one frame to the next."""
+        return self.hop / self.sample_rate
+
+    def num_frames(self, num_samples: Count) -> Count:
+        """Frames of utterances of `num_samples`; 0 for one too short to give any."""
+        if self.centred:
+            return (num_samples > 0) * (1 + num_samples // self.hop)
+        return (num_samples >= self.window) * (1 + (num_samples - self.window) // self.hop)
+
+    def samples(self, frames: int) -> int:
+        """The fewest samples that give so many frames."""
+        return (frames - 1) * self.hop + (1 if self.centred else self.window)
+
+    def frame_times(self, num_frames: int) -> np.ndarray:
+        """Centres of the frames in seconds, float64 [T]."""
+        first = 0.0 if self.centred else self.window / 2
+        return (first + self.hop * np.arange(num_frames, dtype=np.float64)) / self.sample_rate
+
+
+class FeatureExtractor:
+    """Waveforms to features; the numbers of an utterance do not depend on padding or on its batch, to the last bit.
+
+    All frames of a batch are cut from one packed signal and computed in blocks of a fixed number of frames, so every
+    frame goes through operations of the same shapes whatever surrounds it, and padding costs no computation.
+    """
+
+    def __init__(self, config: FeatureConfig):
+        self.config = config
+        self._kernels: dict[torch.device, _Kernel] = {}
+
+    def __call__(self, waveforms: Tensor, num_samples: Tensor, threads: int = 1) -> tuple[Tensor, Tensor]:
+        """float32 [B, N] (full scale 1) and int64 [B] -> features float32 [B, T, dim], zero beyond lengths int64 [B].
+
+        On a CPU by so many threads. Raises `ValueError` for an utterance too short for one frame.
+        """
+        if waveforms.dim() != 2 or num_samples.shape != waveforms.shape[:1]:
+            shapes = f"{list(waveforms.shape)} and {list(num_samples.shape)}"
+            raise ValueError(f"expected waveforms [B, N] and num_samples [B], got {shapes}")
+        counts = num_samples.tolist()
+        if counts and max(counts) > waveforms.shape[1]:
+            raise ValueError(f"num_samples {max(counts)} exceeds the {waveforms.shape[1]} samples of the batch")
+        return self.of([waveform[:count] for waveform, count in zip(waveforms, counts)], threads)
+
+    @torch.no_grad()
+    def of(self, waveforms: Sequence[Tensor], threads: int = 1) -> tuple[Tensor, Tensor]:
+        """The same of waveforms float32 [N] of one device."""
+        device = self._checked(waveforms)
+        if device not in self._kernels:
+            self._kernels[device] = _Kernel(self.config, device)
+        count = min(threads, len(waveforms)) if device.type == "cpu" else 1
+        shares = [waveforms[start::count] for start in range(count)]
+        with spectrum.full_precision(device):
+            parts = side_by_side(self._compute, shares, threads)
+        if count == 1:
+            return parts[0]
+        features = torch.zeros(len(waveforms), max(part.shape[1] for part, _ in parts), self.config.dim)
+        lengths = torch.empty(len(waveforms), dtype=torch.int64)
+        for start, (part, own) in enumerate(parts):
+            features[start::count, : part.shape[1]], lengths[start::count] = part, own
+        return features, lengths
+
+    def _compute(self, waveforms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        config, device = self.config, waveforms[0].device
+        packed = _pack(config, waveforms)
+        features = self._kernels[device](packed, config.dim)
+        if config.deltas:
+            spectrum.add_deltas(features, packed.lengths, config.deltas)
+        if config.cmvn == "utterance":
+            spectrum.normalise(features, packed.lengths, 1 + config.deltas)
+        return features, torch.tensor(packed.lengths, device=device)
+
+    def _checked(self, waveforms: Sequence[Tensor]) -> torch.device:
+        if not waveforms:
+            raise ValueError("expected at least one waveform, got an empty batch")
+        shortest = min(map(len, waveforms))
+        if self.config.num_frames(shortest) < 1:
+            need = 1 if self.config.centred else self.config.window
+            raise ValueError(f"{self.config.kind} features need at least {need} samples, got {shortest}")
+        return waveforms[0].device
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """Utterances end to end with their edges, each starting on a multiple of the hop: one stride cuts all frames."""
+
+    signal: Tensor  # fits whole blocks of frames
+    first: list[int]  # frame of the signal that is each utterance's frame 0
+    lengths: list[int]  # frames of each utterance
+
+
+def _pack(config: FeatureConfig, waveforms: Sequence[Tensor]) -> _Packed:
+    window, hop, device = config.window, config.hop, waveforms[0].device
+    if config.kind == "linear":
+        waveforms = [_preemphasise(waveform.to(torch.float64, copy=True)) for waveform in waveforms]
+    lead = window // 2 if config.centred else 0
+    counts = np.array([len(waveform) for waveform in waveforms])
+    lengths = config.num_frames(counts)
+    regions = lengths - 1 - (-window // hop)  # rows, the last of them shared with what follows
+    tails = regions * hop - lead - counts  # below 0 where Kaldi's frames leave samples over
+    edge = waveforms[0].new_zeros(window + hop)
+    pieces = []
+    for waveform, tail in zip(waveforms, tails.tolist()):
+        pieces += [edge[:lead], waveform[: len(waveform) + min(tail, 0)], edge[: max(tail, 0)]]
+    block = _block_frames(device)
+    pieces.append(edge.new_zeros(-regions.sum() % block * hop + window))
+    signal, first = torch.cat(pieces), regions.cumsum() - regions
+    counts, tails, start = counts[:, None], tails[:, None], (first * hop + lead)[:, None]
+    outside = np.arange(-lead, len(edge))
+    place = outside + counts * (outside >= 0)  # [B, edges], from the utterance's first sample
+    real = outside < tails
+    source, place = (start + spectrum.reflected(place, counts))[real], (start + place)[real]
+    signal[torch.from_numpy(place).to(device)] = signal[torch.from_numpy(source).to(device)]
+    return _Packed(signal, first.tolist(), lengths.tolist())
+
+
+def _preemphasise(signal: Tensor) -> Tensor:
+    """x[t] - 0.97 x[t - 1] of float64 [N] in its place, the first sample kept."""
+    signal[1:] -= PRE_EMPHASIS * signal[:-1]
+    return signal
+
+
+def _block_frames(device: torch.device) -> int:
+    """Frames computed at once: few enough for a core's cache, many enough that threads seldom wait for each other."""
+    return 128 if device.type == "cpu" else 4096
+
+
+class _Kernel:
+    """The constants of one configuration on one device, and what is computed with them frame by frame."""
+
+    def __init__(self, config: FeatureConfig, device: torch.device):
+        self.config = config
+        kaldi, rate, fft = not config.centred, config.sample_rate, config.fft_size
+        window = 32768 * spectrum.kaldi_window(config.window) if kaldi else spectrum.hann_window(config.window)
+        bands = {"mfcc": 128, "kaldi_mfcc": 23}.get(config.kind, 80)
+        mel = spectrum.kaldi_mel(rate, fft, bands) if kaldi else librosa.filters.mel(sr=rate, n_fft=fft, n_mels=bands)
+        cosines = spectrum.cosine_transform(bands, STATIC_DIM["mfcc"])
+        cosines = cosines * (spectrum.kaldi_lifter(cosines.shape[1]) if kaldi else 10)  # 10: decibels
+        self.block = _block_frames(device)
+        self.window = torch.from_numpy(window).to(device)
+        self.no_offsets = torch.zeros(self.block, dtype=torch.float64, device=device)
+        self.mel = torch.from_numpy(mel.T.astype(np.float32)).to(device).contiguous()
+        self.cosines = torch.from_numpy(np.ascontiguousarray(cosines)).to(device)
+
+    def __call__(self, packed: _Packed, dim: int) -> Tensor:
+        """Features [B, T, dim], only the static ones filled in, zero beyond lengths [B]."""
+        device = packed.signal.device
+        features = torch.zeros(len(packed.first), max(packed.lengths), dim, device=device)
+        static = dim // (1 + self.config.deltas)
+        utterances = [rows[:length, :static] for rows, length in zip(features, packed.lengths)]
+        if self.config.kind == "mfcc":
+            bands = [torch.empty(length, len(self.cosines) + 1, device=device) for length in packed.lengths]
+            self._fill(bands, packed)
+            for rows, source in zip(utterances, bands):
+                self._limited_cepstra(source, rows)
+        else:
+            self._fill(utterances, packed)
+        return features
+
+    def _fill(self, utterances: list[Tensor], packed: _Packed) -> None:
+        """Put what `_features` gives of each utterance's frames into its rows."""
+        window, hop = self.config.window, self.config.hop
+        work = spectrum.workspace(self.block, window, self.config.fft_size, packed.signal.device)
+        end, block = 0, None
+        for rows, first in zip(utterances, packed.first):
+            done = 0
+            while done < len(rows):
+                if first + done >= end:
+                    start, end = end, end + self.block
+                    signal = packed.signal[start * hop : (end - 1) * hop + window]
+                    block = self._features(signal, work)
+                    continue
+                count = min(len(rows) - done, end - first - done)
+                rows[done : done + count] = block[first + done - start :][:count]
+                done += count
+
+    def _features(self, signal: Tensor, work: spectrum.Workspace) -> Tensor:
+        """One block of frames from the samples below them, [block, static dim]; mfcc: log10 of bands, and the RMS."""
+        config, offsets = self.config, self.no_offsets
+        if not config.centred:  # a frame's first sample, emphasised otherwise, meets a window of 0
+            signal = signal.to(torch.float64)
+            offsets = (1 - PRE_EMPHASIS) * signal.unfold(0, config.window, config.hop).mean(1)
+            signal = _preemphasise(signal)
+        power = work.power(signal, config.hop, offsets, self.window)
+        if config.kind == "linear":
+            return power.log10_().mul_(0.1).add_(0.8).clamp_(0, 1)  # (20 log10 |X| - 20 + 100) / 100
+        bands = power @ self.mel
+        if config.kind == "mfcc":
+            frames = signal.unfold(0, config.window, config.hop)
+            level = torch.linalg.vector_norm(frames, dim=1, keepdim=True) / config.window**0.5
+            return torch.cat([bands.clamp_(min=1e-10).log10_(), level], 1)
+        if config.centred:
+            return bands.add_(LOG_FLOOR).log_()
+        logarithms = bands.clamp_(min=torch.finfo(torch.float32).eps).log_()
+        return logarithms if config.kind == "kaldi_fbank" else logarithms.to(torch.float64) @ self.cosines
+
+    def _limited_cepstra(self, source: Tensor, rows: Tensor) -> None:
+        """Fill rows [T, 13] of one utterance: cepstra of bands no lower than 80 dB below the loudest, after the RMS."""
+        bands = source[:, :-1]
+        limited = torch.maximum(bands, bands.amax() - 8).to(torch.float64)
+        rows.copy_(limited @ self.cosines)
+        rows[:, 0] = source[:, -1]

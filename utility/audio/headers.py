@@ -1,0 +1,56 @@
+"""Recordings on disk: finding them, and reading their lengths and rates from the headers alone."""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+from tqdm import tqdm
+
+from utility.audio.waveform import AudioError, audio_header
+
+AUDIO_EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph", ".aif", ".aiff", ".au")
+SCAN_THREADS = 8
+SCANNED_AT_ONCE = 64
+
+
+def audio_files(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> list[str]:
+    """Paths below `root`, with forward slashes, sorted; hidden files and folders left out, links followed."""
+    endings = tuple(extension.lower() for extension in extensions)
+    found = []
+    for place, folders, files in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(place).relative_to(root)
+        found += [(below / n).as_posix() for n in files if n.lower().endswith(endings) and not n.startswith(".")]
+    for path in found:
+        if path != path.encode(errors="replace").decode():
+            raise ValueError(f"{root}: file name {path!r} is not UTF-8: rename it")
+    return sorted(found)
+
+
+class Header(NamedTuple):
+    """Length and rate of a recording; of one that cannot be read 0, 1 and the reason."""
+
+    num_samples: int
+    rate: int
+    reason: str = ""
+
+
+def scan(paths: Sequence[Path], shown: str | None = None, threads: int = SCAN_THREADS) -> Iterator[Header]:
+    """The headers of recordings, in order, read by several threads; `shown` is the name of a progress bar."""
+    hidden = True if shown is None else None
+    starts = range(0, len(paths), SCANNED_AT_ONCE)
+    with ThreadPoolExecutor(joblib.effective_n_jobs(threads)) as pool:
+        parts = pool.map(lambda start: [_header(path) for path in paths[start : start + SCANNED_AT_ONCE]], starts)
+        headers = itertools.chain.from_iterable(parts)
+        yield from tqdm(headers, shown, len(paths), unit="utt", disable=hidden, leave=False)
+
+
+def _header(path: Path) -> Header:
+    try:
+        return Header(*audio_header(path))
+    except AudioError as error:
+        return Header(0, 1, str(error).removeprefix(f"{path}: "))

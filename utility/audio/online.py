@@ -1,0 +1,104 @@
+"""Training straight from audio: the level, noise and features of a batch of waveforms, on the device they are on."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated
+
+import pydantic
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.noise import GAUSSIAN, _on, add_noise, levelled, read_noise
+from utility.config import section
+from utility.loader import Batch
+
+
+@section
+class OnlineConfig:
+    """What recordings go through before they are masked."""
+
+    target_level: float | None = pydantic.Field(-25.0, le=0)  # dB, the RMS that speech is brought to; None leaves it
+    noise_proportion: float = pydantic.Field(0.0, ge=0, le=1)  # chance that an utterance gets noise, its target none
+    noise_type: str = GAUSSIAN  # or a folder of noise recordings
+    snrs: Annotated[list[float], pydantic.Field(min_length=1)] = pydantic.Field(default_factory=lambda: [3.0, 6.0, 9.0])
+    dev_noise: bool = False  # noise on dev and test as well, the same in every evaluation
+    input: FeatureConfig = pydantic.Field(default_factory=FeatureConfig)
+    target: FeatureConfig | None = None  # what is predicted; None: the features of the input, without noise
+
+    def __post_init__(self) -> None:
+        if self.target_level is not None and self.input.cmvn == "none":
+            raise ValueError(
+                "target_level needs input.cmvn 'utterance': without it whoever uses the model would have to set the "
+                "level too; say target_level null"
+            )
+        if self.target is not None and _clock(self.target) != _clock(self.input):
+            raise ValueError(
+                f"target {self.target.kind} at {self.target.sample_rate} Hz does not have the frames of input "
+                f"{self.input.kind} at {self.input.sample_rate} Hz"
+            )
+
+
+def _clock(features: FeatureConfig) -> tuple[int, int, bool]:
+    return features.sample_rate, features.hop, features.centred
+
+
+class Online:
+    """Batches of waveforms to batches of features; `noisy` says whether they get the noise that the config draws."""
+
+    def __init__(self, config: OnlineConfig, noisy: bool):
+        self.config = config
+        self.input = FeatureExtractor(config.input)
+        self.target = None if config.target in (None, config.input) else FeatureExtractor(config.target)
+        drawn = noisy and config.noise_proportion > 0
+        self.noise = read_noise(config.noise_type, config.input.sample_rate) if drawn else None  # [M], a loop
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, generator: torch.Generator | None = None, multiple: int = 1) -> Batch:
+        """Features of the waveforms, padded to a multiple of so many frames, and the target where it is another.
+
+        What is drawn comes from the generator, without one from the ids: the same at every evaluation."""
+        clean, counts = batch.features, batch.num_samples
+        if self.config.target_level is not None:
+            clean = levelled(clean, counts, self.config.target_level)
+        heard, chosen = self._heard(clean, counts, batch.ids, generator)
+        threads = torch.get_num_threads()
+        features = _padded(self.input(heard, counts, threads)[0], multiple)
+        target = None
+        if self.target is not None:
+            target = _padded(self.target(clean, counts, threads)[0], multiple)
+        elif len(chosen):
+            rows, target = _on(chosen, clean), features.clone()
+            found = self.input(clean[rows], counts[chosen], threads)[0]
+            target[rows, : found.shape[1]] = found
+        return replace(batch, features=features, target=target, num_samples=None)
+
+    def _heard(
+        self, clean: Tensor, counts: Tensor, ids: Sequence[str], generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """The waveforms [B, N], some with noise, and which these are: int64 [R], in host memory."""
+        if self.noise is None:
+            return clean, torch.empty(0, dtype=torch.int64)
+        self.noise = self.noise.to(clean.device)
+        chance, which, start = _uniform(ids, generator)
+        chosen = (chance < self.config.noise_proportion).nonzero()[:, 0]
+        snrs = torch.tensor(self.config.snrs)[(which[chosen] * len(self.config.snrs)).long()]
+        first = _on((start[chosen] * len(self.noise)).long(), clean)[:, None]
+        noise = self.noise[(first + torch.arange(clean.shape[1], device=clean.device)) % len(self.noise)]
+        rows, heard = _on(chosen, clean), clean.clone()
+        heard[rows] = add_noise(clean[rows], counts[chosen], noise, snrs)
+        return heard, chosen
+
+
+def _uniform(ids: Sequence[str], generator: torch.Generator | None) -> Tensor:
+    """Three numbers in [0, 1) for each utterance, [3, B]."""
+    if generator is not None:
+        return torch.rand(3, len(ids), generator=generator)
+    seeds = [zlib.crc32(name.encode()) for name in ids]
+    return torch.stack([torch.rand(3, generator=torch.Generator().manual_seed(seed)) for seed in seeds], 1)
+
+
+def _padded(features: Tensor, multiple: int) -> Tensor:
+    return F.pad(features, (0, 0, 0, -features.shape[1] % multiple))

@@ -1,0 +1,223 @@
+"""Frame-wise signal processing: windows, mel filters, cepstra, deltas and normalisation, exact whatever the batch."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import scipy.fft
+import torch
+from torch import Tensor
+
+from utility.audio import frame_kernels
+
+DELTA_REACH = 4  # frames either side of the one a delta is fitted at
+KALDI_LOW_FREQUENCY = 20.0
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Matrix products in true float32, whatever autocast or matmul precision the training step around has chosen.
+
+    On a CPU one thread does them: several would add up in another order."""
+    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    torch.set_float32_matmul_precision("highest")
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
+
+
+def reflected(index: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Where sample `index` of a signal reflected at both ends for ever lies in it; `numpy.pad` mode reflect."""
+    period = np.maximum(2 * length - 2, 1)
+    inside = index % period
+    return np.minimum(inside, period - inside)
+
+
+def kaldi_mel(sample_rate: int, fft_size: int, bands: int) -> np.ndarray:
+    """Kaldi's triangles, straight in mel = 1127 ln(1 + f / 700), from 20 Hz to half the rate: float64 [bands, bins]."""
+    low, high = (1127 * np.log1p(f / 700) for f in (KALDI_LOW_FREQUENCY, sample_rate / 2))
+    edges = np.linspace(low, high, bands + 2)[:, None]
+    mel = 1127 * np.log1p(np.arange(fft_size // 2) * (sample_rate / fft_size) / 700)
+    width = edges[1] - edges[0]
+    filters = np.minimum(mel - edges[:-2], edges[2:] - mel) / width
+    return np.pad(filters.clip(min=0), ((0, 0), (0, 1)))  # Kaldi leaves the last bin out
+
+
+def kaldi_window(size: int) -> np.ndarray:
+    """Kaldi's povey window, float64 [size]."""
+    return np.hanning(size) ** 0.85
+
+
+def hann_window(size: int) -> np.ndarray:
+    """The periodic Hann window, float64 [size]."""
+    return np.hanning(size + 1)[:-1]
+
+
+def cosine_transform(bands: int, coefficients: int) -> np.ndarray:
+    """The orthonormal DCT-II as a matrix for the right-hand side, float64 [bands, coefficients]."""
+    return scipy.fft.dct(np.eye(bands), norm="ortho")[:, :coefficients]
+
+
+def kaldi_lifter(coefficients: int, lifter: float = 22.0) -> np.ndarray:
+    """Kaldi's cepstral lifter, float64 [coefficients]."""
+    return 1 + 0.5 * lifter * np.sin(np.pi * np.arange(coefficients) / lifter)
+
+
+def add_deltas(features: Tensor, lengths: Sequence[int], orders: int) -> None:
+    """Fill features [B, T, (1 + orders) * dim] behind their first part with its time derivatives of orders 1 (and 2).
+
+    Savitzky-Golay: the derivative of a polynomial of the same order fitted to 9 frames. Edge frames take the polynomial
+    fitted to the first or last 9 frames (librosa's and scipy's mode interp), utterances of fewer than 9 frames the one
+    fitted to all of theirs, and 0 where they have no more than `order`. As the derivative of order k of a polynomial of
+    order k is constant, each takes the value at the nearest centre. Frames beyond lengths are zero and stay zero.
+    """
+    if features.is_cpu:
+        dim = features.shape[2] // (1 + orders)
+        for utterance, length in zip(features.numpy(), lengths):
+            weights = [_short_weights(order, length) for order in range(1, orders + 1)]
+            frame_kernels.add_deltas(utterance[:length], dim, np.array(weights, np.float32))
+    else:
+        add_deltas_at_once(features, lengths, orders)
+
+
+def add_deltas_at_once(features: Tensor, lengths: Sequence[int], orders: int) -> None:
+    """`add_deltas` in operations on the whole batch: what an accelerator is good at."""
+    dim, width = features.shape[2] // (1 + orders), 2 * DELTA_REACH + 1
+    static, derivatives = features[:, :, :dim], features[:, :, dim:]
+    if static.shape[1] >= width:
+        centres = derivatives[:, DELTA_REACH:-DELTA_REACH].split(dim, 2)
+        for derivative, result in zip((_slope, _curvature), centres):
+            result.copy_(derivative(static))
+    ends, side = np.array(lengths)[:, None], np.arange(DELTA_REACH)[None].repeat(len(lengths), 0)
+    edges = np.concatenate([side, ends - 1 - side], 1).clip(0, static.shape[1] - 1)  # [B, 8]
+    nearest = np.minimum(edges.clip(DELTA_REACH), (ends - 1 - DELTA_REACH).clip(0))
+    every = torch.arange(len(lengths), device=features.device)[:, None]
+    edges, nearest = (torch.from_numpy(index).to(features.device) for index in (edges, nearest))
+    derivatives[every, edges] = derivatives[every, nearest]
+    for row, length in enumerate(lengths):
+        if length < width:
+            head = static[row, :length]
+            for order, result in enumerate(derivatives[row, :length].split(dim, 1), 1):
+                weights = _short_weights(order, length)
+                result[:] = sum(weight * (frame - head[0]) for weight, frame in zip(weights[1:], head[1:]))
+    derivatives.mul_(_real(features, lengths))
+
+
+# Differences first: a constant dimension has a derivative of exactly 0. Products and sums are rounded one by one, never
+# fused, which gives the same bits at any position of any tensor.
+def _slope(x: Tensor) -> Tensor:
+    shifted = _shifted(x)
+    total = shifted(1) - shifted(-1)
+    for n in range(2, DELTA_REACH + 1):
+        total += (shifted(n) - shifted(-n)).mul_(n)
+    return total.div_(60)
+
+
+def _curvature(x: Tensor) -> Tensor:
+    shifted = _shifted(x)
+    twice = 2 * shifted(0)
+    total = torch.zeros_like(twice)
+    for n, weight in enumerate((-17, -8, 7, 28), 1):
+        total += (shifted(n) + shifted(-n)).sub_(twice).mul_(weight)
+    return total.div_(462)
+
+
+def _shifted(x: Tensor) -> Callable[[int], Tensor]:
+    return lambda n: x.narrow(1, DELTA_REACH + n, x.shape[1] - 2 * DELTA_REACH)
+
+
+@functools.cache
+def _short_weights(order: int, length: int) -> tuple[float, ...]:
+    """Derivative of a polynomial of that order fitted to `length` frames, for fewer than 9 of them: 9 values."""
+    weights = np.zeros(2 * DELTA_REACH + 1)
+    if order < length < len(weights):
+        fit = np.linalg.pinv(np.vander(np.arange(length), order + 1, increasing=True))
+        weights[:length] = order * fit[order]
+    return tuple(weights.tolist())
+
+
+def normalise(features: Tensor, lengths: Sequence[int], parts: int) -> None:
+    """Give features [B, T, D], zero beyond lengths, mean 0 and variance 1 over each utterance's frames, in place.
+
+    Statistics are float64, the deviation is the population's plus 1e-16. A dimension that is constant but for rounding
+    becomes 0; the `parts` (static, deltas) are judged by the size of the static one. Padding stays zero.
+    """
+    if features.is_cpu:
+        for utterance, length in zip(features.numpy(), lengths):
+            frame_kernels.normalise(utterance[:length], parts)
+    else:
+        normalise_at_once(features, lengths, parts)
+
+
+def normalise_at_once(features: Tensor, lengths: Sequence[int], parts: int) -> None:
+    """`normalise` in operations on the whole batch: what an accelerator is good at."""
+    count = torch.tensor(lengths, device=features.device, dtype=torch.float64)[:, None]
+    real = _real(features, lengths)
+    mean = _sum_frames(features.to(torch.float64)) / count
+    variance = _sum_frames((features - mean[:, None]).mul_(real).square_()) / count
+    deviation = variance.sqrt()
+    size = mean.abs()[:, : features.shape[2] // parts].repeat(1, parts)
+    constant = deviation <= torch.finfo(torch.float32).eps * size
+    scale = (deviation + 1e-16).reciprocal().masked_fill(constant, 0)
+    features.copy_((features - mean[:, None]).mul_(scale[:, None]).mul_(real))
+
+
+def _real(features: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Which frames of features [B, T, D] are real: bool [B, T, 1]."""
+    ends = torch.tensor(lengths, device=features.device)[:, None]
+    return (torch.arange(features.shape[1], device=features.device) < ends)[:, :, None]
+
+
+def _sum_frames(x: Tensor) -> Tensor:
+    """Sum of [B, T, D] over T, overwriting it, in halves: zeros behind an utterance do not change how frames add."""
+    count = x.shape[1]
+    while count > 1:
+        half = 1 << (count - 1).bit_length() - 1
+        x[:, : count - half].add_(x[:, half:count])
+        count = half
+    return x[:, 0]
+
+
+class Workspace:
+    """Memory of one block's Fourier transforms, float64 as in the originals; float32 moves quiet bins by up to 1e-3."""
+
+    def __init__(self, block: int, fft_size: int, device: torch.device):
+        with torch.inference_mode(False):
+            self.padded = torch.zeros(block, fft_size, dtype=torch.float64, device=device)
+            self.powers = torch.empty(block, fft_size // 2 + 1, device=device)
+
+    def power(self, signal: Tensor, hop: int, offsets: Tensor, window: Tensor) -> Tensor:
+        """Squared magnitudes [block, bins], float32, of windowed frames of the signal, less offsets [block] float64.
+
+        The next call overwrites them."""
+        if self.padded.is_cpu:
+            arrays = signal.numpy(), hop, offsets.numpy(), window.numpy(), self.padded.numpy()
+            frame_kernels.window_frames(*arrays)
+            spectra = torch.view_as_real(torch.fft.rfft(self.padded))
+            frame_kernels.power(spectra.flatten(1).numpy(), self.powers.numpy())
+            return self.powers
+        frames = signal.unfold(0, len(window), hop) - offsets[:, None]
+        torch.mul(frames, window, out=self.padded[:, : len(window)])
+        real, imaginary = torch.view_as_real(torch.fft.rfft(self.padded)).to(torch.float32).square_().unbind(-1)
+        return torch.add(real, imaginary, out=self.powers)
+
+
+def workspace(block: int, window: int, fft_size: int, device: torch.device) -> Workspace:
+    """On the CPU kept for each thread, as fresh memory costs more than the transforms; else left to the allocator.
+
+    Behind frames of the `window` its memory stays zero: windows of other sizes have others."""
+    if device.type != "cpu":
+        return Workspace(block, fft_size, device)
+    return _thread_workspace(block, window, fft_size, threading.get_ident())
+
+
+@functools.lru_cache(maxsize=32)
+def _thread_workspace(block: int, _window: int, fft_size: int, _thread: int) -> Workspace:
+    return Workspace(block, fft_size, torch.device("cpu"))

@@ -1,0 +1,182 @@
+"""Readers of alignment files: each yields (id, segments in seconds) and keeps the file's own silence labels."""
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from praatio import textgrid
+from praatio.utilities.errors import PraatioException
+
+from utility.labels.alignment import Segments
+
+Utterances = Iterator[tuple[str, Segments]]
+TIERS = ("phones", "words")
+TIMIT_RATE = 16000
+CPC_SHIFT = 0.01  # seconds per label
+
+
+def read_textgrid(file: Path, tier: str) -> Utterances:
+    """The tier `phones` or `words`, or `<speaker> - phones`, of a Praat TextGrid; empty intervals are kept."""
+    try:
+        grid = textgrid.openTextgrid(str(file), includeEmptyIntervals=True, reportingMode="silence")
+    except OSError:
+        raise
+    except PraatioException as error:
+        raise ValueError(f"{file}: not a readable TextGrid: {error}") from None
+    except Exception:  # praatio meets broken files with whatever its parser stumbles over
+        raise ValueError(f"{file}: not a readable TextGrid: cut off, or in another form") from None
+    names = [name for name in grid.tierNames if name == tier or name.endswith(f" - {tier}")]
+    if len(names) != 1:
+        found = f"{len(names)} tiers of {tier}" if names else f"no tier {tier!r}"
+        raise ValueError(f"{file}: {found} among {', '.join(map(repr, grid.tierNames)) or 'no tiers'}")
+    entries = grid.getTier(names[0]).entries
+    if entries and len(entries[0]) != 3:
+        raise ValueError(f"{file}: tier {names[0]!r} holds points, not intervals")
+    yield file.stem, [(float(entry.start), float(entry.end), entry.label.strip()) for entry in entries]
+
+
+def read_ctm(file: Path, tier: str) -> Utterances:
+    """NIST CTM: `utterance channel start duration label [confidence]`, one utterance's lines together."""
+    rows = _fields(file, "utterance channel start duration label", (5, 6), comment=";;")
+    for key, group in itertools.groupby(rows, key=lambda row: row[1][0]):
+        segments = []
+        for where, (_, _, start, length, label, *_) in group:
+            begin = _number(where, start)
+            segments.append((begin, begin + _number(where, length), label))
+        yield key, segments
+
+
+def read_timit(file: Path, tier: str) -> Utterances:
+    """TIMIT's `.phn` and `.wrd`: `start end label` in samples; a word that overlaps the next ends where that starts."""
+    segments = []
+    for where, (start, end, label) in _fields(file, "start end label", (3,)):
+        begin = _number(where, start) / TIMIT_RATE
+        if segments and segments[-1][0] < begin < segments[-1][1] and file.suffix.lower() == ".wrd":
+            segments[-1] = (segments[-1][0], begin, segments[-1][2])
+        segments.append((begin, _number(where, end) / TIMIT_RATE, label))
+    yield timit_id(file), segments
+
+
+def timit_id(file: Path) -> str:
+    """`FVMH0_SI836` for `TRAIN/DR1/FVMH0/SI836.PHN` and for `dr1-fvmh0/si836.phn`."""
+    speaker = re.sub(r"^dr\d+-", "", file.parent.name, flags=re.IGNORECASE)
+    return f"{speaker}_{file.stem}".upper()
+
+
+def read_montreal(file: Path, tier: str) -> Utterances:
+    """One text file per utterance, lines `start end label` in seconds."""
+    rows = _fields(file, "start end label", (3,))
+    yield file.stem, [(_number(where, start), _number(where, end), label) for where, (start, end, label) in rows]
+
+
+def read_cpc(file: Path, tier: str) -> Utterances:
+    """Lines `utterance id id ...`, one phone id per 10 ms; runs of one id become a segment."""
+    for where, (key, *ids) in _fields(file, "utterance id id ...", None):
+        segments, begin = [], 0
+        for label, run in itertools.groupby(ids):
+            if not label.isdigit():
+                raise ValueError(f"{where}: expected a phone id, got {label!r}")
+            end = begin + len(list(run))
+            segments.append((begin * CPC_SHIFT, end * CPC_SHIFT, label))
+            begin = end
+        yield key, segments
+
+
+def read_json(file: Path, tier: str) -> Utterances:
+    """`{token: [[utterance, audio, start, end], ...]}` or `{utterance: [audio, [start, end, token], ...]}`, seconds."""
+    try:
+        table = json.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, list[tuple[float, float, str]]] = {}
+        for name, entries in table.items():
+            if entries and isinstance(entries[0], str):
+                found[name] = [(float(start), float(end), token) for start, end, token in entries[1:]]
+            else:
+                for key, _, start, end in entries:
+                    found.setdefault(key, []).append((float(start), float(end), name))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file}: not JSON: {error}") from None
+    except (ValueError, TypeError, AttributeError, KeyError):
+        expected = "{token: [[utterance, audio, start, end], ...]} or {utterance: [audio, [start, end, token], ...]}"
+        raise ValueError(f"{file}: expected JSON {expected}") from None
+    for key in sorted(found):
+        yield key, sorted(found[key])
+
+
+READERS: dict[str, Callable[[Path, str], Utterances]] = {
+    "textgrid": read_textgrid,
+    "ctm": read_ctm,
+    "timit": read_timit,
+    "montreal": read_montreal,
+    "cpc": read_cpc,
+    "json": read_json,
+}
+
+
+def find_files(path: Path, format: str, tier: str) -> tuple[str, list[Path]]:  # noqa: A002
+    """The format (found by suffix where `auto`) and the files of `path`, itself a file or a folder, sorted.
+
+    `ValueError` where nothing fits, or where `auto` finds two formats.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    if format == "auto":
+        by_format = {name: _of_format(files, name, tier) for name in ("textgrid", "timit", "ctm", "json")}
+        held = [name for name, fitting in by_format.items() if fitting]
+        if len(held) > 1:
+            raise ValueError(f"{path}: holds {' and '.join(held)} files; choose by --format")
+        format = held[0] if held else _text_format(_of_format(files, "montreal", tier))  # noqa: A001
+    fitting = [path] if path.is_file() else _of_format(files, format, tier)
+    if not fitting:
+        raise ValueError(f"{path}: no {'alignment' if format == 'auto' else format} files of {tier} found")
+    return format, fitting
+
+
+def _of_format(files: list[Path], format: str, tier: str) -> list[Path]:  # noqa: A002
+    suffixes = {
+        "textgrid": (".textgrid",),
+        "ctm": (".ctm",),
+        "timit": (".phn",) if tier == "phones" else (".wrd",),
+        "json": (".json",),
+    }.get(format, (".txt",))
+    transcripts = (".trans.txt", "unaligned.txt")
+    return [file for file in files if file.suffix.lower() in suffixes and not file.name.lower().endswith(transcripts)]
+
+
+def _text_format(files: list[Path]) -> str:
+    """`montreal` or `cpc` by the first line of the first file; `auto` where neither fits."""
+    if not files:
+        return "auto"
+    with files[0].open(encoding="utf-8", errors="replace") as lines:
+        fields = lines.readline().split()
+    if len(fields) == 3 and all(re.fullmatch(r"[\d.eE+-]+", field) for field in fields[:2]):
+        return "montreal"
+    if len(fields) > 1 and all(field.isdigit() for field in fields[1:]):
+        return "cpc"
+    raise ValueError(f"{files[0]}: neither `start end phone` nor `utterance id id ...`; choose by --format")
+
+
+def _fields(
+    file: Path, expected: str, counts: tuple[int, ...] | None, comment: str | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """(`file:line`, fields) of the lines that are not empty; `ValueError` where their number is not in `counts`."""
+    with file.open(encoding="utf-8") as lines:
+        try:
+            for number, line in enumerate(lines, 1):
+                fields = line.split()
+                if not fields or (comment and line.startswith(comment)):
+                    continue
+                if counts and len(fields) not in counts:
+                    raise ValueError(f"{file}:{number}: expected `{expected}`, got {line.strip()[:80]!r}")
+                yield f"{file}:{number}", fields
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file}: not UTF-8 text ({error})") from None
+
+
+def _number(where: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{where}: expected a time, got {text!r}") from None

@@ -1,0 +1,221 @@
+"""The files of a feature store: what they are called, their tables, and writing them whole or not at all."""
+
+import contextlib
+import csv
+import errno
+import fcntl
+import io
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from utility.audio.features import FeatureConfig
+from utility.config import as_dict, build, read_yaml, section, write_yaml
+from utility.files import replace_file, temporary
+
+COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
+ERROR_COLUMNS = ("split", "path", "reason")
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+
+
+@section
+class StoreInfo:
+    """What the rows of a store are; kept in `features.yaml`."""
+
+    format: Literal[1] = 1
+    kind: Literal["features", "representation"] = "features"
+    dtype: Literal["float32", "float16"] = "float32"
+    row_shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]  # [D] or [layers + 1, H]
+    # seconds; NaN where nobody knows (an originals' directory without `features`)
+    frame_shift: Annotated[float, Field(allow_inf_nan=True)]
+    features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
+    audio_root: str | None = None  # the column `path` is relative to it
+    made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One utterance: `length` in frames, `num_samples` of its audio, `path` relative to the store's `audio_root`."""
+
+    id: str
+    length: int
+    num_samples: int
+    speaker: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An utterance that has no features, and why."""
+
+    path: str
+    reason: str
+
+
+def check_split_name(name: str) -> None:
+    """ValueError for what cannot be the name of a split, that is of files."""
+    if not re.fullmatch(r"[\w][\w.+-]*", name) or name in ("errors", "features"):
+        raise ValueError(f"split name {name!r}: use letters, digits, '-', '_' and '.', not errors or features")
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """Where one split of a store keeps its files."""
+
+    root: Path
+    split: str
+
+    def __str__(self) -> str:
+        return str(self.root / self.split)
+
+    def __post_init__(self):
+        check_split_name(self.split)
+
+    @property
+    def info(self) -> Path:
+        return self.root / "features.yaml"
+
+    @property
+    def errors(self) -> Path:
+        return self.root / "errors.csv"
+
+    @property
+    def table(self) -> Path:
+        return self.root / f"{self.split}.csv"
+
+    @property
+    def array(self) -> Path:
+        return self.root / f"{self.split}.npy"
+
+    @property
+    def plan(self) -> Path:
+        return self.root / f"{self.split}.plan.csv"
+
+    @property
+    def progress(self) -> Path:
+        return self.root / f"{self.split}.progress"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store alone; the system lets go when the process dies. File systems without locks go on unlocked."""
+        with self.info.open("r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+            yield
+
+    def remove_helpers(self) -> None:
+        """Remove what only an unfinished split needs, and what killed processes left half-written."""
+        self.plan.unlink(missing_ok=True)
+        self.progress.unlink(missing_ok=True)
+        for owner in (self.table, self.plan, self.array, self.progress, self.info, self.errors):
+            for leftover in self.root.glob(f".{owner.name}.*.tmp"):
+                leftover.unlink(missing_ok=True)
+
+
+def read_info(file: Path) -> StoreInfo:
+    """The StoreInfo in a `features.yaml`; ValueError naming the file and the key that is wrong."""
+    try:
+        return build(StoreInfo, read_yaml(file))
+    except ValueError as error:
+        raise ValueError(f"{file}: {str(error).removeprefix(f'{file}: ')}") from None
+
+
+def create_info(file: Path, info: StoreInfo) -> StoreInfo:
+    """Write `info` unless the file is there already; return what it holds then."""
+    if not file.exists():
+        with temporary(file) as new:
+            write_yaml(info, new)
+            with contextlib.suppress(FileExistsError, FileNotFoundError):  # another process was first, or has finished
+                _link(new, file)
+    return read_info(file)
+
+
+def _link(new: Path, file: Path) -> None:
+    try:
+        os.link(new, file)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in NO_LINKS or file.exists():
+            raise
+        os.rename(new, file)
+
+
+def differences(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> list[str]:
+    """`key: value there, value here` of every leaf that differs."""
+    first, second = _leaves(as_dict(there)), _leaves(as_dict(here))
+    return [
+        f"{key} is {first.get(key)!r} there, {second.get(key)!r} here"
+        for key in dict.fromkeys([*first, *second])
+        if repr(first.get(key)) != repr(second.get(key)) and key.partition(".")[0] not in ignore
+    ]
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found = {}
+    for key, value in values.items():
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def array_header(shape: Sequence[int], dtype: str) -> bytes:
+    """The first bytes of a .npy file of this shape."""
+    header = io.BytesIO()
+    values = {"descr": np.dtype(dtype).newbyteorder("<").str, "fortran_order": False, "shape": tuple(shape)}
+    np.lib.format.write_array_header_1_0(header, values)
+    return header.getvalue()
+
+
+def offsets_of(lengths: np.ndarray) -> np.ndarray:
+    """First frame of each utterance, int64 [U], when all follow one another."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])[:-1]
+
+
+def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """A CSV table, the same bytes on every system."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def write_errors(files: SplitFiles, failures: Sequence[Failure]) -> None:
+    """Put what failed of one split into `errors.csv`, beside that of the others; without any there is no such file."""
+    rows = []
+    if files.errors.exists():
+        table = read_table(files.errors, ERROR_COLUMNS)
+        rows = list(table[table["split"] != files.split].itertuples(index=False, name=None))
+    rows += [(files.split, failure.path, failure.reason) for failure in failures]
+    if rows:
+        replace_file(files.errors, table_bytes(ERROR_COLUMNS, sorted(rows)))
+    else:
+        files.errors.unlink(missing_ok=True)
+
+
+def read_table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The named columns of a CSV table; counts and rates as int64, everything else as text."""
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
+        missing = [name for name in columns if name not in table.columns]
+        if missing:
+            raise ValueError(f"no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+        numbers = {name: np.int64 for name in ("offset", "length", "num_samples", "rate") if name in columns}
+        for name in numbers:
+            wrong = table[name][~table[name].str.fullmatch(r"\d{1,18}")]
+            if len(wrong):
+                raise ValueError(f"{name} is {wrong.iloc[0]!r} in line {wrong.index[0] + 2}, expected 0 or more")
+        return table[list(columns)].astype(numbers)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{file}: not a table of utterances: {error}") from None

@@ -1,0 +1,219 @@
+"""Feature stores on disk: many utterances in one array per split, read as one corpus of any number of splits."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utility.audio.features import FeatureConfig
+from utility.config import as_dict
+from utility.store.files import (
+    COLUMNS,
+    Failure,
+    Row,
+    SplitFiles,
+    StoreInfo,
+    check_split_name,
+    differences,
+    read_info,
+    read_table,
+)
+from utility.store.originals import NpyFiles, read_legacy
+from utility.store.writing import StoreWriter
+
+__all__ = ["Failure", "Row", "Store", "StoreInfo", "StoreWriter", "check_split_name", "is_split", "splits_in"]
+
+
+class Store:
+    """One or many `root/split` paths as one corpus of utterances.
+
+    `features` is what the caller believes about an originals' directory (`<split>.csv` with `file_path,length` and one
+    .npy per utterance), which does not say how it was made; without it `info.features` is None and `info.frame_shift`
+    NaN there. Where the store does know, `features` must agree. Raises ValueError for splits that are missing,
+    unfinished, damaged or made differently, and for ids that are not unique.
+
+    Frames are read at their place in the file when asked for, so memory does not grow with the corpus.
+    """
+
+    def __init__(self, paths: Sequence[str | Path], features: FeatureConfig | None = None):
+        paths = [paths] if isinstance(paths, str | Path) else list(paths)
+        if not paths:
+            raise ValueError("a store needs at least one path root/split")
+        self.paths = [Path(path) for path in paths]
+        opened = [_open_split(path, features) for path in self.paths]
+        self.info = opened[0].info
+        for path, split in zip(self.paths, opened):
+            different = differences(self.info, split.info, ignore=("dtype", "audio_root"))
+            if different:
+                raise ValueError(f"{self.paths[0]} and {path} were made differently: {'; '.join(different)}")
+        table = pd.concat([split.table for split in opened], ignore_index=True)
+        repeated = table["id"][table["id"].duplicated()]
+        if len(repeated):
+            raise ValueError(f"utterance id {repeated.iloc[0]!r} is not unique in {', '.join(map(str, self.paths))}")
+        if table.empty:
+            raise ValueError(f"{', '.join(map(str, self.paths))}: no utterances")
+        self.lengths = table["length"].to_numpy(np.int64)  # [U] frames
+        self.num_samples = table["num_samples"].to_numpy(np.int64)  # [U]; 0 where unknown
+        self._text = {
+            name: np.array(table[name].tolist(), np.dtypes.StringDType()) for name in ("id", "speaker", "path")
+        }
+        self._readers = [split.reader for split in opened]
+        self._audio_roots = [split.info.audio_root or "" for split in opened]
+        sizes = [len(split.table) for split in opened]
+        self._split = np.repeat(np.arange(len(sizes)), sizes)
+        self._row = np.concatenate([np.arange(size) for size in sizes])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """Frames of utterance `i`, float32 [T, *row_shape]."""
+        return self.read(i)
+
+    def __getstate__(self) -> dict:
+        cached = ("ids", "speakers", "audio_paths", "index")
+        return {name: value for name, value in self.__dict__.items() if name not in cached}
+
+    def read(self, i: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Frames `start` to `stop` of utterance `i`, float32 [stop - start, *row_shape]; nothing else is read."""
+        start, stop, _ = slice(start, stop).indices(int(self.lengths[i]))
+        return self._readers[self._split[i]].read(int(self._row[i]), start, max(start, stop))
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Utterance ids [U]."""
+        return self._text["id"].tolist()
+
+    @cached_property
+    def speakers(self) -> list[str]:
+        """Speaker of each utterance [U]; empty where unknown."""
+        return self._text["speaker"].tolist()
+
+    @cached_property
+    def audio_paths(self) -> list[Path]:
+        """Audio file of each utterance [U]; of an originals' directory, its .npy file."""
+        return [Path(self._audio_roots[k], path) for k, path in zip(self._split, self._text["path"])]
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position of each id."""
+        return {name: i for i, name in enumerate(self.ids)}
+
+    def frame_times(self, i: int) -> np.ndarray:
+        """Centres of the frames of utterance `i` in seconds, float64 [T]."""
+        length = int(self.lengths[i])
+        if self.info.features is not None:
+            return self.info.features.frame_times(length)
+        if np.isnan(self.info.frame_shift):
+            raise ValueError(f"{self.paths[self._split[i]]}: made by the originals, so say which features these are")
+        return np.arange(length) * self.info.frame_shift
+
+    def fingerprint(self) -> str:
+        """16 hex digits of what the store is: its info and its tables, without reading frames."""
+        values = {k: v for k, v in as_dict(self.info).items() if k not in ("dtype", "audio_root")}
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
+        for name in ("id", "speaker", "path"):
+            digest.update("\n".join(self._text[name]).encode())
+        for numbers in (self.lengths, self.num_samples):
+            digest.update(numbers.astype("<i8").tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclasses.dataclass
+class _Split:
+    info: StoreInfo
+    table: pd.DataFrame  # columns id, length, num_samples, speaker, path
+    reader: "_Array | NpyFiles"
+
+
+class _Array:
+    """Rows of one .npy file. Read by position instead of mapped: resident memory stays flat, and a file that was cut
+    off meanwhile is an error instead of the death of the process."""
+
+    def __init__(self, files: SplitFiles, info: StoreInfo, table: pd.DataFrame):
+        self.file = files.array
+        self.offsets, self.lengths = table["offset"].to_numpy(), table["length"].to_numpy()
+        self.row_shape, self.dtype = tuple(info.row_shape), np.dtype(info.dtype).newbyteorder("<")
+        self._frame_bytes = self.dtype.itemsize * int(np.prod(self.row_shape))
+        self._descriptor = None
+        with self._errors_named(), self.file.open("rb") as stream:
+            np.lib.format.read_magic(stream)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+            self._start = stream.tell()
+            size = os.fstat(stream.fileno()).st_size
+        frames = int((self.offsets + self.lengths).max(initial=0))
+        if fortran or dtype != self.dtype or shape[1:] != self.row_shape or shape[0] < frames:
+            raise ValueError(
+                f"{self.file}: array {shape} {dtype}, expected at least {frames} rows of {self.row_shape} {self.dtype}"
+            )
+        if size < self._start + shape[0] * self._frame_bytes:
+            raise ValueError(f"{self.file}: cut off at {size} bytes; make this split again")
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_descriptor": None}
+
+    def __del__(self):
+        if self.__dict__.get("_descriptor") is not None:
+            os.close(self._descriptor)
+
+    def read(self, row: int, start: int, stop: int) -> np.ndarray:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.file, os.O_RDONLY)
+        frames = np.empty((stop - start, *self.row_shape), self.dtype)
+        position = self._start + (int(self.offsets[row]) + start) * self._frame_bytes
+        data = frames.reshape(-1).view(np.uint8)
+        while len(data):
+            count = os.preadv(self._descriptor, [data], position)
+            if not count:
+                raise ValueError(f"{self.file}: cut off at {position} bytes; make this split again")
+            data, position = data[count:], position + count
+        return frames.astype(np.float32, copy=False)
+
+    @contextlib.contextmanager
+    def _errors_named(self):
+        try:
+            yield
+        except ValueError:
+            raise ValueError(f"{self.file}: not an array file, or cut off; make this split again") from None
+
+
+def is_split(path: str | Path) -> bool:
+    """Whether `path` names a split of a store, root/split."""
+    return Path(path).with_name(f"{Path(path).name}.csv").is_file()
+
+
+def splits_in(root: str | Path) -> list[str]:
+    """Names of the finished splits of a store or an originals' directory."""
+    root = Path(root)
+    tables = sorted(path.stem for path in root.glob("*.csv"))
+    return [name for name in tables if (root / f"{name}.npy").is_file() or (root / name).is_dir()]
+
+
+def _open_split(path: Path, features: FeatureConfig | None) -> _Split:
+    files = SplitFiles(path.parent, path.name)
+    if not files.table.is_file():
+        raise ValueError(_why_not(files))
+    if not files.info.exists():
+        return _Split(*read_legacy(files, features))
+    info = read_info(files.info)
+    if features is not None and features != info.features:
+        there, here = (dataclasses.replace(info, features=config) for config in (info.features, features))
+        raise ValueError(f"{files.info} holds other features: {'; '.join(differences(there, here))}")
+    table = read_table(files.table, COLUMNS)
+    return _Split(info, table, _Array(files, info, table))
+
+
+def _why_not(files: SplitFiles) -> str:
+    if files.plan.is_file():
+        return f"{files} is not finished: run the command that makes it again, it continues where it was"
+    for name in (files.root, files.root / files.split):
+        if splits_in(name):
+            return f"{files}: no such split; {name} has {', '.join(splits_in(name))}"
+    return f"{files}: no feature store here ({files.table} is missing)"

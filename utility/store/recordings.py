@@ -1,0 +1,111 @@
+"""Recordings on disk: finding them, reading their headers, and a corpus of them that needs no feature store."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.headers import AUDIO_EXTENSIONS, audio_files, scan
+from utility.audio.waveform import read_audio, resampled_length
+from utility.store.files import StoreInfo, read_table
+
+COLUMNS = ("id", "path", "speaker", "rate", "num_samples")  # of a table; num_samples at its own rate
+
+
+class Recordings:
+    """Recordings as one corpus: waveforms by `read`, which is what a loader asks for, and features by index.
+
+    Each of `paths` is a table by `preprocess/generate_len_for_bucket.py`, a folder (all audio below it; ids are the
+    paths without suffix) or one recording. Lengths come from headers alone; recordings that are broken, or too short
+    for one frame, have length 0. Nothing but the table is held in memory. Raises ValueError for what is none of these
+    and for ids that are not unique."""
+
+    def __init__(self, paths: Sequence[str | Path], features: FeatureConfig):
+        self.places = [Path(path).expanduser().resolve() for path in paths]
+        table = pd.concat([_listed(place) for place in self.places], ignore_index=True)
+        if table.empty:
+            raise ValueError(f"{', '.join(map(str, paths))}: no recordings")
+        repeated = table["id"][table["id"].duplicated()]
+        if len(repeated):
+            raise ValueError(f"utterance id {repeated.iloc[0]!r} is not unique in {', '.join(map(str, paths))}")
+        self.features, self.extractor = features, FeatureExtractor(features)
+        self.ids, self.speakers = table["id"].tolist(), table["speaker"].tolist()
+        self._paths = np.array(table["path"].tolist(), np.dtypes.StringDType())
+        native, rate = table["num_samples"].to_numpy(), table["rate"].to_numpy()
+        self.num_samples = np.where(native, resampled_length(native, rate, features.sample_rate), 0)  # [U]
+        self.lengths = features.num_frames(self.num_samples)  # [U] frames
+        first = self.places[0]
+        root = None if len(self.places) > 1 or first.suffix == ".csv" else first if first.is_dir() else first.parent
+        self.info = StoreInfo(
+            row_shape=[features.dim],
+            frame_shift=features.frame_shift,
+            features=features,
+            audio_root=root and str(root),
+        )
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Features of recording `index`, float32 [T, D]."""
+        wave = torch.from_numpy(self.read(index, 0, int(self.lengths[index])))
+        return self.extractor(wave[None], torch.tensor([len(wave)]))[0][0].numpy()
+
+    def read(self, index: int, start: int, stop: int) -> np.ndarray:
+        """Samples of recording `index`, float32 [n]: all of them for all frames, else as many as frames `start` to
+        `stop` take. Raises `AudioError` for a file that is broken, or not what it was."""
+        total, part = int(self.num_samples[index]), slice(None)
+        if stop - start < self.lengths[index]:
+            size = self.features.samples(stop - start)
+            first = min(start * self.features.hop, total - size)
+            part = slice(first, first + size)
+        return read_audio(self._paths[index], self.features.sample_rate, part, total or None)
+
+    def check(self) -> None:
+        """Raise ValueError with the reason where a recording has no frames."""
+        for index in np.flatnonzero(self.lengths == 0).tolist():
+            read_audio(self._paths[index])
+            raise ValueError(f"{self._paths[index]}: too short for a frame of {self.features.kind} features")
+
+    @cached_property
+    def audio_paths(self) -> list[Path]:
+        """Where each recording is [U]."""
+        return [Path(path) for path in self._paths.tolist()]
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position of each id."""
+        return {name: i for i, name in enumerate(self.ids)}
+
+    def fingerprint(self) -> str:
+        """The places: nothing is promised of audio that may change."""
+        return ", ".join(map(str, self.places))
+
+
+def _listed(place: Path) -> pd.DataFrame:
+    """The recordings of one place, columns as in a table and paths absolute."""
+    if place.suffix == ".csv" and place.is_file():
+        table = read_table(place, COLUMNS)
+        wrong = np.flatnonzero((table["rate"] == 0) | (table["num_samples"] == 0))
+        if len(wrong):
+            raise ValueError(f"{place}: line {wrong[0] + 2}: rate and num_samples must be above 0")
+        table["path"] = [str(place.parent / path) for path in table["path"]]
+        return table
+    if not place.exists():
+        raise ValueError(
+            f"{place}: neither a folder of audio nor a table of recordings; "
+            "preprocess/generate_len_for_bucket.py makes a table"
+        )
+    base, names = (place, audio_files(place)) if place.is_dir() else (place.parent, [place.name])
+    if not names:
+        raise ValueError(f"{place}: no audio ({', '.join(AUDIO_EXTENSIONS)})")
+    headers = list(scan([base / name for name in names]))
+    columns = {
+        "id": [Path(name).with_suffix("").as_posix() for name in names],
+        "path": [str(base / name) for name in names],
+        "speaker": "",
+        "rate": [header.rate for header in headers],
+        "num_samples": [header.num_samples for header in headers],
+    }
+    return pd.DataFrame(columns)

@@ -1,0 +1,243 @@
+"""Writing a feature store: many processes fill one array, and a killed run continues where it was."""
+
+import errno
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utility.files import replace_file
+from utility.store.files import (
+    COLUMNS,
+    ERROR_COLUMNS,
+    Failure,
+    Row,
+    SplitFiles,
+    StoreInfo,
+    array_header,
+    create_info,
+    differences,
+    offsets_of,
+    read_table,
+    table_bytes,
+    write_errors,
+)
+from utility.store.rows import DONE, FAILED, PENDING, REASON_BYTES, RowWriter, write_at
+
+CHUNK_BYTES = 1 << 24
+
+
+class StoreWriter:
+    """One split being written: `write` or `fail` every pending row, in any order and any process, then `finish`.
+
+    The plan (which utterances, how long) is fixed first and lies in `<split>.plan.csv`; it is created last of the files
+    of an unfinished split, so where it exists the array and the progress file do too. `<split>.progress` has one byte
+    per row, set after the row's data are written, then one slot of `REASON_BYTES` per row for the reason of a failure.
+    Nothing stays open between calls; worker processes get the `some` rows that they are to write.
+    """
+
+    def __init__(self, files: SplitFiles, rows: Sequence[Row], info: StoreInfo):
+        self.files, self.rows, self.info = files, rows, info
+        self.lengths = np.array([row.length for row in rows], dtype=np.int64)
+        self.offsets = offsets_of(self.lengths)
+        self._header = array_header([int(self.lengths.sum()), *info.row_shape], info.dtype)
+        self._frame_bytes = math.prod(info.row_shape) * np.dtype(info.dtype).itemsize
+
+    @classmethod
+    def open(cls, root: str | Path, split: str, rows: Sequence[Row], info: StoreInfo) -> "StoreWriter":
+        """Begin a split, join others who write it, continue an unfinished one, or find it finished.
+
+        A row of length 0 is an utterance known to fail. Raises ValueError when what is there was made from something
+        else, naming both values, and OSError when the disk has no room for the array.
+        """
+        files = SplitFiles(Path(root), split)
+        _check(files, rows, info)
+        if files.table.exists() and not files.info.exists():
+            raise ValueError(f"{files.table} is there without features.yaml: choose another output directory")
+        files.root.mkdir(parents=True, exist_ok=True)
+        different = differences(create_info(files.info, info), info)
+        if different:
+            reason = "; ".join(different)
+            raise ValueError(f"{files.info} was made from something else: {reason}; choose another folder")
+        writer = cls(files, rows, info)
+        with files.lock():
+            if files.table.exists():
+                writer._compare_with_finished()
+                files.remove_helpers()
+            elif files.plan.exists():
+                writer._join()
+            else:
+                writer._begin()
+        return writer
+
+    @property
+    def finished(self) -> bool:
+        """Whether `<split>.csv` is there."""
+        return self.files.table.exists()
+
+    def pending(self, shard: tuple[int, int] = (0, 1)) -> list[int]:
+        """Rows still to be written; of n shards, shard k (from 0) has the k-th part of the frames."""
+        k, n = shard
+        assert 0 <= k < n, shard
+        total = max(int(self.lengths.sum()), 1)
+        mine = np.minimum(self.offsets * n // total, n - 1) == k
+        return np.flatnonzero(mine & (self._status() == PENDING)).tolist()
+
+    def some(self, rows: Sequence[int]) -> RowWriter:
+        """What another process needs to write the given rows, and no more: its size does not grow with the corpus."""
+        places = {int(i): (self._position(i), int(self.lengths[i])) for i in rows}
+        return RowWriter(self.files, self.info, len(self.lengths), places)
+
+    def write(self, i: int, array: np.ndarray) -> None:
+        """Store row `i`, [length, *row_shape]; ValueError when the shape is another or a value is not finite."""
+        self.some([i]).write(i, array)
+
+    def fail(self, i: int, reason: str) -> None:
+        """Note that row `i` has no features; it goes to errors.csv with its reason, of which one line is kept."""
+        self.some([i]).fail(i, reason)
+
+    def failures(self) -> list[Failure]:
+        """The failed utterances of this split so far, in the order of the rows."""
+        if self.finished:
+            return _failures(self.files)
+        return [Failure(self.rows[i].path, self._reason(i)) for i in np.flatnonzero(self._status() == FAILED)]
+
+    def finish(self) -> bool:
+        """Put `<split>.csv` and errors.csv in place if no row is pending; True when the split is finished."""
+        if not self.finished and (self._status() == PENDING).any():
+            return False
+        with self.files.lock():
+            if self.finished:
+                return True
+            failures = self.failures()
+            status = self._status()
+            for i in np.flatnonzero(status == FAILED):
+                self._clear(i)
+            _sync(self.files.array)
+            write_errors(self.files, failures)
+            done = [_fields(self.rows[i], self.offsets[i]) for i in np.flatnonzero(status == DONE)]
+            replace_file(self.files.table, table_bytes(COLUMNS, done))
+            self.files.remove_helpers()
+        return True
+
+    def _begin(self) -> None:
+        size = len(self._header) + int(self.lengths.sum()) * self._frame_bytes
+        free = shutil.disk_usage(self.files.root).free
+        if size > free:
+            reason = f"No space left on device: needs {size / 2**20:.1f} MiB, has {free / 2**20:.1f} MiB"
+            raise OSError(errno.ENOSPC, reason, str(self.files.array))
+        rows = len(self.lengths)
+        self.files.progress.unlink(missing_ok=True)
+        replace_file(self.files.array, self._header, size)
+        replace_file(self.files.progress, b"", rows * (1 + REASON_BYTES))
+        replace_file(self.files.plan, self._plan())
+
+    def _join(self) -> None:
+        if self.files.plan.read_bytes() != self._plan():
+            there = read_table(self.files.plan, COLUMNS).drop(columns="offset")
+            self._refuse(there.itertuples(index=False, name=None), self.rows, "begun")
+        self._check_array()
+        if self.files.progress.stat().st_size != len(self.lengths) * (1 + REASON_BYTES):
+            raise ValueError(f"{self.files.progress} does not fit its plan: remove {self.files.plan} to start again")
+
+    def _check_array(self) -> None:
+        with self.files.array.open("rb") as file:
+            if file.read(len(self._header)) != self._header:
+                raise ValueError(f"{self.files.array} does not fit its table: remove both to make the split again")
+
+    def _compare_with_finished(self) -> None:
+        failed = {failure.path for failure in _failures(self.files)}
+        there = read_table(self.files.table, COLUMNS).drop(columns="offset")
+        there = list(there.itertuples(index=False, name=None))
+        expected = [row for row in self.rows if row.path not in failed]
+        missing = failed - {row.path for row in self.rows}
+        if missing:
+            raise ValueError(f"{self.files} was made from another list of audio: {min(missing)} is there, not here")
+        self._refuse(there, expected, "made")
+        self._check_array()
+
+    def _refuse(self, there: Sequence[tuple], here: Sequence[Row], verb: str) -> None:
+        there, here = list(there), [_fields(row) for row in here]
+        names = [name for name in COLUMNS if name != "offset"]
+        for i, (first, second) in enumerate(zip(there, here)):
+            if first != second:
+                name, a, b = next(item for item in zip(names, first, second) if item[1] != item[2])
+                reason = f"{name} of utterance {i} ({first[0]}) is {a!r} there, {b!r} here"
+                break
+        else:
+            if len(there) == len(here):
+                return
+            reason = f"{len(there)} utterances there, {len(here)} here"
+        hint = "choose another output directory, or remove that split to make it again"
+        raise ValueError(f"{self.files} was {verb} from another list of audio: {reason}; {hint}")
+
+    def _plan(self) -> bytes:
+        return table_bytes(COLUMNS, [_fields(row, offset) for row, offset in zip(self.rows, self.offsets)])
+
+    def _position(self, i: int) -> int:
+        return len(self._header) + int(self.offsets[i]) * self._frame_bytes
+
+    def _status(self) -> np.ndarray:
+        try:
+            with self.files.progress.open("rb") as file:
+                return np.frombuffer(file.read(len(self.lengths)), dtype=np.uint8)
+        except FileNotFoundError:
+            if not self.finished:
+                raise
+            return np.full(len(self.lengths), DONE, dtype=np.uint8)
+
+    def _reason(self, i: int) -> str:
+        with self.files.progress.open("rb") as file:
+            file.seek(len(self.lengths) + int(i) * REASON_BYTES)
+            return file.read(REASON_BYTES).rstrip(b"\0").decode()
+
+    def _clear(self, i: int) -> None:
+        """Zero what a write that was cut short may have left of a failed row."""
+        start, stop = self._position(i), self._position(i) + int(self.lengths[i]) * self._frame_bytes
+        with self.files.array.open("rb") as file:
+            file.seek(start)
+            while start < stop:
+                chunk = file.read(min(CHUNK_BYTES, stop - start))
+                if any(chunk):
+                    write_at(self.files.array, bytes(len(chunk)), start)
+                start += len(chunk)
+
+
+def _check(files: SplitFiles, rows: Sequence[Row], info: StoreInfo) -> None:
+    if not rows:
+        raise ValueError(f"{files}: no utterances")
+    seen = set()
+    for row in rows:
+        if not row.id or row.id in seen:
+            raise ValueError(f"{files}: utterance id {row.id!r} is {'not unique' if row.id else 'empty'}")
+        if row.length < 0 or row.num_samples < 0:
+            raise ValueError(f"{files}: utterance {row.id} has length {row.length}, num_samples {row.num_samples}")
+        seen.add(row.id)
+    if info.frame_shift <= 0:  # NaN: not known
+        raise ValueError(f"{files}: frame_shift is {info.frame_shift}, expected seconds above 0")
+    if info.kind == "features" and info.features is not None and info.row_shape != [info.features.dim]:
+        raise ValueError(f"{files}: row_shape is {info.row_shape}, but these features have {info.features.dim} dims")
+
+
+def _failures(files: SplitFiles) -> list[Failure]:
+    if not files.errors.exists():
+        return []
+    table = read_table(files.errors, ERROR_COLUMNS)
+    table = table[table["split"] == files.split]
+    return [Failure(path, reason) for path, reason in zip(table["path"], table["reason"])]
+
+
+def _fields(row: Row, offset: int | None = None) -> tuple:
+    position = () if offset is None else (int(offset),)
+    return (row.id, *position, row.length, row.num_samples, row.speaker, row.path)
+
+
+def _sync(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,298 @@
+"""The one training loop: accumulation, clipping, schedule, precision, evaluation, logging, saving and exact resume."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from utility.config import section
+from utility.loader import START, Batch, Loader, Position
+from utility.training.checkpoint import (
+    keep_newest,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    saved_steps,
+    step_path,
+)
+from utility.training.distributed import ALONE, Group
+from utility.training.log import RunLog
+from utility.training.optimization import OptimizerConfig, make_optimizer, make_schedule
+
+Step = Callable[[Batch, torch.Generator], Mapping[str, Tensor]]
+
+
+@section
+class TrainerConfig:
+    """Length and rhythm of a run; all counted in optimiser updates."""
+
+    steps: int = pydantic.Field(500_000, ge=1)
+    accumulation: int = pydantic.Field(1, ge=1)  # batches per update
+    # Of matrix products; weights, losses, optimiser stay fp32. tf32: 10 bits of mantissa on CUDA, fp32 elsewhere.
+    precision: Literal["fp32", "tf32", "bf16"] = "bf16"
+    log_every: int = pydantic.Field(100, ge=1)
+    eval_every: int = pydantic.Field(5000, ge=1)
+    save_every: int = pydantic.Field(5000, ge=1)
+    max_keep: int = pydantic.Field(2, ge=1)  # step checkpoints kept; the best on dev is kept apart
+    patience: int | None = pydantic.Field(None, ge=1)  # stop after so many evaluations without a better one
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: all that resuming needs besides weights and optimiser."""
+
+    step: int = 0
+    position: Position = START
+    best: float | None = None  # the lowest evaluation so far,
+    best_step: int = 0
+    stale: int = 0  # and evaluations since
+    pending: dict[str, list[float]] = field(default_factory=dict)  # of the log window not yet written
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained. `step(batch, generator)` gives {"loss": scalar, ...}; the others are logged beside it.
+
+    `evaluate()` gives figures, "loss" (or whatever `choose` names, lower is better) decides which step was best.
+    `groups` are the optimiser's parameter groups. Randomness in `step` comes from its generator or from dropout."""
+
+    module: nn.Module
+    step: Step
+    loader: Loader
+    groups: list[dict]
+    evaluate: Callable[[], Mapping[str, float]] | None = None
+    figures: Callable[[], Mapping[str, Figure]] | None = None
+    choose: str = "loss"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run leaves its files and what its checkpoints say of it (`about` must be plain types)."""
+
+    directory: Path
+    log: Path
+    stem: str
+    kind: str
+    about: dict
+    seed: int
+    device: torch.device
+    quiet: bool = False
+    group: Group = ALONE
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Matrix products in bfloat16 where `precision` is bf16."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def step_seed(seed: int, step: int, batch: int) -> int:
+    """The seed of everything drawn in batch `batch` of a step, counted over all processes: a function of these numbers
+    alone, so that a resume draws the same, also with another number of processes."""
+    return int(np.random.SeedSequence([seed, step, batch, 0]).generate_state(1, np.uint64)[0])
+
+
+class Trainer:
+    """Trains a task; `fit` starts, or continues exactly where the given checkpoint stands.
+
+    The processes of `run.group` share each step's batches and average their gradients: 2 processes with an accumulation
+    of 1 train as 1 process with an accumulation of 2."""
+
+    def __init__(self, task: Task, config: TrainerConfig, optimizer: OptimizerConfig, run: Run):
+        self.task, self.config, self.run = task, config, run
+        self.optimizer = make_optimizer(task.groups, optimizer)
+        self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.share = make_schedule(optimizer, config.steps)
+        self.clip = optimizer.clip
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.progress = Progress()
+        self.window: dict[str, list[Tensor]] = {}  # figures still on the device
+        self.clock = _Clock()
+        if run.device.type == "cuda":
+            torch.set_float32_matmul_precision("highest" if config.precision == "fp32" else "high")
+
+    @property
+    def best_path(self) -> Path:
+        """The checkpoint of the step that did best on dev."""
+        return self.run.directory / "best.ckpt"
+
+    def resume(self, path: Path, content: Mapping[str, Any] | None = None) -> None:
+        """Take weights, optimiser and progress from a checkpoint of such a run, or from what was read from it."""
+        content = load_checkpoint(path, self.run.kind) if content is None else content
+        load_weights(self.task.module, content["model"], path)
+        try:
+            self.optimizer.load_state_dict(content["optimizer"])
+            state = content["state"]
+            self.progress = Progress(**{**state, "position": Position(*state["position"])})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ValueError(f"{path}: its optimiser and progress are not those of such a run") from None
+
+    def fit(self) -> Progress:
+        """Run to the last step (or until patience ends) and leave a checkpoint there."""
+        group, start = self.run.group, self.progress.step
+        self.log = None
+        if group.leads:
+            self.run.directory.mkdir(parents=True, exist_ok=True)
+            self.log = RunLog(self.run.log, start)
+        silent = self.run.quiet or not group.leads or None
+        bar = tqdm(total=self.config.steps, initial=start, disable=silent, unit="step", dynamic_ncols=True)
+        stream = self.task.loader.stream(self.progress.position, group.rank, group.world)
+        self.clock = _Clock()
+        try:
+            while self.progress.step < self.config.steps and not self._out_of_patience():
+                self.update(stream)
+                self._mark(bar)
+            if self.progress.step > start:
+                self.save()
+        finally:
+            bar.close()
+            if self.log is not None:
+                self.log.close()
+        return self.progress
+
+    def _out_of_patience(self) -> bool:
+        return self.config.patience is not None and self.progress.stale >= self.config.patience
+
+    def update(self, stream: Iterator[tuple[Position, Batch]]) -> None:
+        """One optimiser update on the next batches of the loader's stream."""
+        step, frames, position = self.progress.step, 0, self.progress.position
+        self.task.module.train()
+        for group, base in zip(self.optimizer.param_groups, self.base_rates):
+            group["lr"] = base * self.share(step)
+        for index in range(self.config.accumulation):
+            with self.clock.waiting():
+                position, batch = next(stream)
+            frames += int(batch.lengths.sum())
+            seed = step_seed(self.run.seed, step, index * self.run.group.world + self.run.group.rank)
+            torch.manual_seed(seed)  # dropout
+            generator = torch.Generator().manual_seed(seed)
+            with autocast(self.run.device, self.config.precision):
+                values = self.task.step(batch.to(self.run.device), generator)
+            (values["loss"] / self.config.accumulation).backward()
+            self._collect(values)
+        self.run.group.average_gradients(self.parameters)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.clip, foreach=True)
+        self._collect({"grad_norm": norm})
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.clock.frames += frames
+        self.progress = replace(self.progress, step=step + 1, position=position)
+
+    def _collect(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.window.setdefault(name, []).append(value.detach())
+
+    def _settle(self) -> dict[str, list[float]]:
+        """Bring the window's figures to the host; the only synchronisation, and where a bad loss stops the run."""
+        pending = {name: list(values) for name, values in self.progress.pending.items()}
+        for name, values in self.window.items():
+            pending.setdefault(name, []).extend(self.run.group.gather(torch.stack(values)).mean(0).tolist())
+        self.window = {}
+        for name, values in pending.items():
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f"{name} is not finite within {len(values)} updates before step {self.progress.step}: lower "
+                    f"optimizer.lr, or look for broken features; {self.run.directory} keeps the last good checkpoint"
+                )
+        self.progress = replace(self.progress, pending=pending)
+        return pending
+
+    def _mark(self, bar: tqdm) -> None:
+        step, config = self.progress.step, self.config
+        last = step == config.steps
+        if step % config.log_every == 0 or last:
+            means = {name: float(np.mean(values)) for name, values in self._settle().items()}
+            self.progress = replace(self.progress, pending={})
+            speed = self.clock.read()
+            speed["frames_per_s"] *= self.run.group.world  # of like batches
+            rate = self.optimizer.param_groups[0]["lr"]
+            if self.log is not None:
+                self.log.metrics(step, {**means, "lr": rate, **speed})
+            bar.set_postfix(loss=f"{means['loss']:.4f}", frames_per_s=f"{speed['frames_per_s']:.0f}", refresh=False)
+        bar.update()
+        if self.task.evaluate is not None and (step % config.eval_every == 0 or last):
+            self._evaluate()
+        if step % config.save_every == 0 and not last:
+            self.save()
+
+    def _evaluate(self) -> None:
+        self._settle()
+        step = self.progress.step
+        self.task.module.eval()
+        with self.clock.paused():
+            found = self.run.group.from_leader(self._evaluated() if self.log is not None else {})
+        score = found[self.task.choose]
+        if self.progress.best is None or score < self.progress.best:
+            self.progress = replace(self.progress, best=score, best_step=step, stale=0)
+            self._write(self.best_path)
+        else:
+            self.progress = replace(self.progress, stale=self.progress.stale + 1)
+
+    @torch.no_grad()
+    def _evaluated(self) -> dict[str, float]:
+        step, found = self.progress.step, dict(self.task.evaluate())
+        self.log.metrics(step, {f"dev_{name}": value for name, value in found.items()})
+        if self.task.figures is not None:
+            for name, figure in self.task.figures().items():
+                self.log.figure(step, name, figure)
+        return found
+
+    def save(self) -> None:
+        """Write the checkpoint of this step and delete those beyond `max_keep`."""
+        self._settle()
+        with self.clock.paused():
+            self._write(step_path(self.run.directory, self.run.stem, self.progress.step))
+            if self.run.group.leads:
+                keep_newest(self.run.directory, self.run.stem, self.config.max_keep)
+
+    def _write(self, path: Path) -> None:
+        if not self.run.group.leads:
+            return
+        state = asdict(self.progress) | {"position": list(self.progress.position)}
+        content = {"model": self.task.module.state_dict(), "optimizer": self.optimizer.state_dict(), "state": state}
+        save_checkpoint(path, self.run.kind, {**content, **self.run.about})
+
+
+def newest_checkpoint(directory: Path, stem: str) -> Path | None:
+    """The latest step checkpoint of a run, or None."""
+    steps = saved_steps(directory, stem)
+    return step_path(directory, stem, steps[-1]) if steps else None
+
+
+class _Clock:
+    """Frames per second and the share of time spent waiting for data, of the time that trains."""
+
+    def __init__(self) -> None:
+        self.frames, self.wait, self.idle, self.start = 0, 0.0, 0.0, time.perf_counter()
+
+    def waiting(self) -> AbstractContextManager:
+        return _Span(self, "wait")
+
+    def paused(self) -> AbstractContextManager:
+        return _Span(self, "idle")
+
+    def read(self) -> dict[str, float]:
+        """The figures since the last reading."""
+        spent = max(time.perf_counter() - self.start - self.idle, 1e-9)
+        values = {"frames_per_s": self.frames / spent, "data_wait_share": self.wait / spent}
+        self.__init__()
+        return values
+
+
+class _Span:
+    def __init__(self, clock: _Clock, name: str):
+        self.clock, self.name = clock, name
+
+    def __enter__(self) -> None:
+        self.begin = time.perf_counter()
+
+    def __exit__(self, *error) -> None:
+        setattr(self.clock, self.name, getattr(self.clock, self.name) + time.perf_counter() - self.begin)
