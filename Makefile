@@ -13,8 +13,9 @@ HF_RUN := $(HF_VENV)/bin/python
 demo: $(STAMP)
 	PYTHON=$(RUN) bash examples/demo.sh
 
+# make test PRECISION=medium: PyTorch's matmul precision at the start of every test.
 test: check $(DASK_STAMP)
-	$(RUN) -m pytest
+	$(if $(PRECISION),PRECISION=$(PRECISION)) $(RUN) -m pytest
 
 bench: $(STAMP)
 	$(RUN) -m benchmarks

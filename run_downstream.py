@@ -105,7 +105,8 @@ def main(argv: Sequence[str]) -> int:
         for sweep in parse_sweep(options.sweep)
     ]
     ckpt = _checkpoint(options)
-    config, device = choices[0].config, claim_device(options.cpu)
+    config = choices[0].config
+    device = claim_device(options.cpu, config.trainer.precision)
     group = Group.join(device)
     quiet = options.no_msg or not group.leads
     setting = Setting(task, options.upstream, ckpt, config, options.seed, device, quiet, group)

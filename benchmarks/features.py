@@ -78,7 +78,7 @@ def scaling(seconds: float, n_jobs: Sequence[int] = (1, 2), kind: str = "mel") -
 
     The first number of jobs goes first and again last, and its faster time counts.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, _one_core():
         root = Path(scratch)
         write_audio(root / "corpus", max(round(seconds / 12), 1), 12)
         times: dict[int, float] = {}

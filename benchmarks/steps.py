@@ -98,7 +98,7 @@ class Steps:
     online: bool = False
 
     def __call__(self) -> Turn:
-        trainer, device = self.trainer(), claim_device(cpu=False)
+        trainer, device = self.trainer(), claim_device(cpu=False, precision=self.precision)
         stream = trainer.task.loader.stream()
 
         def turn() -> None:
@@ -109,7 +109,7 @@ class Steps:
 
     def trainer(self) -> Trainer:
         """The trainer of the plain command on a made-up store, or recordings that are a little longer."""
-        shape, device = self.shape, claim_device(cpu=False)
+        shape, device = self.shape, claim_device(cpu=False, precision=self.precision)
         folder = Path(tempfile.mkdtemp())
         count = BATCHES * shape.utterances
         if self.online:
@@ -185,7 +185,7 @@ class PlainRepresentations:
 
 def parts(shape: Shape, precision: str, rounds: int) -> dict[str, float]:
     """Median seconds of the parts of a step: data, masking, forward (with masking and loss), backward, optimiser."""
-    trainer, device = Steps(shape, precision).trainer(), claim_device(cpu=False)
+    trainer, device = Steps(shape, precision).trainer(), claim_device(cpu=False, precision=precision)
     config, stream = shape.resolved(), trainer.task.loader.stream()
     generator, times = torch.Generator().manual_seed(0), defaultdict(list)
 

@@ -42,7 +42,7 @@ def train(args: argparse.Namespace) -> None:
         config = resolve(PretrainConfig, source, args.overrides, args.online_config)
     if args.online_config and config.online is None:
         raise ValueError(f"{args.online_config} has no section online: config/online.yaml shows one")
-    device = claim_device(args.cpu)
+    device = claim_device(args.cpu, config.trainer.precision)
     group = Group.join(device)
     args.quiet |= not group.leads
     trainer = make_trainer(config, seed, Place(directory, log, device, args.quiet, group))

@@ -19,6 +19,7 @@ from utility.loader import frame_batches, pad
 from utility.store.files import Row, StoreInfo
 from utility.store.reading import Store
 from utility.store.writing import StoreWriter
+from utility.threads import take_one_core
 from utility.training.trainer import autocast
 
 PAD_MULTIPLE = 64  # few shapes of batches, so that kernels are made once
@@ -153,7 +154,7 @@ def _read(
                 kept.append(index)
         return kept, rows
 
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1, initializer=take_one_core) as pool:
         waiting = pool.submit(read, batches[0]) if batches else None
         for following in [*batches[1:], None]:
             if waiting is None:

@@ -49,7 +49,9 @@ def _config(args: argparse.Namespace, source: Path | dict | None) -> DownstreamC
 
 def _train(args: argparse.Namespace, task: Task, upstream: str, ckpt: Path | None) -> None:
     seed = DEFAULT_SEED if args.seed is None else args.seed
-    setting = Setting(task, upstream, ckpt, _config(args, args.config), seed, claim_device(args.cpu), args.quiet)
+    config = _config(args, args.config)
+    device = claim_device(args.cpu, config.trainer.precision)
+    setting = Setting(task, upstream, ckpt, config, seed, device, args.quiet)
     resume = "" if args.resume or args.load else None
     folder = run_folder(args.expdir, upstream, task.name, args.name, resume)
     print(describe(run_single(setting, folder), folder))
@@ -65,7 +67,8 @@ def _test(args: argparse.Namespace, task: Task, upstream: str, ckpt: Path | None
     if about.get("task") != task.name:
         raise ValueError(f"--dckpt {args.dckpt} is a probe for {about.get('task')!r}, not {task.name!r}")
     config = _config(args, args.config or about["config"])
-    setting = Setting(task, upstream, ckpt, config, about["seed"], claim_device(args.cpu), args.quiet)
+    device = claim_device(args.cpu, config.trainer.precision)
+    setting = Setting(task, upstream, ckpt, config, about["seed"], device, args.quiet)
     experiment = Experiment(setting, args.dckpt.parent)
     if experiment.fingerprint != about["upstream"]:
         raise ValueError(f"--dckpt {args.dckpt} was trained on another upstream than {upstream!r} of {ckpt}")

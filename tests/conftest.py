@@ -1,9 +1,13 @@
-"""Where tests find what is not in the project: real corpora and the originals' fixtures."""
+"""Where tests find what is not in the project: real corpora and the originals' fixtures; settings of the process."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+
+from tests.helpers.process_settings import ProcessSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -26,3 +30,15 @@ def corpora() -> Path:
 def fixtures_dir() -> Path:
     """Checkpoints, features and scores of the original programs."""
     return shared("fixtures")
+
+
+PRECISION = os.environ.get("PRECISION", torch.get_float32_matmul_precision())  # make test PRECISION=medium
+torch.set_float32_matmul_precision(PRECISION)
+SETTINGS = ProcessSettings.now()
+
+
+@pytest.fixture(autouse=True)
+def _process_settings() -> Iterator[None]:
+    """Programs that a test runs own the settings of the process: none outlives its test."""
+    yield
+    SETTINGS.restore()

@@ -17,13 +17,24 @@ def pick_device(cpu: bool) -> torch.device:
     return torch.device("cuda") if local is None else torch.device("cuda", int(local))
 
 
-def claim_device(cpu: bool) -> torch.device:
-    """`pick_device` for a program of its own: on a CPU it then keeps its memory and takes the fastest float32."""
+def claim_device(cpu: bool, precision: str = "fp32") -> torch.device:
+    """`pick_device` for a program of its own, which then owns the settings of its process: nothing below it makes any.
+
+    On a CPU it keeps its memory and takes the fastest float32. On CUDA float32 products are exact for the `precision`
+    fp32 and may be TF32 for any other."""
     device = pick_device(cpu)
     if device.type == "cpu":
         keep_memory()
         _take_fastest_float32()
+    else:
+        torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
     return device
+
+
+def claim_core() -> None:
+    """Settings of a program whose processes, one for each core, share a machine, and of those that it starts."""
+    keep_memory()
+    torch.set_num_threads(1)
 
 
 def keep_memory() -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TypeVar
 
+import threadpoolctl
 import torch
 
 Part, Result = TypeVar("Part"), TypeVar("Result")
@@ -25,7 +26,15 @@ def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part], threads:
 
 @lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "side_by_side", initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(threads, "side_by_side", initializer=take_one_core)
+
+
+def take_one_core() -> None:
+    """Let PyTorch compute in no other thread than the one that calls this.
+
+    `torch.set_num_threads` would also be the number of every thread that is started later."""
+    torch.get_num_threads()  # the first use in a thread takes over the number of the process
+    threadpoolctl.threadpool_limits(1, "openmp")  # OpenMP counts for each thread that calls it
 
 
 os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -26,6 +26,7 @@ from preprocess.parts.corpora import Corpus, Utterance
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.headers import scan
 from utility.audio.waveform import AudioError, read_audio, resampled_length
+from utility.device import claim_core
 from utility.store.files import Failure, Row, StoreInfo
 from utility.store.rows import RowWriter
 from utility.store.writing import StoreWriter
@@ -141,7 +142,7 @@ def processes(n_jobs: int) -> Iterator[Workers]:
     """Processes of this machine; -1 means one for every core. Where they can be forked they start at once."""
     number = joblib.effective_n_jobs(n_jobs)
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    pool = ProcessPoolExecutor(number, context, initializer=_end_with, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(number, context, initializer=_start_worker, initargs=(os.getpid(),))
 
     def run(calls: Iterator[Callable[[], Done]], count: int) -> Iterator[Done]:
         if min(number, count) == 1:
@@ -162,8 +163,9 @@ def processes(n_jobs: int) -> Iterator[Workers]:
         pool.shutdown(cancel_futures=True)
 
 
-def _end_with(parent: int) -> None:
-    """Make this worker end with its parent, however that ends; Ctrl-C is the parent's to handle."""
+def _start_worker(parent: int) -> None:
+    """Make this worker take one core and end with its parent, however that ends; Ctrl-C is the parent's to handle."""
+    claim_core()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -13,7 +13,7 @@ from preprocess.parts.extraction import SplitResult, Workers, extract_split, pro
 from utility.audio.features import FeatureConfig
 from utility.command import Parser, shard
 from utility.config import build
-from utility.device import keep_memory
+from utility.device import claim_core
 from utility.files import check_folder
 from utility.store.files import check_split_name
 
@@ -121,7 +121,7 @@ def extract(corpus: Corpus, prefix: str, features: FeatureConfig, args: argparse
         print(
             f"{corpus.root}: {corpus.left_out} audio files there are not part of the corpus as asked for, and left out"
         )
-    keep_memory()
+    claim_core()
     start = time.monotonic()
     results = []
     with _workers(args, (corpus.root, root)) as workers:

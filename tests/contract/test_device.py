@@ -36,13 +36,6 @@ import torch
 """
 
 
-@pytest.fixture(autouse=True)
-def precision():
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
-
-
 def test_float32_stays_float32():
     assert claim_device(cpu=True).type == "cpu"
     one, other = torch.randn(2, 512, 512, dtype=torch.float64)

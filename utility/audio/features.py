@@ -124,7 +124,7 @@ class FeatureExtractor:
             self._kernels[device] = _Kernel(self.config, device)
         count = min(threads, len(waveforms)) if device.type == "cpu" else 1
         shares = [waveforms[start::count] for start in range(count)]
-        with spectrum.full_precision(device):
+        with torch.autocast(device.type, enabled=False):
             parts = side_by_side(self._compute, shares, threads)
         if count == 1:
             return parts[0]
@@ -213,7 +213,7 @@ class _Kernel:
         self.block = _block_frames(device)
         self.window = torch.from_numpy(window).to(device)
         self.no_offsets = torch.zeros(self.block, dtype=torch.float64, device=device)
-        self.mel = torch.from_numpy(mel.T.astype(np.float32)).to(device).contiguous()
+        self.mel = spectrum.FilterBank(mel, device)
         self.cosines = torch.from_numpy(np.ascontiguousarray(cosines)).to(device)
 
     def __call__(self, packed: _Packed, dim: int) -> Tensor:
@@ -258,7 +258,7 @@ class _Kernel:
         power = work.power(signal, config.hop, offsets, self.window)
         if config.kind == "linear":
             return power.log10_().mul_(0.1).add_(0.8).clamp_(0, 1)  # (20 log10 |X| - 20 + 100) / 100
-        bands = power @ self.mel
+        bands = self.mel(power)
         if config.kind == "mfcc":
             frames = signal.unfold(0, config.window, config.hop)
             level = torch.linalg.vector_norm(frames, dim=1, keepdim=True) / config.window**0.5
@@ -266,11 +266,14 @@ class _Kernel:
         if config.centred:
             return bands.add_(LOG_FLOOR).log_()
         logarithms = bands.clamp_(min=torch.finfo(torch.float32).eps).log_()
-        return logarithms if config.kind == "kaldi_fbank" else logarithms.to(torch.float64) @ self.cosines
+        if config.kind == "kaldi_fbank":
+            return logarithms
+        cepstra = logarithms.new_empty(len(logarithms), self.cosines.shape[1])
+        spectrum.transform(logarithms, self.cosines, cepstra)
+        return cepstra
 
     def _limited_cepstra(self, source: Tensor, rows: Tensor) -> None:
         """Fill rows [T, 13] of one utterance: cepstra of bands no lower than 80 dB below the loudest, after the RMS."""
         bands = source[:, :-1]
-        limited = torch.maximum(bands, bands.amax() - 8).to(torch.float64)
-        rows.copy_(limited @ self.cosines)
+        spectrum.transform(torch.maximum(bands, bands.amax() - 8), self.cosines, rows)
         rows[:, 0] = source[:, -1]

@@ -2,8 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.fft
@@ -14,23 +13,7 @@ from utility.audio import frame_kernels
 
 DELTA_REACH = 4  # frames either side of the one a delta is fitted at
 KALDI_LOW_FREQUENCY = 20.0
-
-
-@contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
-    """Matrix products in true float32, whatever autocast or matmul precision the training step around has chosen.
-
-    On a CPU one thread does them: several would add up in another order."""
-    precision, threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
-    torch.set_float32_matmul_precision("highest")
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision(precision)
+SUM_BINS = 192  # bins of a power spectrum that are summed before others are added
 
 
 def reflected(index: np.ndarray, length: np.ndarray) -> np.ndarray:
@@ -68,6 +51,40 @@ def cosine_transform(bands: int, coefficients: int) -> np.ndarray:
 def kaldi_lifter(coefficients: int, lifter: float = 22.0) -> np.ndarray:
     """Kaldi's cepstral lifter, float64 [coefficients]."""
     return 1 + 0.5 * lifter * np.sin(np.pi * np.arange(coefficients) / lifter)
+
+
+class FilterBank:
+    """Triangles [bands, bins] over power spectra; on any device the sums of float32, whatever the process has set."""
+
+    def __init__(self, filters: np.ndarray, device: torch.device):
+        self._filters = filters.astype(np.float32)
+        self._edges = np.array([_support(row) for row in filters != 0])
+        bins = filters.shape[1]
+        self._block = bins if bins <= SUM_BINS else min(SUM_BINS, bins // 2)
+        # Float64 products ignore TF32 and autocast; a CPU has a kernel of its own.
+        self._matrix = None if device.type == "cpu" else torch.from_numpy(self._filters.T).to(device, torch.float64)
+
+    def __call__(self, powers: Tensor) -> Tensor:
+        """Powers float32 [F, bins] -> bands float32 [F, bands]."""
+        if self._matrix is not None:
+            return (powers.to(torch.float64) @ self._matrix).to(torch.float32)
+        bands = torch.empty(len(powers), len(self._filters))
+        frame_kernels.filter_bands(powers.numpy(), self._filters, self._edges, self._block, bands.numpy())
+        return bands
+
+
+def _support(weighed: np.ndarray) -> tuple[int, int]:
+    """The first of the bins [bins] that are weighed, and the one after the last; (0, 0) where there is none."""
+    bins = np.flatnonzero(weighed)
+    return (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 0)
+
+
+def transform(x: Tensor, matrix: Tensor, out: Tensor) -> None:
+    """Fill out float32 [F, N] with x float32 [F, K] times the matrix [K, N], all in float64."""
+    if x.is_cpu:
+        frame_kernels.transform(x.numpy(), matrix.numpy(), out.numpy())
+    else:
+        out.copy_(x.to(torch.float64) @ matrix)
 
 
 def add_deltas(features: Tensor, lengths: Sequence[int], orders: int) -> None:

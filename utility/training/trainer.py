@@ -116,8 +116,6 @@ class Trainer:
         self.progress = Progress()
         self.window: dict[str, list[Tensor]] = {}  # figures still on the device
         self.clock = _Clock()
-        if run.device.type == "cuda":
-            torch.set_float32_matmul_precision("highest" if config.precision == "fp32" else "high")
 
     @property
     def best_path(self) -> Path:
