@@ -1,15 +1,14 @@
 """How utterances are divided into train, dev and test; every rule is a pure function of the store and the config."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from zlib import crc32
 
 import numpy as np
 
 from downstream.config import DataConfig
 from downstream.tasks.base import Task
+from utility.seeds import numpy_generator, text_order, text_seed
 
 PARTS = ("train", "dev", "test")
 
@@ -89,7 +88,7 @@ def _by_utterance(
         if len(own) <= len(missing):
             cut["train"] += own
             continue
-        order = np.random.default_rng([config.split_seed, crc32(speaker.encode())]).permutation(len(own))
+        order = numpy_generator(config.split_seed, text_seed(speaker)).permutation(len(own))
         rest = [own[i] for i in order]
         for part in missing:
             count = min(max(1, round(len(own) * shares[part])), (len(own) - 1) // len(missing))
@@ -118,7 +117,9 @@ def _by_speaker(
     both = sorted(chosen["dev"] & chosen["test"])
     if both:
         raise ValueError(f"speaker {both[0]!r} is in both data.dev_speakers and data.test_speakers")
-    free = sorted(speakers.keys() - chosen["dev"] - chosen["test"], key=lambda name: _digest(name, config.split_seed))
+    free = sorted(
+        speakers.keys() - chosen["dev"] - chosen["test"], key=lambda name: text_order(name, config.split_seed)
+    )
     total = len(parts["train"])
     for part in missing:
         if free and not chosen[part]:
@@ -166,10 +167,6 @@ def _fraction(utterances: Utterances, train: np.ndarray, task: Task, fraction: f
     groups = list(_group(utterances, train).values()) if task.label == "speaker" else [list(train)]
     kept = []
     for group in groups:
-        group = sorted(group, key=lambda i: _digest(utterances.ids[i]))
+        group = sorted(group, key=lambda i: text_order(utterances.ids[i]))
         kept += group[: ceil(fraction * len(group))]
     return np.array(sorted(kept), dtype=np.int64)
-
-
-def _digest(text: str, seed: int = 0) -> bytes:
-    return hashlib.sha256((f"{seed}:{text}" if seed else text).encode()).digest()

@@ -21,7 +21,7 @@ from mockingjay.figures import (
 from mockingjay.model.transformer import stack_frames
 from mockingjay.objectives.masking import alter, each_alteration
 from mockingjay.pretraining.data import Data, open_given
-from mockingjay.pretraining.step import Pretraining, fixed_masks
+from mockingjay.pretraining.step import Pretraining
 from mockingjay.representation import Layers
 from mockingjay.sound import to_waveform
 from mockingjay.upstreams.pretrained import TransformerUpstream
@@ -29,6 +29,7 @@ from utility.audio.waveform import read_audio
 from utility.files import replacing
 from utility.loader import Batch
 from utility.plot import Clock, save_figure
+from utility.seeds import utterance_generators
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def draw_alterations(config: PretrainConfig, data: Data, folder: Path, count: in
         stacked, lengths = stack_frames(batch.features, batch.lengths, rate)
         shown = {"original": stacked}
         for name, only in each_alteration(config.masking).items():
-            shown[name] = alter(stacked, lengths, only, fixed_masks(batch.ids)).inputs
+            shown[name] = alter(stacked, lengths, only, utterance_generators(batch.ids)).inputs
         frames = {name: value[0].reshape(-1, batch.features.shape[2]) for name, value in shown.items()}
         folder.mkdir(parents=True, exist_ok=True)
         saved.append(folder / f"{batch.ids[0].replace('/', '_')}_alterations.png")

@@ -28,6 +28,7 @@ from preprocess.demo.voices import Speaker, make_speakers, write_voices
 from utility.command import DEFAULT_SEED, Parser, run, seed
 from utility.config import read_yaml
 from utility.files import check_folder
+from utility.seeds import numpy_generator
 
 SAMPLE_RATE = 16000
 SPLITS = ("train", "dev", "test")
@@ -165,7 +166,7 @@ def speak(task: Task) -> tuple[int, tuple[int, float]]:
     audio, alignments = task.root / "LibriSpeech" / place, task.root / "alignments" / place
     audio.mkdir(parents=True)
     alignments.mkdir(parents=True)
-    generator = np.random.default_rng([task.seed, speaker.reader])
+    generator = numpy_generator(task.seed, speaker.reader)
     voice = Synthesiser(task.data, speaker.voice)
     transcripts: list[str] = []
     seconds = 0.0

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from utility.config import section
+from utility.seeds import numpy_generator
 from utility.threads import side_by_side
 
 BUCKET_NOISE = 0.03  # lengths are compared up to this share, so that batches differ between epochs
@@ -154,7 +155,7 @@ class Loader:
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch as utterance indices."""
-        rng = np.random.default_rng([self.seed, epoch])
+        rng = numpy_generator(self.seed, epoch)
         batches = frame_batches(self._rounded(self.cropped), self.config.batch_frames, rng)
         return [self.subset[batch] for batch in batches]
 
@@ -235,7 +236,7 @@ class _Batches(Dataset):
         length = int(self.source.lengths[index])
         if self.max_frames is None or length <= self.max_frames:
             return slice(0, length)
-        start = int(np.random.default_rng([self.seed, epoch, int(index)]).integers(length - self.max_frames + 1))
+        start = int(numpy_generator(self.seed, epoch, int(index)).integers(length - self.max_frames + 1))
         return slice(start, start + self.max_frames)
 
 

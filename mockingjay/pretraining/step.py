@@ -1,6 +1,5 @@
 """Pre-training: what a step computes, on what data, and what its checkpoint says."""
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from mockingjay.objectives.loss import MaskedLoss, masked_loss
 from mockingjay.objectives.masking import alter
 from mockingjay.pretraining.data import Data
 from utility.loader import Batch
+from utility.seeds import utterance_generators
 from utility.training.trainer import autocast
 
 
@@ -79,7 +79,7 @@ class Pretraining:
         batch = batch.to(self.device)
         if self.config.model.max_input_length is not None:
             batch = Pieces.of(batch.lengths, self.config.model.max_input_length).split_batch(batch)
-        return self._attempt(batch, fixed_masks(batch.ids))
+        return self._attempt(batch, utterance_generators(batch.ids))
 
     def _attempt(
         self, batch: Batch, generator: torch.Generator | list[torch.Generator], packed: bool = False
@@ -100,8 +100,3 @@ class Pretraining:
         on_host = (batch.host_lengths // self.model.downsample_rate).clamp(min=1)
         packing = Packing.of(on_host, inputs.shape[1], self.device, self.model.encoder.causal)
         return self.model.predict_packed(inputs, lengths, packing)
-
-
-def fixed_masks(ids: Iterable[str]) -> list[torch.Generator]:
-    """A generator per utterance, seeded by its id: the same masks at every evaluation and in any batch."""
-    return [torch.Generator().manual_seed(zlib.crc32(name.encode())) for name in ids]

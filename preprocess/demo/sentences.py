@@ -1,9 +1,10 @@
 """The built-in corpus's sentences: a small grammar, and sentences rich in the rarer phones."""
 
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
+
+from utility.seeds import text_seed
 
 TRAIN_SHARE, DEV_SHARE = 0.8, 0.1  # of all sentences; the rest is for test
 
@@ -184,5 +185,5 @@ def _fill(template: str, generator: np.random.Generator) -> str:
 
 
 def _split_of(text: str) -> str:
-    share = zlib.crc32(text.encode()) / 2**32
+    share = text_seed(text) / 2**32
     return "train" if share < TRAIN_SHARE else "dev" if share < TRAIN_SHARE + DEV_SHARE else "test"

@@ -8,6 +8,7 @@ import espeakng_loader
 import numpy as np
 
 from preprocess.demo.speech import VARIANTS
+from utility.seeds import numpy_generator
 
 FORMANTS = 9
 FIRST_READER = 1000
@@ -40,7 +41,7 @@ class Speaker:
 
 def make_speakers(count: int, seed: int) -> list[Speaker]:
     """`count` voices, women and men in turn, evenly spread in pitch; the first tenth is dev's, the second test's."""
-    generator = np.random.default_rng([seed, 0])
+    generator = numpy_generator(seed, 0)
     kept = max(1, round(count / 10))
     ranges = {"F": (150, 240), "M": (75, 135)}
     size = {"F": 1.13, "M": 0.98}  # inverse vocal-tract length against the library's default voice

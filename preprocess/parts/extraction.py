@@ -114,8 +114,7 @@ def plan(
     rows, failed = [], {}
     for i, (utterance, (native, rate, reason)) in enumerate(zip(utterances, headers)):
         num_samples = 0 if reason else resampled_length(native, rate, features.sample_rate)
-        if not reason and num_samples < features.window:
-            reason = f"too short: {num_samples} samples where one window has {features.window}"
+        reason = reason or features.too_short(num_samples)
         if reason:
             failed[i] = reason
         length = 0 if reason else int(features.num_frames(num_samples))

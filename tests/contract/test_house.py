@@ -40,7 +40,7 @@ FLOORS = {
         {"states", "inspection", "export"},
     ),
     "utility": (
-        {"openmp", "threads", "command", "config", "device", "files", "spool"},
+        {"openmp", "threads", "command", "config", "device", "files", "seeds", "spool"},
         {"loader", "labels"},
         {"audio", "training"},
         {"store"},

@@ -16,6 +16,8 @@ from mockingjay.config import PretrainConfig
 from mockingjay.pretraining.data import open_data
 from mockingjay.pretraining.run import Place, make_trainer
 from preprocess import generate_len_for_bucket, preprocess_any
+from preprocess.parts.corpora import Utterance
+from preprocess.parts.extraction import plan
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.noise import add_noise, levelled, read_noise
 from utility.audio.online import Online, OnlineConfig
@@ -345,3 +347,23 @@ def test_a_cuda_device_gives_the_same_features():
     )
     for one, other in ((here.features, there.features), (here.target, there.target)):
         torch.testing.assert_close(other.cpu(), one, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["mel", "fbank", "kaldi_mfcc"])
+def test_preprocessing_and_training_refuse_the_same_recordings_in_the_same_words(tmp_path, kind):
+    """300 samples were refused by preprocessing and trained on from audio."""
+    features = FeatureConfig(kind=kind, deltas=0)
+    names = {"short": features.min_samples - 1, "long": features.min_samples}
+    for name, size in names.items():
+        soundfile.write(tmp_path / f"{name}.wav", np.full(size, 0.1), 16000)
+    utterances = [Utterance(name, "all", "", f"{name}.wav") for name in names]
+    rows, failed = plan(tmp_path, utterances, features, "all")
+    recordings = Recordings([tmp_path / f"{name}.wav" for name in names], features)
+    assert recordings.lengths.tolist() == [row.length for row in rows]
+    assert recordings.lengths[0] == 0 < recordings.lengths[1]
+    assert list(failed) == [0]
+    for refused in (recordings.check, lambda: recordings[0]):
+        with pytest.raises(ValueError) as caught:
+            refused()
+        assert str(caught.value) == f"{tmp_path}/short.wav: {failed[0]}"
+    assert features.num_frames(len(recordings.read(1, 0, 1))) == 1

@@ -183,7 +183,7 @@ RECORDINGS = [
     case("table of recordings with a rate of 0", f"{ONLINE} data.train=[rates.csv]", "rates.csv", "line 2", "rate"),
     case("table of no recordings", f"{ONLINE} data.train=[nothing.csv]", "nothing.csv", "no recordings"),
     case("folder with a broken recording", f"{ONLINE} data.train=[mixed]", "mixed/corrupt.flac"),
-    case("recording too short for a frame", f"{ONLINE} data.train=[mixed/short.wav] online.input.kind=kaldi_fbank", "mixed/short.wav", "too short", "kaldi_fbank"),
+    case("recording too short for a frame", f"{ONLINE} data.train=[mixed/short.wav] online.input.kind=kaldi_fbank", "mixed/short.wav", "too short", "samples", "kaldi_fbank"),
     case("one id in two folders of recordings", f"{ONLINE} data.train=[twins/a,twins/b]", "'x'", "twins/b"),
 ]  # fmt: skip
 

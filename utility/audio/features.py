@@ -77,10 +77,21 @@ class FeatureConfig:
         return self.hop / self.sample_rate
 
     def num_frames(self, num_samples: Count) -> Count:
-        """Frames of utterances of `num_samples`; 0 for one too short to give any."""
+        """Frames of a waveform, or a part of one, of `num_samples`; see `too_short` for whole utterances."""
         if self.centred:
             return (num_samples > 0) * (1 + num_samples // self.hop)
         return (num_samples >= self.window) * (1 + (num_samples - self.window) // self.hop)
+
+    @property
+    def min_samples(self) -> int:
+        """The fewest samples of an utterance: one window, of which the reflection at its ends makes no more."""
+        return self.window
+
+    def too_short(self, num_samples: int) -> str:
+        """Why an utterance of so many samples has no features; empty where it has some."""
+        if num_samples >= self.min_samples:
+            return ""
+        return f"too short: {num_samples} samples where one window of {self.kind} features has {self.min_samples}"
 
     def samples(self, frames: int) -> int:
         """The fewest samples that give so many frames."""

@@ -1,6 +1,5 @@
 """Training straight from audio: the level, noise and features of a batch of waveforms, on the device they are on."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
@@ -14,6 +13,7 @@ from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.noise import GAUSSIAN, _on, add_noise, levelled, read_noise
 from utility.config import section
 from utility.loader import Batch
+from utility.seeds import utterance_generators
 
 
 @section
@@ -96,8 +96,7 @@ def _uniform(ids: Sequence[str], generator: torch.Generator | None) -> Tensor:
     """Three numbers in [0, 1) for each utterance, [3, B]."""
     if generator is not None:
         return torch.rand(3, len(ids), generator=generator)
-    seeds = [zlib.crc32(name.encode()) for name in ids]
-    return torch.stack([torch.rand(3, generator=torch.Generator().manual_seed(seed)) for seed in seeds], 1)
+    return torch.stack([torch.rand(3, generator=own) for own in utterance_generators(ids)], 1)
 
 
 def _padded(features: Tensor, multiple: int) -> Tensor:

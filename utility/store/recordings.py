@@ -10,7 +10,7 @@ import torch
 
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.headers import AUDIO_EXTENSIONS, audio_files, scan
-from utility.audio.waveform import read_audio, resampled_length
+from utility.audio.waveform import AudioError, read_audio, resampled_length
 from utility.store.files import StoreInfo, read_table
 
 COLUMNS = ("id", "path", "speaker", "rate", "num_samples")  # of a table; num_samples at its own rate
@@ -20,8 +20,8 @@ class Recordings:
     """Recordings as one corpus: waveforms by `read`, which is what a loader asks for, and features by index.
 
     Each of `paths` is a table by `preprocess/generate_len_for_bucket.py`, a folder (all audio below it; ids are the
-    paths without suffix) or one recording. Lengths come from headers alone; recordings that are broken, or too short
-    for one frame, have length 0. Nothing but the table is held in memory. Raises ValueError for what is none of these
+    paths without suffix) or one recording. Lengths come from headers alone; recordings that are broken or too short
+    have length 0. Nothing but the table is held in memory. Raises ValueError for what is none of these
     and for ids that are not unique."""
 
     def __init__(self, paths: Sequence[str | Path], features: FeatureConfig):
@@ -37,7 +37,8 @@ class Recordings:
         self._paths = np.array(table["path"].tolist(), np.dtypes.StringDType())
         native, rate = table["num_samples"].to_numpy(), table["rate"].to_numpy()
         self.num_samples = np.where(native, resampled_length(native, rate, features.sample_rate), 0)  # [U]
-        self.lengths = features.num_frames(self.num_samples)  # [U] frames
+        enough = self.num_samples >= features.min_samples
+        self.lengths = np.where(enough, features.num_frames(self.num_samples), 0)  # [U] frames
         first = self.places[0]
         root = None if len(self.places) > 1 or first.suffix == ".csv" else first if first.is_dir() else first.parent
         self.info = StoreInfo(
@@ -54,8 +55,10 @@ class Recordings:
 
     def read(self, index: int, start: int, stop: int) -> np.ndarray:
         """Samples of recording `index`, float32 [n]: all of them for all frames, else as many as frames `start` to
-        `stop` take. Raises `AudioError` for a file that is broken, or not what it was."""
+        `stop` take. Raises `AudioError` for a file that is broken, too short, or not what it was."""
         total, part = int(self.num_samples[index]), slice(None)
+        if total and not self.lengths[index]:
+            raise AudioError(f"{self._paths[index]}: {self.features.too_short(total)}")
         if stop - start < self.lengths[index]:
             size = self.features.samples(stop - start)
             first = min(start * self.features.hop, total - size)
@@ -65,8 +68,7 @@ class Recordings:
     def check(self) -> None:
         """Raise ValueError with the reason where a recording has no frames."""
         for index in np.flatnonzero(self.lengths == 0).tolist():
-            read_audio(self._paths[index])
-            raise ValueError(f"{self._paths[index]}: too short for a frame of {self.features.kind} features")
+            self.read(index, 0, 0)
 
     @cached_property
     def audio_paths(self) -> list[Path]:

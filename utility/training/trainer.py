@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from utility.config import section
 from utility.loader import START, Batch, Loader, Position
+from utility.seeds import step_seed
 from utility.training.checkpoint import (
     keep_newest,
     load_checkpoint,
@@ -92,12 +93,6 @@ class Run:
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Matrix products in bfloat16 where `precision` is bf16."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
-
-
-def step_seed(seed: int, step: int, batch: int) -> int:
-    """The seed of everything drawn in batch `batch` of a step, counted over all processes: a function of these numbers
-    alone, so that a resume draws the same, also with another number of processes."""
-    return int(np.random.SeedSequence([seed, step, batch, 0]).generate_state(1, np.uint64)[0])
 
 
 class Trainer:
