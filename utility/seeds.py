@@ -25,8 +25,8 @@ def text_order(text: str, seed: int = 0) -> bytes:
 
 
 def step_seed(seed: int, step: int, batch: int) -> int:
-    """64 bits for everything drawn in batch `batch` of a step, counted over all processes: a resume draws the same, also
-    with another number of processes."""
+    """64 bits for all that is drawn in batch `batch` of a step, counted over all processes: a resume draws the same,
+    also with another number of processes."""
     return int(np.random.SeedSequence([seed, step, batch, 0]).generate_state(1, np.uint64)[0])
 
 

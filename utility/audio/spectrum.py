@@ -54,22 +54,22 @@ def kaldi_lifter(coefficients: int, lifter: float = 22.0) -> np.ndarray:
 
 
 class FilterBank:
-    """Triangles [bands, bins] over power spectra; on any device the sums of float32, whatever the process has set."""
+    """Triangles `filters` [bands, bins] over power spectra; sums are of float32 or finer, whatever the process has set."""
 
     def __init__(self, filters: np.ndarray, device: torch.device):
-        self._filters = filters.astype(np.float32)
+        self.filters = filters.astype(np.float32)
         self._edges = np.array([_support(row) for row in filters != 0])
         bins = filters.shape[1]
         self._block = bins if bins <= SUM_BINS else min(SUM_BINS, bins // 2)
         # Float64 products ignore TF32 and autocast; a CPU has a kernel of its own.
-        self._matrix = None if device.type == "cpu" else torch.from_numpy(self._filters.T).to(device, torch.float64)
+        self._matrix = None if device.type == "cpu" else torch.from_numpy(self.filters.T).to(device, torch.float64)
 
     def __call__(self, powers: Tensor) -> Tensor:
         """Powers float32 [F, bins] -> bands float32 [F, bands]."""
         if self._matrix is not None:
             return (powers.to(torch.float64) @ self._matrix).to(torch.float32)
-        bands = torch.empty(len(powers), len(self._filters))
-        frame_kernels.filter_bands(powers.numpy(), self._filters, self._edges, self._block, bands.numpy())
+        bands = torch.empty(len(powers), len(self.filters))
+        frame_kernels.filter_bands(powers.numpy(), self.filters, self._edges, self._block, bands.numpy())
         return bands
 
 
@@ -95,17 +95,6 @@ def add_deltas(features: Tensor, lengths: Sequence[int], orders: int) -> None:
     fitted to all of theirs, and 0 where they have no more than `order`. As the derivative of order k of a polynomial of
     order k is constant, each takes the value at the nearest centre. Frames beyond lengths are zero and stay zero.
     """
-    if features.is_cpu:
-        dim = features.shape[2] // (1 + orders)
-        for utterance, length in zip(features.numpy(), lengths):
-            weights = [_short_weights(order, length) for order in range(1, orders + 1)]
-            frame_kernels.add_deltas(utterance[:length], dim, np.array(weights, np.float32))
-    else:
-        add_deltas_at_once(features, lengths, orders)
-
-
-def add_deltas_at_once(features: Tensor, lengths: Sequence[int], orders: int) -> None:
-    """`add_deltas` in operations on the whole batch: what an accelerator is good at."""
     dim, width = features.shape[2] // (1 + orders), 2 * DELTA_REACH + 1
     static, derivatives = features[:, :, :dim], features[:, :, dim:]
     if static.shape[1] >= width:
@@ -214,12 +203,6 @@ class Workspace:
         """Squared magnitudes [block, bins], float32, of windowed frames of the signal, less offsets [block] float64.
 
         The next call overwrites them."""
-        if self.padded.is_cpu:
-            arrays = signal.numpy(), hop, offsets.numpy(), window.numpy(), self.padded.numpy()
-            frame_kernels.window_frames(*arrays)
-            spectra = torch.view_as_real(torch.fft.rfft(self.padded))
-            frame_kernels.power(spectra.flatten(1).numpy(), self.powers.numpy())
-            return self.powers
         frames = signal.unfold(0, len(window), hop) - offsets[:, None]
         torch.mul(frames, window, out=self.padded[:, : len(window)])
         real, imaginary = torch.view_as_real(torch.fft.rfft(self.padded)).to(torch.float32).square_().unbind(-1)
