@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import pydantic
@@ -22,25 +22,19 @@ BUCKET_NOISE = 0.03  # lengths are compared up to this share, so that batches di
 class Batch:
     """Utterances padded together: features [B, T, ...] float32, true lengths [B] int64, and an optional target.
 
-    The target is [B] (one label each), [B, T] (frame labels) or [B, T, D'] (another feature of the same frames). Of
-    recordings `features` are waveforms [B, N] until something turns them into features: `num_samples` [B], always in
-    host memory, are their true lengths then, and `lengths` the frames that they will give."""
+    The target is [B] (one label each), [B, T] (frame labels), [B, T, D'] (another feature of the same frames), or
+    [B, U] of its own true lengths `target_lengths` [B] (a transcript)."""
 
     features: Tensor
     lengths: Tensor
     ids: list[str]
     target: Tensor | None = None
-    num_samples: Tensor | None = None
+    target_lengths: Tensor | None = None
     host_lengths: Tensor | None = None  # `lengths` where they were before the batch went to a device
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on `device`; from pinned memory the copy overlaps with computation."""
-        features, lengths, target = (
-            part if part is None else part.to(device, non_blocking=True)
-            for part in (self.features, self.lengths, self.target)
-        )
-        host = self.lengths if self.host_lengths is None else self.host_lengths
-        return replace(self, features=features, lengths=lengths, target=target, host_lengths=host)
+        return _on_device(self, device, ("features", "lengths", "target", "target_lengths"))
 
     def mask(self) -> Tensor:
         """Bool [B, T], True on real frames."""
@@ -48,8 +42,50 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory (called by the DataLoader)."""
-        target = None if self.target is None else self.target.pin_memory()
-        return replace(self, features=self.features.pin_memory(), lengths=self.lengths.pin_memory(), target=target)
+        return _pinned(self, ("features", "lengths", "target", "target_lengths"))
+
+
+@dataclass(frozen=True)
+class Waveforms:
+    """Recordings padded together: samples [B, N] float32, true counts [B] int64 that stay in host memory, and the
+    lengths [B] in frames that the features of each will have; targets as of a `Batch`."""
+
+    samples: Tensor
+    num_samples: Tensor
+    lengths: Tensor
+    ids: list[str]
+    target: Tensor | None = None
+    target_lengths: Tensor | None = None
+    host_lengths: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Waveforms":
+        """The waveforms on `device`; from pinned memory the copy overlaps with computation."""
+        return _on_device(self, device, ("samples", "lengths", "target", "target_lengths"))
+
+    def pin_memory(self) -> "Waveforms":
+        """The waveforms in page-locked memory (called by the DataLoader)."""
+        return _pinned(self, ("samples", "lengths", "target", "target_lengths"))
+
+    def with_features(self, features: Tensor, target: Tensor | None) -> Batch:
+        """The batch that they are as features [B, T, D], with a target of the features' making if there is one."""
+        target = self.target if target is None else target
+        return Batch(features, self.lengths, self.ids, target, self.target_lengths, self.host_lengths)
+
+
+AnyBatch = Batch | Waveforms
+Padded = TypeVar("Padded", Batch, Waveforms)
+
+
+def _on_device(batch: Padded, device: torch.device, names: Sequence[str]) -> Padded:
+    parts = {name: getattr(batch, name) for name in names}
+    moved = {name: part if part is None else part.to(device, non_blocking=True) for name, part in parts.items()}
+    host = batch.lengths if batch.host_lengths is None else batch.host_lengths
+    return replace(batch, **moved, host_lengths=host)
+
+
+def _pinned(batch: Padded, names: Sequence[str]) -> Padded:
+    parts = {name: getattr(batch, name) for name in names}
+    return replace(batch, **{name: part if part is None else part.pin_memory() for name, part in parts.items()})
 
 
 def real_frames(lengths: Tensor, frames: int) -> Tensor:
@@ -80,10 +116,13 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """What goes with an utterance: `read(index)` gives a label or an array [T, ...], `fill` stands on padding."""
+    """What goes with an utterance: `read(index)` gives a label or an array [T, ...], `fill` stands on padding.
+
+    An array has the utterance's frames, and is cropped with them, or a length of its own."""
 
     read: Callable[[int], np.ndarray]
     fill: float = 0.0
+    own_length: bool = False
 
 
 @section
@@ -117,7 +156,9 @@ def frame_batches(lengths: np.ndarray, budget: int, rng: np.random.Generator | N
 
 
 class Loader:
-    """Batches of a corpus: `stream` without end for training, `once` for each utterance once, whole, in fixed order."""
+    """Batches of a corpus: `stream` without end for training, `once` for each utterance once, whole, in fixed order.
+
+    They are `Waveforms` where the source reads `waveforms`, else a `Batch`."""
 
     def __init__(
         self,
@@ -126,8 +167,10 @@ class Loader:
         seed: int = 0,
         target: Target | None = None,
         subset: np.ndarray | None = None,
+        waveforms: bool = False,
     ):
         self.source, self.config, self.seed, self.target = source, config, seed, target
+        self.waveforms = waveforms
         self.subset = np.arange(len(source.ids)) if subset is None else np.asarray(subset)
         if not len(self.subset):
             raise ValueError("the loader got no utterances")
@@ -135,22 +178,22 @@ class Loader:
         self.lengths = np.asarray(source.lengths)[self.subset]
         self.cropped = np.minimum(self.lengths, limit)
 
-    def stream(self, start: Position = START, rank: int = 0, world: int = 1) -> Iterator[tuple[Position, Batch]]:
+    def stream(self, start: Position = START, rank: int = 0, world: int = 1) -> Iterator[tuple[Position, AnyBatch]]:
         """Endless training batches from `start` on, each with the position of the batch after it.
 
         Of `world` processes number `rank` gets every `world`-th batch, with the position after all of theirs; epochs
         follow each other without a gap, so that no process runs out before the others."""
         return _plain(self._reader(_Keys(self, start, rank, world), crop=True))
 
-    def once(self) -> Iterator[Batch]:
+    def once(self) -> Iterator[AnyBatch]:
         """Every utterance once, uncropped, in an order that depends on the lengths alone."""
         batches = frame_batches(self._rounded(self.lengths), self.config.batch_frames, None)
         keys = [(START, START, self.subset[batch]) for batch in batches]
         return (batch for _, batch in _plain(self._reader(keys, crop=False)))
 
-    def one(self, index: int) -> Batch:
+    def one(self, index: int) -> AnyBatch:
         """Utterance `index` of the source alone and whole."""
-        whole = _Batches(self.source, self.target, self.seed, LoaderConfig(), crop=False)
+        whole = _Batches(self, LoaderConfig(), crop=False)
         return whole[START, START, np.array([index])][1]
 
     def epoch(self, epoch: int) -> list[np.ndarray]:
@@ -164,7 +207,7 @@ class Loader:
 
     def _reader(self, keys, crop: bool) -> DataLoader:
         return DataLoader(
-            _Batches(self.source, self.target, self.seed, self.config, crop),
+            _Batches(self, self.config, crop),
             sampler=keys,
             batch_size=None,
             num_workers=self.config.workers,
@@ -173,7 +216,7 @@ class Loader:
         )
 
 
-def _plain(batches: DataLoader) -> Iterator[tuple[Position, Batch]]:
+def _plain(batches: DataLoader) -> Iterator[tuple[Position, AnyBatch]]:
     """The batches; an error of a worker as it was raised there, without the traceback that torch writes into it."""
     try:
         yield from batches
@@ -210,27 +253,34 @@ class _Keys:
 class _Batches(Dataset):
     """Reads and pads one batch; runs in a worker."""
 
-    def __init__(self, source: Source, target: Target | None, seed: int, config: LoaderConfig, crop: bool):
-        self.source, self.target, self.seed = source, target, seed
+    def __init__(self, loader: Loader, config: LoaderConfig, crop: bool):
+        self.source, self.target, self.seed = loader.source, loader.target, loader.seed
+        self.waveforms = loader.waveforms
         self.max_frames, self.multiple = config.max_frames if crop else None, config.pad_multiple
 
-    def __getitem__(self, key: tuple[Position, Position, np.ndarray]) -> tuple[Position, Batch]:
+    def __getitem__(self, key: tuple[Position, Position, np.ndarray]) -> tuple[Position, AnyBatch]:
         here, following, indices = key
         crops = [self._crop(here.epoch, index) for index in indices]
         places = [(index, crop.start, crop.stop) for index, crop in zip(indices, crops)]
-        rows = [self.source.read(*places[0])]
-        threads = torch.get_num_threads() if rows[0].ndim == 1 else 1  # recordings are decoded
-        rows += side_by_side(lambda place: self.source.read(*place), places[1:], threads)
+        threads = torch.get_num_threads() if self.waveforms else 1  # recordings are decoded
+        rows = side_by_side(lambda place: self.source.read(*place), places, threads)
         lengths = torch.tensor([crop.stop - crop.start for crop in crops])
-        target = None
-        if self.target is not None:
-            values = [np.asarray(self.target.read(index)) for index in indices]
-            values = [value[crop] if value.ndim else value for value, crop in zip(values, crops)]
-            target = pad(values, self.target.fill, self.multiple)
         ids = [self.source.ids[index] for index in indices]
-        if rows[0].ndim == 1:
-            return following, Batch(pad(rows), lengths, ids, target, torch.tensor([len(row) for row in rows]))
-        return following, Batch(pad(rows, 0.0, self.multiple), lengths, ids, target)
+        targets = self._targets(indices, crops)
+        if self.waveforms:
+            counts = torch.tensor([len(row) for row in rows])
+            return following, Waveforms(pad(rows), counts, lengths, ids, *targets)
+        return following, Batch(pad(rows, 0.0, self.multiple), lengths, ids, *targets)
+
+    def _targets(self, indices: np.ndarray, crops: Sequence[slice]) -> tuple[Tensor | None, Tensor | None]:
+        """The target of a batch and, where it has its own, its lengths [B]."""
+        if self.target is None:
+            return None, None
+        values = [np.asarray(self.target.read(index)) for index in indices]
+        if self.target.own_length:
+            return pad(values, self.target.fill), torch.tensor([len(value) for value in values])
+        values = [value[crop] if value.ndim else value for value, crop in zip(values, crops)]
+        return pad(values, self.target.fill, self.multiple), None
 
     def _crop(self, epoch: int, index: int) -> slice:
         length = int(self.source.lengths[index])

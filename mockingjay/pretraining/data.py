@@ -7,7 +7,7 @@ import torch
 
 from mockingjay.config import PretrainConfig
 from utility.audio.online import Online
-from utility.loader import Batch, Loader, Target
+from utility.loader import AnyBatch, Batch, Loader, Target
 from utility.store.files import StoreInfo
 from utility.store.reading import Store, is_split
 from utility.store.recordings import Recordings
@@ -22,7 +22,7 @@ class Data:
     target: StoreInfo
     online: Online | None = None
 
-    def features(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
+    def features(self, batch: AnyBatch, generator: torch.Generator | None = None) -> Batch:
         """What a batch of the loader, already on the device, means to a model: features, computed where need be."""
         return batch if self.online is None else self.online(batch, generator, self.loader.config.pad_multiple)
 
@@ -49,7 +49,7 @@ def open_data(paths: Sequence[str], config: PretrainConfig, seed: int = 0, noisy
         if config.online.target is not None:
             other = config.online.target
             target = replace(target, row_shape=[other.dim], features=other)
-        return Data(Loader(recordings, config.loader, seed), recordings.info, target, online)
+        return Data(Loader(recordings, config.loader, seed, waveforms=True), recordings.info, target, online)
     table = next((path for path in paths if path.endswith(".csv")), None)
     if table is not None:
         raise ValueError(f"{table} is a table of recordings, not a store: add --online_config config/online.yaml")

@@ -16,7 +16,7 @@ from mockingjay.model.groups import original_groups
 from mockingjay.pretraining.data import open_data
 from mockingjay.pretraining.step import Pretraining
 from utility.config import as_dict
-from utility.loader import Batch
+from utility.loader import AnyBatch
 from utility.training.distributed import ALONE, Group
 from utility.training.optimization import decay_groups
 from utility.training.trainer import Run, Task, Trainer
@@ -44,7 +44,7 @@ def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
     objective = Pretraining(model, config, place.device)
     evaluate = figures = None
 
-    def step(batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def step(batch: AnyBatch, generator: torch.Generator) -> dict[str, Tensor]:
         return objective.step(data.features(batch, generator), generator)
 
     if config.data.dev:

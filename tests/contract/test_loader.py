@@ -137,3 +137,18 @@ def test_once_reads_whole_utterances_and_labels(store):
 def test_no_utterances_is_an_error(store):
     with pytest.raises(ValueError, match="no utterances"):
         Loader(store, LoaderConfig(), subset=np.array([], int))
+
+
+def test_a_target_of_its_own_length_is_not_cropped(store):
+    config = LoaderConfig(batch_frames=90, max_frames=5, pad_multiple=4)
+    words = Target(lambda index: np.arange(index % 7 + 6), -1, own_length=True)
+    batch = next(Loader(store, config, target=words).stream())[1].to(torch.device("cpu"))
+    lengths = [store.index[name] % 7 + 6 for name in batch.ids]
+    assert batch.target_lengths.tolist() == lengths
+    assert batch.target.shape == (len(lengths), max(lengths))
+    for row, length in zip(batch.target.tolist(), lengths):
+        assert row == [*range(length), *[-1] * (max(lengths) - length)]
+    assert batch.features.shape[1] == 8
+    frames = next(Loader(store, config, target=Target(lambda index: np.zeros(store.lengths[index]))).stream())[1]
+    assert frames.target_lengths is None
+    assert frames.target.shape == frames.features.shape[:2]

@@ -23,7 +23,7 @@ from utility.audio.noise import add_noise, levelled, read_noise
 from utility.audio.online import Online, OnlineConfig
 from utility.audio.waveform import read_audio
 from utility.config import as_dict, build
-from utility.loader import Batch, Loader, LoaderConfig
+from utility.loader import Batch, Loader, LoaderConfig, Target, Waveforms
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
 from utility.training.checkpoint import load_checkpoint, saved_steps
@@ -66,11 +66,11 @@ def world(tmp_path_factory) -> World:
     return World(root, root / "data/len_for_bucket/train.csv", root / "data/mel")
 
 
-def batch_of(waves: list[np.ndarray]) -> Batch:
+def batch_of(waves: list[np.ndarray]) -> Waveforms:
     counts = torch.tensor([len(wave) for wave in waves])
     padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(wave) for wave in waves], batch_first=True)
     ids = [f"u{row}" for row in range(len(waves))]
-    return Batch(padded, MEL.num_frames(counts), ids, num_samples=counts)
+    return Waveforms(padded, counts, MEL.num_frames(counts), ids)
 
 
 def decibels(x: np.ndarray) -> float:
@@ -129,13 +129,13 @@ def test_what_a_crop_reads_gives_its_frames_and_is_where_it_says(world):
 def test_crops_are_the_same_after_a_resume_and_differ_between_epochs(world, workers):
     recordings = Recordings([world.table], MEL)
     config = LoaderConfig(batch_frames=120, max_frames=20, workers=workers)
-    straight = list(islice(Loader(recordings, config, seed=3).stream(), 20))
-    again = list(islice(Loader(recordings, config, seed=3).stream(straight[6][0]), 13))
+    straight = list(islice(Loader(recordings, config, seed=3, waveforms=True).stream(), 20))
+    again = list(islice(Loader(recordings, config, seed=3, waveforms=True).stream(straight[6][0]), 13))
     for (_, one), (_, other) in zip(straight[7:], again, strict=True):
         assert one.ids == other.ids
-        assert torch.equal(one.features, other.features)
+        assert torch.equal(one.samples, other.samples)
     crops = [
-        batch.features[batch.ids.index(recordings.ids[0])] for _, batch in straight if recordings.ids[0] in batch.ids
+        batch.samples[batch.ids.index(recordings.ids[0])] for _, batch in straight if recordings.ids[0] in batch.ids
     ]
     assert len(crops) > 1
     assert not torch.equal(crops[0], crops[1])
@@ -145,7 +145,7 @@ def test_level_is_that_of_the_true_length_and_silence_stays():
     rng = np.random.default_rng(1)
     waves = [scale * rng.standard_normal(n).astype(np.float32) for scale, n in ((0.5, 9000), (1e-4, 4000), (0, 2000))]
     batch = batch_of(waves)
-    louder = levelled(batch.features, batch.num_samples, -25.0).numpy()
+    louder = levelled(batch.samples, batch.num_samples, -25.0).numpy()
     assert decibels(louder[0, :9000]) == pytest.approx(-25, abs=1e-4)
     assert decibels(louder[1, :4000]) == pytest.approx(-25, abs=1e-4)
     assert not louder[1, 4000:].any()
@@ -156,8 +156,8 @@ def test_noise_has_the_asked_ratio_to_the_speech_and_stays_off_padding():
     rng = np.random.default_rng(2)
     waves = [scale * rng.standard_normal(n).astype(np.float32) for scale, n in ((0.5, 9000), (1e-3, 4000), (0.1, 7000))]
     batch, snrs = batch_of(waves), torch.tensor([3.0, -6.0, 20.0])
-    noise = torch.randn(batch.features.shape, generator=torch.Generator().manual_seed(0))
-    heard = add_noise(batch.features, batch.num_samples, noise, snrs).numpy()
+    noise = torch.randn(batch.samples.shape, generator=torch.Generator().manual_seed(0))
+    heard = add_noise(batch.samples, batch.num_samples, noise, snrs).numpy()
     for row, (wave, snr) in enumerate(zip(waves, snrs.tolist())):
         added = heard[row, : len(wave)] - wave
         assert decibels(wave) - decibels(added) == pytest.approx(snr, abs=1e-2)
@@ -184,7 +184,7 @@ def test_only_the_input_gets_noise():  # R36: nothing got any
     linear = FeatureConfig(kind="linear", deltas=0)
     other = noisy(1.0, target=linear)(batch, torch.Generator().manual_seed(1), 8)
     assert torch.equal(other.features, found.features)
-    expected, _ = FeatureExtractor(linear)(levelled(batch.features, batch.num_samples, -25.0), batch.num_samples)
+    expected, _ = FeatureExtractor(linear)(levelled(batch.samples, batch.num_samples, -25.0), batch.num_samples)
     assert torch.equal(other.target[:, : expected.shape[1]], expected)
 
 
@@ -195,7 +195,7 @@ def test_noise_comes_from_a_generator_or_from_the_ids():
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     fixed = online(batch)
-    alone = Batch(batch.features[2:3, :7000], batch.lengths[2:3], batch.ids[2:3], num_samples=batch.num_samples[2:3])
+    alone = Waveforms(batch.samples[2:3, :7000], batch.num_samples[2:3], batch.lengths[2:3], batch.ids[2:3])
     assert torch.equal(online(alone).features[0], fixed.features[2, : int(batch.lengths[2])])
 
 
@@ -299,7 +299,7 @@ def test_audio_that_broke_after_its_table_was_made_is_one_clear_line(world, tmp_
         victim.unlink()
     recordings = Recordings([tmp_path / "len_for_bucket/all.csv"], MEL)
     with pytest.raises(ValueError, match=rf"^{victim}: (has changed|not an audio file|no such audio)[^\n]*$"):
-        list(Loader(recordings, LoaderConfig()).once())
+        list(Loader(recordings, LoaderConfig(), waveforms=True).once())
 
 
 def test_tables_hold_what_the_headers_say_and_leave_out_what_is_broken(tmp_path, capsys):
@@ -367,3 +367,21 @@ def test_preprocessing_and_training_refuse_the_same_recordings_in_the_same_words
             refused()
         assert str(caught.value) == f"{tmp_path}/short.wav: {failed[0]}"
     assert features.num_frames(len(recordings.read(1, 0, 1))) == 1
+
+
+def test_waveforms_become_a_batch_and_keep_what_goes_with_them(world):
+    recordings = Recordings([world.table], MEL)
+    target = Target(lambda index: np.arange(index + 1), fill=-1, own_length=True)
+    loader = Loader(recordings, LoaderConfig(batch_frames=200, max_frames=20), target=target, waveforms=True)
+    _, waves = next(loader.stream())
+    assert isinstance(waves, Waveforms)
+    assert waves.samples.shape == (len(waves.ids), int(waves.num_samples.max()))
+    batch = Online(OnlineConfig(), noisy=False)(waves.to(CPU), multiple=8)
+    assert isinstance(batch, Batch)
+    assert batch.ids == waves.ids
+    assert torch.equal(batch.lengths, waves.lengths)
+    assert torch.equal(batch.host_lengths, waves.lengths)
+    assert torch.equal(batch.lengths, MEL.num_frames(waves.num_samples))
+    assert batch.target_lengths.tolist() == [recordings.index[name] + 1 for name in batch.ids]
+    assert torch.equal(batch.target, waves.target)
+    assert batch.features.shape[1] % 8 == 0

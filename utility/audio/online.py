@@ -1,7 +1,6 @@
 """Training straight from audio: the level, noise and features of a batch of waveforms, on the device they are on."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated
 
 import pydantic
@@ -12,7 +11,7 @@ from torch import Tensor
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.noise import GAUSSIAN, _on, add_noise, levelled, read_noise
 from utility.config import section
-from utility.loader import Batch
+from utility.loader import Batch, Waveforms
 from utility.seeds import utterance_generators
 
 
@@ -46,7 +45,7 @@ def _clock(features: FeatureConfig) -> tuple[int, int, bool]:
 
 
 class Online:
-    """Batches of waveforms to batches of features; `noisy` says whether they get the noise that the config draws."""
+    """Waveforms to batches of features; `noisy` says whether they get the noise that the config draws."""
 
     def __init__(self, config: OnlineConfig, noisy: bool):
         self.config = config
@@ -56,11 +55,11 @@ class Online:
         self.noise = read_noise(config.noise_type, config.input.sample_rate) if drawn else None  # [M], a loop
 
     @torch.no_grad()
-    def __call__(self, batch: Batch, generator: torch.Generator | None = None, multiple: int = 1) -> Batch:
+    def __call__(self, batch: Waveforms, generator: torch.Generator | None = None, multiple: int = 1) -> Batch:
         """Features of the waveforms, padded to a multiple of so many frames, and the target where it is another.
 
         What is drawn comes from the generator, without one from the ids: the same at every evaluation."""
-        clean, counts = batch.features, batch.num_samples
+        clean, counts = batch.samples, batch.num_samples
         if self.config.target_level is not None:
             clean = levelled(clean, counts, self.config.target_level)
         heard, chosen = self._heard(clean, counts, batch.ids, generator)
@@ -73,7 +72,7 @@ class Online:
             rows, target = _on(chosen, clean), features.clone()
             found = self.input(clean[rows], counts[chosen], threads)[0]
             target[rows, : found.shape[1]] = found
-        return replace(batch, features=features, target=target, num_samples=None)
+        return batch.with_features(features, target)
 
     def _heard(
         self, clean: Tensor, counts: Tensor, ids: Sequence[str], generator: torch.Generator | None

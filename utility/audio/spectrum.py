@@ -54,7 +54,7 @@ def kaldi_lifter(coefficients: int, lifter: float = 22.0) -> np.ndarray:
 
 
 class FilterBank:
-    """Triangles `filters` [bands, bins] over power spectra; sums are of float32 or finer, whatever the process has set."""
+    """Triangles `filters` [bands, bins] over power spectra; sums are at least float32, whatever the process has set."""
 
     def __init__(self, filters: np.ndarray, device: torch.device):
         self.filters = filters.astype(np.float32)

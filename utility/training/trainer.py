@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from utility.config import section
-from utility.loader import START, Batch, Loader, Position
+from utility.loader import START, AnyBatch, Loader, Position
 from utility.seeds import step_seed
 from utility.training.checkpoint import (
     keep_newest,
@@ -29,7 +29,7 @@ from utility.training.distributed import ALONE, Group
 from utility.training.log import RunLog
 from utility.training.optimization import OptimizerConfig, make_optimizer, make_schedule
 
-Step = Callable[[Batch, torch.Generator], Mapping[str, Tensor]]
+Step = Callable[[AnyBatch, torch.Generator], Mapping[str, Tensor]]
 
 
 @section
@@ -154,7 +154,7 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         return self.config.patience is not None and self.progress.stale >= self.config.patience
 
-    def update(self, stream: Iterator[tuple[Position, Batch]]) -> None:
+    def update(self, stream: Iterator[tuple[Position, AnyBatch]]) -> None:
         """One optimiser update on the next batches of the loader's stream."""
         step, frames, position = self.progress.step, 0, self.progress.position
         self.task.module.train()
