@@ -15,7 +15,7 @@ from benchmarks.steps import BASE_1, made_up
 from utility.device import claim_device
 from utility.files import replace_file
 from utility.loader import Loader
-from utility.store.files import COLUMNS, SplitFiles, StoreInfo, array_header, create_info, offsets_of, table_bytes
+from utility.store.files import STORE_COLUMNS, SplitFiles, StoreInfo, array_header, create_info, offsets_of, table_bytes
 from utility.store.reading import Store
 
 DIM = 160
@@ -105,4 +105,4 @@ def sparse_store(root: Path, lengths: np.ndarray) -> None:
     os.truncate(files.array, len(header) + int(lengths.sum()) * DIM * 4)
     numbered = enumerate(zip(offsets_of(lengths).tolist(), lengths.tolist()))
     rows = [(f"u{i}", offset, n, n * 200, f"s{i % 900}", f"u{i}.flac") for i, (offset, n) in numbered]
-    replace_file(files.table, table_bytes(COLUMNS, rows))
+    replace_file(files.table, table_bytes(STORE_COLUMNS, rows))

@@ -13,7 +13,7 @@ from utility.command import run
 from utility.files import check_folder, replace_file
 from utility.store.files import Failure, SplitFiles, table_bytes, write_errors
 
-COLUMNS = ("id", "path", "speaker", "duration", "rate", "num_samples")  # duration in seconds, the rest as in the file
+LENGTH_COLUMNS = ("id", "path", "speaker", "duration", "rate", "num_samples")  # seconds; the rest as in the file
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,7 +53,7 @@ def write_lengths(corpus: Corpus, files: SplitFiles, n_jobs: int) -> list[Failur
         path, duration = (corpus.root / utterance.path).as_posix(), num_samples / rate
         rows.append((utterance.id, path, utterance.speaker, f"{duration:.6f}", rate, num_samples))
         seconds += duration
-    replace_file(files.table, table_bytes(COLUMNS, rows))
+    replace_file(files.table, table_bytes(LENGTH_COLUMNS, rows))
     write_errors(files, failures)
     print(f"{files.table}: {len(rows)} recordings, {seconds / 3600:.2f} hours, {len(failures)} failed", flush=True)
     return failures

@@ -66,7 +66,7 @@ class Clock:
     @classmethod
     def of(cls, info: StoreInfo) -> "Clock":
         """The clock of a store's frames."""
-        return cls(info.frame_shift, float(info.features.frame_times(1)[0]) if info.features else 0.0)
+        return cls(info.frame_shift, info.frame_offset)
 
     def stacked(self, rate: int) -> "Clock":
         """The clock of `rate` neighbouring frames as one."""

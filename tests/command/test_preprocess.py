@@ -235,7 +235,7 @@ def test_jobs_and_shards_change_no_byte(speech, tmp_path):
     codes = [preprocess_any.main([*flags, "--name=parts", "--n_jobs=1", f"--shard={i}/3"]) for i in (3, 1, 2)]
     assert codes[-1] == 1
     expected = contents(tmp_path / "one")
-    assert sorted(expected) == ["all.csv", "all.npy", "errors.csv", "features.yaml"]
+    assert sorted(expected) == ["all.csv", "all.digest", "all.npy", "errors.csv", "features.yaml"]
     assert contents(tmp_path / "two") == expected
     assert contents(tmp_path / "parts") == expected
 

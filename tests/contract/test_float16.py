@@ -36,7 +36,7 @@ def test_half_the_bytes_and_the_rounding_of_float16(data, kind):
     single, half = (Store(data / dtype / kind / "all") for dtype in ("float32", "float16"))
     sizes = [(data / dtype / kind / "all.npy").stat().st_size - 128 for dtype in ("float32", "float16")]
     assert sizes[0] == 2 * sizes[1] == 4 * int(single.lengths.sum()) * single.info.row_shape[0]
-    assert single.fingerprint() == half.fingerprint()
+    assert single.fingerprint() != half.fingerprint()  # what is computed from them differs
     for index in range(len(single)):
         exact, rounded = single[index], half[index]
         assert rounded.dtype == np.float32

@@ -4,7 +4,9 @@ import dataclasses
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from utility.audio.features import FeatureConfig
 from utility.store import writing as store_writer
 from utility.store.files import Row, StoreInfo, offsets_of, read_table
-from utility.store.reading import Store, splits_in
+from utility.store.reading import Store, _Array, splits_in
 from utility.store.writing import StoreWriter
 
 MEL = FeatureConfig(kind="mel", deltas=0)
@@ -56,7 +58,13 @@ def in_child(function, *args) -> int:
 
 def test_round_trip(tmp_path):
     assert fill(tmp_path / "store")
-    assert sorted(contents(tmp_path / "store")) == ["errors.csv", "features.yaml", "train.csv", "train.npy"]
+    assert sorted(contents(tmp_path / "store")) == [
+        "errors.csv",
+        "features.yaml",
+        "train.csv",
+        "train.digest",
+        "train.npy",
+    ]
     store = pickle.loads(pickle.dumps(Store([tmp_path / "store/train"])))
     kept = [row for row in ROWS if row.id != "u4"]
     assert store.ids == [row.id for row in kept]
@@ -335,3 +343,141 @@ def test_plan_and_offsets(tmp_path_factory, lengths, parts):
         store = Store([root / "train"])
         assert store.speakers == ["NA"] * len(kept)
         assert all((store[j] == frames(rows[i])).all() for j, i in enumerate(kept))
+
+
+def as_earlier(root: Path) -> None:
+    """Make a store what earlier versions left: no digest, no frame_offset."""
+    for digest in root.glob("*.digest"):
+        digest.unlink()
+    values = yaml.safe_load((root / "features.yaml").read_text())
+    del values["frame_offset"]
+    (root / "features.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+EARLIER_FINGERPRINTS = {"plain": "5b1ae649de176bd3", "kaldi_fbank": "7608c21adb4aa7ec"}
+
+
+@pytest.mark.parametrize("kind", EARLIER_FINGERPRINTS)
+def test_stores_of_each_age_open(tmp_path, kind):
+    features = None if kind == "plain" else FeatureConfig(kind=kind, deltas=0)
+    here = info() if features is None else info(row_shape=[80], frame_shift=0.01, features=features)
+    for age in ("new", "old"):
+        writer = StoreWriter.open(tmp_path / age, "train", ROWS[:3], here)
+        for i in writer.pending():
+            writer.write(i, frames(ROWS[i], here.row_shape))
+        writer.finish()
+    as_earlier(tmp_path / "old")
+    new, old = (Store([tmp_path / age / "train"]) for age in ("new", "old"))
+    assert old.info == new.info
+    assert old.info.frame_offset == (0.0 if features is None else 0.0125)
+    assert all(np.array_equal(old[i], new[i]) for i in range(3))
+    assert old.frame_times(2).tolist() == new.frame_times(2).tolist()
+    assert old.fingerprint() == EARLIER_FINGERPRINTS[kind]
+    assert new.fingerprint() != old.fingerprint()
+    assert StoreWriter.open(tmp_path / "old", "train", ROWS[:3], new.info).finished
+    assert not (tmp_path / "old/train.digest").exists()
+
+
+def test_a_split_begun_by_an_earlier_version_is_finished_with_its_digest(tmp_path):
+    for root, earlier in (("new", False), ("old", True)):
+        writer = StoreWriter.open(tmp_path / root, "train", ROWS, info())
+        for i in writer.pending()[:3]:
+            writer.write(i, frames(ROWS[i]))
+        if earlier:  # it left nothing beside the marks of rows that are done
+            progress = writer.files.progress.read_bytes()
+            writer.files.progress.write_bytes(progress[: len(ROWS)].ljust(len(progress), b"\0"))
+        assert fill(tmp_path / root)
+    assert contents(tmp_path / "old") == contents(tmp_path / "new")
+
+
+def test_other_frames_under_the_same_table_are_another_store(tmp_path):
+    """Cached representations of the old frames were used for the new ones."""
+    fill(tmp_path / "a")
+    fill(tmp_path / "same")
+    before = Store([tmp_path / "a/train"]).fingerprint()
+    assert Store([tmp_path / "same/train"]).fingerprint() == before
+    writer = StoreWriter.open(tmp_path / "b", "train", ROWS, info())
+    for i in writer.pending():
+        if ROWS[i].id == "u4":
+            writer.fail(i, "cannot be decoded")
+        else:
+            writer.write(i, frames(ROWS[i]) + np.float32(1e-6) * (i == 5))
+    writer.finish()
+    assert (tmp_path / "b/train.csv").read_bytes() == (tmp_path / "a/train.csv").read_bytes()
+    assert Store([tmp_path / "b/train"]).fingerprint() != before
+
+
+@pytest.mark.parametrize("how", ["rewritten", "moved", "copied"])
+def test_frames_changed_behind_the_back_of_the_writer_are_seen(tmp_path, how):
+    fill(tmp_path / "a")
+    array = tmp_path / "a/train.npy"
+    before, data = Store([tmp_path / "a/train"]).fingerprint(), bytearray(array.read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "other.npy").write_bytes(data)
+    os.utime(tmp_path / "other.npy", (0, 0))
+    time.sleep(0.02)  # more than the clock of a file system ticks
+    if how == "rewritten":
+        array.write_bytes(data)
+    elif how == "moved":
+        (tmp_path / "other.npy").replace(array)
+    else:
+        shutil.copy2(tmp_path / "other.npy", array)
+    store = Store([tmp_path / "a/train"])
+    assert store.fingerprint() != before
+    assert store.fingerprint() == Store([tmp_path / "a/train"]).fingerprint()
+
+
+def test_frames_are_read_for_the_fingerprint_of_a_copy_once(tmp_path, monkeypatch):
+    fill(tmp_path / "a")
+    before, read = Store([tmp_path / "a/train"]).fingerprint(), []
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    time.sleep(0.02)
+    os.utime(tmp_path / "b/train.npy")
+    digest = _Array._row_digest
+    monkeypatch.setattr(_Array, "_row_digest", lambda self, row: read.append(row) or digest(self, row))
+    for _ in range(2):
+        assert Store([tmp_path / "b/train"]).fingerprint() == before
+        assert Store([tmp_path / "a/train"]).fingerprint() == before
+    assert read == [0, 1, 2, 3, 4]
+
+
+def test_parts_of_recordings_are_kept_with_their_times(tmp_path):
+    spans = [(None, None), (0.5, None), (0.0, 0.25), (0.25, 1.125), (None, 0.1), (0.1, 0.3)]
+    rows = [dataclasses.replace(row, path="wav/1.wav", start=a, stop=b) for row, (a, b) in zip(ROWS, spans)]
+    assert fill(tmp_path / "parts", rows=rows)
+    assert fill(tmp_path / "whole")
+    lines = (tmp_path / "parts/train.csv").read_text().splitlines()
+    assert lines[0] == "id,offset,length,num_samples,speaker,path,start,end"
+    assert lines[1] == "u0,0,1,0,s0,wav/1.wav,,"
+    assert lines[4] == "u3,6,4,600,s0,wav/1.wav,0.25,1.125"
+    store = pickle.loads(pickle.dumps(Store([tmp_path / "parts/train"])))
+    assert store.spans == [*spans[:4], spans[5]]
+    assert Store([tmp_path / "whole/train"]).spans == [(None, None)] * 5
+    assert (tmp_path / "whole/train.csv").read_text().splitlines()[0] == "id,offset,length,num_samples,speaker,path"
+    errors = (tmp_path / "parts/errors.csv").read_text().splitlines()
+    assert errors[1] == "train,wav/1.wav from 0 s to 0.1 s,cannot be decoded"
+    assert StoreWriter.open(tmp_path / "parts", "train", rows, info()).finished
+    moved = [dataclasses.replace(row, stop=9.0) if row.id == "u1" else row for row in rows]
+    with pytest.raises(ValueError, match=r"stop of utterance 1 \(u1\) is None there, 9.0 here"):
+        StoreWriter.open(tmp_path / "parts", "train", moved, info())
+    fill(tmp_path / "moved", rows=moved)
+    assert Store([tmp_path / "moved/train"]).fingerprint() != store.fingerprint()
+    text = (tmp_path / "parts/train.csv").read_text()
+    (tmp_path / "parts/train.csv").write_text(text.replace("1.125", "late"))
+    with pytest.raises(ValueError, match=r"end is 'late' in line 5, expected seconds or nothing"):
+        Store([tmp_path / "parts/train"])
+
+
+def test_frames_begin_where_the_store_says(tmp_path):
+    fill(tmp_path / "a", frame_offset=0.0125, frame_shift=0.02, bad=())
+    store = Store([tmp_path / "a/train"])
+    np.testing.assert_allclose(store.frame_times(3), 0.0125 + 0.02 * np.arange(4))
+    fill(tmp_path / "b", frame_shift=0.02, bad=())
+    assert Store([tmp_path / "b/train"]).fingerprint() != store.fingerprint()
+    with pytest.raises(ValueError, match=r"frame_offset is 0.0125 there, 0.0 here"):
+        StoreWriter.open(tmp_path / "a", "dev", ROWS, info(frame_shift=0.02))
+    for kind in ("mel", "kaldi_mfcc"):
+        features = FeatureConfig(kind=kind, deltas=0)
+        here = info(row_shape=[features.dim], frame_shift=features.frame_shift, features=features)
+        assert here.frame_offset == features.frame_offset == features.frame_times(1)[0]
+        assert here.frame_times(50).tolist() == features.frame_times(50).tolist()

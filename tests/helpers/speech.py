@@ -7,7 +7,16 @@ import soundfile
 
 from utility.audio.features import FeatureConfig
 from utility.files import replace_file
-from utility.store.files import COLUMNS, Row, SplitFiles, StoreInfo, array_header, create_info, offsets_of, table_bytes
+from utility.store.files import (
+    STORE_COLUMNS,
+    Row,
+    SplitFiles,
+    StoreInfo,
+    array_header,
+    create_info,
+    offsets_of,
+    table_bytes,
+)
 from utility.store.writing import StoreWriter
 
 MEL = FeatureConfig(kind="mel", deltas=0)
@@ -37,7 +46,7 @@ def sparse_store(path: Path, lengths: np.ndarray, features: FeatureConfig = MEL,
         (f"{i % speakers}-{path.name}-{i}", offset, length, length * features.hop, str(i % speakers), f"{i}.flac")
         for i, (offset, length) in enumerate(zip(offsets_of(lengths).tolist(), lengths.tolist()))
     ]
-    replace_file(files.table, table_bytes(COLUMNS, rows))
+    replace_file(files.table, table_bytes(STORE_COLUMNS, rows))
     header = array_header([int(lengths.sum()), features.dim], info.dtype)
     replace_file(files.array, header, len(header) + int(lengths.sum()) * features.dim * 4)
     return path

@@ -76,6 +76,11 @@ class FeatureConfig:
         """Seconds from one frame to the next."""
         return self.hop / self.sample_rate
 
+    @property
+    def frame_offset(self) -> float:
+        """Seconds from the first sample to the centre of frame 0."""
+        return float(self.frame_times(1)[0])
+
     def num_frames(self, num_samples: Count) -> Count:
         """Frames of a waveform, or a part of one, of `num_samples`; see `too_short` for whole utterances."""
         if self.centred:

@@ -20,7 +20,8 @@ from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build, read_yaml, section, write_yaml
 from utility.files import replace_file, temporary
 
-COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
+STORE_COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
+SPAN_COLUMNS = ("start", "end")  # seconds; where utterances are parts of recordings
 ERROR_COLUMNS = ("split", "path", "reason")
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
@@ -39,17 +40,43 @@ class StoreInfo:
     features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
     audio_root: str | None = None  # the column `path` is relative to it
     made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer ...
+    frame_offset: float | None = None  # seconds to the centre of frame 0; None: as the features have it, else 0
+
+    def __post_init__(self) -> None:
+        if self.frame_offset is None:
+            object.__setattr__(self, "frame_offset", self.usual_offset)
+
+    @property
+    def usual_offset(self) -> float:
+        """The centre of frame 0 where a file does not say it, as those of earlier versions."""
+        return 0.0 if self.features is None else self.features.frame_offset
+
+    def frame_times(self, frames: int) -> np.ndarray:
+        """Centres of an utterance's frames in seconds, float64 [T]: frame_offset + t * frame_shift."""
+        features = self.features
+        if features and (self.frame_shift, self.frame_offset) == (features.frame_shift, features.frame_offset):
+            return features.frame_times(frames)  # the same, to the last bit the quotient of whole samples
+        return self.frame_offset + np.arange(frames) * self.frame_shift
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One utterance: `length` in frames, `num_samples` of its audio, `path` relative to the store's `audio_root`."""
+    """One utterance: `length` in frames, `num_samples` of its audio, `path` relative to the store's `audio_root`.
+
+    `start` and `stop`, seconds, say which part of the recording it is; None is the recording's own beginning or end."""
 
     id: str
     length: int
     num_samples: int
     speaker: str
     path: str
+    start: float | None = None
+    stop: float | None = None
+
+    @property
+    def source(self) -> str:
+        """What errors.csv calls it: its recording, and which part of it."""
+        return source_of(self.path, self.start, self.stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +85,13 @@ class Failure:
 
     path: str
     reason: str
+
+
+def source_of(path: str, start: float | None, stop: float | None) -> str:
+    """A recording, or a part of one in seconds, in words."""
+    if start is None and stop is None:
+        return path
+    return f"{path} from {start or 0:g} s to {'its end' if stop is None else f'{stop:g} s'}"
 
 
 def check_split_name(name: str) -> None:
@@ -96,6 +130,10 @@ class SplitFiles:
         return self.root / f"{self.split}.npy"
 
     @property
+    def digest(self) -> Path:
+        return self.root / f"{self.split}.digest"
+
+    @property
     def plan(self) -> Path:
         return self.root / f"{self.split}.plan.csv"
 
@@ -118,7 +156,7 @@ class SplitFiles:
         """Remove what only an unfinished split needs, and what killed processes left half-written."""
         self.plan.unlink(missing_ok=True)
         self.progress.unlink(missing_ok=True)
-        for owner in (self.table, self.plan, self.array, self.progress, self.info, self.errors):
+        for owner in (self.table, self.plan, self.array, self.digest, self.progress, self.info, self.errors):
             for leftover in self.root.glob(f".{owner.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
 
@@ -204,8 +242,10 @@ def write_errors(files: SplitFiles, failures: Sequence[Failure]) -> None:
         files.errors.unlink(missing_ok=True)
 
 
-def read_table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """The named columns of a CSV table; counts and rates as int64, everything else as text."""
+def read_table(file: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+    """The named columns of a CSV table, and of the optional ones those that are there.
+
+    Counts and rates are int64, `SPAN_COLUMNS` float64 with NaN where empty, everything else is text."""
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
         missing = [name for name in columns if name not in table.columns]
@@ -216,6 +256,28 @@ def read_table(file: Path, columns: Sequence[str]) -> pd.DataFrame:
             wrong = table[name][~table[name].str.fullmatch(r"\d{1,18}")]
             if len(wrong):
                 raise ValueError(f"{name} is {wrong.iloc[0]!r} in line {wrong.index[0] + 2}, expected 0 or more")
-        return table[list(columns)].astype(numbers)
+        there = [name for name in optional if name in table.columns]
+        for name in set(SPAN_COLUMNS).intersection(there):
+            wrong = table[name][~table[name].str.fullmatch(r"(\d+(\.\d*)?(e-?\d+)?)?")]
+            if len(wrong):
+                raise ValueError(
+                    f"{name} is {wrong.iloc[0]!r} in line {wrong.index[0] + 2}, expected seconds or nothing"
+                )
+            table[name] = table[name].replace("", "nan").astype(np.float64)
+        return table[[*columns, *there]].astype(numbers)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{file}: not a table of utterances: {error}") from None
+
+
+def rows_of(table: pd.DataFrame) -> list[Row]:
+    """The rows of a store's table or plan."""
+    columns = [table[name].tolist() for name in STORE_COLUMNS if name != "offset"]
+    return [Row(*values, *span) for *values, span in zip(*columns, spans_of(table))]
+
+
+def spans_of(table: pd.DataFrame) -> list[tuple[float | None, float | None]]:
+    """Which part of its recording each utterance of a table is, in seconds; None where a table does not say."""
+    if not set(SPAN_COLUMNS).intersection(table.columns):
+        return [(None, None)] * len(table)
+    columns = [table[name] if name in table else pd.Series(np.nan, table.index) for name in SPAN_COLUMNS]
+    return [tuple(None if np.isnan(value) else value for value in span) for span in zip(*columns)]

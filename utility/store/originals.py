@@ -29,6 +29,9 @@ class NpyFiles:
         self.files = np.array([str(file) for file in files], np.dtypes.StringDType())
         self.lengths, self.row_shape = lengths, tuple(row_shape)
 
+    def content(self) -> None:
+        """Nothing is known of what the files hold."""
+
     def read(self, row: int, start: int, stop: int) -> np.ndarray:
         """Frames `start` to `stop` of one utterance, float32; ValueError when the file is not what the table says."""
         array = _load(self.files[row])

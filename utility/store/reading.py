@@ -14,8 +14,10 @@ import pandas as pd
 
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict
+from utility.store.digest import read_digest, row_digest
 from utility.store.files import (
-    COLUMNS,
+    SPAN_COLUMNS,
+    STORE_COLUMNS,
     Failure,
     Row,
     SplitFiles,
@@ -24,6 +26,7 @@ from utility.store.files import (
     differences,
     read_info,
     read_table,
+    spans_of,
 )
 from utility.store.originals import NpyFiles, read_legacy
 from utility.store.writing import StoreWriter
@@ -64,6 +67,7 @@ class Store:
         self._text = {
             name: np.array(table[name].tolist(), np.dtypes.StringDType()) for name in ("id", "speaker", "path")
         }
+        self.spans = spans_of(table)  # [U] start and end in seconds of its recording; None where it is all of it
         self._readers = [split.reader for split in opened]
         self._audio_roots = [split.info.audio_root or "" for split in opened]
         sizes = [len(split.table) for split in opened]
@@ -109,27 +113,32 @@ class Store:
     def frame_times(self, i: int) -> np.ndarray:
         """Centres of the frames of utterance `i` in seconds, float64 [T]."""
         length = int(self.lengths[i])
-        if self.info.features is not None:
-            return self.info.features.frame_times(length)
         if np.isnan(self.info.frame_shift):
             raise ValueError(f"{self.paths[self._split[i]]}: made by the originals, so say which features these are")
-        return np.arange(length) * self.info.frame_shift
+        return self.info.frame_times(length)
 
     def fingerprint(self) -> str:
-        """16 hex digits of what the store is: its info and its tables, without reading frames."""
-        values = {k: v for k, v in as_dict(self.info).items() if k not in ("dtype", "audio_root")}
+        """16 hex digits of what the store is: its info, its tables, and the digests of its frames where it has them.
+
+        What earlier versions wrote keeps the fingerprint that it had."""
+        usual = {"frame_offset"} if self.info.frame_offset == self.info.usual_offset else set()
+        values = {k: v for k, v in as_dict(self.info).items() if k not in {"dtype", "audio_root", *usual}}
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
         for name in ("id", "speaker", "path"):
             digest.update("\n".join(self._text[name]).encode())
         for numbers in (self.lengths, self.num_samples):
             digest.update(numbers.astype("<i8").tobytes())
+        if any(span != (None, None) for span in self.spans):
+            digest.update(json.dumps(self.spans).encode())
+        for reader in self._readers:
+            digest.update((reader.content() or "").encode())
         return digest.hexdigest()[:16]
 
 
 @dataclasses.dataclass
 class _Split:
     info: StoreInfo
-    table: pd.DataFrame  # columns id, length, num_samples, speaker, path
+    table: pd.DataFrame  # columns id, length, num_samples, speaker, path, perhaps start and end
     reader: "_Array | NpyFiles"
 
 
@@ -138,7 +147,7 @@ class _Array:
     off meanwhile is an error instead of the death of the process."""
 
     def __init__(self, files: SplitFiles, info: StoreInfo, table: pd.DataFrame):
-        self.file = files.array
+        self.files, self.file = files, files.array
         self.offsets, self.lengths = table["offset"].to_numpy(), table["length"].to_numpy()
         self.row_shape, self.dtype = tuple(info.row_shape), np.dtype(info.dtype).newbyteorder("<")
         self._frame_bytes = self.dtype.itemsize * int(np.prod(self.row_shape))
@@ -176,6 +185,15 @@ class _Array:
             data, position = data[count:], position + count
         return frames.astype(np.float32, copy=False)
 
+    def content(self) -> str | None:
+        """The digest of the frames; None where an earlier version made none."""
+        return read_digest(self.files, lambda: map(self._row_digest, range(len(self.lengths))))
+
+    def _row_digest(self, row: int) -> bytes:
+        with self.file.open("rb") as stream:
+            stream.seek(self._start + int(self.offsets[row]) * self._frame_bytes)
+            return row_digest(stream.read(int(self.lengths[row]) * self._frame_bytes))
+
     @contextlib.contextmanager
     def _errors_named(self):
         try:
@@ -206,7 +224,7 @@ def _open_split(path: Path, features: FeatureConfig | None) -> _Split:
     if features is not None and features != info.features:
         there, here = (dataclasses.replace(info, features=config) for config in (info.features, features))
         raise ValueError(f"{files.info} holds other features: {'; '.join(differences(there, here))}")
-    table = read_table(files.table, COLUMNS)
+    table = read_table(files.table, STORE_COLUMNS, SPAN_COLUMNS)
     return _Split(info, table, _Array(files, info, table))
 
 

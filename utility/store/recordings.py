@@ -13,7 +13,7 @@ from utility.audio.headers import AUDIO_EXTENSIONS, audio_files, scan
 from utility.audio.waveform import AudioError, read_audio, resampled_length
 from utility.store.files import StoreInfo, read_table
 
-COLUMNS = ("id", "path", "speaker", "rate", "num_samples")  # of a table; num_samples at its own rate
+RECORDING_COLUMNS = ("id", "path", "speaker", "rate", "num_samples")  # of a table; num_samples at its own rate
 
 
 class Recordings:
@@ -88,7 +88,7 @@ class Recordings:
 def _listed(place: Path) -> pd.DataFrame:
     """The recordings of one place, columns as in a table and paths absolute."""
     if place.suffix == ".csv" and place.is_file():
-        table = read_table(place, COLUMNS)
+        table = read_table(place, RECORDING_COLUMNS)
         wrong = np.flatnonzero((table["rate"] == 0) | (table["num_samples"] == 0))
         if len(wrong):
             raise ValueError(f"{place}: line {wrong[0] + 2}: rate and num_samples must be above 0")

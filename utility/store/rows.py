@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utility.store.digest import row_digest
 from utility.store.files import SplitFiles, StoreInfo
 
 PENDING, DONE, FAILED = 0, 1, 2
@@ -36,7 +37,9 @@ class RowWriter:
             data = np.ascontiguousarray(array, dtype=np.dtype(self.info.dtype).newbyteorder("<"))
         if not np.isfinite(data).all():
             raise ValueError(f"row {i} of {self.files}: a value is not a finite {self.info.dtype}")
-        write_at(self.files.array, memoryview(data).cast("B"), position)
+        data = memoryview(data).cast("B")
+        write_at(self.files.array, data, position)
+        self._mark(row_digest(data), self.rows + i * REASON_BYTES)
         self._mark(bytes([DONE]), i)
 
     def fail(self, i: int, reason: str) -> None:

@@ -5,14 +5,17 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from utility.files import replace_file
+from utility.store.digest import ROW_BYTES, row_digest, write_digest
 from utility.store.files import (
-    COLUMNS,
     ERROR_COLUMNS,
+    SPAN_COLUMNS,
+    STORE_COLUMNS,
     Failure,
     Row,
     SplitFiles,
@@ -22,6 +25,7 @@ from utility.store.files import (
     differences,
     offsets_of,
     read_table,
+    rows_of,
     table_bytes,
     write_errors,
 )
@@ -35,7 +39,8 @@ class StoreWriter:
 
     The plan (which utterances, how long) is fixed first and lies in `<split>.plan.csv`; it is created last of the files
     of an unfinished split, so where it exists the array and the progress file do too. `<split>.progress` has one byte
-    per row, set after the row's data are written, then one slot of `REASON_BYTES` per row for the reason of a failure.
+    per row, set after the row's data are written, then one slot of `REASON_BYTES` per row for the digest of its data,
+    or the reason of its failure.
     Nothing stays open between calls; worker processes get the `some` rows that they are to write.
     """
 
@@ -103,7 +108,7 @@ class StoreWriter:
         """The failed utterances of this split so far, in the order of the rows."""
         if self.finished:
             return _failures(self.files)
-        return [Failure(self.rows[i].path, self._reason(i)) for i in np.flatnonzero(self._status() == FAILED)]
+        return [Failure(self.rows[i].source, self._reason(i)) for i in np.flatnonzero(self._status() == FAILED)]
 
     def finish(self) -> bool:
         """Put `<split>.csv` and errors.csv in place if no row is pending; True when the split is finished."""
@@ -118,8 +123,9 @@ class StoreWriter:
                 self._clear(i)
             _sync(self.files.array)
             write_errors(self.files, failures)
-            done = [_fields(self.rows[i], self.offsets[i]) for i in np.flatnonzero(status == DONE)]
-            replace_file(self.files.table, table_bytes(COLUMNS, done))
+            done = np.flatnonzero(status == DONE).tolist()
+            write_digest(self.files, self._digests(done))
+            replace_file(self.files.table, self._table(done))
             self.files.remove_helpers()
         return True
 
@@ -131,14 +137,14 @@ class StoreWriter:
             raise OSError(errno.ENOSPC, reason, str(self.files.array))
         rows = len(self.lengths)
         self.files.progress.unlink(missing_ok=True)
+        self.files.digest.unlink(missing_ok=True)
         replace_file(self.files.array, self._header, size)
         replace_file(self.files.progress, b"", rows * (1 + REASON_BYTES))
         replace_file(self.files.plan, self._plan())
 
     def _join(self) -> None:
         if self.files.plan.read_bytes() != self._plan():
-            there = read_table(self.files.plan, COLUMNS).drop(columns="offset")
-            self._refuse(there.itertuples(index=False, name=None), self.rows, "begun")
+            self._refuse(rows_of(read_table(self.files.plan, STORE_COLUMNS, SPAN_COLUMNS)), self.rows, "begun")
         self._check_array()
         if self.files.progress.stat().st_size != len(self.lengths) * (1 + REASON_BYTES):
             raise ValueError(f"{self.files.progress} does not fit its plan: remove {self.files.plan} to start again")
@@ -150,22 +156,21 @@ class StoreWriter:
 
     def _compare_with_finished(self) -> None:
         failed = {failure.path for failure in _failures(self.files)}
-        there = read_table(self.files.table, COLUMNS).drop(columns="offset")
-        there = list(there.itertuples(index=False, name=None))
-        expected = [row for row in self.rows if row.path not in failed]
-        missing = failed - {row.path for row in self.rows}
+        there = rows_of(read_table(self.files.table, STORE_COLUMNS, SPAN_COLUMNS))
+        expected = [row for row in self.rows if row.source not in failed]
+        missing = failed - {row.source for row in self.rows}
         if missing:
             raise ValueError(f"{self.files} was made from another list of audio: {min(missing)} is there, not here")
         self._refuse(there, expected, "made")
         self._check_array()
 
-    def _refuse(self, there: Sequence[tuple], here: Sequence[Row], verb: str) -> None:
-        there, here = list(there), [_fields(row) for row in here]
-        names = [name for name in COLUMNS if name != "offset"]
+    def _refuse(self, there: Sequence[Row], here: Sequence[Row], verb: str) -> None:
         for i, (first, second) in enumerate(zip(there, here)):
             if first != second:
-                name, a, b = next(item for item in zip(names, first, second) if item[1] != item[2])
-                reason = f"{name} of utterance {i} ({first[0]}) is {a!r} there, {b!r} here"
+                names = [field.name for field in fields(Row)]
+                values = ((name, getattr(first, name), getattr(second, name)) for name in names)
+                name, a, b = next(item for item in values if item[1] != item[2])
+                reason = f"{name} of utterance {i} ({first.id}) is {a!r} there, {b!r} here"
                 break
         else:
             if len(there) == len(here):
@@ -175,7 +180,30 @@ class StoreWriter:
         raise ValueError(f"{self.files} was {verb} from another list of audio: {reason}; {hint}")
 
     def _plan(self) -> bytes:
-        return table_bytes(COLUMNS, [_fields(row, offset) for row, offset in zip(self.rows, self.offsets)])
+        return self._table(range(len(self.rows)))
+
+    def _table(self, chosen: Sequence[int]) -> bytes:
+        """The table of some rows; only where one of the split's is a part of a recording it has columns for that."""
+        parts = any((row.start, row.stop) != (None, None) for row in self.rows)
+        lines = [
+            (row.id, int(offset), row.length, row.num_samples, row.speaker, row.path)
+            + ((row.start, row.stop) if parts else ())
+            for row, offset in ((self.rows[i], self.offsets[i]) for i in chosen)
+        ]
+        return table_bytes([*STORE_COLUMNS, *(SPAN_COLUMNS if parts else ())], lines)
+
+    def _digests(self, rows: Sequence[int]) -> list[bytes]:
+        """The digests of rows that are written; of those that an earlier version wrote, from their data."""
+        empty, found = bytes(ROW_BYTES), []
+        with self.files.progress.open("rb") as progress, self.files.array.open("rb") as array:
+            for i in rows:
+                progress.seek(len(self.lengths) + i * REASON_BYTES)
+                digest = progress.read(ROW_BYTES)
+                if digest == empty:
+                    array.seek(self._position(i))
+                    digest = row_digest(array.read(int(self.lengths[i]) * self._frame_bytes))
+                found.append(digest)
+        return found
 
     def _position(self, i: int) -> int:
         return len(self._header) + int(self.offsets[i]) * self._frame_bytes
@@ -228,11 +256,6 @@ def _failures(files: SplitFiles) -> list[Failure]:
     table = read_table(files.errors, ERROR_COLUMNS)
     table = table[table["split"] == files.split]
     return [Failure(path, reason) for path, reason in zip(table["path"], table["reason"])]
-
-
-def _fields(row: Row, offset: int | None = None) -> tuple:
-    position = () if offset is None else (int(offset),)
-    return (row.id, *position, row.length, row.num_samples, row.speaker, row.path)
 
 
 def _sync(file: Path) -> None:
