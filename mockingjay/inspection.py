@@ -102,7 +102,8 @@ class Inspection:
 
     def _save_sound(self, shown: Reconstruction, name: str, stem: str) -> list[Path]:
         features, store = self.data.target.features, self.data.loader.source
-        reference = read_audio(store.audio_paths[store.index[name]], features.sample_rate)
+        index = store.index[name]
+        reference = read_audio(store.audio_paths[index], features.sample_rate, span=store.spans[index])
         saved = []
         for kind, frames in (("predicted", shown.predicted), ("filled", shown.filled)):
             path = self.folder / f"{stem}_{kind}.wav"

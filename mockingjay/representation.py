@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mockingjay.upstreams.base import Upstream
-from utility.audio.waveform import AudioError
+from utility.audio.waveform import AudioError, Span
 from utility.files import replacing
 from utility.loader import frame_batches, pad
 from utility.store.files import Row, StoreInfo
@@ -58,6 +58,7 @@ class Corpus(Protocol):
     num_samples: np.ndarray
     speakers: list[str]
     audio_paths: list[Path]
+    spans: list[Span]
 
     def __getitem__(self, index: int) -> np.ndarray: ...
 
@@ -126,8 +127,10 @@ def _rows(corpus: Corpus) -> list[Row]:
         path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.as_posix()
         for path in corpus.audio_paths
     ]
-    columns = zip(corpus.ids, corpus.lengths.tolist(), corpus.num_samples.tolist(), corpus.speakers, paths)
-    return [Row(*values) for values in columns]
+    columns = zip(
+        corpus.ids, corpus.lengths.tolist(), corpus.num_samples.tolist(), corpus.speakers, paths, corpus.spans
+    )
+    return [Row(*values, *span) for *values, span in columns]
 
 
 def _reason(corpus: Corpus, index: int) -> str:

@@ -15,13 +15,14 @@ def main(argv: Sequence[str]) -> int:
     parser = feature_parser(
         prog="preprocess_any.py",
         description=f"{__doc__} Folders named train, dev, test and the like are splits;\nwithout them all "
-        "is one split, `all`. A manifest has a column path (relative to it) and, where known, id, speaker, split.",
+        "is one split, `all`. A manifest has a column path (relative to it) and, where known, id, speaker, "
+        "split;\nwith start and end (seconds) a row is a part of a recording.",
         example="python preprocess/preprocess_any.py --data_path=corpora/an4 --name=an4_fbank80 --id_from=stem",
         data_path=None,
         feature_type="fbank",
         delta=False,
     )
-    add_recordings(parser)
+    add_recordings(parser, parts=True)
     args = parser.parse_args(argv)
     features = features_of(parser, args)
     return extract(recordings(args), "NewData", features, args)

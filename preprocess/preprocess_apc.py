@@ -79,7 +79,7 @@ def _import(source: Source, root: Path, info: StoreInfo) -> list[Failure]:
     writer.finish()
     failures = writer.failures()
     lost = {failure.path for failure in failures}
-    kept = [row.length for row in rows if row.path not in lost]
+    kept = [row.length for row in rows if row.source not in lost]
     print(f"{root / source.split}: {len(kept)} utterances, {sum(kept)} frames of {source.dim}, {len(lost)} failed")
     return failures
 

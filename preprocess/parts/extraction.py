@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from preprocess.parts.corpora import Corpus, Utterance
 from utility.audio.features import FeatureConfig, FeatureExtractor
-from utility.audio.headers import scan
-from utility.audio.waveform import AudioError, read_audio, resampled_length
+from utility.audio.headers import Header, scan
+from utility.audio.waveform import AudioError, Span, read_audio, resampled_length, span_samples
 from utility.device import claim_core
 from utility.store.files import Failure, Row, StoreInfo
 from utility.store.rows import RowWriter
@@ -57,6 +57,7 @@ class _Job:
     row: int
     path: Path
     num_samples: int
+    span: Span
 
 
 def extract_split(
@@ -88,12 +89,16 @@ def extract_split(
     for i in mine:
         if i in failed:
             writer.fail(i, failed[i])
-    jobs = [_Job(i, corpus.root / rows[i].path, rows[i].num_samples) for i in mine if i not in failed]
+    jobs = [
+        _Job(i, corpus.root / rows[i].path, rows[i].num_samples, (rows[i].start, rows[i].stop))
+        for i in mine
+        if i not in failed
+    ]
     _run(jobs, writer, features, workers, split)
     writer.finish()
     failures = writer.failures()
     lost = {failure.path for failure in failures}
-    kept = [row for row in rows if row.path not in lost]
+    kept = [row for row in rows if row.source not in lost]
     return SplitResult(
         split=split,
         utterances=len(kept),
@@ -110,16 +115,29 @@ def plan(
     root: Path, utterances: Sequence[Utterance], features: FeatureConfig, split: str
 ) -> tuple[list[Row], dict[int, str]]:
     """Rows of all utterances from the audio headers alone, and the reason of each that cannot have features."""
-    headers = scan([root / utterance.path for utterance in utterances], f"{split}: lengths")
+    paths = list(dict.fromkeys(utterance.path for utterance in utterances))  # parts share their recordings
+    headers = dict(zip(paths, scan([root / path for path in paths], f"{split}: lengths")))
     rows, failed = [], {}
-    for i, (utterance, (native, rate, reason)) in enumerate(zip(utterances, headers)):
-        num_samples = 0 if reason else resampled_length(native, rate, features.sample_rate)
+    for i, utterance in enumerate(utterances):
+        span, header = (utterance.start, utterance.stop), headers[utterance.path]
+        num_samples, reason = _extent(header, span, features.sample_rate)
         reason = reason or features.too_short(num_samples)
         if reason:
             failed[i] = reason
         length = 0 if reason else int(features.num_frames(num_samples))
-        rows.append(Row(utterance.id, length, num_samples, utterance.speaker, utterance.path))
+        rows.append(Row(utterance.id, length, num_samples, utterance.speaker, utterance.path, *span))
     return rows, failed
+
+
+def _extent(header: Header, span: Span, sample_rate: int) -> tuple[int, str]:
+    """Samples of a part of a recording at the `sample_rate`, and why there are none."""
+    if header.reason:
+        return 0, header.reason
+    try:
+        first, last = span_samples(header.num_samples, header.rate, span)
+    except ValueError as error:
+        return 0, str(error)
+    return resampled_length(last - first, header.rate, sample_rate), ""
 
 
 def _run(jobs: Sequence[_Job], writer: StoreWriter, features: FeatureConfig, workers: Workers, split: str) -> None:
@@ -189,7 +207,8 @@ def _extract(batch: Sequence[_Job], writer: RowWriter, features: FeatureConfig) 
     read = []
     for job in batch:
         try:
-            read.append((job, read_audio(job.path, features.sample_rate, expected=job.num_samples)))
+            samples = read_audio(job.path, features.sample_rate, expected=job.num_samples, span=job.span)
+            read.append((job, samples))
         except AudioError as error:
             writer.fail(job.row, _reason(error, job.path))
     if not read:

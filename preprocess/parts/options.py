@@ -74,9 +74,12 @@ def add_extension(parser: Parser, default: Sequence[str]) -> None:
     )
 
 
-def add_recordings(parser: Parser) -> None:
-    """Add the flags of `recordings`."""
+def add_recordings(parser: Parser, parts: bool = False) -> None:
+    """Add the flags of `recordings`; `parts` of recordings are what the script can take."""
     add_extension(parser, AUDIO_EXTENSIONS)
+    parser.set_defaults(parts=parts, clip=False)
+    if parts:
+        parser.add_argument("--clip", action="store_true", help="of a manifest: a start below 0 is 0, not an error")
     parser.add_argument(
         "--speaker_from",
         default="parent",
@@ -92,7 +95,9 @@ def recordings(args: argparse.Namespace) -> Corpus:
     """The corpus that the flags name: a folder of audio, or a CSV or TSV manifest."""
     path = args.data_path.expanduser()
     if path.is_file():
-        return manifest(path, args.splits, args.id_from)
+        return manifest(path, args.splits, args.id_from, args.clip, args.parts)
+    if args.clip:
+        raise ValueError(f"--clip is for a manifest with a column start; {path} is a folder")
     return folder(path, args.splits, args.audio_extension or AUDIO_EXTENSIONS, args.speaker_from, args.id_from)
 
 

@@ -11,6 +11,9 @@ import soxr
 Count = TypeVar("Count", int, np.ndarray)
 STREAMED = 0x7FFFF000
 SPHERE_COUNTS = (b"sample_count", b"channel_count", b"sample_n_bytes")
+Span = tuple[float | None, float | None]  # start and end in seconds; None: of the recording
+WHOLE: Span = (None, None)
+BEYOND = 0.05  # seconds by which a part may reach beyond the end of its recording: times are rounded
 OGG_PAGE = 27 + 255 + 255 * 255  # bytes, at most
 
 
@@ -19,19 +22,29 @@ class AudioError(ValueError):
 
 
 def read_audio(
-    path: Path | str, sample_rate: int = 16000, part: slice = slice(None), expected: int | None = None
+    path: Path | str,
+    sample_rate: int = 16000,
+    part: slice = slice(None),
+    expected: int | None = None,
+    span: Span = WHOLE,
 ) -> np.ndarray:
     """The file as float32 [N] at `sample_rate`, channels averaged, full scale 1; `AudioError` when any of it is bad.
 
-    `part` gives some of its samples, and reads no more where the file has that rate; `expected` is how many samples
-    the caller believes the whole has.
+    `span` is what is read of the file, as if nothing else were in it. Of that `part` gives some samples, and reads no
+    more where the file has that rate; `expected` is how many samples the caller believes it has.
     """
     with _opened(path) as file:
-        frames, native = file.frames, file.samplerate
+        native = file.samplerate
+        try:
+            first, last = span_samples(file.frames, native, span)
+        except ValueError as error:
+            raise AudioError(f"{path}: {error}") from None
+        frames = last - first
         length = resampled_length(frames, native, sample_rate)
         if expected not in (None, length):
             raise AudioError(f"{path}: has changed: {length} samples at {sample_rate} Hz, there were {expected}")
         start, stop, _ = part.indices(frames) if native == sample_rate else (0, frames, 1)
+        start, stop = first + start, first + stop
         before = start if file.format == "OGG" else 0  # libsndfile does not seek exactly there
         start -= before
         try:
@@ -53,6 +66,23 @@ def read_audio(
 def audio_length(path: Path | str, sample_rate: int = 16000) -> int:
     """Samples that `read_audio` returns, from the file's header alone."""
     return resampled_length(*audio_header(path), sample_rate)
+
+
+def span_samples(frames: int, native: int, span: Span) -> tuple[int, int]:
+    """First sample and the one after the last of a part of a recording of `frames` samples at the rate `native`.
+
+    Raises ValueError, without naming a file, for a part that is not in it."""
+    start, stop = span
+    first = 0 if start is None else round(start * native)
+    last = frames if stop is None else round(stop * native)
+    if frames < last <= frames + BEYOND * native:
+        last = frames
+    for name, place, beyond in (("starts", start, first >= frames), ("ends", stop, last > frames)):
+        if beyond:
+            raise ValueError(f"{name} at {place} s beyond the {frames / native:.3f} s of the recording")
+    if last <= first:
+        raise ValueError(f"no samples between {start or 0} and {stop} s")
+    return first, last
 
 
 def resampled_length(frames: Count, native: Count, sample_rate: int) -> Count:

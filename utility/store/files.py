@@ -91,7 +91,7 @@ def source_of(path: str, start: float | None, stop: float | None) -> str:
     """A recording, or a part of one in seconds, in words."""
     if start is None and stop is None:
         return path
-    return f"{path} from {start or 0:g} s to {'its end' if stop is None else f'{stop:g} s'}"
+    return f"{path} from {start or 0} s to {'its end' if stop is None else f'{stop} s'}"
 
 
 def check_split_name(name: str) -> None:

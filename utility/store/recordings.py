@@ -10,7 +10,7 @@ import torch
 
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.headers import AUDIO_EXTENSIONS, audio_files, scan
-from utility.audio.waveform import AudioError, read_audio, resampled_length
+from utility.audio.waveform import WHOLE, AudioError, Span, read_audio, resampled_length
 from utility.store.files import StoreInfo, read_table
 
 RECORDING_COLUMNS = ("id", "path", "speaker", "rate", "num_samples")  # of a table; num_samples at its own rate
@@ -34,6 +34,7 @@ class Recordings:
             raise ValueError(f"utterance id {repeated.iloc[0]!r} is not unique in {', '.join(map(str, paths))}")
         self.features, self.extractor = features, FeatureExtractor(features)
         self.ids, self.speakers = table["id"].tolist(), table["speaker"].tolist()
+        self.spans: list[Span] = [WHOLE] * len(self.ids)  # a recording is read whole
         self._paths = np.array(table["path"].tolist(), np.dtypes.StringDType())
         native, rate = table["num_samples"].to_numpy(), table["rate"].to_numpy()
         self.num_samples = np.where(native, resampled_length(native, rate, features.sample_rate), 0)  # [U]
