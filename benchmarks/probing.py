@@ -30,7 +30,7 @@ class Probing:
 
     def __call__(self) -> Turn:
         trainer, device = self.trainer(), claim_device(cpu=False)
-        stream = trainer.task.loader.stream()
+        stream = trainer.training.loader.stream()
 
         def turn() -> None:
             for _ in range(self.updates):
