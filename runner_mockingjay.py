@@ -78,6 +78,8 @@ def parser() -> Parser:
     other = p.add_argument_group("--test, --plot and --extract")
     other.add_argument("--input", type=Path, help="store/split, folder of audio or one recording (default: data.test)")
     other.add_argument("--output", type=Path, help="folder to write to (default: <checkpoint>-dump beside it)")
+    about = "put the new representations in place of those in --output (of --test and --extract)"
+    other.add_argument("--overwrite", action="store_true", help=about)
     other.add_argument("--with_head", "--with-head", action="store_true", help="plot true, predicted and filled frames")
     other.add_argument("--output_attention", "--output-attention", action="store_true", help="plot attention")
     other.add_argument("--alterations", action="store_true", help="plot what --config, or --ckpt, hides of its input")
@@ -98,6 +100,10 @@ def main(argv: Sequence[str]) -> int | None:
     if any(word.partition("=")[0] == "--preprocess" for word in argv):
         return preprocess(argv)
     args = parser().parse_intermixed_args(argv)
+    if args.overwrite and not (args.test or args.extract):
+        raise ValueError("--overwrite belongs to --test and --extract")
+    if args.overwrite and args.shard != (0, 1):
+        raise ValueError("--overwrite removes what other shards write: remove the old folder, then start the shards")
     if args.train:
         return train(args)
     if args.classic:

@@ -18,7 +18,16 @@ def extract(args: argparse.Namespace) -> int:
     if args.format == "ark" and args.layer == "all":
         raise ValueError("--format ark holds one vector per frame, not all layers: choose one by --layer")
     found = _open(args)
-    how = Representing(_layers(args.layer), args.dtype, args.precision, shard=args.shard, quiet=args.quiet)
+    how = Representing(
+        _layers(args.layer),
+        args.dtype,
+        args.precision,
+        shard=args.shard,
+        quiet=args.quiet,
+        checkpoint=str(_checkpoint(args)),
+        step=found.step,
+        overwrite=args.overwrite,
+    )
     paths = _paths(args, found.config)
     if is_split(paths[0]) or (args.input is None and found.config.online is None):
         corpus = Store(paths)
@@ -30,6 +39,8 @@ def extract(args: argparse.Namespace) -> int:
         corpus = Recordings(paths, found.features)
     upstream = load_upstream("transformer", _checkpoint(args), corpus.info, device=claim_device(args.cpu))
     folder, split = _folder(args), Path(paths[0]).stem if len(paths) == 1 else "test"
+    if args.overwrite and (folder / split).resolve() in [Path(path).resolve() for path in paths]:
+        raise ValueError(f"--overwrite would remove {folder / split}, which is the input: choose another --output")
     if not represent(upstream, corpus, folder, split, how):
         _say(args, f"{folder / split}: this shard is done, others are not yet")
         return 0

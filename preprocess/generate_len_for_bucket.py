@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from preprocess.parts.corpora import Corpus
-from preprocess.parts.options import add_recordings, corpus_parser, recordings
+from preprocess.parts.options import add_recordings, corpus_parser, recordings, say_notes
 from utility.audio.headers import scan
 from utility.command import run
 from utility.files import check_folder, replace_file
@@ -20,20 +20,21 @@ def main(argv: Sequence[str]) -> int:
     """Returns 1 when some recordings cannot be used, which errors.csv lists with the reason; else 0."""
     parser = corpus_parser(
         prog="generate_len_for_bucket.py",
-        description=f"{__doc__}\nOnly headers are read. Folders named train, dev, test and the like are splits; "
-        "without them all is one split, `all`.",
+        description=f"{__doc__}\nOnly headers are read. Folders with the word train, dev, test or the like in their "
+        "names are splits; without them all is one split, `all`.",
         example="python preprocess/generate_len_for_bucket.py --data_path=corpora/LibriSpeech --splits dev-clean",
         data_path="data/LibriSpeech",
     )
     parser.add_argument("--name", default="len_for_bucket", help="the folder of the tables")
     add_recordings(parser)
     args = parser.parse_args(argv)
-    corpus = recordings(args)
+    corpus = recordings(parser, args)
     root = args.output_path.expanduser() / args.name
     check_folder(root)
     splits = [SplitFiles(root, split) for split in corpus.splits]
     if splits[0].info.exists():
         raise ValueError(f"{root} is a feature store: choose another --name")
+    say_notes(corpus, args.splits)
     failures = [failure for files in splits for failure in write_lengths(corpus, files, args.n_jobs)]
     if failures:
         first = f"{failures[0].path}: {failures[0].reason}"

@@ -14,8 +14,9 @@ def main(argv: Sequence[str]) -> int:
     """Returns 1 when some recordings have no features, which errors.csv lists with the reason; else 0."""
     parser = feature_parser(
         prog="preprocess_any.py",
-        description=f"{__doc__} Folders named train, dev, test and the like are splits;\nwithout them all "
-        "is one split, `all`. A manifest has a column path (relative to it) and, where known, id, speaker, split.",
+        description=f"{__doc__} Folders with the word train, dev, test or the like in\ntheir names are splits; without "
+        "them all is one split, `all`. A manifest has a column path (relative to it) and,\nwhere known, id, speaker, "
+        "split.",
         example="python preprocess/preprocess_any.py --data_path=corpora/an4 --name=an4_fbank80 --id_from=stem",
         data_path=None,
         feature_type="fbank",
@@ -24,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     add_recordings(parser)
     args = parser.parse_args(argv)
     features = features_of(parser, args)
-    return extract(recordings(args), "NewData", features, args)
+    return extract(recordings(parser, args), "NewData", features, args)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from preprocess.parts.corpora import AUDIO_EXTENSIONS, Corpus, folder, manifest
+from preprocess.parts.corpora import AUDIO_EXTENSIONS, PARTS, Corpus, folder, manifest, parts
 from preprocess.parts.extraction import SplitResult, Workers, extract_split, processes
 from utility.audio.features import FeatureConfig
 from utility.command import Parser, shard
@@ -28,7 +28,6 @@ def corpus_parser(prog: str, description: str, example: str, data_path: str | No
         "--data_root",
         type=Path,
         default=data_path and Path(data_path),
-        required=data_path is None,
         help="the corpus",
     )
     parser.add_argument("--output_path", type=Path, default=Path("data"), help="where the new folder appears")
@@ -75,8 +74,10 @@ def add_extension(parser: Parser, default: Sequence[str]) -> None:
 
 
 def add_recordings(parser: Parser) -> None:
-    """Add the flags of `recordings`."""
+    """Add the flags of `recordings`; `--data_path` is no longer the only way to name a corpus."""
     add_extension(parser, AUDIO_EXTENSIONS)
+    for name in PARTS:
+        parser.add_argument(f"--{name}", type=Path, metavar="DIR", help=f"instead of --data_path: the audio of {name}")
     parser.add_argument(
         "--speaker_from",
         default="parent",
@@ -88,12 +89,31 @@ def add_recordings(parser: Parser) -> None:
     )
 
 
-def recordings(args: argparse.Namespace) -> Corpus:
-    """The corpus that the flags name: a folder of audio, or a CSV or TSV manifest."""
+def recordings(parser: Parser, args: argparse.Namespace) -> Corpus:
+    """The corpus that the flags name: a folder of audio, a CSV or TSV manifest, or a folder for each split."""
+    extensions = args.audio_extension or AUDIO_EXTENSIONS
+    named = {name: place.expanduser() for name in PARTS if (place := getattr(args, name)) is not None}
+    if named and (args.splits or args.data_path != parser.get_default("data_path")):
+        other = "--splits" if args.splits else "--data_path"
+        parser.error(f"--{min(named)} names a folder of its own: leave out {other}")
+    if named:
+        return parts(named, extensions, args.speaker_from, args.id_from)
+    if args.data_path is None:
+        parser.error("which corpus? --data_path, or --train, --dev and --test")
     path = args.data_path.expanduser()
     if path.is_file():
         return manifest(path, args.splits, args.id_from)
-    return folder(path, args.splits, args.audio_extension or AUDIO_EXTENSIONS, args.speaker_from, args.id_from)
+    return folder(path, args.splits, extensions, args.speaker_from, args.id_from)
+
+
+def say_notes(corpus: Corpus, splits: Sequence[str]) -> None:
+    """Print how the corpus was read and what of it is left out; what nobody asked for by `splits` is no news."""
+    for note in corpus.notes:
+        print(note)
+    if corpus.left_out and not splits:
+        print(
+            f"{corpus.root}: {corpus.left_out} audio files there are not part of the corpus as asked for, and left out"
+        )
 
 
 def features_of(parser: Parser, args: argparse.Namespace) -> FeatureConfig:
@@ -117,10 +137,7 @@ def extract(corpus: Corpus, prefix: str, features: FeatureConfig, args: argparse
     check_folder(root)
     for split in corpus.splits:
         check_split_name(split)
-    if corpus.left_out and not args.splits:
-        print(
-            f"{corpus.root}: {corpus.left_out} audio files there are not part of the corpus as asked for, and left out"
-        )
+    say_notes(corpus, args.splits)
     keep_memory()
     start = time.monotonic()
     results = []

@@ -22,6 +22,7 @@ from utility.files import replace_file, temporary
 
 COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 ERROR_COLUMNS = ("split", "path", "reason")
+WORDS = ("checkpoint", "step")  # of `made_by`: what people are told; whether two stores are alike, the hashes say
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
@@ -38,7 +39,12 @@ class StoreInfo:
     frame_shift: Annotated[float, Field(allow_inf_nan=True)]
     features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
     audio_root: str | None = None  # the column `path` is relative to it
-    made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer ...
+    made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer, `WORDS` ...
+
+    def in_words(self) -> str:
+        """Which checkpoint made these representations."""
+        path, step = (self.made_by.get(name) for name in WORDS)
+        return f"{path} at step {step}" if path else "a checkpoint that it does not name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,13 @@ class SplitFiles:
                     raise
             yield
 
+    def remove(self) -> None:
+        """Remove this split of the store. Its table goes first: at no moment does anybody find half a split."""
+        self.table.unlink(missing_ok=True)
+        self.remove_helpers()
+        self.array.unlink(missing_ok=True)
+        write_errors(self, [])
+
     def remove_helpers(self) -> None:
         """Remove what only an unfinished split needs, and what killed processes left half-written."""
         self.plan.unlink(missing_ok=True)
@@ -153,12 +166,13 @@ def _link(new: Path, file: Path) -> None:
 
 
 def differences(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> list[str]:
-    """`key: value there, value here` of every leaf that differs."""
+    """`key is value there, value here` of every leaf that differs, `WORDS` apart."""
     first, second = _leaves(as_dict(there)), _leaves(as_dict(here))
+    words = [f"made_by.{name}" for name in WORDS]
     return [
         f"{key} is {first.get(key)!r} there, {second.get(key)!r} here"
         for key in dict.fromkeys([*first, *second])
-        if repr(first.get(key)) != repr(second.get(key)) and key.partition(".")[0] not in ignore
+        if repr(first.get(key)) != repr(second.get(key)) and key.partition(".")[0] not in ignore and key not in words
     ]
 
 

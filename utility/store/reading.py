@@ -16,6 +16,7 @@ from utility.audio.features import FeatureConfig
 from utility.config import as_dict
 from utility.store.files import (
     COLUMNS,
+    WORDS,
     Failure,
     Row,
     SplitFiles,
@@ -134,6 +135,7 @@ class Store:
     def fingerprint(self) -> str:
         """16 hex digits of what the store is: its info and its tables, without reading frames."""
         values = {k: v for k, v in as_dict(self.info).items() if k not in ("dtype", "audio_root")}
+        values["made_by"] = {k: v for k, v in self.info.made_by.items() if k not in WORDS}
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
         for name in ("id", "speaker", "path"):
             digest.update("\n".join(self._text[name]).encode())
