@@ -49,8 +49,8 @@ def make_parser() -> Parser:
     parser.add(
         "--upstream",
         group=what,
-        help="pretrained (the default: --ckpt, or the run of runner_mockingjay.py --train; transformer is the old word, "
-        "in result folders too), pretrained_head (the same, its head's state the last layer), random (same "
+        help="pretrained (the default: --ckpt, or the run of runner_mockingjay.py --train; the old word transformer "
+        "does the same and stays in the name of its result folder), pretrained_head (the same, its head's state the last layer), random (same "
         "architecture, untrained: --ckpt names a checkpoint or a pre-training YAML), baseline (the features "
         "themselves), or your own nn.Module as package.module:Class",
     )
@@ -107,7 +107,9 @@ def _checkpoint(upstream: str, values: Mapping[str, Any], typed: Mapping[str, st
     """The upstream's checkpoint, found as every command finds it; None for upstreams that take none."""
     ckpt, ckpdir = values["ckpt"], values["ckpdir"]
     if upstream == "apc":
-        raise ValueError("--upstream apc: type --upstream pretrained --ckpt FILE, an APC checkpoint opens like any other")
+        raise ValueError(
+            "--upstream apc: type --upstream pretrained --ckpt FILE, an APC checkpoint opens like any other"
+        )
     if upstream not in (*WITH_CHECKPOINT, "baseline") and ":" not in upstream:
         known = f"expected {', '.join(UPSTREAMS)}, or a class of your own as package.module:Class"
         raise ValueError(f"unknown upstream {upstream!r}: {known}")

@@ -73,7 +73,7 @@ def parser() -> Parser:
     p = Parser(
         MODES,
         translate=classic.in_our_words,
-        no_mode="what to do? --train pre-trains; --test, --plot and --extract look at the result; --help names them all",
+        no_mode="what to do? --train pre-trains; --test, --plot and --extract look at the result; --help names all",
         prog="runner_mockingjay.py",
         description=__doc__,
         epilog=EXAMPLES,

@@ -37,9 +37,7 @@ def test(settings: TestClassic) -> None:
     task, saved = find_task(settings.task), open_probe(settings.dckpt, settings.task)
     config = _config(settings.config or saved["about"]["config"], settings.fine_tune, settings.overrides)
     device = claim_device(settings.cpu)
-    setting = Setting(
-        task, settings.upstream, settings.ckpt, config, saved["about"]["seed"], device, not settings.msg
-    )
+    setting = Setting(task, settings.upstream, settings.ckpt, config, saved["about"]["seed"], device, not settings.msg)
     experiment = Experiment(setting, settings.dckpt.parent)
     if settings.dry_run:
         return print_experiment(experiment)

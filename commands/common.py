@@ -26,7 +26,9 @@ def open_model(ckpt: Path, overrides: Sequence[str] = ()) -> Pretrained:
 
 def check_sections(config: PretrainConfig, overrides: Sequence[str]) -> None:
     """Raise ValueError for an override in a section that a model of this kind does not have."""
-    other: dict[str, str] = {"gru": "encoder transformer"} if config.encoder == "transformer" else {"model": "encoder gru"}
+    other: dict[str, str] = (
+        {"gru": "encoder transformer"} if config.encoder == "transformer" else {"model": "encoder gru"}
+    )
     other |= {"masking": "objective apc"} if config.objective == "apc" else {"apc": "objective masked"}
     for word in overrides:
         section = word.partition("=")[0].partition(".")[0]

@@ -45,9 +45,7 @@ def checkpoint_in(folder: Path) -> Path | None:
     return max(steps)[1] if steps else None
 
 
-def chosen_checkpoint(
-    ckpt: Path | None, config: Path | None, name: str | None, seed: int | None, ckpdir: Path
-) -> Path:
+def chosen_checkpoint(ckpt: Path | None, config: Path | None, name: str | None, seed: int | None, ckpdir: Path) -> Path:
     """`ckpt`, or without it the best checkpoint of the run that the other flags name; ValueError says what to type."""
     given = {"--config": config, "--name": name, "--seed": seed}
     given = {flag: value for flag, value in given.items() if value is not None}
@@ -64,8 +62,7 @@ def chosen_checkpoint(
             words.append(f"--ckpdir {ckpdir}")
         command = " ".join(["runner_mockingjay.py --train", *words])
         raise ValueError(
-            f"{folder} holds no checkpoint: train it by {command}, or name another by "
-            f"--ckpt{_known(ckpdir)}"
+            f"{folder} holds no checkpoint: train it by {command}, or name another by --ckpt{_known(ckpdir)}"
         )
     return found
 

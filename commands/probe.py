@@ -112,7 +112,8 @@ def _print_summary(summary: Mapping[str, Any], directory: Path) -> None:
             test = f"{row['test_value']:7.2f} <- chosen on dev" if chosen else f"{'':7}"
             print(f"{row['seed']:>6}  {name or '(as configured)':<32} {dev:7.2f} {test}".rstrip())
     spread = f" +- {summary['test_deviation']:.2f}" if summary["test_deviation"] is not None else ""
+    value = f"{summary['test_mean']:.2f}{spread} {unit}".rstrip()
     print(
-        f"{summary['task']} {summary['upstream']}: test {summary['test_mean']:.2f}{spread}{f' {unit}' if unit else ''}, "
-        f"{summary['runs']} seeds (dev {summary['dev_mean']:.2f}); {directory}/summary.json"
+        f"{summary['task']} {summary['upstream']}: test {value}, {summary['runs']} seeds "
+        f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
     )

@@ -68,7 +68,9 @@ def classic_upstream(values: Mapping[str, Any]) -> tuple[str, Path | None, str]:
         named = ckpt if unused is None else unused
         raise ValueError(f"what is {named}? add --run_mockingjay, or --run_apc with --apc_path; neither: the features")
     if UPSTREAMS[flags] != "baseline" and ckpt is None:
-        raise ValueError("--run_apc needs --apc_path FILE" if values["run_apc"] else "--run_mockingjay needs --ckpt FILE")
+        raise ValueError(
+            "--run_apc needs --apc_path FILE" if values["run_apc"] else "--run_mockingjay needs --ckpt FILE"
+        )
     return UPSTREAMS[flags], ckpt, flag
 
 
@@ -83,8 +85,9 @@ def in_our_words(argv: Sequence[str]) -> str | None:
     """What to type instead of S3PRL's `-m train -u U -d TASK -n NAME -o a.b=c`; None for another command line."""
     if not any(word in ("-m", "-u", "-d") for word in argv):
         return None
-    ours = ["run_downstream.py"]
-    rest = list(argv)
+    if "-g" in argv:
+        return "these are S3PRL's flags; type runner_mockingjay.py --train --config YAML --name NAME"
+    ours, rest = ["run_downstream.py"], list(argv)
     while rest:
         word = rest.pop(0)
         value = rest.pop(0) if rest and not rest[0].startswith("-") else ""

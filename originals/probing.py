@@ -22,9 +22,7 @@ def score_again(experiment: Experiment, saved: Mapping[str, Any], path: Path) ->
     """The score of the probe `saved` in `path`, in a line; ValueError where it was trained on another upstream."""
     setting, task = experiment.setting, experiment.setting.task
     if experiment.fingerprint != saved["about"]["upstream"]:
-        raise ValueError(
-            f"--dckpt {path} was trained on another upstream than {setting.upstream!r} of {setting.ckpt}"
-        )
+        raise ValueError(f"--dckpt {path} was trained on another upstream than {setting.upstream!r} of {setting.ckpt}")
     load_weights(experiment.probe, saved["model"], path)
     score = experiment.test.score(experiment.probe, setting.device)
     value = with_unit(score.figures()[task.metric.key], task.metric.unit)

@@ -41,7 +41,9 @@ class Mode:
         for word in overrides:
             key = word.partition("=")[0]
             if self.overrides is not None and not any(f"{key}.".startswith(f"{name}.") for name in self.overrides):
-                known = f"of the config it takes {', '.join(self.overrides)}" if self.overrides else "it takes no config"
+                known = (
+                    f"of the config it takes {', '.join(self.overrides)}" if self.overrides else "it takes no config"
+                )
                 raise ValueError(f"{self.name or 'this script'} would not use {word}: {known}")
 
 
@@ -63,8 +65,8 @@ class Command:
 class Parser(argparse.ArgumentParser):
     """An argument parser that refuses, in one line, what it does not know and what the chosen mode would not use.
 
-    `modes` are those of the program, one of which must be chosen (none: it does one thing, without overrides); `answers`
-    say of flags that it does not have what to type instead, and `translate` may answer a whole command line."""
+    `modes` are those of the program, one of which must be chosen (none: it does one thing, without overrides).
+    `answers` say of flags that it does not have what to type instead, `translate` may answer a whole command line."""
 
     def __init__(
         self,
@@ -75,7 +77,12 @@ class Parser(argparse.ArgumentParser):
         **options: Any,
     ):
         super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
-        self.modes, self.answers, self.translate, self.no_mode = modes, {**ANSWERS, **(answers or {})}, translate, no_mode
+        self.modes, self.answers, self.translate, self.no_mode = (
+            modes,
+            {**ANSWERS, **(answers or {})},
+            translate,
+            no_mode,
+        )
         self.modes_of: dict[str, tuple[str, ...]] = {}  # by destination; what is missing serves every mode
 
     def error(self, message: str) -> NoReturn:
@@ -115,36 +122,34 @@ class Parser(argparse.ArgumentParser):
         if answer:
             raise ValueError(answer)
         words = _Words(self, argv)
-        mode = self._mode(words.typed, words.switched_off)
+        choosing = {flag for mode in self.modes for flag in mode.flags}
+        mode = self._mode({flag for flag in words.typed if flag in choosing} - words.switched_off)
         for destination, name in words.typed.items():
-            served = self.modes_of.get(destination, (mode.name,))
+            served = self.modes_of.get(destination, () if destination in choosing else (mode.name,))
             if mode.name not in served and destination not in mode.flags:
-                raise ValueError(f"{mode.name} would not use {name}: it goes with {self._named(served)}")
+                others = [other.name for other in self.modes if destination in other.flags or other.name in served]
+                raise ValueError(f"{mode.name} would not use {name}: it goes with {self._named(others)}")
         mode.check(words.overrides)
         values = vars(self.parse_args(words.flags))
         return Command(mode.name, values, words.typed, tuple(words.overrides))
 
-    def _mode(self, typed: Mapping[str, str], switched_off: set[str]) -> Mode:
-        """The mode whose flags were typed and which uses all other flags that choose modes."""
+    def _mode(self, chosen: set[str]) -> Mode:
+        """The mode that uses all the `chosen` flags, else the only one that they choose; its flags are checked next."""
         if not self.modes:
             return Mode("", overrides=())
-        choosing = {flag for mode in self.modes for flag in mode.flags}
-        chosen = {destination for destination in typed if destination in choosing} - switched_off
-        fitting = [
-            mode
-            for mode in self.modes
-            if mode.flags <= chosen and all(mode.name in self.modes_of.get(flag, ()) for flag in chosen - mode.flags)
-        ]
-        if fitting:
-            return max(fitting, key=lambda mode: len(mode.flags))
-        simple = [mode for mode in self.modes if len(mode.flags) == 1 and mode.flags <= chosen]
-        if len(simple) == 1:
-            return simple[0]  # whose flags are checked next
-        if not simple:
+        possible = [mode for mode in self.modes if mode.flags <= chosen]
+        for mode in sorted(possible, key=lambda mode: -len(mode.flags)):
+            if all(mode.name in self.modes_of.get(flag, ()) for flag in chosen - mode.flags):
+                return mode
+        largest = [mode for mode in possible if not any(mode.flags < other.flags for other in possible)]
+        if len(largest) == 1:
+            return largest[0]
+        if not largest:
             raise ValueError(self.no_mode)
-        together = next((mode for mode in self.modes if set().union(*(m.flags for m in simple)) < mode.flags), None)
+        names, flags = " and ".join(mode.name for mode in largest), frozenset().union(*(m.flags for m in largest))
+        together = next((mode for mode in self.modes if flags < mode.flags), None)
         both = f"; {together.name} does both" if together else ""
-        raise ValueError(f"{' and '.join(mode.name for mode in simple)} are different things to do: choose one{both}")
+        raise ValueError(f"{names} are different things to do: choose one{both}")
 
     def _named(self, modes: Sequence[str]) -> str:
         """Modes for a reader: `--plot` for all kinds of it."""
@@ -192,7 +197,9 @@ class _Words:
     def _take(self, action: argparse.Action, name: str, values: Sequence[str]) -> None:
         self.typed[action.dest] = name
         is_boolean = action.type is boolean
-        off = bool(is_boolean and values and values[0].lower() in FALSE) or isinstance(action, argparse._StoreFalseAction)
+        off = bool(is_boolean and values and values[0].lower() in FALSE) or isinstance(
+            action, argparse._StoreFalseAction
+        )
         (self.switched_off.add if off else self.switched_off.discard)(action.dest)
         option = action.option_strings[0]
         if action.nargs == "+":
