@@ -50,9 +50,9 @@ def make_parser() -> Parser:
         "--upstream",
         group=what,
         help="pretrained (the default: --ckpt, or the run of runner_mockingjay.py --train; the old word transformer "
-        "does the same and stays in the name of its result folder), pretrained_head (the same, its head's state the last layer), random (same "
-        "architecture, untrained: --ckpt names a checkpoint or a pre-training YAML), baseline (the features "
-        "themselves), or your own nn.Module as package.module:Class",
+        "does the same and stays in the name of its result folder), pretrained_head (the same, its head's state the "
+        "last layer), random (same architecture, untrained: --ckpt names a checkpoint or a pre-training YAML), "
+        "baseline (the features themselves), or your own nn.Module as package.module:Class",
     )
     parser.add(
         "--ckpt", group=what, type=Path, help="of the upstream: a file, a path below --ckpdir, or a run's folder"

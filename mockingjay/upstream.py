@@ -28,10 +28,11 @@ def load_upstream(
 ) -> Upstream:
     """Open an upstream for features of a store described by `info`, in evaluation mode.
 
-    `name` is `pretrained` or, its old word, `transformer` (the weights of `ckpt`), `pretrained_head` (the same, and the head's state after the last
-    layer), `random` (the architecture of `ckpt`, or of a pre-training YAML given as `ckpt`, with fresh weights from
-    `seed`), `baseline` (the features themselves), `package.module:Class` (your own), or simply a checkpoint: its path,
-    or what `load_pretrained` gave. Raises ValueError where features, checkpoint and upstream do not fit."""
+    `name` is `pretrained` (the weights of `ckpt`; the old word is `transformer`), `pretrained_head` (the same, and the
+    head's state after the last layer; `transformer_head`), `random` (the architecture of `ckpt`, or of a pre-training
+    YAML given as `ckpt`, with fresh weights from `seed`), `baseline` (the features themselves), `package.module:Class`
+    (your own), or simply a checkpoint: its path, or what `load_pretrained` gave. Raises ValueError where features,
+    checkpoint and upstream do not fit."""
     if isinstance(name, Pretrained):
         return _transformer(name, info).eval().to(device)
     word = OLD_WORDS.get(str(name), str(name))

@@ -127,8 +127,9 @@ def test_train_extract_test_and_info_of_the_first_original(fixtures_dir, tmp_pat
     ckpt = fixtures_dir / "legacy_mockingjay_dr3.ckpt"
     generator = np.random.default_rng(0)
     train = store(tmp_path / "data", *(generator.standard_normal((length, 160)) for length in (70, 50, 61)))
-    common = ["--cpu", "--no-msg", "--ckpt", str(ckpt), "--ckpdir", str(tmp_path), "--logdir", str(tmp_path / "log")]
-    runner_mockingjay.main(["--train", "--load", "--name", "more", *common, f"data.train=[{train}]", "trainer.steps=9"])
+    common = ["--cpu", "--no-msg", "--ckpt", str(ckpt), "--ckpdir", str(tmp_path)]
+    run = ["--train", "--load", "--name", "more", "--logdir", str(tmp_path / "log")]
+    runner_mockingjay.main([*run, *common, f"data.train=[{train}]", "trainer.steps=9"])
     done = load_pretrained(tmp_path / "more/mockingjay-9.ckpt")
     assert (done.step, done.config.optimizer.name, done.seed) == (9, "bertadam", 2001)
     row = json.loads((tmp_path / "log/more/metrics.jsonl").read_text().splitlines()[-1])
