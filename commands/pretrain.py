@@ -12,7 +12,7 @@ def train(args: argparse.Namespace) -> None:
     from mockingjay.checkpoint import load_pretrained
     from mockingjay.config import PretrainConfig
     from mockingjay.pretraining.run import STEM, Place, continue_from, make_trainer
-    from utility.config import as_dict, changes, resolve, write_yaml
+    from utility.config import as_dict, differences, resolve, write_yaml
     from utility.device import claim_device
     from utility.files import check_folder
     from utility.training.distributed import Group
@@ -34,8 +34,8 @@ def train(args: argparse.Namespace) -> None:
         if args.seed not in (None, saved.seed):
             raise ValueError(f"{start} was trained with --seed {saved.seed}, not {args.seed}")
         seed = saved.seed
-        for change in changes(saved.config, config):
-            _say(args, f"changed since {start.name}: {change}")
+        for key, before, now in differences(saved.config, config):
+            _say(args, f"changed since {start.name}: {key}: {before} -> {now}")
     else:
         if start is not None:
             raise ValueError(f"{start} exists: add --resume to continue that run, or --name for another one")

@@ -10,7 +10,7 @@ from mockingjay.config import PretrainConfig
 from mockingjay.foreign.checkpoints import is_ours, read_original
 from mockingjay.model.frame_model import FrameModel, NoHead
 from utility.audio.features import FeatureConfig
-from utility.config import as_dict, build
+from utility.config import build, differences
 from utility.training.checkpoint import load_checkpoint, load_weights
 from utility.training.folder import read_folder
 
@@ -20,9 +20,8 @@ KIND = "pretrain"
 def check_features(one: FeatureConfig | None, other: FeatureConfig | None, name: str, other_name: str) -> None:
     """Raise a ValueError with both values where two feature definitions differ."""
     if one is not None and other is not None and one != other:
-        mine, theirs = as_dict(one), as_dict(other)
-        differing = [f"{key} {mine[key]!r} against {theirs[key]!r}" for key in mine if mine[key] != theirs[key]]
-        raise ValueError(f"features of {name} and {other_name} differ: {', '.join(differing)}")
+        differing = ", ".join(f"{key} {mine!r} against {theirs!r}" for key, mine, theirs in differences(one, other))
+        raise ValueError(f"features of {name} and {other_name} differ: {differing}")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import Field
 
 from utility.audio.features import FeatureConfig
-from utility.config import as_dict, build, read_yaml, section, write_yaml
+from utility.config import build, differences, read_yaml, section, write_yaml
 from utility.files import replace_file, temporary
 
 COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
@@ -152,21 +152,10 @@ def _link(new: Path, file: Path) -> None:
         os.rename(new, file)
 
 
-def differences(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> list[str]:
-    """`key: value there, value here` of every leaf that differs."""
-    first, second = _leaves(as_dict(there)), _leaves(as_dict(here))
-    return [
-        f"{key} is {first.get(key)!r} there, {second.get(key)!r} here"
-        for key in dict.fromkeys([*first, *second])
-        if repr(first.get(key)) != repr(second.get(key)) and key.partition(".")[0] not in ignore
-    ]
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found = {}
-    for key, value in values.items():
-        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
+def unlike(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> str:
+    """`key is a there, b here` of everything in which two descriptions differ; empty where they agree."""
+    pairs = differences(there, here, ignore)
+    return "; ".join(f"{key} is {one!r} there, {other!r} here" for key, one, other in pairs)
 
 
 def array_header(shape: Sequence[int], dtype: str) -> bytes:
