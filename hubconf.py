@@ -1,6 +1,6 @@
 """torch.hub: `torch.hub.load(repository, "upstream", source="local", ckpt="result/.../best.ckpt")`."""
 
-dependencies = ["torch", "numpy", "scipy", "librosa", "pydantic", "yaml", "pandas", "safetensors", "tensorboardX"]
+dependencies = ["torch", "numpy", "scipy", "numba", "llvmlite", "pydantic", "yaml", "safetensors"]
 
 
 def upstream(ckpt, device="cpu"):

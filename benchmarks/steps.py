@@ -26,7 +26,8 @@ from mockingjay.upstreams.pretrained import TransformerUpstream
 from utility.audio.features import FeatureConfig
 from utility.config import resolve
 from utility.device import claim_device
-from utility.store.files import Row, StoreInfo
+from utility.store.files import Row
+from utility.store.info import StoreInfo
 from utility.store.reading import Store
 from utility.store.writing import StoreWriter
 from utility.training.trainer import Trainer, autocast

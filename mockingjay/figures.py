@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, spectrogram_axes, static_part
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 
 LINEAR_BELOW = 1e-3  # the originals' threshold of the symmetric logarithmic scale
 SPAN_COLOUR = "tab:red"

@@ -16,7 +16,8 @@ from mockingjay.upstreams.base import Upstream
 from utility.audio.waveform import AudioError
 from utility.files import replacing
 from utility.loader import frame_batches, pad
-from utility.store.files import Row, StoreInfo
+from utility.store.files import Row
+from utility.store.info import StoreInfo
 from utility.store.reading import Store
 from utility.store.writing import StoreWriter
 from utility.training.trainer import autocast

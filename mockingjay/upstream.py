@@ -14,7 +14,7 @@ from mockingjay.upstreams.baseline import Baseline
 from mockingjay.upstreams.own import OwnUpstream
 from mockingjay.upstreams.pretrained import HeadUpstream, TransformerUpstream
 from utility.config import resolve
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 
 
 def load_upstream(

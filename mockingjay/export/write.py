@@ -26,7 +26,7 @@ inputs = extractor([wave_a, wave_b], sampling_rate=extractor.sampling_rate, retu
 states = model(**inputs, output_hidden_states=True).hidden_states  # layers + 1 of [B, T, H], 0 is the embedding
 ```
 
-Needs torch, transformers, numpy, scipy, librosa and pydantic.
+Needs torch, transformers, numpy, scipy, numba and pydantic.
 """
 S3PRL_README = """\
 # Speech representations
@@ -39,7 +39,7 @@ states = expert([wave_a, wave_b])["hidden_states"]  # 16 kHz, 1-D; layers + 1 of
 samples_per_frame = expert.get_downsample_rates("hidden_states")
 ```
 
-As an upstream of S3PRL copy this folder to `s3prl/upstream/` and name it there. Needs torch, numpy, scipy, librosa,
+As an upstream of S3PRL copy this folder to `s3prl/upstream/` and name it there. Needs torch, numpy, scipy, numba,
 pydantic and safetensors.
 """
 

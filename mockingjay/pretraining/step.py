@@ -43,8 +43,7 @@ class Pretraining:
         if config.encoder == "transformer":
             model.encoder.recompute = config.speed.recompute
             if config.speed.compile and device.type == "cuda":
-                for block in model.encoder.blocks:
-                    block.compile()
+                model.encoder.compile_blocks()
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Loss of a batch, and the share of its real frames that counted in it."""

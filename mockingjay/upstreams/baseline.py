@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mockingjay.upstreams.base import Upstream, _fingerprint
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 
 
 class Baseline(Upstream):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mockingjay.upstreams.base import Upstream, _fingerprint
 from utility.loader import real_frames
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 
 TRIAL_FRAMES = 100
 

@@ -18,7 +18,8 @@ from mockingjay.pretraining.run import Place, make_trainer
 from preprocess import generate_len_for_bucket, preprocess_any
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.noise import add_noise, levelled, read_noise
-from utility.audio.online import Online, OnlineConfig
+from utility.audio.online import Online
+from utility.audio.online_config import OnlineConfig
 from utility.audio.waveform import read_audio
 from utility.config import as_dict, build
 from utility.loader import Batch, Loader, LoaderConfig

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from utility.audio.features import FeatureConfig
 from utility.store import writing as store_writer
-from utility.store.files import Row, StoreInfo, offsets_of, read_table
+from utility.store.files import Row, offsets_of, read_table
+from utility.store.info import StoreInfo
 from utility.store.reading import Store, splits_in
 from utility.store.writing import StoreWriter
 

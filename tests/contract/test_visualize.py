@@ -21,7 +21,7 @@ from mockingjay.sound import to_waveform
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.waveform import read_audio
 from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, save_figure, spectrogram_axes
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 
 MEL = FeatureConfig()
 LINEAR = FeatureConfig(kind="linear", deltas=0)

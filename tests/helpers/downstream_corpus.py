@@ -14,7 +14,8 @@ from downstream.experiment import Setting
 from downstream.tasks.table import TASKS
 from utility.config import build
 from utility.labels.alignment import write_alignment
-from utility.store.files import Row, StoreInfo
+from utility.store.files import Row
+from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 
 PHONES, SPEAKERS, EACH, WIDTH, SHIFT = ["aa", "b", "sil"], 6, 6, 8, 0.01

@@ -1,6 +1,7 @@
 """Features against librosa, Kaldi's code and the originals; batches exact to the bit."""
 
 import pickle
+import warnings
 from pathlib import Path
 
 import kaldi_native_fbank as knf
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from utility.audio import spectrum
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.inversion import griffin_lim
 from utility.audio.waveform import read_audio
@@ -296,3 +298,12 @@ def test_griffin_lim_refuses_what_it_cannot_invert():
             griffin_lim(torch.zeros(5, config.dim), config)
     with pytest.raises(ValueError, match="expected features"):
         griffin_lim(torch.zeros(5, 3), FeatureConfig(kind="linear", deltas=0, cmvn="none"))
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 11025, 16000, 44100, 384000])
+def test_mel_filters_have_the_bits_of_librosa(rate):
+    for size in (rate // 40, 2048):
+        for bands in (80, 128):
+            with warnings.catch_warnings(action="ignore"):  # of bands without a bin
+                expected = librosa.filters.mel(sr=rate, n_fft=size, n_mels=bands)
+            assert spectrum.slaney_mel(rate, size, bands).tobytes() == expected.tobytes()

@@ -10,35 +10,19 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
-from utility.audio.features import FeatureConfig
-from utility.config import build, differences, read_yaml, section, write_yaml
+from utility.config import build, differences, read_yaml, write_yaml
 from utility.files import replace_file, temporary
+from utility.store.info import StoreInfo
 
 COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 ERROR_COLUMNS = ("split", "path", "reason")
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
-
-
-@section
-class StoreInfo:
-    """What the rows of a store are; kept in `features.yaml`."""
-
-    format: Literal[1] = 1
-    kind: Literal["features", "representation"] = "features"
-    dtype: Literal["float32", "float16"] = "float32"
-    row_shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]  # [D] or [layers + 1, H]
-    # seconds; NaN where nobody knows (an originals' directory without `features`)
-    frame_shift: Annotated[float, Field(allow_inf_nan=True)]
-    features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
-    audio_root: str | None = None  # the column `path` is relative to it
-    made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer ...
 
 
 @dataclass(frozen=True, slots=True)

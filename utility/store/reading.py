@@ -19,12 +19,12 @@ from utility.store.files import (
     Failure,
     Row,
     SplitFiles,
-    StoreInfo,
     check_split_name,
     read_info,
     read_table,
     unlike,
 )
+from utility.store.info import StoreInfo
 from utility.store.originals import NpyFiles, read_legacy
 from utility.store.writing import StoreWriter
 

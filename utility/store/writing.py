@@ -16,7 +16,6 @@ from utility.store.files import (
     Failure,
     Row,
     SplitFiles,
-    StoreInfo,
     array_header,
     create_info,
     offsets_of,
@@ -25,6 +24,7 @@ from utility.store.files import (
     unlike,
     write_errors,
 )
+from utility.store.info import StoreInfo
 from utility.store.rows import DONE, FAILED, PENDING, REASON_BYTES, RowWriter, write_at
 
 CHUNK_BYTES = 1 << 24
