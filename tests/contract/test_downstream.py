@@ -116,10 +116,10 @@ def test_representations_are_computed_once_and_never_stale(small, architecture, 
 
 def test_own_upstream_is_probed_and_tuned(small):
     small.run("phone_linear", "tests.helpers.downstream_corpus:Doubling", "--name", "own")
-    found = result(small, "result_tests.downstream_corpus-Doubling_phone_linear/own")
+    found = result(small, "result_tests.helpers.downstream_corpus-Doubling_phone_linear/own")
     assert found["test_accuracy"] > 60
     small.run("phone_linear", "tests.helpers.downstream_corpus:Doubling", "--fine_tune", "--name", "tuned")
-    tuned = result(small, "result_tests.downstream_corpus-Doubling_phone_linear/tuned")
+    tuned = result(small, "result_tests.helpers.downstream_corpus-Doubling_phone_linear/tuned")
     assert tuned["fine_tune"]
     assert tuned["parameters"]["trained"] == found["parameters"]["trained"] + 1
 
