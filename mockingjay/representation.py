@@ -16,9 +16,9 @@ from mockingjay.upstreams.base import Upstream
 from utility.audio.waveform import AudioError
 from utility.files import replacing
 from utility.loader import frame_batches, pad
-from utility.store.files import Row
+from utility.store.files import Row, SplitFiles, info_differences, read_info
 from utility.store.info import StoreInfo
-from utility.store.reading import Store
+from utility.store.reading import Store, splits_in
 from utility.store.writing import StoreWriter
 from utility.training.trainer import autocast
 
@@ -74,14 +74,21 @@ class Representing:
     batch_frames: int = 12000
     shard: tuple[int, int] = (0, 1)
     quiet: bool = False
+    checkpoint: str = ""  # what the store says of its maker: a path,
+    step: int = 0  # and the optimiser updates done there
+    overwrite: bool = False  # instead of a split that is there
 
 
 def represent(upstream: Upstream, corpus: Corpus, root: Path | str, split: str, how: Representing) -> bool:
     """Write the representations of every utterance to the store `root/split`; True when all of it is there.
 
+    ValueError where the folder holds something else: what made it, and what helps. `how.overwrite` puts the new ones in
+    its place, if representations are what it is; an unfinished split of the same is continued.
     Batches depend on the lengths alone, and one is redone whole where any of its rows is missing, so a killed run
     continued, or several shards, leave the same bytes as one undisturbed run."""
-    writer = StoreWriter.open(root, split, _rows(corpus), _info(upstream, corpus, how))
+    info = _info(upstream, corpus, how)
+    _make_way(SplitFiles(Path(root), split), info, how.overwrite)
+    writer = StoreWriter.open(root, split, _rows(corpus), info)
     pending = np.zeros(len(corpus.lengths), bool)
     pending[writer.pending()] = True
     readable = np.flatnonzero(corpus.lengths)
@@ -116,8 +123,48 @@ def _info(upstream: Upstream, corpus: Corpus, how: Representing) -> StoreInfo:
             "source": corpus.fingerprint(),
             "layers": list(which) if isinstance(which, tuple) else which,
             "precision": how.precision,
+            **({"checkpoint": how.checkpoint, "step": how.step} if how.checkpoint else {}),
         },
     )
+
+
+def _make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
+    """Refuse what is there and was made otherwise, in words, or remove it."""
+    if not files.info.is_file():
+        return
+    there = read_info(files.info)
+    different = info_differences(there, info)
+    if "upstream" not in there.made_by:
+        if overwrite:
+            raise ValueError(
+                f"{files.info}: not made by --extract or --test, so not to overwrite: choose another --output"
+            )
+        return  # the writer names the values
+    if different and not overwrite:
+        hashes = ("made_by.upstream", "made_by.source", "features")
+        values = [
+            f"{key.removeprefix('made_by.')} is {one!r} there, {other!r} here"
+            for key, one, other in different
+            if not key.startswith(hashes)
+        ]
+        if any(key.startswith(("made_by.source", "features")) for key, _, _ in different):
+            values.append("its input was another")
+        raise ValueError(
+            f"{files} was made by {there.in_words()}, this is {info.in_words()}: "
+            f"{''.join(f'{text}; ' for text in values)}choose another --output, or add --overwrite to replace it"
+        )
+    if not overwrite or (not different and not files.table.exists()):
+        return
+    others = [name for name in splits_in(files.root) if name != files.split]
+    if different and others:
+        raise ValueError(
+            f"{files.root} also holds {', '.join(others)}, made by {there.in_words()}: "
+            "choose another --output, or remove that folder"
+        )
+    with files.lock():
+        files.remove()
+        if different:
+            files.info.unlink()
 
 
 def _rows(corpus: Corpus) -> list[Row]:

@@ -16,9 +16,11 @@ from mockingjay.upstreams.pretrained import HeadUpstream, TransformerUpstream
 from utility.config import resolve
 from utility.store.info import StoreInfo
 
+OLD_WORDS = {"pretrained": "transformer", "pretrained_head": "transformer_head"}  # which stay aliases
+
 
 def load_upstream(
-    name: str | Path,
+    name: str | Path | Pretrained,
     ckpt: Path | str | None = None,
     info: StoreInfo | None = None,
     seed: int = 0,
@@ -26,11 +28,14 @@ def load_upstream(
 ) -> Upstream:
     """Open an upstream for features of a store described by `info`, in evaluation mode.
 
-    `name` is `transformer` (the weights of `ckpt`), `transformer_head` (the same, and the head's state after the last
+    `name` is `pretrained` or, its old word, `transformer` (the weights of `ckpt`), `pretrained_head` (the same, and the head's state after the last
     layer), `random` (the architecture of `ckpt`, or of a pre-training YAML given as `ckpt`, with fresh weights from
-    `seed`), `baseline` (the features themselves), `package.module:Class` (your own), or simply the path of a
-    checkpoint. Raises ValueError where features, checkpoint and upstream do not fit."""
-    return _open(str(name), ckpt and Path(ckpt), info, seed).eval().to(device)
+    `seed`), `baseline` (the features themselves), `package.module:Class` (your own), or simply a checkpoint: its path,
+    or what `load_pretrained` gave. Raises ValueError where features, checkpoint and upstream do not fit."""
+    if isinstance(name, Pretrained):
+        return _transformer(name, info).eval().to(device)
+    word = OLD_WORDS.get(str(name), str(name))
+    return _open(word, ckpt and Path(ckpt), info, seed).eval().to(device)
 
 
 def _open(name: str, ckpt: Path | None, info: StoreInfo | None, seed: int) -> Upstream:
@@ -51,7 +56,7 @@ def _open(name: str, ckpt: Path | None, info: StoreInfo | None, seed: int) -> Up
     if ":" in name:
         return OwnUpstream(name, info, seed)
     raise ValueError(
-        f"unknown upstream {name!r}: use transformer, transformer_head, random, baseline or package.module:Class"
+        f"unknown upstream {name!r}: use pretrained, pretrained_head, random, baseline or package.module:Class"
     )
 
 
@@ -66,20 +71,24 @@ def _transformer(found: Pretrained, info: StoreInfo | None) -> Upstream:
         check_features(info.features, found.features, "the store", "the checkpoint")
         if info.row_shape != [found.model.input_dim]:
             raise ValueError(f"the store has rows of {info.row_shape}, the checkpoint takes [{found.model.input_dim}]")
-    return TransformerUpstream(found.model, found.config, found.features, found.frame_shift)
+    upstream = TransformerUpstream(found.model, found.config, found.features, found.frame_shift)
+    upstream.step = found.step
+    return upstream
 
 
 def _with_head(found: Pretrained, info: StoreInfo | None) -> Upstream:
     if not isinstance(found.model.head, Head):
         raise ValueError("upstream 'transformer_head': the checkpoint has no head with a state of its own")
-    return HeadUpstream(_transformer(found, info), found.model.head)
+    upstream = HeadUpstream(_transformer(found, info), found.model.head)
+    upstream.step = found.step
+    return upstream
 
 
 def _random(source: Path, info: StoreInfo | None, seed: int) -> Upstream:
     if source.suffix not in (".yaml", ".yml"):
         found = load_pretrained(source)
         fresh = new_model(found.config, found.model.input_dim, found.model.target_dim, seed)
-        return _transformer(replace(found, model=fresh), info)
+        return _transformer(replace(found, model=fresh, step=0), info)
     if info is None:
         raise ValueError(f"a random upstream from {source} needs the store whose features it takes")
     config = resolve(PretrainConfig, source)

@@ -86,10 +86,14 @@ class Difference(NamedTuple):
 def differences(one: Any, other: Any, ignore: Collection[str] = ()) -> list[Difference]:
     """Every key whose values differ between two configs, or two nested dicts of plain values; two NaN are equal.
 
-    Top-level keys in `ignore` do not count."""
+    Keys in `ignore`, and what lies below them, do not count."""
     ones, others = (dict(_values(part if isinstance(part, Mapping) else as_dict(part))) for part in (one, other))
     pairs = [Difference(key, ones.get(key), others.get(key)) for key in ones | others]
-    return [pair for pair in pairs if _differ(pair.one, pair.other) and pair.key.partition(".")[0] not in ignore]
+    return [pair for pair in pairs if _differ(pair.one, pair.other) and not _within(pair.key, ignore)]
+
+
+def _within(key: str, sections: Collection[str]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
 def _differ(one: Any, other: Any) -> bool:

@@ -14,9 +14,10 @@ import pytest
 import soundfile
 from praatio import textgrid
 
+from preprocess.demo.corpus import SETTINGS
 from preprocess.demo.sentences import RICH, sentences
 from preprocess.demo.voices import make_speakers
-from preprocess.demo_corpus import SETTINGS, main
+from preprocess.demo_corpus import main
 from utility.labels.formats import read_textgrid
 from utility.labels.phone_sets import ARPABET_39
 

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import kaldiio
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 import soundfile
 import torch
 
+import runner_mockingjay
 from mockingjay.build import new_model
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.config import PretrainConfig
@@ -24,7 +27,8 @@ from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
-from utility.training.checkpoint import save_checkpoint
+from utility.store.writing import StoreWriter
+from utility.training.checkpoint import load_checkpoint, save_checkpoint
 
 SMALL = {"layers": 2, "hidden_size": 24, "heads": 2, "ffn_size": 48, "downsample_rate": 3}
 
@@ -161,6 +165,90 @@ def test_shards_and_interruptions_leave_the_same_bytes(ckpt, store, tmp_path):
         represent(dying, store, tmp_path / "three", "test", Representing(**how))
     assert represent(upstream, store, tmp_path / "three", "test", Representing(**how))
     assert digest(tmp_path / "one") == digest(tmp_path / "two") == digest(tmp_path / "three")
+
+
+def trained_on(ckpt, path, seed):
+    """Another checkpoint of the same model, as after more training."""
+    content = load_checkpoint(ckpt, "pretrain") | {"state": {"step": 10 * seed}}
+    model = new_model(build(PretrainConfig, content["config"]), 80, 80, seed)
+    save_checkpoint(
+        path, "pretrain", {key: content[key] for key in content if key != "kind"} | {"model": model.state_dict()}
+    )
+    return path
+
+
+def test_more_training_is_told_in_words_and_overwritten_when_asked(ckpt, store, tmp_path, capsys, monkeypatch):
+    """Two hashes were what a user got who ran --extract again."""
+    monkeypatch.chdir(tmp_path)
+    best, source = trained_on(ckpt, Path("best.ckpt"), 2), str(store.paths[0])
+    words = ["--extract", "--cpu", "--no-msg", "--ckpt", "best.ckpt", "--input", source]
+    runner_mockingjay.main(words)
+    first = digest(tmp_path / "best-dump")
+    info = Store("best-dump/test").info
+    assert (info.made_by["checkpoint"], info.made_by["step"]) == ("best.ckpt", 20)
+    again = Store("best-dump/test").fingerprint()
+    runner_mockingjay.main([*words, "--overwrite"])  # the same once more
+    assert digest(tmp_path / "best-dump") == first
+    best.rename("moved.ckpt")  # what it is called does not matter
+    runner_mockingjay.main([*words, "--ckpt", "moved.ckpt", "--output", "best-dump"])
+    assert Store("best-dump/test").fingerprint() == again
+
+    trained_on(ckpt, best, 3)
+    with pytest.raises(ValueError) as refused:
+        runner_mockingjay.main(words)
+    assert str(refused.value) == (
+        "best-dump/test was made by best.ckpt at step 20, this is best.ckpt at step 30: "
+        "choose another --output, or add --overwrite to replace it"
+    )
+    with pytest.raises(ValueError, match="layers is 'last' there, 'all' here; choose another --output"):
+        runner_mockingjay.main([*words, "--ckpt", "moved.ckpt", "--output", "best-dump", "--layer", "all"])
+    other = write_store(tmp_path / "data" / "test", {"a-1": 9})
+    with pytest.raises(ValueError, match="its input was another; choose"):
+        runner_mockingjay.main([*words, "--ckpt", "moved.ckpt", "--output", "best-dump", "--input", str(other)])
+    assert digest(tmp_path / "best-dump") == first
+
+    runner_mockingjay.main([*words, "--overwrite"])
+    runner_mockingjay.main([*words, "--output", "fresh"])
+    assert digest(tmp_path / "best-dump") == digest(tmp_path / "fresh")
+    assert Store("fresh/test").info.made_by["step"] == 30
+
+
+def test_overwriting_spares_what_it_did_not_make(ckpt, store, tmp_path):
+    upstream, how = load_upstream("transformer", ckpt), Representing(quiet=True, overwrite=True)
+    features = write_store(tmp_path / "features" / "test", {"a-1": 9})
+    with pytest.raises(
+        ValueError, match=r"features/features.yaml: not made by --extract or --test, so not to overwrite"
+    ):
+        represent(upstream, store, features.parent, "test", how)
+    assert len(Store(features)) == 1
+    for split in ("one", "two"):
+        assert represent(upstream, store, tmp_path / "states", split, how)
+    before = digest(tmp_path / "states")
+    assert represent(upstream, store, tmp_path / "states", "two", how)
+    with pytest.raises(ValueError, match="also holds one, made by a checkpoint that it does not name: choose another"):
+        represent(upstream, store, tmp_path / "states", "two", replace(how, layers=Layers("all")))
+    assert digest(tmp_path / "states") == before
+    words = ["--cpu", "--no-msg", "--overwrite", "--ckpt", str(ckpt)]
+    with pytest.raises(ValueError, match="which is the input"):
+        runner_mockingjay.main(["--extract", *words, "--input", str(features), "--output", str(features.parent)])
+    for mode in (["--plot"], ["--train"], ["--export", "hf"], ["--info", str(ckpt)]):
+        with pytest.raises(ValueError, match="--overwrite belongs to --test and --extract"):
+            runner_mockingjay.main([*mode, *words])
+    with pytest.raises(ValueError, match="what other shards write"):
+        runner_mockingjay.main(["--extract", *words, "--shard", "1/2"])
+
+
+def test_overwriting_continues_what_it_began(ckpt, store, tmp_path):
+    upstream, how = load_upstream("transformer", ckpt), Representing(quiet=True, batch_frames=300, overwrite=True)
+    assert not represent(upstream, store, tmp_path, "test", replace(how, overwrite=False, shard=(0, 2)))
+    done = (tmp_path / "test.progress").read_bytes()[: len(store)].count(1)
+    assert 0 < done < len(store)
+    written = []
+    with pytest.MonkeyPatch.context() as patch:
+        write = StoreWriter.write
+        patch.setattr(StoreWriter, "write", lambda self, i, array: (written.append(i), write(self, i, array)))
+        assert represent(upstream, store, tmp_path, "test", how)
+    assert len(written) == len(store) - done
 
 
 def test_audio_folder_lists_what_cannot_be_used(ckpt, tmp_path):

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from utility.config import build, differences, read_yaml, write_yaml
+from utility.config import Difference, build, differences, read_yaml, write_yaml
 from utility.files import replace_file, temporary
-from utility.store.info import StoreInfo
+from utility.store.info import WORDS, StoreInfo
 
 COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 ERROR_COLUMNS = ("split", "path", "reason")
@@ -98,6 +98,13 @@ class SplitFiles:
                     raise
             yield
 
+    def remove(self) -> None:
+        """Remove this split of the store. Its table goes first: at no moment does anybody find half a split."""
+        self.table.unlink(missing_ok=True)
+        self.remove_helpers()
+        self.array.unlink(missing_ok=True)
+        write_errors(self, [])
+
     def remove_helpers(self) -> None:
         """Remove what only an unfinished split needs, and what killed processes left half-written."""
         self.plan.unlink(missing_ok=True)
@@ -136,9 +143,14 @@ def _link(new: Path, file: Path) -> None:
         os.rename(new, file)
 
 
+def info_differences(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> list[Difference]:
+    """Every key in which two descriptions differ, `WORDS` apart."""
+    return differences(there, here, [*ignore, *(f"made_by.{name}" for name in WORDS)])
+
+
 def unlike(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> str:
     """`key is a there, b here` of everything in which two descriptions differ; empty where they agree."""
-    pairs = differences(there, here, ignore)
+    pairs = info_differences(there, here, ignore)
     return "; ".join(f"{key} is {one!r} there, {other!r} here" for key, one, other in pairs)
 
 

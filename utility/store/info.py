@@ -7,6 +7,8 @@ from pydantic import Field
 from utility.audio.features import FeatureConfig
 from utility.config import section
 
+WORDS = ("checkpoint", "step")  # of `made_by`: what people are told; whether two stores are alike, the hashes say
+
 
 @section
 class StoreInfo:
@@ -20,4 +22,9 @@ class StoreInfo:
     frame_shift: Annotated[float, Field(allow_inf_nan=True)]
     features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
     audio_root: str | None = None  # the column `path` is relative to it
-    made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer ...
+    made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer, `WORDS` ...
+
+    def in_words(self) -> str:
+        """Which checkpoint made these representations."""
+        path, step = (self.made_by.get(name) for name in WORDS)
+        return f"{path} at step {step}" if path else "a checkpoint that it does not name"
