@@ -13,7 +13,7 @@ from commands.extract import check_flags, write_representations
 from commands.paths import DEFAULT_CONFIG
 from commands.settings import Extract, Info, Look, Plot, PlotAlterations, PlotStates, TestAndPlot
 from mockingjay.config import DataConfig, PretrainConfig
-from mockingjay.describe import describe
+from mockingjay.describe import describe_checkpoint
 from mockingjay.inspection import Inspection, draw_alterations
 from mockingjay.pretraining.data import open_given
 from mockingjay.representation import Layers
@@ -25,7 +25,7 @@ from utility.files import check_folder, replacing
 def info(settings: Info) -> None:
     """Print what a checkpoint is."""
     if not settings.dry_run:
-        return print(describe(settings.ckpt))
+        return print(describe_checkpoint(settings.ckpt))
     found = open_model(settings.ckpt)
     return print_plan(found.config, describe_parts(found.config, found.features), {"model": found.model}, None)
 

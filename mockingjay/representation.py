@@ -115,7 +115,7 @@ def _info(upstream: Upstream, corpus: Corpus, how: Representing) -> StoreInfo:
         kind="representation",
         dtype=how.dtype,
         row_shape=how.layers.row_shape(upstream),
-        frame_shift=corpus.info.frame_shift if stated else upstream.frame_shift,
+        frame_shift=corpus.info.frame_shift if stated or upstream.frame_shift is None else upstream.frame_shift,
         features=corpus.info.features,
         audio_root=corpus.info.audio_root,
         made_by={

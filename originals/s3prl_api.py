@@ -1,6 +1,5 @@
 """`TRANSFORMER(options, inp_dim)`: S3PRL v0.1.0's wrapper of a pre-trained Transformer, with or without its head."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,7 +159,7 @@ def _opened(
             raise ValueError("TRANSFORMER: a config does not say the size of its input: give inp_dim")
         settings = _adjusted(resolve(PretrainConfig, config), options)
         model = _checked(new_model(settings, inp_dim, inp_dim, seed))
-        return model, TransformerUpstream(model, settings, None, math.nan)
+        return model, TransformerUpstream(model, settings, None, None)
     if options.ckpt_file is None:
         raise ValueError("TRANSFORMER options: ckpt_file is missing, as result/result_mockingjay/<run>/best.ckpt")
     found = load_pretrained(options.ckpt_file)

@@ -1,6 +1,5 @@
 """Doors out: a pre-trained model as a folder for Transformers, for S3PRL, or for anything that reads safetensors."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def _safetensors(found: Pretrained, folder: Path) -> None:
         "input_dim": found.model.input_dim,
         "target_dim": found.model.target_dim,
         "headless": isinstance(found.model.head, NoHead),
-        "frame_shift": _known(found.frame_shift),
+        "frame_shift": found.frame_shift,
         "seed": found.seed,
         "state": {"step": found.step},
     }
@@ -92,7 +91,7 @@ def _hf(found: Pretrained, folder: Path) -> None:
         "pretraining": as_dict(found.config),
         "features": features,
         "input_dim": found.model.input_dim,
-        "frame_shift": _known(found.frame_shift),
+        "frame_shift": found.frame_shift,
         "steps": found.step,
     }
     weights = {f"upstream.{name}": value for name, value in _upstream(found).state_dict().items()}
@@ -118,11 +117,6 @@ DOORS: dict[str, Callable[[Pretrained, Path], None]] = {"hf": _hf, "s3prl": _s3p
 
 def _upstream(found: Pretrained) -> TransformerUpstream:
     return TransformerUpstream(found.model, found.config, found.features, found.frame_shift)
-
-
-def _known(seconds: float) -> float | None:
-    """NaN, where the checkpoint does not tell, is no JSON."""
-    return None if math.isnan(seconds) else seconds
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:
