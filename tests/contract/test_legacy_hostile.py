@@ -19,6 +19,7 @@ import torch
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.foreign.pickles import MAGIC, PROTOCOL
 from tests.conftest import PROJECT
+from tests.helpers.legacy_fixture import APC, NEW, OLD, SHORT, plain
 
 CANARY = "canary"
 COMMAND = f"touch {CANARY}"
@@ -78,8 +79,9 @@ def stored(count: int, size: tuple, stride: tuple, offset=0, kind="FloatStorage"
     return b"\x80\x02}" + text("w") + b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"Rs."
 
 
-def good(fixtures, name="mockingjay_dr1"):
-    """The content of a fixture with the originals' own types for what is not plain."""
+def good(fixtures, name=None):
+    """The content of a fixture, if not named a plain one, with the originals' own types for what is not plain."""
+    name = name or plain()
     schedules = [(Schedule, f"{place}.optimization.WarmupLinearSchedule") for place in ("transformer", "mockingjay")]
     with torch.serialization.safe_globals([*schedules, argparse.Namespace]):
         return torch.load(fixtures / f"{name}.ckpt", weights_only=True)
@@ -95,7 +97,7 @@ def without_schedule(content):
     return content
 
 
-def changed(fixtures, change, name="mockingjay_dr1"):
+def changed(fixtures, change, name=None):
     content = without_schedule(good(fixtures, name))
     change(content)
     return saved(content)
@@ -237,15 +239,21 @@ def test_content_that_is_no_such_model(name, fixtures_dir, tmp_path, monkeypatch
     refused(path, named)
 
 
-@pytest.mark.parametrize(("name", "key"), [("aalbert_dr3", "encoder.layer.1.output.dense.bias"),
-                                           ("preln_dr1", "encoder.layer.0.LayerNorm.weight")])  # fmt: skip
-def test_aliases_that_differ(name, key, fixtures_dir, tmp_path):
+@pytest.mark.parametrize("flag", ["share_layer", "pre_layer_norm"])
+def test_aliases_that_differ(flag, fixtures_dir, tmp_path):
+    name = next(name for name in NEW if good(fixtures_dir, name)["Settings"]["Config"]["transformer"].get(flag))
+    key = {"share_layer": "encoder.layer.1.output.dense.bias", "pre_layer_norm": "encoder.layer.0.LayerNorm.weight"}[
+        flag
+    ]
     path = tmp_path / "old.ckpt"
     path.write_bytes(changed(fixtures_dir, lambda c: c["Transformer"].update({key: torch.ones(48)}), name))
     refused(path, key, "differ")
 
 
-@pytest.mark.parametrize("name", ["mockingjay_dr1.ckpt", "legacy_mockingjay_dr3.ckpt", "apc_residual.pt"])
+OLD_FORM = f"{[*OLD, *SHORT][0]}.ckpt"
+
+
+@pytest.mark.parametrize("name", [f"{NEW[0]}.ckpt", OLD_FORM, f"{APC[0]}.pt"])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.1, 0.5, 0.9, 0.999])
 def test_cut_off(name, share, fixtures_dir, tmp_path):
     whole = (fixtures_dir / name).read_bytes()
@@ -256,7 +264,7 @@ def test_cut_off(name, share, fixtures_dir, tmp_path):
 
 def test_bytes_changed(fixtures_dir, tmp_path):
     """Wherever bytes of the pickle are changed, the file opens or is refused with a ValueError."""
-    whole = bytearray((fixtures_dir / "legacy_mockingjay_dr3.ckpt").read_bytes())
+    whole = bytearray((fixtures_dir / OLD_FORM).read_bytes())
     generator, path = np.random.default_rng(0), tmp_path / "old.ckpt"
     for _ in range(60):
         broken = bytearray(whole)

@@ -112,7 +112,8 @@ def test_kaldi_mfcc_is_kaldis(speech):
 def test_originals_features(fixtures_dir, name, kind, deltas):
     expected = np.load(fixtures_dir / "features.npz")
     waveform = read_audio(fixtures_dir / "wave.wav")
-    np.testing.assert_array_equal(waveform, np.load(fixtures_dir / "wave.npy"))
+    if (fixtures_dir / "wave.npy").exists():
+        np.testing.assert_array_equal(waveform, np.load(fixtures_dir / "wave.npy"))
     for cmvn, key in (("utterance", name), ("none", f"{name}_nocmvn")):
         ours = extract(waveform, kind=kind, deltas=deltas, cmvn=cmvn)
         ours = ours[::8] if key == "linear1025_nocmvn" else ours
@@ -207,7 +208,7 @@ def test_extractor_survives_inference_mode_and_pickling():
     assert torch.equal(pickle.loads(pickle.dumps(extractor))(waveform, count)[0], first)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("kind", KINDS)
 def test_cuda_gives_the_same(kind):
     extractor = FeatureExtractor(FeatureConfig(kind=kind, deltas=FULL[kind]))
