@@ -115,17 +115,17 @@ def test_representations_are_computed_once_and_never_stale(small, architecture, 
 
 
 def test_own_upstream_is_probed_and_tuned(small):
-    small.run("phone_linear", "tests.downstream_corpus:Doubling", "--name", "own")
-    found = result(small, "result_tests.downstream_corpus-Doubling_phone_linear/own")
+    small.run("phone_linear", "tests.helpers.downstream_corpus:Doubling", "--name", "own")
+    found = result(small, "result_tests.helpers.downstream_corpus-Doubling_phone_linear/own")
     assert found["test_accuracy"] > 60
-    small.run("phone_linear", "tests.downstream_corpus:Doubling", "--fine_tune", "--name", "tuned")
-    tuned = result(small, "result_tests.downstream_corpus-Doubling_phone_linear/tuned")
+    small.run("phone_linear", "tests.helpers.downstream_corpus:Doubling", "--fine_tune", "--name", "tuned")
+    tuned = result(small, "result_tests.helpers.downstream_corpus-Doubling_phone_linear/tuned")
     assert tuned["fine_tune"]
     assert tuned["parameters"]["trained"] == found["parameters"]["trained"] + 1
 
 
 def test_own_upstream_draws_the_same_weights_for_the_same_seed(small):
-    settings = small.setting("phone_linear", "tests.downstream_corpus:Drawing")
+    settings = small.setting("phone_linear", "tests.helpers.downstream_corpus:Drawing")
     made = [Experiment(replace(settings, seed=seed), small.root / "drawn").fingerprint for seed in (1, 1, 2)]
     assert made[0] == made[1] != made[2]
 

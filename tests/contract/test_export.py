@@ -138,7 +138,7 @@ def test_what_cannot_go_through_a_door_is_refused(tmp_path):
 
 def test_checkpoints_of_the_originals_go_through(fixtures_dir, tmp_path):
     checkpoints = [*fixtures_dir.glob("*.ckpt"), *fixtures_dir.glob("apc*.pt")]
-    assert len(checkpoints) > 8
+    assert len(checkpoints) > 4
     generator = torch.Generator().manual_seed(0)
     for path in checkpoints:
         found, folder = load_pretrained(path), tmp_path / path.stem
@@ -148,6 +148,7 @@ def test_checkpoints_of_the_originals_go_through(fixtures_dir, tmp_path):
         features, lengths = torch.randn(2, 30, found.model.input_dim, generator=generator), torch.tensor([30, 17])
         states = [load_upstream("transformer", place)(features, lengths) for place in (path, folder)]
         assert largest_difference(*states) == 0
+        assert all(state.abs().max() > 0.1 for state in states[0])
         if found.features is None:
             with pytest.raises(ValueError, match="takes only features"):
                 write_door(found, "s3prl", folder)

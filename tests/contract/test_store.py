@@ -180,13 +180,13 @@ def test_other_features_are_refused(tmp_path):
 
 
 def test_bad_rows_and_values(tmp_path):
-    for rows in (
-        [],
-        [ROWS[0], ROWS[0]],
-        [dataclasses.replace(ROWS[0], id="")],
-        [dataclasses.replace(ROWS[0], length=-1)],
+    for rows, said in (
+        ([], "no utterances"),
+        ([ROWS[0], ROWS[0]], "'u0' is not unique"),
+        ([dataclasses.replace(ROWS[0], id="")], "is empty"),
+        ([dataclasses.replace(ROWS[0], length=-1)], "length -1"),
     ):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=said):
             StoreWriter.open(tmp_path / "no", "train", rows, info())
     for split in ("errors", "a/b", "", "-x"):
         with pytest.raises(ValueError, match="split name"):

@@ -159,6 +159,8 @@ def test_shards_and_interruptions_leave_the_same_bytes(ckpt, store, tmp_path):
     dying.__class__ = Killed
     with pytest.raises(StopIteration):
         represent(dying, store, tmp_path / "three", "test", Representing(**how))
+    written = (tmp_path / "three" / "test.progress").read_bytes()[: len(store)]
+    assert 0 < written.count(1) < len(store)
     assert represent(upstream, store, tmp_path / "three", "test", Representing(**how))
     assert digest(tmp_path / "one") == digest(tmp_path / "two") == digest(tmp_path / "three")
 

@@ -254,5 +254,6 @@ def test_batch_padding_is_marked_by_the_loader(small):
     store = Store(f"{small.root}/store/all")
     examples = Pieces(Frames([store], None), PhoneLabels(store, Alignment(small.root / "phones"), [0, 1, 2]), [0, 1, 2])
     batch: Batch = next(Loader(examples, LoaderConfig(batch_frames=10**6), 0, examples.target).once())
+    assert not batch.mask().all()
     assert (batch.target[~batch.mask()] == IGNORE).all()
     assert (batch.target[batch.mask()] != IGNORE).any()
