@@ -21,7 +21,7 @@ bench: $(STAMP)
 
 test-hf: $(HF_STAMP)
 	$(HF_RUN) -c "import transformers"
-	$(HF_RUN) -m pytest tests/test_export_hf.py
+	$(HF_RUN) -m pytest tests/contract/test_export_hf.py
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

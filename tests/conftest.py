@@ -1,11 +1,15 @@
 """Fixtures of all tests, the markers that need a machine or data, and the header that says what is compared with."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from tests.helpers.shared import CORPORA, FIXTURES, PROJECT
+
+if TYPE_CHECKING:
+    from tests.helpers.downstream_corpus import Small
 
 __all__ = ["PROJECT"]
 
@@ -40,3 +44,11 @@ def corpora() -> Path:
 def fixtures_dir() -> Path:
     """Checkpoints, features and scores of the original programs."""
     return FIXTURES
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory) -> "Small":
+    """A small corpus for probing."""
+    from tests.helpers.downstream_corpus import small_corpus
+
+    return small_corpus(tmp_path_factory.mktemp("probing"))

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from tests.conftest import PROJECT
-from tests.helpers.downstream_corpus import Small, small_corpus  # noqa: F401  (a fixture)
+from tests.helpers.downstream_corpus import Small
 from tests.helpers.speech import write_store
 from utility.loader import Loader, LoaderConfig
 from utility.store.reading import Store

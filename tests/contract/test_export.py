@@ -98,7 +98,7 @@ def test_exported_code_is_small_and_its_own(tmp_path):
         assert {name.count(".") for name in files} == {1}  # flat
 
 
-@pytest.mark.parametrize("entry", ["upstream", "mockingjay_local", "apc_local"])
+@pytest.mark.parametrize("entry", ["upstream", "mockingjay_local"])
 def test_torch_hub_loads_from_the_repository(ckpt, entry):
     loaded = torch.hub.load(str(PROJECT), entry, source="local", ckpt=str(ckpt))
     with torch.no_grad():

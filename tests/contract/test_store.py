@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.files import contents
 from utility.audio.features import FeatureConfig
 from utility.store import writing as store_writer
 from utility.store.files import Row, StoreInfo, offsets_of, read_table
@@ -41,10 +42,6 @@ def fill(root: Path, split="train", rows=ROWS, bad=("u4",), shard=(0, 1), **chan
         else:
             writer.write(i, frames(rows[i]))
     return writer.finish()
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def in_child(function, *args) -> int:

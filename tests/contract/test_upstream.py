@@ -1,6 +1,5 @@
 """Upstreams and representations: one interface, honest baselines, the same bytes however extraction was interrupted."""
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -13,30 +12,21 @@ import pytest
 import soundfile
 import torch
 
-from mockingjay.build import new_model
 from mockingjay.checkpoint import load_pretrained
-from mockingjay.config import PretrainConfig
 from mockingjay.representation import Layers, Representing, represent, write_ark
 from mockingjay.upstream import load_upstream
 from tests.conftest import PROJECT
+from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
+from tests.helpers.files import contents
 from tests.helpers.speech import MEL, write_store
 from utility.audio.features import FeatureConfig
-from utility.config import as_dict, build
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
-from utility.training.checkpoint import save_checkpoint
-
-SMALL = {"layers": 2, "hidden_size": 24, "heads": 2, "ffn_size": 48, "downsample_rate": 3}
 
 
 @pytest.fixture(scope="module")
 def ckpt(tmp_path_factory):
-    config = build(PretrainConfig, {"model": SMALL})
-    about = {"config": as_dict(config), "seed": 5, "input_dim": 80, "target_dim": 80, "frame_shift": 0.0125}
-    about |= {"features": as_dict(MEL), "target": as_dict(MEL), "state": {"step": 1}}
-    path = tmp_path_factory.mktemp("ckpt") / "mockingjay-1.ckpt"
-    save_checkpoint(path, "pretrain", {"model": new_model(config, 80, 80, 5).state_dict(), **about})
-    return path
+    return write_checkpoint(tmp_path_factory.mktemp("ckpt") / "mockingjay-1.ckpt", model=TRANSFORMER)
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +112,6 @@ def test_own_upstream_gives_the_same_alone_and_in_a_batch(store, tmp_path, monke
         load_upstream("own_models:Absent", None, store.info)
 
 
-def digest(folder):
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
-
-
 @pytest.mark.parametrize("layers", ["last", "all", 1, (0.2, 0.3, 0.5)])
 def test_stored_representations_are_what_the_upstream_gives(ckpt, store, tmp_path, layers):
     upstream = load_upstream("transformer", ckpt)
@@ -162,7 +148,7 @@ def test_shards_and_interruptions_leave_the_same_bytes(ckpt, store, tmp_path):
     written = (tmp_path / "three" / "test.progress").read_bytes()[: len(store)]
     assert 0 < written.count(1) < len(store)
     assert represent(upstream, store, tmp_path / "three", "test", Representing(**how))
-    assert digest(tmp_path / "one") == digest(tmp_path / "two") == digest(tmp_path / "three")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two") == contents(tmp_path / "three")
 
 
 def test_audio_folder_lists_what_cannot_be_used(ckpt, tmp_path):
@@ -212,7 +198,7 @@ def test_extraction_of_real_speech_killed_midway_ends_with_the_same_bytes(ckpt, 
     assert not (tmp_path / "killed" / "test-other.csv").exists()
     for part in range(1, shards + 1):
         assert start("killed", "--shard", f"{part}/{shards}").wait() == 0
-    assert digest(tmp_path / "whole") == digest(tmp_path / "killed")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
 
 
 def test_a_checkpoint_brings_its_model_config_and_features(ckpt):

@@ -2,7 +2,6 @@
 
 import runpy
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,6 @@ from torch import nn
 
 from downstream.model import example_classifier
 from downstream.solver import get_mockingjay_optimizer, get_optimizer
-from mockingjay.build import new_model
-from mockingjay.config import PretrainConfig
 from mockingjay.upstream import load_upstream
 from originals import mockingjay_api as original_api
 from originals import s3prl_api as nn_transformer
@@ -20,13 +17,11 @@ from originals.mockingjay_api import get_apc_model
 from originals.s3prl_api import SPEC_TRANSFORMER, TRANSFORMER, spec_augment
 from runner_mockingjay import get_mockingjay_model
 from tests.conftest import PROJECT
+from tests.helpers.checkpoints import GRU, write_checkpoint
+from tests.helpers.checkpoints import TRANSFORMER as SMALL
 from tests.helpers.legacy_fixture import APC, NEW, OLD, SHORT, arrays_of, holding
-from tests.helpers.speech import MEL
-from utility.config import as_dict, build
-from utility.training.checkpoint import save_checkpoint
 
 LIMIT = 1e-5
-SMALL = {"layers": 2, "hidden_size": 24, "heads": 2, "ffn_size": 48, "downsample_rate": 3}
 README = {
     "load_pretrain": "True",
     "no_grad": "True",
@@ -39,15 +34,6 @@ README = {
 }
 
 
-def checkpoint(path: Path, **settings) -> str:
-    """A random model of `settings` on 80 mel bands."""
-    config = build(PretrainConfig, settings)
-    about = {"config": as_dict(config), "seed": 5, "input_dim": 80, "target_dim": 80, "frame_shift": 0.0125}
-    about |= {"features": as_dict(MEL), "target": as_dict(MEL), "state": {"step": 1}}
-    save_checkpoint(path, "pretrain", {"model": new_model(config, 80, 80, 5).state_dict(), **about})
-    return str(path)
-
-
 @pytest.fixture(autouse=True)
 def on_the_cpu(request, monkeypatch):
     """Numbers are compared on the CPU; the examples take CUDA where there is one."""
@@ -58,13 +44,12 @@ def on_the_cpu(request, monkeypatch):
 
 @pytest.fixture(scope="module")
 def ckpt(tmp_path_factory) -> str:
-    return checkpoint(tmp_path_factory.mktemp("api") / "mockingjay.ckpt", model=SMALL)
+    return str(write_checkpoint(tmp_path_factory.mktemp("api") / "mockingjay.ckpt", model=SMALL))
 
 
 @pytest.fixture(scope="module")
 def apc_ckpt(tmp_path_factory) -> str:
-    gru = {"layers": 2, "hidden_size": 24, "prenet_layers": 1}
-    return checkpoint(tmp_path_factory.mktemp("api") / "apc.ckpt", objective="apc", encoder="gru", gru=gru)
+    return str(write_checkpoint(tmp_path_factory.mktemp("api") / "apc.ckpt", **GRU))
 
 
 @pytest.fixture
