@@ -8,13 +8,20 @@ HF_VENV := .venv-hf
 HF_STAMP := $(HF_VENV)/.installed
 HF_RUN := $(HF_VENV)/bin/python
 
-.PHONY: demo test test-hf bench check clean
+.PHONY: demo test quick test-hf bench check clean
 
 demo: $(STAMP)
 	PYTHON=$(RUN) bash examples/demo.sh
 
 test: check $(DASK_STAMP)
 	$(RUN) -m pytest
+
+# All tests but the slow ones, in two processes of one thread each; the output of one follows that of the other.
+quick: $(STAMP)
+	@export OMP_NUM_THREADS=1; half=$$(mktemp); trap 'rm -f $$half' EXIT; \
+	$(RUN) -m pytest -q -m "not slow" tests/contract > $$half 2>&1 & contract=$$!; \
+	$(RUN) -m pytest -q -m "not slow" --ignore tests/contract; other=$$?; \
+	wait $$contract; mine=$$?; cat $$half; exit $$((other > mine ? other : mine))
 
 bench: $(STAMP)
 	$(RUN) -m benchmarks

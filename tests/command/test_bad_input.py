@@ -160,6 +160,7 @@ def test_checkpoint_on_a_full_disk(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_disk_that_takes_no_more(world):
     words = "--data_path LibriSpeech --name full --n_jobs 1"
     command = f"ulimit -f 20; exec {sys.executable} {PROJECT}/preprocess/preprocess_libri.py {words}"
@@ -179,6 +180,7 @@ REAL = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("script", "words", "message"), REAL, ids=[script for script, _, _ in REAL])
 def test_real_processes_answer_alike(script, words, message, world, watched):
     before = watched.state()

@@ -19,6 +19,8 @@ from tests.helpers.files import contents
 from utility.labels.formats import read_textgrid
 from utility.labels.phone_sets import ARPABET_39
 
+pytestmark = pytest.mark.slow
+
 MINUTES, SPEAKERS = 4, 6
 SCRIPT = Path(__file__).parents[2] / "preprocess" / "demo_corpus.py"
 VOWELS = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"}

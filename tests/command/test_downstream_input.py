@@ -97,6 +97,7 @@ def test_partly_aligned_corpus_can_be_used_on_demand(broken):
     assert sum(found["split"][part]["utterances"] for part in PARTS) == 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

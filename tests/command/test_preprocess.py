@@ -250,6 +250,7 @@ def kill_midway(script: str, flags: list[str], progress: Path) -> None:
     assert progress.is_file()
 
 
+@pytest.mark.slow
 def test_killed_extraction_continues_to_the_same_bytes(corpora, tmp_path):
     flags = [f"--data_path={corpora}/libri_mini", f"--output_path={tmp_path}", "--n_jobs=1", "--splits", "test-other"]
     kill_midway("preprocess_libri", [*flags, "--name=killed"], tmp_path / "killed/test-other.progress")

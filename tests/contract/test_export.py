@@ -71,6 +71,7 @@ def test_safetensors_folder_opens_like_the_checkpoint(ckpt, tmp_path):
     assert torch.equal(*predictions)
 
 
+@pytest.mark.slow
 def test_s3prl_folders_are_called_as_s3prl_does(tmp_path):
     ckpts = {name: write_checkpoint(name, tmp_path / f"{name}.ckpt") for name in MODELS}
     for name, ckpt in ckpts.items():

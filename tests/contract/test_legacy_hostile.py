@@ -299,6 +299,7 @@ def test_other_things_that_torch_saves(tmp_path):
     refused(tmp_path / "array.npy", "not a checkpoint")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["--train --load --ckpt", "--info"])
 def test_the_runner_ends_with_one_line_and_exit_code_2(mode, tmp_path):
     path = tmp_path / "old.ckpt"

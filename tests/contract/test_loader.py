@@ -59,6 +59,7 @@ def test_little_is_padded_at_the_lengths_of_librispeech(split, cropped):
         assert loader.cropped.sum() / len(batches) > 0.85 * config.batch_frames
 
 
+@pytest.mark.slow
 def test_first_batch_of_300_000_utterances_comes_within_seconds(tmp_path):
     lengths = np.random.default_rng(0).integers(100, 1600, 300_000)
     path = sparse_store(tmp_path / "train", lengths)

@@ -179,6 +179,7 @@ def test_layers_that_do_not_exist_are_refused(ckpt, layers, said):
         Layers(layers).row_shape(load_upstream("transformer", ckpt))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [1, 2])
 def test_extraction_of_real_speech_killed_midway_ends_with_the_same_bytes(ckpt, corpora, tmp_path, shards):
     audio = corpora / "libri_mini" / "LibriSpeech" / "test-other"
