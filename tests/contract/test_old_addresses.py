@@ -57,7 +57,7 @@ def test_transformer_of_s3prl(ckpt, spec):
 
     options = {"ckpt_file": str(ckpt), "load_pretrain": "True", "no_grad": "True", "dropout": "default"}
     assert TRANSFORMER(options, inp_dim=80)(spec).shape == (2, 30, 24)
-    assert SPEC_TRANSFORMER(options)(spec).shape == spec.shape
+    assert SPEC_TRANSFORMER(options)(spec).shape == (2, 30, 3 * 80)  # three stacked frames
 
 
 def test_load_upstream(ckpt, spec):

@@ -1,7 +1,6 @@
 """Features against librosa, Kaldi's code and the originals; batches exact to the bit."""
 
 import pickle
-from pathlib import Path
 
 import kaldi_native_fbank as knf
 import librosa
@@ -12,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.shared import CORPORA, FIXTURES
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.inversion import griffin_lim
 from utility.audio.waveform import read_audio
@@ -27,9 +27,10 @@ SPEECH = (
 )
 
 
-@pytest.fixture(params=SPEECH)
-def speech(request, corpora: Path) -> np.ndarray:
-    return read_audio(corpora / request.param)
+@pytest.fixture(params=["wave.wav", *(pytest.param(name, marks=pytest.mark.needs_shared) for name in SPEECH)])
+def speech(request) -> np.ndarray:
+    """A synthetic wave, and real speech where there is any."""
+    return read_audio((CORPORA if request.param in SPEECH else FIXTURES) / request.param)
 
 
 def extract(waveform: np.ndarray, **options) -> np.ndarray:
