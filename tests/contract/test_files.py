@@ -9,7 +9,7 @@ import pytest
 from utility.files import replace_file
 from utility.store.files import Row, StoreInfo
 from utility.store.writing import StoreWriter
-from utility.training.checkpoint import save_checkpoint
+from utility.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture
@@ -57,3 +57,10 @@ def test_the_frames_of_a_store_are_synced_before_its_table_is_named(tmp_path, ev
     check(events, tmp_path / "train.csv")
     frames, table = (tmp_path / name for name in ("train.npy", "train.csv"))
     assert events.index(("synced", frames.stat().st_ino)) < events.index(("named", table.stat().st_ino))
+
+
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
+    save_checkpoint(tmp_path / "a.ckpt", "probe", {"value": 1})
+    assert load_checkpoint(tmp_path / "a.ckpt", "probe")["value"] == 1
+    with pytest.raises(ValueError, match="holds a 'probe' checkpoint, expected 'pretrain'"):
+        load_checkpoint(tmp_path / "a.ckpt", "pretrain")

@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 import torch
 
+import runner_mockingjay
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.foreign.pickles import MAGIC, PROTOCOL
 from tests.conftest import PROJECT
 from tests.helpers.legacy_fixture import APC, NEW, OLD, SHORT, plain
+from tests.helpers.speech import write_store
+from utility.audio.features import FeatureConfig
 
 CANARY = "canary"
 COMMAND = f"touch {CANARY}"
@@ -276,6 +279,19 @@ def test_bytes_changed(fixtures_dir, tmp_path):
         except ValueError:
             refusals += 1
     assert refusals > 20
+
+
+@pytest.mark.parametrize(("key", "value"), [("max_grad_norm", 5.0), ("e", 1e-4)])
+def test_an_optimiser_that_computed_otherwise_is_not_continued(key, value, fixtures_dir, tmp_path):
+    path, store = tmp_path / "old.ckpt", write_store(tmp_path / "data" / "train", {"a-1": 60}, FeatureConfig())
+    words = ["--train", "--load", "--cpu", "--no-msg", "--ckpt", str(path), "--ckpdir", str(tmp_path)]
+    path.write_bytes(
+        changed(fixtures_dir, lambda content: content["Optimizer"]["param_groups"][0].update({key: value}))
+    )
+    with pytest.raises(
+        ValueError, match=r"cannot go on from it: its optimiser was not left at e 1e-06 and max_grad_norm"
+    ):
+        runner_mockingjay.main([*words, "--logdir", str(tmp_path / "log"), f"data.train=[{store}]"])
 
 
 def test_other_things_that_torch_saves(tmp_path):

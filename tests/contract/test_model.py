@@ -183,17 +183,34 @@ def test_attention_needs_no_three_dimensional_mask():  # R37: the default mask h
     torch.testing.assert_close(maps.sum(-1), torch.ones(3, 2, 3, 9))
 
 
-def test_maps_are_the_attention_that_the_model_uses():
-    _, model, _ = MODELS[PAPER[0]]
-    features, lengths = padded([7], 10)
+@pytest.mark.parametrize("name", [PAPER[0], "pre-LN", "AALBERT", "Transformer-APC"])
+def test_maps_are_the_attention_that_the_model_uses(name):
+    _, model, _ = MODELS[name]
+    features, lengths = padded([24], 10)
     with torch.no_grad():
-        states = model(features, lengths).hidden_states
-        weights = model.encoder.attention_maps(features, lengths)[0]
-        attention = model.encoder.blocks[0].attention
-        value = attention._heads(states[0])[2]
-        mixed = attention.output((weights @ value).transpose(1, 2).flatten(2))
-        scope = Scope(torch.tensor([7]), 7)
-        torch.testing.assert_close(mixed, attention(states[0], scope), atol=1e-5, rtol=1e-5)
+        stacked, lengths = model.stack(features, lengths)
+        x, scope = model.encoder(stacked, lengths)[0], Scope(lengths, stacked.shape[1], model.encoder.causal)
+        maps = model.encoder.attention_maps(stacked, lengths)
+        assert len(maps) == model.num_layers
+        for layer, weights in enumerate(maps):
+            block = model.encoder.blocks[layer % len(model.encoder.blocks)]
+            seen = block.attention_norm(x) if block.norm_first else x
+            value = block.attention._heads(seen)[2]
+            mixed = block.attention.output((weights @ value).transpose(1, 2).flatten(2))
+            torch.testing.assert_close(mixed, block.attention(seen, scope), atol=1e-5, rtol=1e-5)
+            x = block(x, scope)
+
+
+def test_maps_of_an_utterance_in_pieces_are_those_of_its_first_piece():
+    config, model, _ = MODELS["pieces"]
+    features, lengths = padded([17, 5], 10)
+    upstream = TransformerUpstream(model, config, None, 0.0125).eval()
+    with torch.no_grad():
+        maps = upstream.attention_maps(features, lengths)
+        alone = [upstream.attention_maps(features[row : row + 1, :n], torch.tensor([n])) for row, n in ((0, 6), (1, 5))]
+    assert maps.shape[1] == 2
+    torch.testing.assert_close(maps[:, 0, :, :6, :6], alone[0][:, 0], atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(maps[:, 1, :, :5, :5], alone[1][:, 0], atol=1e-6, rtol=1e-6)
 
 
 def test_positions_follow_the_formula_for_any_length():

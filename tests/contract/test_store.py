@@ -235,6 +235,10 @@ def test_several_splits_are_one_corpus(tmp_path):
     np.testing.assert_array_equal(store[store.index["vu3"]], frames(more[3]))
     assert store.audio_paths[-1] == Path("/elsewhere/wav/5.wav")
     assert store.fingerprint() != Store([tmp_path / "a/train"]).fingerprint()
+    fill(tmp_path / "longer", "dev", [dataclasses.replace(row, length=row.length + 1) for row in more])
+    longer = Store([tmp_path / "a/train", tmp_path / "longer/dev"])
+    assert longer.ids == store.ids
+    assert store.fingerprint() != longer.fingerprint()
     assert store.fingerprint() == Store([tmp_path / "a/train", tmp_path / "b/dev"]).fingerprint()
     with pytest.raises(ValueError, match="'u0' is not unique"):
         Store([tmp_path / "a/train", tmp_path / "a/train"])

@@ -190,6 +190,7 @@ def test_the_log_of_a_killed_run_is_taken_back_to_the_checkpoint(tmp_path):
 def test_the_schedule_rises_from_zero_and_falls_to_zero():
     share = warmup_linear(0.07, 1000)
     assert [share(step) for step in (0, 35, 70, 535, 1000)] == pytest.approx([0, 0.5, 1, 0.5, 0], abs=1e-12)
+    assert share(1500) == 0  # a run that goes on does not climb the loss
 
 
 def test_bertadam_is_the_formula_in_float64():

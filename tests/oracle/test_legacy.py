@@ -18,7 +18,7 @@ from downstream.tasks.table import find_task
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.foreign.checkpoints import read_original
 from mockingjay.foreign.pickles import read_plain
-from mockingjay.foreign.settings import pruned_heads
+from mockingjay.foreign.settings import Block, pretrain_config, pruned_heads
 from mockingjay.model.frame_model import ApcModel, MaskedModel, NoHead
 from mockingjay.objectives.loss import masked_loss
 from mockingjay.upstream import load_upstream
@@ -157,6 +157,15 @@ def test_pruned_heads_as_text():
     assert pruned_heads([3]) == [3]
     with pytest.raises(ValueError, match="prune_headids"):
         pruned_heads("0;1")
+
+
+@pytest.mark.parametrize(("block", "steps"), [("mockingjay", 25), ("transformer", 100)])
+def test_the_first_original_counted_batches_and_the_later_one_updates(block, steps):
+    size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    run = {"total_steps": 100, "gradient_accumulation_steps": 4}
+    config = Block("", {block: size, "optimizer": run, "solver": run, "runner": run})
+    found = pretrain_config(config, Block("task", {}), config, 80, duo=False)
+    assert (found.trainer.steps, found.trainer.accumulation) == (steps, 4)
 
 
 @pytest.mark.parametrize("name", SHORT)
