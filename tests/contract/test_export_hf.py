@@ -14,6 +14,8 @@ from mockingjay.export.write import write_door
 from mockingjay.upstream import load_upstream
 from tests.helpers.export_models import MODELS, check_alone, expected, largest_difference, waveforms, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 ALONE = """
 import importlib.util, sys, torch
 from transformers import AutoFeatureExtractor, AutoModel

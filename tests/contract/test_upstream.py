@@ -1,6 +1,5 @@
 """Upstreams and representations: one interface, honest baselines, the same bytes however extraction was interrupted."""
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -22,25 +21,20 @@ from mockingjay.config import PretrainConfig
 from mockingjay.representation import Layers, Representing, represent, write_ark
 from mockingjay.upstream import load_upstream
 from tests.conftest import PROJECT
+from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
+from tests.helpers.files import contents
 from tests.helpers.speech import MEL, write_store
 from utility.audio.features import FeatureConfig
-from utility.config import as_dict, build
+from utility.config import build
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
 from utility.store.writing import StoreWriter
 from utility.training.checkpoint import load_checkpoint, save_checkpoint
 
-SMALL = {"layers": 2, "hidden_size": 24, "heads": 2, "ffn_size": 48, "downsample_rate": 3}
-
 
 @pytest.fixture(scope="module")
 def ckpt(tmp_path_factory):
-    config = build(PretrainConfig, {"model": SMALL})
-    about = {"config": as_dict(config), "seed": 5, "input_dim": 80, "target_dim": 80, "frame_shift": 0.0125}
-    about |= {"features": as_dict(MEL), "target": as_dict(MEL), "state": {"step": 1}}
-    path = tmp_path_factory.mktemp("ckpt") / "mockingjay-1.ckpt"
-    save_checkpoint(path, "pretrain", {"model": new_model(config, 80, 80, 5).state_dict(), **about})
-    return path
+    return write_checkpoint(tmp_path_factory.mktemp("ckpt") / "mockingjay-1.ckpt", model=TRANSFORMER)
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +120,6 @@ def test_own_upstream_gives_the_same_alone_and_in_a_batch(store, tmp_path, monke
         load_upstream("own_models:Absent", None, store.info)
 
 
-def digest(folder):
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
-
-
 @pytest.mark.parametrize("layers", ["last", "all", 1, (0.2, 0.3, 0.5)])
 def test_stored_representations_are_what_the_upstream_gives(ckpt, store, tmp_path, layers):
     upstream = load_upstream("transformer", ckpt)
@@ -163,8 +153,10 @@ def test_shards_and_interruptions_leave_the_same_bytes(ckpt, store, tmp_path):
     dying.__class__ = Killed
     with pytest.raises(StopIteration):
         represent(dying, store, tmp_path / "three", "test", Representing(**how))
+    written = (tmp_path / "three" / "test.progress").read_bytes()[: len(store)]
+    assert 0 < written.count(1) < len(store)
     assert represent(upstream, store, tmp_path / "three", "test", Representing(**how))
-    assert digest(tmp_path / "one") == digest(tmp_path / "two") == digest(tmp_path / "three")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two") == contents(tmp_path / "three")
 
 
 def trained_on(ckpt, path, seed):
@@ -183,12 +175,12 @@ def test_more_training_is_told_in_words_and_overwritten_when_asked(ckpt, store, 
     best, source = trained_on(ckpt, Path("best.ckpt"), 2), str(store.paths[0])
     words = ["--extract", "--cpu", "--no-msg", "--ckpt", "best.ckpt", "--input", source]
     runner_mockingjay.main(words)
-    first = digest(tmp_path / "best-dump")
+    first = contents(tmp_path / "best-dump")
     info = Store("best-dump/test").info
     assert (info.made_by["checkpoint"], info.made_by["step"]) == ("best.ckpt", 20)
     again = Store("best-dump/test").fingerprint()
     runner_mockingjay.main([*words, "--overwrite"])  # the same once more
-    assert digest(tmp_path / "best-dump") == first
+    assert contents(tmp_path / "best-dump") == first
     best.rename("moved.ckpt")  # what it is called does not matter
     runner_mockingjay.main([*words, "--ckpt", "moved.ckpt", "--output", "best-dump"])
     assert Store("best-dump/test").fingerprint() == again
@@ -205,11 +197,11 @@ def test_more_training_is_told_in_words_and_overwritten_when_asked(ckpt, store, 
     other = write_store(tmp_path / "data" / "test", {"a-1": 9})
     with pytest.raises(ValueError, match="its input was another; choose"):
         runner_mockingjay.main([*words, "--ckpt", "moved.ckpt", "--output", "best-dump", "--input", str(other)])
-    assert digest(tmp_path / "best-dump") == first
+    assert contents(tmp_path / "best-dump") == first
 
     runner_mockingjay.main([*words, "--overwrite"])
     runner_mockingjay.main([*words, "--output", "fresh"])
-    assert digest(tmp_path / "best-dump") == digest(tmp_path / "fresh")
+    assert contents(tmp_path / "best-dump") == contents(tmp_path / "fresh")
     assert Store("fresh/test").info.made_by["step"] == 30
 
 
@@ -223,11 +215,11 @@ def test_overwriting_spares_what_it_did_not_make(ckpt, store, tmp_path):
     assert len(Store(features)) == 1
     for split in ("one", "two"):
         assert represent(upstream, store, tmp_path / "states", split, how)
-    before = digest(tmp_path / "states")
+    before = contents(tmp_path / "states")
     assert represent(upstream, store, tmp_path / "states", "two", how)
     with pytest.raises(ValueError, match="also holds one, made by a checkpoint that it does not name: choose another"):
         represent(upstream, store, tmp_path / "states", "two", replace(how, layers=Layers("all")))
-    assert digest(tmp_path / "states") == before
+    assert contents(tmp_path / "states") == before
     words = ["--cpu", "--no-msg", "--overwrite", "--ckpt", str(ckpt)]
     with pytest.raises(ValueError, match="which is the input"):
         runner_mockingjay.main(["--extract", *words, "--input", str(features), "--output", str(features.parent)])
@@ -279,6 +271,7 @@ def test_layers_that_do_not_exist_are_refused(ckpt, layers, said):
         Layers(layers).row_shape(load_upstream("transformer", ckpt))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [1, 2])
 def test_extraction_of_real_speech_killed_midway_ends_with_the_same_bytes(ckpt, corpora, tmp_path, shards):
     audio = corpora / "libri_mini" / "LibriSpeech" / "test-other"
@@ -298,7 +291,7 @@ def test_extraction_of_real_speech_killed_midway_ends_with_the_same_bytes(ckpt, 
     assert not (tmp_path / "killed" / "test-other.csv").exists()
     for part in range(1, shards + 1):
         assert start("killed", "--shard", f"{part}/{shards}").wait() == 0
-    assert digest(tmp_path / "whole") == digest(tmp_path / "killed")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
 
 
 def test_a_checkpoint_brings_its_model_config_and_features(ckpt):
