@@ -7,7 +7,7 @@ def upstream(ckpt, device="cpu"):
     """Any pre-training checkpoint as an upstream: features with lengths in, or `from_waveforms`; hidden states out."""
     from mockingjay.upstream import load_upstream
 
-    return load_upstream("transformer", ckpt, device=device)
+    return load_upstream("pretrained", ckpt, device=device)
 
 
 def mockingjay_local(ckpt, *args, **kwargs):

@@ -9,7 +9,7 @@ from commands.paths import DEFAULT_CONFIG, run_name
 from commands.settings import Train
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
-from mockingjay.pretraining.run import STEM, Place, continue_from, make_trainer
+from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
 from utility.command import DEFAULT_SEED
 from utility.config import as_dict, differences, resolve, write_yaml
 from utility.device import claim_device
@@ -36,7 +36,7 @@ def train(settings: Train) -> None:
     device = claim_device(settings.cpu)
     group = Group.join(device)
     msg = settings.msg and group.leads
-    trainer = make_trainer(config, seed, Place(directory, log, device, not msg, group))
+    trainer = make_trainer(config, seed, RunContext(directory, log, device, not msg, group))
     if saved is not None:
         continue_from(trainer, saved)
         saved = None  # its memory is free for the training

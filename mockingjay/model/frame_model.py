@@ -68,7 +68,7 @@ class FrameModel(nn.Module):
 
     @property
     def num_layers(self) -> int:
-        """Layers of the encoder; there is one hidden state more."""
+        """LayerSelection of the encoder; there is one hidden state more."""
         return self.encoder.num_layers
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:

@@ -25,7 +25,7 @@ STEM = "mockingjay"
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """Where a run computes and leaves its files."""
 
     directory: Path
@@ -35,7 +35,7 @@ class Place:
     group: Group = ALONE
 
 
-def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
+def make_trainer(config: PretrainConfig, seed: int, place: RunContext) -> Trainer:
     """Open the data of `config`, build the model, and give the trainer that fits it."""
     if not config.data.train:
         raise ValueError("config key 'data.train' is empty: name store/split paths, e.g. [data/libri_mel160/train]")

@@ -11,10 +11,10 @@ from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
 from mockingjay.model.frame_model import TransformerModel
 from mockingjay.model.layout import Scope
-from mockingjay.model.segments import Pieces
+from mockingjay.model.segments import Segments
 from mockingjay.model.transformer import TransformerConfig, sinusoid_positions, stack_frames, unstack_states
 from mockingjay.pretraining.step import Pretraining
-from mockingjay.upstreams.pretrained import TransformerUpstream
+from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.config import resolve
 from utility.loader import Batch
 
@@ -61,11 +61,11 @@ def test_hidden_states_and_loss_of_a_batch_are_those_of_its_utterances(name, len
     features, lengths = padded(lengths, 10)
     truth = padded(lengths.tolist(), target_size, seed=1)[0] if config.data.target else None
     batch = Batch(features, lengths, [f"u{row}" for row in range(len(lengths))], truth)
-    upstream = TransformerUpstream(model, config, None, 0.0125).eval()
+    upstream = PretrainedUpstream(model, config, None, 0.0125).eval()
     objective = Pretraining(model, config, torch.device("cpu"))
     total, count = 0.0, 0.0
     with torch.no_grad():
-        together, whole = upstream(features, lengths), objective._fixed_attempt(batch).loss()
+        together, whole = upstream(features, lengths), objective._fixed_prediction(batch).loss()
         for row, length in enumerate(lengths.tolist()):
             alone = Batch(features[row : row + 1, :length], lengths[row : row + 1], batch.ids[row : row + 1],
                           truth if truth is None else truth[row : row + 1, :length])  # fmt: skip
@@ -75,7 +75,7 @@ def test_hidden_states_and_loss_of_a_batch_are_those_of_its_utterances(name, len
                 assert one.shape == (1, length, 24)
                 torch.testing.assert_close(one[0], many[row, :length], atol=1e-5, rtol=1e-5)
                 assert not many[row, length:].any()
-            own = objective._fixed_attempt(alone).loss()
+            own = objective._fixed_prediction(alone).loss()
             total, count = total + own.total, count + own.count
     assert whole.count == count
     assert count > 0 or max(lengths) < 20
@@ -90,7 +90,7 @@ def test_apc_predicts_from_what_went_before(name):
     changed[0, 8:] += 1.0
     with torch.no_grad():
         first, second = model(features, lengths), model(changed, lengths)
-        found = Pretraining(model, config, torch.device("cpu"))._attempt(Batch(features, lengths, ["u"]), [])
+        found = Pretraining(model, config, torch.device("cpu"))._prediction(Batch(features, lengths, ["u"]), [])
     torch.testing.assert_close(first.prediction[:, :8], second.prediction[:, :8], atol=1e-6, rtol=0)
     assert not torch.allclose(first.prediction[:, 8:], second.prediction[:, 8:])
     shift = config.apc.time_shift
@@ -103,7 +103,7 @@ def test_apc_predicts_from_what_went_before(name):
 @given(LENGTHS, st.integers(1, 9))
 def test_pieces_are_of_like_length_and_joined_again_give_all(lengths, size):
     features, lengths = padded(lengths, 2)
-    pieces = Pieces.of(lengths, size)
+    pieces = Segments.of(lengths, size)
     assert int(pieces.lengths.max()) <= size
     assert int(pieces.lengths.min()) >= 1
     for row, length in enumerate(lengths.tolist()):
@@ -116,7 +116,7 @@ def test_pieces_are_of_like_length_and_joined_again_give_all(lengths, size):
 def test_a_piece_is_encoded_as_if_it_stood_alone():
     config, model, _ = MODELS["pieces"]
     features, lengths = padded([17], 10)
-    upstream = TransformerUpstream(model, config, None, 0.0125).eval()
+    upstream = PretrainedUpstream(model, config, None, 0.0125).eval()
     with torch.no_grad():
         whole = upstream(features, lengths)[-1][0]
         alone = [upstream(part[None], torch.tensor([len(part)]))[-1][0] for part in features[0].split(6)]
@@ -131,7 +131,7 @@ def test_long_utterances_train_and_are_not_cut():  # R36: an assert at 3,000 fra
     assert bool(loss.isfinite())
     changed = features.clone()
     changed[0, -1] += 1
-    upstream = TransformerUpstream(model, config, None, 0.0125).eval()
+    upstream = PretrainedUpstream(model, config, None, 0.0125).eval()
     with torch.no_grad():
         states, others = upstream(features, lengths)[-1], upstream(changed, lengths)[-1]
     assert states.shape == (1, 5200, 24)
@@ -204,7 +204,7 @@ def test_maps_are_the_attention_that_the_model_uses(name):
 def test_maps_of_an_utterance_in_pieces_are_those_of_its_first_piece():
     config, model, _ = MODELS["pieces"]
     features, lengths = padded([17, 5], 10)
-    upstream = TransformerUpstream(model, config, None, 0.0125).eval()
+    upstream = PretrainedUpstream(model, config, None, 0.0125).eval()
     with torch.no_grad():
         maps = upstream.attention_maps(features, lengths)
         alone = [upstream.attention_maps(features[row : row + 1, :n], torch.tensor([n])) for row, n in ((0, 6), (1, 5))]

@@ -14,7 +14,7 @@ import yaml
 import runner_mockingjay
 from mockingjay.config import PretrainConfig
 from mockingjay.pretraining.data import open_data
-from mockingjay.pretraining.run import Place, make_trainer
+from mockingjay.pretraining.run import RunContext, make_trainer
 from preprocess import generate_len_for_bucket, preprocess_any
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.noise import add_noise, levelled, read_noise
@@ -98,7 +98,9 @@ def test_whole_utterances_train_as_from_the_store_to_the_last_bit(world):
     whole = {"loader": {"batch_frames": 300, "max_frames": None}}
     losses = []
     for online in (None, {"target_level": None}):
-        trainer = make_trainer(world.config(online, **whole), 3, Place(world.root / "x", world.root / "x", CPU, True))
+        trainer = make_trainer(
+            world.config(online, **whole), 3, RunContext(world.root / "x", world.root / "x", CPU, True)
+        )
         stream = trainer.training.loader.stream()
         for _ in range(5):
             trainer.update(stream)

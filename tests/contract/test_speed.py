@@ -37,7 +37,7 @@ def batch(device="cpu"):
 def gradients(objective, packed=False, device="cpu", precision="fp32"):
     objective.model.zero_grad()
     with autocast(torch.device(device), precision):
-        found = objective._attempt(batch(device), torch.Generator().manual_seed(2), packed)
+        found = objective._prediction(batch(device), torch.Generator().manual_seed(2), packed)
     loss = found.loss().mean()
     loss.backward()
     found = [p.grad.clone() for p in objective.model.parameters() if p.grad is not None]
@@ -131,7 +131,7 @@ def test_cuda_steps_do_not_wait_for_the_device():
     torch.cuda.set_sync_debug_mode("error")
     try:
         for packed in (False, True):
-            device._attempt(moved, torch.Generator().manual_seed(2), packed).loss().mean().backward()
+            device._prediction(moved, torch.Generator().manual_seed(2), packed).loss().mean().backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

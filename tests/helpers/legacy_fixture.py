@@ -11,7 +11,7 @@ from mockingjay.checkpoint import load_pretrained
 from mockingjay.foreign.checkpoints import Original, from_original
 from mockingjay.foreign.names import head_names, to_theirs
 from mockingjay.foreign.pickles import read_plain, scan
-from mockingjay.upstreams.pretrained import TransformerUpstream
+from mockingjay.upstreams.pretrained import PretrainedUpstream
 from tests.helpers.shared import FIXTURES
 
 LIMIT = 1e-5
@@ -99,7 +99,7 @@ class Fixture:
 
     def upstream(self, **model):
         config = replace(self.found.config, model=replace(self.found.config.model, **model))
-        return TransformerUpstream(self.model, config, None, 0.01).eval()
+        return PretrainedUpstream(self.model, config, None, 0.01).eval()
 
 
 def close(found, expected):
