@@ -50,9 +50,9 @@ def make_parser() -> Parser:
         "--upstream",
         group=what,
         help="pretrained (the default: --ckpt, or the run of runner_mockingjay.py --train; the old word transformer "
-        "does the same and stays in the name of its result folder), pretrained_head (the same, its head's state the last layer), random (same "
-        "architecture, untrained: --ckpt names a checkpoint or a pre-training YAML), baseline (the features "
-        "themselves), or your own nn.Module as package.module:Class",
+        "does the same and stays in the name of its result folder), pretrained_head (the same, its head's state the "
+        "last layer), random (same architecture, untrained: --ckpt names a checkpoint or a pre-training YAML), "
+        "baseline (the features themselves), or your own nn.Module as package.module:Class",
     )
     parser.add(
         "--ckpt", group=what, type=Path, help="of the upstream: a file, a path below --ckpdir, or a run's folder"
@@ -88,6 +88,15 @@ def _add_rest(parser: Parser) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run what the command line says and print the result."""
+    settings = read(argv)
+
+    from commands.probe import probe  # heavy, and wanted only now
+
+    return probe(settings)
+
+
+def read(argv: Sequence[str]) -> Probe:
+    """The settings of the probe that the words ask for."""
     command = make_parser().read(argv)
     values = command.values
     if values["run"] not in TASKS:
@@ -96,11 +105,7 @@ def main(argv: Sequence[str]) -> int:
         if values["resume"] and name in command.typed:
             raise ValueError(f"--resume {values['resume']} names the run's folder: leave {command.typed[name]} out")
     upstream = values["upstream"] or PRETRAINED
-    settings = command.fill(Probe, upstream=upstream, ckpt=_checkpoint(upstream, values, command.typed))
-
-    from commands.probe import probe  # heavy, and wanted only now
-
-    return probe(settings)
+    return command.fill(Probe, upstream=upstream, ckpt=_checkpoint(upstream, values, command.typed))
 
 
 def _checkpoint(upstream: str, values: Mapping[str, Any], typed: Mapping[str, str]) -> Path | None:

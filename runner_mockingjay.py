@@ -26,9 +26,8 @@ MODES = (
     Mode("--plot --with_head", LOSS),
     Mode("--plot --output_attention", (*READ, "online")),
     Mode("--plot --alterations", ("data.test", "masking", "model.downsample_rate", "online")),
-    Mode("--test --load", (*LOSS, "loader", "trainer.precision"), shown=False),  # the first README's way to say --test
     Mode("--test --load --plot", (*LOSS, "loader", "trainer.precision")),
-    Mode("--test --load --plot --with_head", (*LOSS, "loader", "trainer.precision"), shown=False),
+    Mode("--test --load --plot --with_head", (*LOSS, "loader", "trainer.precision"), shown=False),  # first README
     Mode("--extract", READ),
     Mode("--export", ()),
     Mode("--info", ()),
@@ -38,14 +37,13 @@ MODES = (
 TRAIN = ("--train",)
 PLOT = ("--plot", "--plot --with_head", "--plot --output_attention", "--plot --alterations")
 BOTH = ("--test --load --plot", "--test --load --plot --with_head")
-EXTRACT = ("--test", "--test --load", *BOTH, "--extract")
+EXTRACT = ("--test", *BOTH, "--extract")
 LOOK = (*EXTRACT, *PLOT)
 OF_A_RUN = tuple(mode for mode in (*LOOK, "--export") if mode != "--plot --alterations")
 CLASSIC = (*classic.TRAIN, *classic.TEST)
 CALLS: dict[str, tuple[Any, str, str]] = {  # mode -> its settings, and the function that takes them
     "--train": (settings.Train, "commands.pretrain", "train"),
     "--test": (settings.Extract, "commands.inspect", "test"),
-    "--test --load": (settings.Extract, "commands.inspect", "test"),
     "--plot": (settings.PlotStates, "commands.inspect", "plot_states"),
     "--plot --with_head": (settings.Plot, "commands.inspect", "plot_reconstructions"),
     "--plot --output_attention": (settings.Plot, "commands.inspect", "plot_attention"),
@@ -156,10 +154,15 @@ def main(argv: Sequence[str]) -> int | None:
     """Run one mode."""
     if any(word.partition("=")[0] == "--preprocess" for word in argv):
         return preprocess(argv)
+    module, function, told = read(argv)
+    return getattr(importlib.import_module(module), function)(told)  # heavy, and wanted only now
+
+
+def read(argv: Sequence[str]) -> tuple[str, str, Any]:
+    """Module, function and settings of the command that the words ask for."""
     command = parser().read(argv)
     kind, module, function = CALLS[command.mode]
-    filled = command.fill(kind, **_found(command))
-    return getattr(importlib.import_module(module), function)(filled)  # heavy, and wanted only now
+    return module, function, command.fill(kind, **_found(command))
 
 
 def _found(command: Command) -> dict[str, Any]:

@@ -102,8 +102,11 @@ def test_partly_aligned_corpus_can_be_used_on_demand(broken):
     ("words", "message"),
     [
         (["--run", "phones", "--upstream", "baseline"], "unknown task 'phones'"),
-        (["--upstream", "baseline"], "the following arguments are required: --run"),
-        (["--run", "phone_linear", "--upstream", "baseline", "--laier", "1"], "unrecognized arguments: --laier"),
+        (["--upstream", "baseline"], "which task? add --run TASK: one of phone_linear"),
+        (
+            ["--run", "phone_linear", "--upstream", "baseline", "--laier", "1"],
+            "unknown flag --laier; did you mean --layer?",
+        ),
     ],
 )
 def test_refusal_is_one_line_and_exit_code_two(words, message):

@@ -40,6 +40,7 @@ FLOORS = {
         {"states", "inspection", "export"},
     ),
     "utility": (
+        {"original_flags"},
         {"openmp", "threads", "command", "config", "device", "files", "temporary_array"},
         {"loader", "labels", "runs"},
         {"audio", "training"},

@@ -253,14 +253,14 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit_without_its_flag(world, strai
 
 
 def test_the_checkpoint_is_tested_drawn_and_extracted_from_its_recordings(world, straight, capsys):
-    ckpt = ["--ckpt", str(world.root / "result/straight/best.ckpt"), "--cpu"]
+    ckpt = ["--ckpt", str(world.root / "result/straight/best.ckpt")]
     words = [*ckpt, "--output", str(world.root / "dump"), f"data.test=[{world.table.with_name('dev.csv')}]"]
-    assert runner_mockingjay.main(["--test", *words]) == 0
-    runner_mockingjay.main(["--plot", "--with_head", "--num", "1", *words])
+    assert runner_mockingjay.main(["--test", "--cpu", *words]) == 0
+    runner_mockingjay.main(["--plot", "--with_head", "--num", "1", "--cpu", *words])
     runner_mockingjay.main(["--plot", "--alterations", "--num", "1", *words])
     assert {path.suffix for path in (world.root / "dump").iterdir()} >= {".npy", ".json", ".png", ".wav"}
     runner_mockingjay.main(
-        ["--test", *ckpt, "--input", str(world.store / "dev"), "--output", str(world.root / "dump2")]
+        ["--test", *ckpt, "--cpu", "--input", str(world.store / "dev"), "--output", str(world.root / "dump2")]
     )
     one, other = Store([world.root / "dump/dev"]), Store([world.root / "dump2/dev"])
     assert one.ids == other.ids

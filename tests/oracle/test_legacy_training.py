@@ -145,9 +145,10 @@ def test_train_test_and_info_of_an_original(name, fixtures_dir, tmp_path, capsys
     assert before.step > 0
     generator, size = np.random.default_rng(0), before.model.input_dim
     train = store(tmp_path / "data", *(generator.standard_normal((length, size)) for length in (70, 50, 61)))
-    common = ["--cpu", "--no-msg", "--ckpt", str(ckpt), "--ckpdir", str(tmp_path), "--logdir", str(tmp_path / "log")]
+    common = ["--cpu", "--no-msg", "--ckpt", str(ckpt), "--ckpdir", str(tmp_path)]
     steps = [f"data.train=[{train}]", f"trainer.steps={before.step + 3}"]
-    runner_mockingjay.main(["--train", "--load", "--name", "more", *common, *steps])
+    run = ["--train", "--load", "--name", "more", "--logdir", str(tmp_path / "log")]
+    runner_mockingjay.main([*run, *common, *steps])
     done = load_pretrained(tmp_path / f"more/mockingjay-{before.step + 3}.ckpt")
     assert (done.step, done.config.optimizer.name, done.seed) == (before.step + 3, "bertadam", before.seed)
     row = json.loads((tmp_path / "log/more/metrics.jsonl").read_text().splitlines()[-1])
