@@ -41,7 +41,7 @@ FLOORS = {
     ),
     "utility": (
         {"openmp", "threads", "command", "config", "device", "files", "spool"},
-        {"loader", "labels"},
+        {"loader", "labels", "kaldi"},
         {"audio", "training"},
         {"store"},
         {"plot"},
