@@ -128,7 +128,7 @@ def test_task_of_ones_own_runs_end_to_end(small):
     devs = {record["step"]: record["dev_mae"] for record in logged if "dev_mae" in record}
     assert found["dev_value"] == pytest.approx(min(devs.values()), rel=1e-5)  # the lowest was kept
     assert found["best_step"] == min(devs, key=devs.get)
-    assert found["value"] < 0.5 * np.mean([abs(number - found["mean"]) for number in numbers(folder, "test", "true")])
+    assert found["value"] < 0.8 * np.mean([abs(number - found["mean"]) for number in numbers(folder, "test", "true")])
     assert np.mean(numbers(folder, "test", "error")) == pytest.approx(found["value"], abs=1e-3)
     assert len(numbers(folder, "test", "error")) == found["scored"]["test"]
     assert not (folder / "confusion.png").exists()
