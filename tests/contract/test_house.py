@@ -42,7 +42,7 @@ FLOORS = {
     "utility": (
         {"original_flags"},
         {"openmp", "threads", "command", "config", "device", "files", "temporary_array"},
-        {"loader", "labels", "runs"},
+        {"loader", "labels", "kaldi", "runs"},
         {"audio", "training"},
         {"store"},
         {"plot"},

@@ -266,7 +266,7 @@ def test_frame_classifiers(name, fixtures_dir):
     logits = model(features, torch.full((len(features),), frames))
     close(logits.log_softmax(-1), arrays["log_prob"])
     found = class_score(logits, labels[:, :frames].masked_fill(~mask, IGNORE))
-    assert (int(found.correct), int(found.count)) == (int(arrays["correct"]), int(arrays["valid"]))
+    assert (found.correct, found.count) == (int(arrays["correct"]), int(arrays["valid"]))
     close(found.loss / found.count, arrays["loss"])
 
 
