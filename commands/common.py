@@ -9,7 +9,7 @@ from pathlib import Path
 from commands.settings import Look, PlotAlterations
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
-from mockingjay.representation import Layers
+from mockingjay.representation import LayerSelection
 from utility.config import as_dict, resolve
 from utility.files import check_folder
 
@@ -55,12 +55,12 @@ def output_folder(settings: Look) -> Path:
     return folder
 
 
-def parse_layers(text: str) -> Layers:
+def parse_layers(text: str) -> LayerSelection:
     """What `--layer` says."""
     if text in ("last", "all"):
-        return Layers(text)
+        return LayerSelection(text)
     if text.isdecimal():
-        return Layers(int(text))
+        return LayerSelection(int(text))
     kind, _, file = text.partition(":")
     if kind != "ws" or not file:
         raise ValueError(f"--layer {text!r}: expected last, all, a number, or ws:FILE")
@@ -72,7 +72,7 @@ def parse_layers(text: str) -> Layers:
         raise ValueError(f"--layer {text}: that probe learnt no layer weights; run it with --weighted_sum")
     if not isinstance(weights, list) or not all(isinstance(w, int | float) and math.isfinite(w) for w in weights):
         raise ValueError(f"--layer {text}: layer_weights are {weights!r}, expected numbers")
-    return Layers(tuple(weights))
+    return LayerSelection(tuple(weights))
 
 
 def say(wanted: bool, text: str) -> None:

@@ -3,7 +3,7 @@
 from commands.common import open_model, say
 from commands.dry_run import describe_parts, print_plan
 from commands.settings import Export
-from mockingjay.export.write import write_door
+from mockingjay.export.write import write_export
 
 
 def export(settings: Export) -> None:
@@ -12,5 +12,5 @@ def export(settings: Export) -> None:
     found = open_model(settings.ckpt)
     if settings.dry_run:
         return print_plan(found.config, describe_parts(found.config, found.features), {"model": found.model}, folder)
-    write_door(found, settings.export, folder)
+    write_export(found, settings.export, folder)
     return say(settings.msg, f"{settings.export}: {folder}")

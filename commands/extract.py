@@ -7,7 +7,7 @@ from commands.common import open_model, output_folder, parse_layers, say, test_p
 from commands.dry_run import print_look
 from commands.settings import Extract
 from mockingjay.checkpoint import Pretrained
-from mockingjay.representation import Representing, represent, write_ark
+from mockingjay.representation import ExtractionOptions, represent, write_ark
 from mockingjay.upstream import load_upstream
 from utility.device import claim_device
 from utility.store.reading import Store, is_split
@@ -31,7 +31,7 @@ def check_flags(settings: Extract) -> None:
 
 def write_representations(found: Pretrained, settings: Extract) -> int:
     """Write the representations that an opened checkpoint gives; 1 when some recordings could not be used."""
-    how = Representing(
+    how = ExtractionOptions(
         parse_layers(settings.layer),
         settings.dtype,
         settings.precision,

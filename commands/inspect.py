@@ -13,10 +13,10 @@ from commands.extract import check_flags, write_representations
 from commands.paths import DEFAULT_CONFIG
 from commands.settings import Extract, Info, Look, Plot, PlotAlterations, PlotStates, TestAndPlot
 from mockingjay.config import DataConfig, PretrainConfig
-from mockingjay.describe import describe
+from mockingjay.describe import describe_checkpoint
 from mockingjay.inspection import Inspection, draw_alterations
 from mockingjay.pretraining.data import open_given
-from mockingjay.representation import Layers
+from mockingjay.representation import LayerSelection
 from utility.config import resolve
 from utility.device import claim_device
 from utility.files import check_folder, replacing
@@ -25,7 +25,7 @@ from utility.files import check_folder, replacing
 def info(settings: Info) -> None:
     """Print what a checkpoint is."""
     if not settings.dry_run:
-        return print(describe(settings.ckpt))
+        return print(describe_checkpoint(settings.ckpt))
     found = open_model(settings.ckpt)
     return print_plan(found.config, describe_parts(found.config, found.features), {"model": found.model}, None)
 
@@ -38,7 +38,9 @@ def test(settings: Extract) -> int:
 
 def test_and_plot(settings: TestAndPlot) -> int:
     """Both, as in the first README; hidden states are drawn."""
-    return _test_and_draw(settings, lambda inspection: inspection.plot_hidden_states(Layers("last"), settings.num))
+    return _test_and_draw(
+        settings, lambda inspection: inspection.plot_hidden_states(LayerSelection("last"), settings.num)
+    )
 
 
 def test_and_plot_reconstructions(settings: TestAndPlot) -> int:
@@ -106,8 +108,8 @@ def _open(settings: Look) -> Inspection | None:
 
 
 def _test(inspection: Inspection, settings: Extract) -> int:
-    code = write_representations(inspection.found, settings)
-    loss, paths = inspection.loss(), test_paths(settings, inspection.found.config)
+    code = write_representations(inspection.pretrained, settings)
+    loss, paths = inspection.loss(), test_paths(settings, inspection.pretrained.config)
     with replacing(inspection.folder / "test.json") as temporary:
         temporary.write_text(json.dumps({"loss": loss, "data": paths, "checkpoint": str(settings.ckpt)}) + "\n")
     print(f"masked L1 {loss:.4f} on {', '.join(paths)}")

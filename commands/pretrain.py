@@ -7,11 +7,11 @@ from commands.common import check_sections, say
 from commands.dry_run import count_parameters, describe_parts, print_plan
 from commands.paths import DEFAULT_CONFIG, run_name
 from commands.settings import Train
-from mockingjay.checkpoint import load_pretrained
+from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
-from mockingjay.pretraining.run import STEM, Place, continue_from, make_trainer
+from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
 from utility.command import DEFAULT_SEED
-from utility.config import as_dict, changes, resolve, write_yaml
+from utility.config import as_dict, differences, resolve, write_yaml
 from utility.device import claim_device
 from utility.files import check_folder
 from utility.training.distributed import Group
@@ -25,16 +25,21 @@ def train(settings: Train) -> None:
     check_folder(directory)
     check_folder(log)
     start = settings.ckpt or newest_checkpoint(directory, STEM)
-    config, seed = _continued(settings, start, directory) if settings.resume or settings.load else _new(settings, start)
+    saved = None
+    if settings.resume or settings.load:
+        saved, config, seed = _continued(settings, start, directory)
+    else:
+        config, seed = _new(settings, start)
     if settings.online_config and config.online is None:
         raise ValueError(f"{settings.online_config} has no section online: config/online.yaml shows one")
     check_sections(config, settings.overrides)
     device = claim_device(settings.cpu)
     group = Group.join(device)
     msg = settings.msg and group.leads
-    trainer = make_trainer(config, seed, Place(directory, log, device, not msg, group))
-    if start is not None:
-        continue_from(trainer, start)
+    trainer = make_trainer(config, seed, RunContext(directory, log, device, not msg, group))
+    if saved is not None:
+        continue_from(trainer, saved)
+        saved = None  # its memory is free for the training
     steps = f"from step {trainer.progress.step} to {config.trainer.steps}"
     model = trainer.training.module
     if settings.dry_run:
@@ -57,18 +62,19 @@ def _new(settings: Train, start: Path | None) -> tuple[PretrainConfig, int]:
     return config, DEFAULT_SEED if settings.seed is None else settings.seed
 
 
-def _continued(settings: Train, start: Path | None, directory: Path) -> tuple[PretrainConfig, int]:
-    """Config and seed of the run that goes on."""
+def _continued(settings: Train, start: Path | None, directory: Path) -> tuple[Pretrained, PretrainConfig, int]:
+    """The checkpoint, and config and seed of the run that goes on."""
     if start is None:
         raise ValueError(f"{directory} has no checkpoint to continue: start the run without --resume")
     saved = load_pretrained(start)
     online = settings.online_config or _online(as_dict(saved.config))
     config = resolve(PretrainConfig, settings.config or as_dict(saved.config), settings.overrides, online)
-    if settings.seed not in (None, saved.seed):
+    if saved.seed is not None and settings.seed not in (None, saved.seed):
         raise ValueError(f"{start} was trained with --seed {saved.seed}, not {settings.seed}")
-    for change in changes(saved.config, config):
-        say(settings.msg, f"changed since {start.name}: {change}")
-    return config, saved.seed
+    for key, before, now in differences(saved.config, config):
+        say(settings.msg, f"changed since {start.name}: {key}: {before} -> {now}")
+    seeds = (saved.seed, settings.seed, DEFAULT_SEED)
+    return saved, config, next(seed for seed in seeds if seed is not None)
 
 
 def _online(saved: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from preprocess.parts.apc_files import BrokenUtterance, Source, find_sources
 from utility.files import check_folder
-from utility.store.files import Failure, Row, StoreInfo, check_split_name
+from utility.store.files import Failure, Row, check_split_name
+from utility.store.info import StoreInfo
 from utility.store.originals import LIBRISPEECH_ID
 from utility.store.writing import StoreWriter
 

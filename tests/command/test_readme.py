@@ -27,6 +27,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line.replace("torchrun ", "python -m torch.distributed.run --standalone ")) for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_commands_of_the_readme_run_in_order(tmp_path):
     for name in (
@@ -68,6 +69,7 @@ def test_commands_of_the_readme_run_in_order(tmp_path):
     assert len(list((tmp_path / "result").glob("result_*_phone_linear/exp_000/confusion.png"))) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["runner_mockingjay.py", "run_downstream.py"])
 def test_help_names_every_mode_and_shows_examples(script):
     done = subprocess.run([sys.executable, script, "--help"], cwd=PROJECT, capture_output=True, text=True, check=True)

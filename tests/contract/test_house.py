@@ -12,7 +12,7 @@ from downstream.config import DownstreamConfig
 from examples.table import table
 from mockingjay.config import PretrainConfig
 from tests.conftest import PROJECT
-from utility.audio.online import OnlineConfig
+from utility.audio.online_config import OnlineConfig
 from utility.config import as_dict, resolve
 
 ALLOWED = {  # what the files of a room may import besides their own room
@@ -42,7 +42,7 @@ FLOORS = {
     "utility": (
         {"original_flags"},
         {"openmp", "threads", "command", "config", "device", "files", "temporary_array"},
-        {"loader", "labels", "runs"},
+        {"loader", "labels", "kaldi", "runs"},
         {"audio", "training"},
         {"store"},
         {"plot"},
