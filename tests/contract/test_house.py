@@ -39,6 +39,17 @@ FLOORS = {
         {"representation", "describe"},
         {"states", "inspection", "export"},
     ),
+    "downstream": (
+        {"config", "figures", "heads", "metrics", "model", "predictions", "solver"},
+        {"splits"},
+        {"examples", "labels"},
+        {"tasks"},
+        {"corpus", "probe"},
+        {"opened"},
+        {"experiment"},
+        {"report"},
+        {"sweep"},
+    ),
     "utility": (
         {"original_flags"},
         {"openmp", "threads", "command", "config", "device", "files", "temporary_array"},
