@@ -49,6 +49,7 @@ class Pretrained:
     seed: int | None
     step: int  # optimiser updates done
     training: SavedTraining
+    assumed: tuple[str, ...] = ()  # fields that the file does not state, taken from the name of its data
 
 
 def load_pretrained(path: Path | str) -> Pretrained:
@@ -90,5 +91,5 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
     optimizer, reason = content.get("optimizer"), content.get("cannot_resume", "")
     training = SavedTraining(progress, optimizer, reason or ("" if optimizer else "it holds no optimiser state"))
     shift = None if shift is None or math.isnan(shift) else shift
-    written_by = content.get("written_by", "")
-    return Pretrained(path, written_by, model.eval(), config, features, target, shift, seed, step, training)
+    written_by, assumed = content.get("written_by", ""), tuple(content.get("assumed", ()))
+    return Pretrained(path, written_by, model.eval(), config, features, target, shift, seed, step, training, assumed)

@@ -30,9 +30,9 @@ def describe_checkpoint(path: Path) -> str:
 def _of_model(saved: Pretrained) -> Iterator[tuple[str, Any]]:
     config, model, training = saved.config, saved.model, saved.training
     yield "model", f"{family(config)}, {model.num_layers} layers of {model.hidden_size}, {_size(model.state_dict())}"
-    yield "input", f"{model.input_dim} per frame, {_features(saved.features)}"
-    yield "target", f"{model.target_dim} per frame, {_features(saved.target)}"
-    yield "frame shift", NOT_STATED if saved.frame_shift is None else f"{1000 * saved.frame_shift:g} ms"
+    yield "input", f"{model.input_dim} per frame, {_features(saved.features, 'features' not in saved.assumed)}"
+    yield "target", f"{model.target_dim} per frame, {_features(saved.target, 'target' not in saved.assumed)}"
+    yield "frame shift", _frame_shift(saved)
     yield "head", "absent: only representations" if isinstance(model.head, NoHead) else "present"
     yield from _progress(training.progress, bool(training.optimizer))
     yield "seed", NOT_STATED if saved.seed is None else saved.seed
@@ -67,7 +67,16 @@ def _size(weights: Mapping[str, torch.Tensor]) -> str:
     return f"{count / 1e6:.1f} M parameters" if count >= 1e5 else f"{count} parameters"
 
 
-def _features(features: FeatureConfig | None) -> str:
+def _frame_shift(saved: Pretrained) -> str:
+    if saved.frame_shift is None:
+        return NOT_STATED
+    shift = f"{1000 * saved.frame_shift:g} ms"
+    return f"{NOT_STATED}; {shift} by the name of its data" if "frame_shift" in saved.assumed else shift
+
+
+def _features(features: FeatureConfig | None, stated: bool) -> str:
     if features is None:
         return "not stated of which kind"
+    if not stated:
+        return f"{features.kind}, deltas {features.deltas} by the name of its data; cmvn and sample rate not stated"
     return f"{features.kind}, deltas {features.deltas}, cmvn {features.cmvn}, {features.sample_rate} Hz"

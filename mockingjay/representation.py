@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mockingjay.upstreams.base import Upstream
 from utility.audio.waveform import AudioError, audio_length, read_audio
-from utility.kaldi.archives import archives
+from utility.kaldi import archives
 from utility.loader import frame_batches, pad
 from utility.store.files import Row, SplitFiles, info_differences, read_info
 from utility.store.info import StoreInfo

@@ -41,6 +41,7 @@ class Original:
     target: FeatureConfig | None = None
     frame_shift: float | None = None  # seconds
     seed: int | None = None
+    assumed: tuple[str, ...] = ()  # fields that follow from the name of its data and the originals' habits
 
     @property
     def has_head(self) -> bool:
@@ -64,6 +65,7 @@ class Original:
             "written_by": self.family,
             "headless": not self.has_head,
             "cannot_resume": self.cannot_resume,
+            "assumed": list(self.assumed),
         }
 
 
@@ -120,6 +122,8 @@ def _transformer(content: Mapping[str, Any]) -> Original:
     path = data.get("data_path", str, "")
     audio = next((config.section(key) for key in ("online", "audio") if config.values.get(key)), Section("audio", {}))
     computed = bool(audio.values)
+    assumed = () if computed else ("features", "target")
+    assumed += () if "hop_ms" in audio.values else ("frame_shift",)
     return Original(
         family,
         after.config,
@@ -133,6 +137,7 @@ def _transformer(content: Mapping[str, Any]) -> Original:
         None if computed else feature_config(data.get("target_path", str, "") if duo else path, target_dim),
         frame_shift(path, audio),
         seed,
+        assumed,
     )
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from utility.files import replace_file
-from utility.store.files import Row, StoreInfo
+from utility.store.files import Row
+from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 from utility.training.checkpoint import load_checkpoint, save_checkpoint
 

@@ -161,6 +161,10 @@ def test_train_test_and_info_of_an_original(name, fixtures_dir, tmp_path, capsys
     spans = f"consecutive_max: {before.config.masking.consecutive_max}"
     parts = (f"{model.layers} layers of {model.hidden_size}", f"steps done:    {before.step}", "--train --load", spans)
     assert [part for part in parts if part not in told] == []
+    seed = before.seed if before.seed is not None else "not stated"
+    assert f"seed:          {seed}\n" in told
+    assert "cmvn and sample rate not stated" in told
+    assert "Hz" not in told
     runner_mockingjay.main(["--info", str(tmp_path / f"more/mockingjay-{before.step + 3}.ckpt")])
     assert "mockingjay-1, pretrain" in capsys.readouterr().out
 
@@ -173,6 +177,17 @@ def test_without_optimiser_state_training_does_not_go_on(name, fixtures_dir, tmp
     )
     with pytest.raises(ValueError, match="it holds no optimiser state"):
         runner_mockingjay.main([*words.split(), f"data.train=[{train}]"])
+
+
+@pytest.mark.parametrize("name", APC)
+def test_what_a_file_does_not_state_is_not_invented(name, fixtures_dir, capsys):
+    """A seed of 1337 and a frame shift were told of state dicts, which hold tensors alone."""
+    runner_mockingjay.main(["--info", str(fixtures_dir / f"{name}.pt")])
+    told = capsys.readouterr().out
+    for line in ("seed:          not stated", "frame shift:   not stated", "steps done:    not stated"):
+        assert f"{line}\n" in told
+    saved = load_pretrained(fixtures_dir / f"{name}.pt")
+    assert (saved.seed, saved.frame_shift, saved.features) == (None, None, None)
 
 
 def test_lamb_treats_query_key_and_value_as_tensors_of_their_own():
