@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from downstream.config import ProbeConfig
-from downstream.heads import Classifier
-from downstream.metrics import score
-from downstream.tasks.table import find_task
+from downstream.metrics import class_score
+from downstream.tasks.classification import ByFrame
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.foreign.checkpoints import read_original
 from mockingjay.foreign.pickles import read_plain
@@ -254,18 +253,17 @@ def test_frame_classifiers(name, fixtures_dir):
     """Features and labels are cut to the shorter; the original's context runs on into padding, so lengths are those of
     the batch here."""
     arrays = read_arrays(name)
-    context, linear = int(arrays["config_concat"]), bool(arrays["config_linear"])
-    task = replace(find_task("phone_linear" if linear else "phone_1hidden"), context=context)
+    level = ByFrame(int(arrays["config_concat"]), hidden_layer=not arrays["config_linear"])
     labels = arrays["labels"]
     frames = min(labels.shape[1], arrays["features"].shape[1])
     features, mask = arrays["features"][:, :frames], arrays["label_mask"][:, :frames].bool()
     config = ProbeConfig(hidden_size=int(arrays["config_hidden_size"]) or 768)
-    model = Classifier(task, features.shape[2], arrays["log_prob"].shape[2], config, torch.Generator()).eval()
+    model = level.head(features.shape[2], arrays["log_prob"].shape[2], config, torch.Generator()).eval()
     load_weights(model, torch.load(fixtures_dir / f"{name}.pt", weights_only=True), name)
     logits = model(features, torch.full((len(features),), frames))
     close(logits.log_softmax(-1), arrays["log_prob"])
-    found = score(logits, labels[:, :frames].masked_fill(~mask, IGNORE))
-    assert (int(found.correct), int(found.count)) == (int(arrays["correct"]), int(arrays["valid"]))
+    found = class_score(logits, labels[:, :frames].masked_fill(~mask, IGNORE))
+    assert (found.correct, found.count) == (int(arrays["correct"]), int(arrays["valid"]))
     close(found.loss / found.count, arrays["loss"])
 
 
