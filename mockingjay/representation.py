@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mockingjay.upstreams.base import Upstream
 from utility.audio.waveform import AudioError
-from utility.kaldi.archives import archives
+from utility.kaldi import archives
 from utility.loader import frame_batches, pad
 from utility.store.files import Row, StoreInfo
 from utility.store.reading import Store
