@@ -13,7 +13,6 @@ from downstream.report import describe, read_result
 from downstream.sweep import run_single
 from downstream.tasks.table import TASKS, find_task
 from examples.table import table
-from tests.helpers.downstream_corpus import SPEAKERS, Small, small_corpus, write_store  # noqa: F401
 from utility.labels.alignment import IGNORE
 from utility.loader import Batch
 from utility.store import reading

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.files import contents
+from tests.helpers.speech import write_originals
 from utility.audio.features import FeatureConfig
 from utility.store import writing as store_writer
 from utility.store.files import Row, offsets_of, read_table
@@ -274,14 +275,8 @@ def test_damage_is_named(tmp_path):
 
 
 def legacy(root: Path, names: list[str]) -> None:
-    """What the originals' preprocessing leaves: an unnamed index, longest first."""
-    lines = [",file_path,length,label"]
-    for i, name in enumerate(names):
-        path = root / "train" / f"{name}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, np.full((5 - i, 80), i, np.float32))
-        lines.append(f"{i},train/{name}.npy,{5 - i},")
-    (root / "train.csv").write_text("\n".join(lines) + "\n")
+    """What the originals' preprocessing leaves, longest first."""
+    write_originals(root / "train", {name: np.full((5 - i, 80), i) for i, name in enumerate(names)})
 
 
 def test_directories_of_the_originals(tmp_path):

@@ -11,7 +11,7 @@ from downstream.experiment import Experiment
 from downstream.labels import PhoneLabels
 from downstream.sweep import Choice, run_many, run_single
 from mockingjay import states
-from tests.helpers.downstream_corpus import SPEAKERS, Small, small_corpus, write_store  # noqa: F401
+from tests.helpers.downstream_corpus import SPEAKERS, write_store
 from utility.config import as_dict, resolve
 from utility.store import reading
 

@@ -20,7 +20,6 @@ from downstream.sweep import Choice, run_many, run_single
 from downstream.tasks.base import Task
 from downstream.tasks.table import MODULES, TASKS, find_task
 from tests.conftest import PROJECT
-from tests.helpers.downstream_corpus import SPEAKERS, Small, small_corpus, write_store  # noqa: F401
 from utility.labels.alignment import IGNORE
 from utility.runs import Metric
 from utility.store import reading
