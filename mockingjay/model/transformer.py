@@ -32,7 +32,7 @@ class TransformerConfig:
     attention_dropout: float = pydantic.Field(0.1, ge=0, lt=1)
     activation: Literal["gelu", "relu", "swish"] = "gelu"
     downsample_rate: int = pydantic.Field(1, ge=1)  # so many neighbouring frames are stacked into one
-    max_input_length: int | None = pydantic.Field(None, gt=0)  # longer ones are encoded in pieces of so many frames
+    max_input_length: int | None = pydantic.Field(None, gt=0)  # longer ones are encoded in segments of so many
     share_layers: bool = False  # one block's weights in every layer (AALBERT, Chi et al. 2021)
     prune_heads: list[Annotated[int, pydantic.Field(ge=0)]] = field(
         default_factory=list

@@ -15,7 +15,7 @@ from downstream.config import ProbeConfig
 from downstream.metrics import class_score
 from downstream.tasks.classification import ByFrame
 from mockingjay.checkpoint import load_pretrained
-from mockingjay.foreign.settings import Block, pretrain_config, pruned_heads
+from mockingjay.foreign.settings import Section, pretrain_config, pruned_heads
 from mockingjay.model.frame_model import GruModel, NoHead, TransformerModel
 from mockingjay.objectives.loss import masked_loss
 from mockingjay.upstream import load_upstream
@@ -162,8 +162,8 @@ def test_pruned_heads_as_text():
 def test_the_first_original_counted_batches_and_the_later_one_updates(block, steps):
     size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     run = {"total_steps": 100, "gradient_accumulation_steps": 4}
-    config = Block("", {block: size, "optimizer": run, "solver": run, "runner": run})
-    found = pretrain_config(config, Block("task", {}), config, 80, duo=False)
+    config = Section("", {block: size, "optimizer": run, "solver": run, "runner": run})
+    found = pretrain_config(config, Section("task", {}), config, 80, duo=False)
     assert (found.trainer.steps, found.trainer.accumulation) == (steps, 4)
 
 
