@@ -64,7 +64,8 @@ class Errors:
         return Errors(self.absolute + other.absolute, max(self.largest, other.largest), self.count + other.count)
 
     def figures(self):
-        return {"loss": self.absolute / self.count, "mae": self.absolute / self.count, "largest": self.largest}
+        mae = self.absolute / self.count
+        return {"loss": -mae, "mae": mae, "largest": self.largest}  # a loss that would choose the worst step
 
 
 class NumberOfUtterance:
