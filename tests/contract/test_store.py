@@ -109,6 +109,16 @@ def test_killed_at_any_moment_gives_the_same_bytes(tmp_path):
     assert call > 20
 
 
+def test_what_a_write_that_was_cut_short_left_of_a_failed_row_is_cleared(tmp_path):
+    fill(tmp_path / "whole")
+    StoreWriter.open(tmp_path / "torn", "train", ROWS, info())
+    array = np.load(tmp_path / "torn/train.npy", mmap_mode="r+")
+    array[offsets_of(np.array([row.length for row in ROWS]))[4]] = 1.0  # u4 will fail
+    array.flush()
+    fill(tmp_path / "torn")
+    assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
+
+
 def test_no_finished_row_is_written_twice(tmp_path):
     in_child(_die_at, 20, tmp_path)
     writer = StoreWriter.open(tmp_path, "train", ROWS, info())
