@@ -2,7 +2,6 @@
 
 import argparse
 import fcntl
-import importlib.metadata
 import multiprocessing
 import os
 import shutil
@@ -23,7 +22,7 @@ from praatio import textgrid
 from tqdm import tqdm
 
 from preprocess.demo.sentences import sentences
-from preprocess.demo.speech import Speech, Synthesiser
+from preprocess.demo.speech import Speech, Synthesiser, synthesiser
 from preprocess.demo.voices import Speaker, make_speakers, write_voices
 from utility.command import DEFAULT_SEED, Parser, run, seed
 from utility.config import read_yaml
@@ -78,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
         "minutes": args.minutes,
         "speakers": args.speakers,
         "seed": args.seed,
-        "synthesiser": f"espeakng-loader {importlib.metadata.version('espeakng-loader')}",
+        "synthesiser": synthesiser(),
         "format": 1,
     }
     if is_made(root, settings):

@@ -113,7 +113,7 @@ def test_packages_are_empty_and_scripts_folders_hide_no_standard_module():
 
 def test_only_the_built_in_corpus_loads_the_gpl_library():
     users = {path.name for path in sources() if "espeakng_loader" in imports(path)}
-    assert users == {"speech.py", "voices.py"}  # the voices lie beside the library's data
+    assert users == {"speech.py"}
 
 
 def test_only_the_exported_code_imports_transformers():
