@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -144,6 +145,17 @@ def test_configs_are_valid_and_hold_only_what_differs(path):
         for key in values if isinstance(values, dict) else ():
             assert config[section][key] != defaults[section][key], f"{path.name}: {section}.{key} is the default"
         assert config[section] != defaults[section], f"{path.name}: {section} is the default"
+
+
+def test_architecture_names_every_folder_and_no_other():
+    page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = {name.strip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    hidden = {".venv", ".venv-hf", "data", "result", "log", "build"}
+    paths = [p.relative_to(PROJECT) for p in PROJECT.rglob("*.py") if not hidden & set(p.relative_to(PROJECT).parts)]
+    folders = {parent.as_posix() for path in paths for parent in path.parents}
+    assert folders <= named, "docs/architecture.md does not name them"
+    assert not [name for name in named if not (PROJECT / name).is_dir()]
 
 
 def test_table_of_results(tmp_path):
