@@ -56,7 +56,7 @@ def run(folder: Path, words: list[str]) -> str:
     launcher, script, words = words[:at], words[at], words[at + 1 :]
     smaller = [*SMALLER.get(script, []), *(TRAINING if "--train" in words else [])]
     smaller += PROBING if "--train_phone" in words else []
-    smaller = [] if "--preprocess" in words else smaller
+    smaller = [] if {"--preprocess", "--info", "--export"} & set(words) else smaller
     smaller += ["--num", "1"] if "--plot" in words else []
     done = subprocess.run(
         [sys.executable, *launcher, script, *words, *smaller],
