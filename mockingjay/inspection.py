@@ -22,9 +22,9 @@ from mockingjay.model.transformer import stack_frames
 from mockingjay.objectives.masking import alter, each_alteration
 from mockingjay.pretraining.data import Data, open_given
 from mockingjay.pretraining.step import Pretraining
-from mockingjay.representation import Layers
+from mockingjay.representation import LayerSelection
 from mockingjay.sound import to_waveform
-from mockingjay.upstreams.pretrained import TransformerUpstream
+from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.audio.waveform import read_audio
 from utility.files import replacing
 from utility.loader import Batch
@@ -36,34 +36,34 @@ from utility.seeds import utterance_generators
 class Inspection:
     """A pre-trained model before some data, and the folder its pictures go to."""
 
-    found: Pretrained
+    pretrained: Pretrained
     data: Data
     folder: Path
     device: torch.device
 
     @classmethod
-    def open(cls, found: Pretrained, paths: Sequence[str], folder: Path, device: torch.device) -> "Inspection":
+    def open(cls, pretrained: Pretrained, paths: Sequence[str], folder: Path, device: torch.device) -> "Inspection":
         """Open the stores or recordings `paths`; ValueError where their features are not those of the checkpoint."""
-        data = open_given(paths, found.config)
-        check_features(data.source.features, found.features, paths[0], "the checkpoint")
-        if data.source.row_shape != [found.model.input_dim]:
+        data = open_given(paths, pretrained.config)
+        check_features(data.source.features, pretrained.features, paths[0], "the checkpoint")
+        if data.source.row_shape != [pretrained.model.input_dim]:
             raise ValueError(
-                f"{paths[0]} has rows of {data.source.row_shape}, the checkpoint takes {found.model.input_dim}"
+                f"{paths[0]} has rows of {data.source.row_shape}, the checkpoint takes {pretrained.model.input_dim}"
             )
-        return cls(found, data, folder, device)
+        return cls(pretrained, data, folder, device)
 
     def loss(self) -> float:
         """Masked L1 over the whole data, with masks fixed by the utterance ids."""
-        objective = Pretraining(self.found.model, self.found.config, self.device)
+        objective = Pretraining(self.pretrained.model, self.pretrained.config, self.device)
         return objective.evaluate(self.data.once(self.device))["loss"]
 
-    def plot_hidden_states(self, layers: Layers, count: int) -> list[Path]:
+    def plot_hidden_states(self, layers: LayerSelection, count: int) -> list[Path]:
         """First, last and weighted hidden states of `count` utterances (equal weights unless `layers` brings some)."""
         upstream = self._upstream()
         equal = (1 / (upstream.num_layers + 1),) * (upstream.num_layers + 1)
-        weighted = layers if isinstance(layers.which, tuple) else Layers(equal)
+        weighted = layers if isinstance(layers.which, tuple) else LayerSelection(equal)
         weighted.row_shape(upstream)
-        wanted = {"first": Layers(0), "last": Layers("last"), "weighted": weighted}
+        wanted = {"first": LayerSelection(0), "last": LayerSelection("last"), "weighted": weighted}
 
         def draw(batch: Batch, stem: str) -> list[Path]:
             states = upstream(batch.features, batch.lengths)
@@ -80,7 +80,7 @@ class Inspection:
         """Masked, predicted, true and filled spectrograms of `count` utterances; `predicted` and `filled` as sound too.
 
         `filled` is the truth with the masked frames taken from the prediction."""
-        objective = Pretraining(self.found.model, self.found.config, self.device)
+        objective = Pretraining(self.pretrained.model, self.pretrained.config, self.device)
         audible = self.silent_because() is None
 
         def draw(batch: Batch, stem: str) -> list[Path]:
@@ -115,12 +115,12 @@ class Inspection:
 
     def plot_alterations(self, count: int) -> list[Path]:
         """What the model's masking hides of `count` utterances."""
-        return draw_alterations(self.found.config, self.data, self.folder, count)
+        return draw_alterations(self.pretrained.config, self.data, self.folder, count)
 
     def plot_attention(self, count: int) -> list[Path]:
         """Attention of every head, a picture per layer, and the weights [layers, heads, T', T'] as .npy."""
         upstream = self._upstream()
-        clock = Clock.of(self.data.source).stacked(self.found.config.model.downsample_rate)
+        clock = Clock.of(self.data.source).stacked(self.pretrained.config.model.downsample_rate)
 
         def draw(batch: Batch, stem: str) -> list[Path]:
             maps = upstream.attention_maps(batch.features, batch.lengths)[:, 0]
@@ -142,9 +142,10 @@ class Inspection:
             saved += draw(batch, batch.ids[0].replace("/", "_"))
         return saved
 
-    def _upstream(self) -> TransformerUpstream:
-        found = self.found
-        return TransformerUpstream(found.model, found.config, found.features, found.frame_shift).eval().to(self.device)
+    def _upstream(self) -> PretrainedUpstream:
+        pretrained = self.pretrained
+        upstream = PretrainedUpstream(pretrained.model, pretrained.config, pretrained.features, pretrained.frame_shift)
+        return upstream.eval().to(self.device)
 
     def _save(self, figure: Figure, name: str) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,23 +1,24 @@
 """Upstream + corpus -> stored representations."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-import kaldiio
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from mockingjay.upstreams.base import Upstream
-from utility.audio.waveform import AudioError, Span
-from utility.files import replacing
+from utility.audio.waveform import AudioError, Span, audio_length, read_audio
+from utility.kaldi import archives
 from utility.loader import frame_batches, pad
-from utility.store.files import Row, StoreInfo
-from utility.store.reading import Store
+from utility.store.files import Row, SplitFiles, info_differences, read_info
+from utility.store.info import StoreInfo
+from utility.store.reading import Store, splits_in
 from utility.store.writing import StoreWriter
 from utility.threads import take_one_core
 from utility.training.trainer import autocast
@@ -26,7 +27,7 @@ PAD_MULTIPLE = 64  # few shapes of batches, so that kernels are made once
 
 
 @dataclass(frozen=True)
-class Layers:
+class LayerSelection:
     """Which hidden states are kept: one, all of them, or their weighted sum with fixed weights [num_layers + 1]."""
 
     which: int | Literal["last", "all"] | tuple[float, ...] = "last"
@@ -49,7 +50,7 @@ class Layers:
         return states[-1 if self.which == "last" else self.which]
 
 
-class Corpus(Protocol):
+class UtteranceSource(Protocol):
     """What is represented: a `Store`, or `Recordings`."""
 
     info: StoreInfo
@@ -66,83 +67,152 @@ class Corpus(Protocol):
 
 
 @dataclass(frozen=True)
-class Representing:
+class ExtractionOptions:
     """How representations are computed and stored."""
 
-    layers: Layers = Layers()
+    layers: LayerSelection = LayerSelection()
     dtype: Literal["float32", "float16"] = "float32"
     precision: Literal["fp32", "bf16"] = "fp32"
     batch_frames: int = 12000
     shard: tuple[int, int] = (0, 1)
     quiet: bool = False
+    checkpoint: str = ""  # what the store says of its maker: a path,
+    step: int = 0  # and the optimiser updates done there
+    overwrite: bool = False  # instead of a split that is there
 
 
-def represent(upstream: Upstream, corpus: Corpus, root: Path | str, split: str, how: Representing) -> bool:
+def represent(
+    upstream: Upstream, corpus: UtteranceSource, root: Path | str, split: str, how: ExtractionOptions
+) -> bool:
     """Write the representations of every utterance to the store `root/split`; True when all of it is there.
 
+    ValueError where the folder holds something else: what made it, and what helps. `how.overwrite` puts the new ones in
+    its place, if representations are what it is; an unfinished split of the same is continued.
     Batches depend on the lengths alone, and one is redone whole where any of its rows is missing, so a killed run
     continued, or several shards, leave the same bytes as one undisturbed run."""
-    writer = StoreWriter.open(root, split, _rows(corpus), _info(upstream, corpus, how))
-    pending = np.zeros(len(corpus.lengths), bool)
+    info, inputs = _info(upstream, corpus, how), _Inputs(upstream, corpus)
+    _make_way(SplitFiles(Path(root), split), info, how.overwrite)
+    writer = StoreWriter.open(root, split, _rows(corpus, inputs.frames), info)
+    pending = np.zeros(len(inputs.frames), bool)
     pending[writer.pending()] = True
-    readable = np.flatnonzero(corpus.lengths)
-    batches = [readable[batch] for batch in frame_batches(corpus.lengths[readable], how.batch_frames, None)]
+    readable = np.flatnonzero(inputs.frames)
+    batches = [readable[batch] for batch in frame_batches(inputs.frames[readable], how.batch_frames, None)]
     batches = [batch for batch in batches[how.shard[0] :: how.shard[1]] if pending[batch].any()]
-    for index in np.flatnonzero((corpus.lengths == 0) & pending):
-        writer.fail(int(index), _reason(corpus, int(index)))
+    for index in np.flatnonzero((inputs.frames == 0) & pending):
+        writer.fail(int(index), inputs.reason(int(index)))
     device = next(iter(upstream.parameters()), torch.zeros(0)).device
-    frames = int(sum(corpus.lengths[batch].sum() for batch in batches))
-    with torch.inference_mode(), tqdm(total=frames, unit="frame", unit_scale=True, disable=how.quiet or None) as bar:
-        for indices, features, lengths in _read(corpus, batches, writer.fail):
+    total = int(sum(inputs.frames[batch].sum() for batch in batches))
+    with torch.inference_mode(), tqdm(total=total, unit="frame", unit_scale=True, disable=how.quiet or None) as bar:
+        for indices, rows, lengths in _read(inputs, batches, writer.fail):
             with autocast(device, how.precision):
-                states = upstream(features.to(device), lengths.to(device))
+                states = upstream(rows.to(device), lengths.to(device))
             chosen = how.layers.pick(states).float().cpu().numpy()
-            for index, length, values in zip(indices, lengths.tolist(), chosen):
+            frames = upstream.num_frames(lengths)
+            for index, length, values in zip(indices, frames.tolist(), chosen):
                 writer.write(index, values[:length])
-            bar.update(int(lengths.sum()))
+            bar.update(int(frames.sum()))
     return writer.finish()
 
 
-def _info(upstream: Upstream, corpus: Corpus, how: Representing) -> StoreInfo:
-    which, stated = how.layers.which, corpus.info.frame_shift > 0  # a folder of the originals does not state it
+def _info(upstream: Upstream, corpus: UtteranceSource, how: ExtractionOptions) -> StoreInfo:
+    which, waves = how.layers.which, upstream.takes == "waveform"
+    shift = upstream.frame_shift if waves or not corpus.info.frame_shift > 0 else corpus.info.frame_shift
     return StoreInfo(
         kind="representation",
         dtype=how.dtype,
         row_shape=how.layers.row_shape(upstream),
-        frame_shift=corpus.info.frame_shift if stated else upstream.frame_shift,
-        features=corpus.info.features,
+        frame_shift=math.nan if shift is None else shift,  # a folder of the originals does not state it
+        features=None if waves else corpus.info.features,
         audio_root=corpus.info.audio_root,
         made_by={
             "upstream": upstream.fingerprint,
             "source": corpus.fingerprint(),
             "layers": list(which) if isinstance(which, tuple) else which,
             "precision": how.precision,
+            **({"checkpoint": how.checkpoint, "step": how.step} if how.checkpoint else {}),
         },
     )
 
 
-def _rows(corpus: Corpus) -> list[Row]:
+def _make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
+    """Refuse what is there and was made otherwise, in words, or remove it."""
+    if not files.info.is_file():
+        return
+    there = read_info(files.info)
+    different = info_differences(there, info)
+    if "upstream" not in there.made_by:
+        if overwrite:
+            raise ValueError(
+                f"{files.info}: not made by --extract or --test, so not to overwrite: choose another --output"
+            )
+        return  # the writer names the values
+    if different and not overwrite:
+        hashes = ("made_by.upstream", "made_by.source", "features")
+        values = [
+            f"{key.removeprefix('made_by.')} is {one!r} there, {other!r} here"
+            for key, one, other in different
+            if not key.startswith(hashes)
+        ]
+        if any(key.startswith(("made_by.source", "features")) for key, _, _ in different):
+            values.append("its input was another")
+        raise ValueError(
+            f"{files} was made by {there.in_words()}, this is {info.in_words()}: "
+            f"{''.join(f'{text}; ' for text in values)}choose another --output, or add --overwrite to replace it"
+        )
+    if not overwrite or (not different and not files.table.exists()):
+        return
+    others = [name for name in splits_in(files.root) if name != files.split]
+    if different and others:
+        raise ValueError(
+            f"{files.root} also holds {', '.join(others)}, made by {there.in_words()}: "
+            "choose another --output, or remove that folder"
+        )
+    with files.lock():
+        files.remove()
+        if different:
+            files.info.unlink()
+
+
+class _Inputs:
+    """What an upstream takes of a corpus: its features, or the recordings behind it."""
+
+    def __init__(self, upstream: Upstream, corpus: UtteranceSource):
+        self.corpus, self.frames, self.read = corpus, corpus.lengths, corpus.__getitem__
+        if upstream.takes == "waveform":
+            self.rate, self.read = upstream.sample_rate, self._waveform
+            samples = [self._num_samples(path, span) for path, span in zip(corpus.audio_paths, corpus.spans)]
+            self.frames = upstream.num_frames(torch.tensor(samples)).clamp(min=0).numpy()  # [U] of the hidden states
+
+    def reason(self, index: int) -> str:
+        """Why an utterance has no frames."""
+        try:
+            self.read(index)
+        except ValueError as error:
+            return str(error)
+        return "no frames"
+
+    def _waveform(self, index: int) -> np.ndarray:
+        return read_audio(self.corpus.audio_paths[index], self.rate, span=self.corpus.spans[index])
+
+    def _num_samples(self, path: Path, span: Span) -> int:
+        try:
+            return audio_length(path, self.rate, span)
+        except AudioError:
+            return 0
+
+
+def _rows(corpus: UtteranceSource, frames: np.ndarray) -> list[Row]:
     root = corpus.info.audio_root
     paths = [
         path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.as_posix()
         for path in corpus.audio_paths
     ]
-    columns = zip(
-        corpus.ids, corpus.lengths.tolist(), corpus.num_samples.tolist(), corpus.speakers, paths, corpus.spans
-    )
-    return [Row(*values, *span) for *values, span in columns]
-
-
-def _reason(corpus: Corpus, index: int) -> str:
-    try:
-        corpus[index]
-    except ValueError as error:
-        return str(error)
-    return "no frames"
+    columns = zip(corpus.ids, frames.tolist(), corpus.num_samples.tolist(), corpus.speakers, paths)
+    return [Row(*values, *span) for values, span in zip(columns, corpus.spans)]
 
 
 def _read(
-    corpus: Corpus, batches: Sequence[np.ndarray], fail: Callable[[int, str], None]
+    inputs: _Inputs, batches: Sequence[np.ndarray], fail: Callable[[int, str], None]
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Padded batches, the next one read while the last one is worked on; audio that fails is noted and left out."""
 
@@ -150,7 +220,7 @@ def _read(
         kept, rows = [], []
         for index in batch.tolist():
             try:
-                rows.append(corpus[index])
+                rows.append(inputs.read(index))
             except AudioError as error:
                 fail(index, str(error))
             else:
@@ -173,9 +243,5 @@ def write_ark(store: Store, path: Path) -> None:
     """Write a store of one vector per frame as a Kaldi archive `path`.ark with its index `path`.scp."""
     if len(store.info.row_shape) != 1:
         raise ValueError(f"a Kaldi archive holds one vector per frame, not {store.info.row_shape}: choose one layer")
-    ark, scp = path.with_name(f"{path.name}.ark"), path.with_name(f"{path.name}.scp")
-    with replacing(scp) as new_scp, replacing(ark) as new_ark:
-        with kaldiio.WriteHelper(f"ark,scp:{new_ark},{new_scp}") as out:
-            for index, name in enumerate(store.ids):
-                out(name, store[index])
-        new_scp.write_text(new_scp.read_text().replace(f" {new_ark}:", f" {ark}:"))
+    items = ((name, store[index]) for index, name in enumerate(store.ids))
+    archives.write_ark(path.with_name(f"{path.name}.ark"), items)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mockingjay.build import build_model
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
-from mockingjay.model.frame_model import ApcModel
+from mockingjay.model.frame_model import GruModel, Head, NoHead
 from mockingjay.model.transformer import TransformerEncoder
 from utility.config import as_dict
 from utility.device import pick_device
@@ -47,12 +47,13 @@ def get_apc_model(
     Without it the name of the file is believed where it is a release's, or else that there are residuals, as in all of
     the releases."""
     found = load_pretrained(Path(path))
-    if not isinstance(found.model, ApcModel):
+    if not isinstance(found.model, GruModel):
         raise ValueError(f"{path} holds no APC model of GRUs: open it with get_mockingjay_model")
     config = found.config
     if residual is not None:
         config = replace(config, gru=replace(config.gru, residual=residual))
     model = build_model(config, found.model.input_dim, found.model.target_dim)
+    assert isinstance(model, GruModel)
     load_weights(model, found.model.state_dict(), path)
     return ApcUpstream(model, config).eval().to(pick_device(False) if device is None else device)
 
@@ -129,7 +130,9 @@ class MockingjayModel:
     ) -> Tensor:
         """The hidden state of the pre-training head [B, T', H]."""
         states, real = self._states(spec, lengths, process_from_loader)
-        return self._finish(self.model.head.state(states[-1]), real, tile)
+        head = self.model.head
+        assert isinstance(head, Head | NoHead)
+        return self._finish(head.state(states[-1]), real, tile)
 
     def _states(self, spec, lengths: Lengths, process_from_loader: bool) -> tuple[tuple[Tensor, ...], Tensor]:
         features, lengths = as_batch(spec[0] if process_from_loader else spec, lengths, self.device)
@@ -146,7 +149,7 @@ class MockingjayModel:
 class ApcUpstream(nn.Module):
     """What `get_apc_model` gives, called as the original's `APCModel`."""
 
-    def __init__(self, model: ApcModel, config: PretrainConfig):
+    def __init__(self, model: GruModel, config: PretrainConfig):
         super().__init__()
         self.model, self.config = model, config
 

@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 
 from utility.audio.features import FeatureConfig
 from utility.files import replacing
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 
 DPI = 120
 
@@ -66,7 +66,7 @@ class Clock:
     @classmethod
     def of(cls, info: StoreInfo) -> "Clock":
         """The clock of a store's frames."""
-        return cls(info.frame_shift, info.frame_offset)
+        return cls(info.frame_shift, info.frame_offset or 0.0)
 
     def stacked(self, rate: int) -> "Clock":
         """The clock of `rate` neighbouring frames as one."""

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-dependencies = ["torch", "numpy", "scipy", "librosa", "pydantic", "safetensors"]
+dependencies = ["torch", "numpy", "scipy", "numba", "threadpoolctl", "pydantic", "safetensors"]
 
 
 def mockingjay_local(ckpt: Path | str | None = None, *args, **kwargs):
@@ -21,6 +21,8 @@ def _package(module: str) -> ModuleType:
     if name not in sys.modules:
         places = [str(folder)]
         spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=places)
+        assert spec is not None
+        assert spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     return importlib.import_module(f"{name}.{module}")

@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from mockingjay.build import build_model
 from mockingjay.config import PretrainConfig
-from mockingjay.upstreams.pretrained import TransformerUpstream
+from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.config import build
 from utility.loader import real_frames
@@ -38,11 +38,13 @@ class MockingjayConfig(PretrainedConfig):
         self.pretraining, self.features = pretraining or {}, features
         self.input_dim, self.frame_shift = input_dim, frame_shift
         settings = self.settings()
-        encoder = settings.gru if settings.encoder == "gru" else settings.model
-        self.hidden_size, self.num_hidden_layers = encoder.hidden_size, encoder.layers
-        if settings.encoder == "transformer":
-            self.num_attention_heads, self.intermediate_size = encoder.heads, encoder.ffn_size
-            self.initializer_range = encoder.initializer_range
+        transformer, gru = settings.model, settings.gru
+        if settings.encoder == "gru":
+            self.hidden_size, self.num_hidden_layers = gru.hidden_size, gru.layers
+        else:
+            self.hidden_size, self.num_hidden_layers = transformer.hidden_size, transformer.layers
+            self.num_attention_heads, self.intermediate_size = transformer.heads, transformer.ffn_size
+            self.initializer_range = transformer.initializer_range
 
     def settings(self) -> PretrainConfig:
         """The pre-training config, checked."""
@@ -58,9 +60,10 @@ class MockingjayModel(PreTrainedModel):
 
     def __init__(self, config: MockingjayConfig):
         super().__init__(config)
-        settings, features = config.settings(), config.features and build(FeatureConfig, config.features)
+        settings = config.settings()
+        features = build(FeatureConfig, config.features) if config.features else None
         model = build_model(settings, config.input_dim, config.input_dim)
-        self.upstream = TransformerUpstream(model, settings, features, config.frame_shift)
+        self.upstream = PretrainedUpstream(model, settings, features, config.frame_shift)
         self.post_init()
 
     def forward(
@@ -149,11 +152,10 @@ def _extractor(config: FeatureConfig) -> FeatureExtractor:
 
 
 def _waveforms(raw: np.ndarray | Tensor | Sequence) -> list[Tensor]:
-    arrays = isinstance(raw, np.ndarray | Tensor)
-    several = raw.ndim > 1 if arrays else not isinstance(raw[0], float | int)
+    several = raw.ndim > 1 if isinstance(raw, np.ndarray | Tensor) else not isinstance(raw[0], float | int)
     waves = [np.asarray(wave) for wave in (raw if several else [raw])]
     for wave in waves:
         if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):
-            found = f"{wave.dtype} of shape {list(wave.shape)}"
-            raise ValueError(f"a waveform must be 1-D floating point numbers of full scale 1, got {found}")
+            given = f"{wave.dtype} of shape {list(wave.shape)}"
+            raise ValueError(f"a waveform must be 1-D floating point numbers of full scale 1, got {given}")
     return [torch.from_numpy(wave.astype(np.float32)) for wave in waves]

@@ -56,7 +56,14 @@ class NoHead(nn.Module):
 class FrameModel(nn.Module):
     """An encoder of frames and a head that predicts frames: features [B, T, input_dim] with lengths [B] in."""
 
-    def __init__(self, encoder: nn.Module, head: nn.Module, input_dim: int, target_dim: int, downsample_rate: int = 1):
+    def __init__(
+        self,
+        encoder: TransformerEncoder | GruEncoder,
+        head: nn.Module,
+        input_dim: int,
+        target_dim: int,
+        downsample_rate: int = 1,
+    ):
         super().__init__()
         self.encoder, self.head, self.input_dim, self.target_dim = encoder, head, input_dim, target_dim
         self.downsample_rate = downsample_rate
@@ -68,7 +75,7 @@ class FrameModel(nn.Module):
 
     @property
     def num_layers(self) -> int:
-        """Layers of the encoder; there is one hidden state more."""
+        """LayerSelection of the encoder; there is one hidden state more."""
         return self.encoder.num_layers
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
@@ -90,7 +97,7 @@ class FrameModel(nn.Module):
         return stack_frames(features, lengths, self.downsample_rate)
 
 
-class MaskedModel(FrameModel):
+class TransformerModel(FrameModel):
     """Mockingjay, TERA and AALBERT; with `causal` no frame sees a later one (Transformer-APC)."""
 
     def __init__(self, config: TransformerConfig, input_dim: int, target_dim: int, causal: bool = False):
@@ -101,7 +108,7 @@ class MaskedModel(FrameModel):
         initialise(self, config.initializer_range)
 
 
-class ApcModel(FrameModel):
+class GruModel(FrameModel):
     """The GRU encoder and one linear map to the frame that lies ahead."""
 
     def __init__(self, config: GruConfig, input_dim: int, target_dim: int):

@@ -8,7 +8,7 @@ import torch
 from mockingjay.config import PretrainConfig
 from utility.audio.online import Online
 from utility.loader import AnyBatch, Batch, Loader, Target
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 from utility.store.reading import Store, is_split
 from utility.store.recordings import Recordings
 

@@ -2,21 +2,24 @@
 
 import csv
 import math
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from utility.audio.headers import AUDIO_EXTENSIONS, audio_files
+from preprocess.parts.names import TIMIT_EXTENSIONS
+from utility.audio.extensions import AUDIO_EXTENSIONS
+from utility.audio.headers import audio_files, unread_media
 from utility.labels.formats import timit_id
 
-TIMIT_EXTENSIONS = (".wav", ".sph", ".flac")
 START_COLUMN, END_COLUMN = "start", "end"  # seconds: a row is a part of a recording
 ID_COLUMNS = ("id", "utt_id", "utterance")
 PATH_COLUMNS = ("path", "file", "wav", "audio")
 SPLIT_COLUMNS = ("split", "subset")
-SPLIT_FOLDERS = re.compile(
-    r"(train|dev|valid|val|test|eval)([-_.].*)?|training|development|validation|testing|evaluation", re.IGNORECASE
+SPLIT_WORDS = frozenset(
+    "train training dev development valid validation val test testing eval evaluation".split()  # noqa: SIM905
 )
 WHOLE = "all"  # the split of a corpus that has none
 # The 24 speakers of TIMIT's core test set, and the 50 of its test part that Kaldi's recipe keeps for development.
@@ -47,11 +50,14 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Recordings under `root`, ids unique, ordered by split and id; `left_out` counts audio files that are none."""
+    """Recordings under `root`, ids unique, ordered by split and id; `left_out` counts audio files that are none.
+
+    `notes` are lines for the user: which folder became which split, and media files that cannot be read."""
 
     root: Path
     utterances: list[Utterance]
     left_out: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def splits(self) -> list[str]:
@@ -75,7 +81,8 @@ def librispeech(root: Path, splits: Sequence[str] = (), extensions: Sequence[str
             stem = PurePosixPath(path).stem
             key = stem if stem.startswith(f"{speaker}-") else f"{speaker}-{chapter}-{stem}"
             found.append(Utterance(key, split, speaker, path))
-    return _corpus(root, found, splits, "<split>/<speaker>/<chapter>/*" + "|".join(extensions), len(paths))
+    expected = "<split>/<speaker>/<chapter>/*" + "|".join(extensions)
+    return _corpus(root, found, splits, expected, len(paths), notes=_unread(root, extensions))
 
 
 def timit(
@@ -106,7 +113,8 @@ def timit(
     if not complete_test:
         found = _core_test(found)
     found = _hold_out(found, held_out or {})
-    return _corpus(root, found, splits, "{TRAIN,TEST}/DR?/<speaker>/*.WAV or dr?-<speaker>/*.wav", len(paths))
+    expected = "{TRAIN,TEST}/DR?/<speaker>/*.WAV or dr?-<speaker>/*.wav"
+    return _corpus(root, found, splits, expected, len(paths), notes=_unread(root, extensions))
 
 
 def folder(
@@ -116,7 +124,8 @@ def folder(
     speaker_from: str = "parent",
     id_from: str = "path",
 ) -> Corpus:
-    """Every audio file below `root`; folders train, dev, test and the like are splits, else all is one split `all`.
+    """Every audio file below `root`; folders with a word such as train, dev or test in their names are splits
+    (`split_folders`), else all is one split `all`.
 
     `splits` may name any other folders. `speaker_from` is `parent`, `none`, or a regular expression whose first group
     is found in the path. Ids are made of the path below `root` (`id_from="path"`) or of the file name alone (`"stem"`).
@@ -125,18 +134,76 @@ def folder(
     speaker = speaker_rule(speaker_from)
     paths = audio_files(root, extensions)
     folders = {PurePosixPath(path).parts[0] for path in paths if "/" in path}
-    missing = sorted(set(splits) - folders - {WHOLE})
+    known = split_folders(folders)
+    missing = sorted(set(splits) - folders - set(known.values()) - {WHOLE})
     if missing:
-        raise ValueError(f"{root}: no split {', '.join(missing)}; it has {', '.join([*sorted(folders), WHOLE])}")
-    names = folders & set(splits) if splits else set(filter(SPLIT_FOLDERS.fullmatch, folders))
+        there = sorted(folders | set(known.values()))
+        raise ValueError(f"{root}: no split {', '.join(missing)}; it has {', '.join([*there, WHOLE])}")
+    names = known
+    if splits:
+        names = {name: split for name, split in known.items() if split in splits}
+        names |= {name: name for name in folders & set(splits)}  # asked for by its own name, a folder keeps it
     found = []
     for path, key in zip(paths, _ids(paths, id_from)):
         first, *rest = PurePosixPath(path).parts
-        split = first if first in names and rest else WHOLE
+        split = names[first] if first in names and rest else WHOLE
         if split != WHOLE or not names:
             below = "/".join(rest) if split != WHOLE else path
             found.append(Utterance(key, split, speaker(below), path))
-    return _corpus(root, found, splits, "*" + "|".join(extensions), len(paths))
+    notes = [f"{root / name}: split {split}" for name, split in sorted(names.items()) if name != split]
+    chosen = [*names.values(), *({WHOLE} & set(splits))] if splits else ()
+    expected = "*" + "|".join(extensions)
+    return _corpus(root, found, chosen, expected, len(paths), notes=[*notes, *_unread(root, extensions)])
+
+
+def parts(
+    folders: Mapping[str, Path],
+    extensions: Sequence[str] = AUDIO_EXTENSIONS,
+    speaker_from: str = "parent",
+    id_from: str = "path",
+) -> Corpus:
+    """One folder of audio for each split, {"train": ..., "dev": ...}, wherever they lie; rules as of `folder`.
+
+    Ids from paths begin with the name of the split. Raises ValueError where one folder lies in another."""
+    roots = {split: _inside(place, ()).resolve() for split, place in folders.items()}
+    for split, place in roots.items():
+        other = next((name for name, it in roots.items() if name != split and place.is_relative_to(it)), None)
+        if other:
+            raise ValueError(f"{folders[split]}: {split} lies in the folder of {other}, {folders[other]}")
+    root = Path(os.path.commonpath(roots.values()))
+    found: list[Utterance] = []
+    notes: list[str] = []
+    for split, place in roots.items():
+        corpus = folder(place, [WHOLE], extensions, speaker_from, id_from)
+        below = place.relative_to(root)
+        for u in corpus.utterances:
+            key = f"{split}_{u.id}" if id_from == "path" else u.id
+            found.append(Utterance(key, split, u.speaker, (below / u.path).as_posix()))
+        notes += corpus.notes
+    return _corpus(root, found, (), "*" + "|".join(extensions), len(found), notes=notes)
+
+
+def split_folders(names: Collection[str]) -> dict[str, str]:
+    """Which of these folders are splits, with the names of the splits.
+
+    A name that begins with a word of `SPLIT_WORDS` (train-clean-100) is a split of that name. Where the word stands
+    later (Custom_train, MyTest) the split has the word for its name, or the folder's name where others share it."""
+    words = {name: _split_word(name) for name in names}
+    shared = Counter(word for word in words.values() if word)
+    return {
+        name: word if shared[word] == 1 and not name.lower().startswith(word) else name
+        for name, word in words.items()
+        if word
+    }
+
+
+def _split_word(name: str) -> str | None:
+    """The one word of a folder's name that says which split it is, in small letters."""
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)} & SPLIT_WORDS
+    first = re.match(r"[A-Za-z]+", name)
+    if first and first[0].lower() in SPLIT_WORDS:
+        return first[0].lower()
+    return words.pop() if len(words) == 1 else None
 
 
 def manifest(
@@ -222,22 +289,35 @@ def speaker_rule(speaker_from: str) -> Callable[[str], str]:
     return lambda path: (match[1] or "") if (match := pattern.search(path)) else ""
 
 
-def _corpus(root: Path, found: Sequence[Utterance], splits: Sequence[str], expected: str, files: int) -> Corpus:
+def _corpus(
+    root: Path,
+    found: Sequence[Utterance],
+    splits: Sequence[str],
+    expected: str,
+    files: int,
+    notes: Sequence[str] = (),
+) -> Corpus:
     utterances = sorted(found, key=lambda utterance: (utterance.split, utterance.id, utterance.path))
     if not utterances:
-        raise ValueError(f"{root}: no audio found, expected {expected}")
+        raise ValueError("; ".join([f"{root}: no audio found, expected {expected}", *notes]))
     seen: dict[str, Utterance] = {}
     for utterance in utterances:
         first = seen.setdefault(utterance.id, utterance)
         if first is not utterance:
             raise ValueError(f"{root}: {first.path} and {utterance.path} have one id, {utterance.id!r}")
-    corpus = Corpus(root.resolve(), utterances, files - len(utterances))
+    corpus = Corpus(root.resolve(), utterances, files - len(utterances), tuple(notes))
     missing = sorted(set(splits) - set(corpus.splits))
     if missing:
         raise ValueError(f"{root}: no split {', '.join(missing)}; it has {', '.join(corpus.splits)}")
     if not splits:
         return corpus
-    return Corpus(corpus.root, [u for u in utterances if u.split in splits], corpus.left_out)
+    return replace(corpus, utterances=[u for u in utterances if u.split in splits])
+
+
+def _unread(root: Path, extensions: Sequence[str]) -> list[str]:
+    """A line on the sound and video below `root` that no extension names, where there is any."""
+    unread = unread_media(root, extensions)
+    return [f"{root}: {unread}"] if unread else []
 
 
 def _inside(root: Path, names: Sequence[str]) -> Path:

@@ -27,7 +27,8 @@ from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.headers import Header, scan
 from utility.audio.waveform import AudioError, Span, read_audio, resampled_length, span_samples
 from utility.device import claim_core
-from utility.store.files import Failure, Row, StoreInfo
+from utility.store.files import Failure, Row
+from utility.store.info import StoreInfo
 from utility.store.rows import RowWriter
 from utility.store.writing import StoreWriter
 

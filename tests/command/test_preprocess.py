@@ -12,16 +12,13 @@ import pytest
 import soundfile
 
 from preprocess import preprocess_any, preprocess_libri, preprocess_timit
-from preprocess.parts.corpora import TIMIT_CORE, TIMIT_DEV, folder, librispeech, manifest, timit
+from preprocess.parts.corpora import TIMIT_CORE, TIMIT_DEV, folder, librispeech, manifest, split_folders, timit
 from tests.conftest import PROJECT
+from tests.helpers.files import contents
 from tests.helpers.speech import wav
 from utility.audio.features import FeatureConfig
 from utility.command import run
 from utility.store.reading import Store, splits_in
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def command(main, capsys, *flags: object) -> tuple[int, str]:
@@ -160,6 +157,71 @@ def test_any_folder(tmp_path, capsys):
         folder(tmp_path / "in", id_from="stem")
 
 
+def films(root: Path) -> Path:
+    """A folder of sound that cannot be read."""
+    (root / "b").mkdir(parents=True)
+    for name in ("a.m4a", "b/c.M4A", "b/d.mp4", "b/notes.txt"):
+        (root / name).touch()
+    return root
+
+
+def test_folders_as_in_a_tutorial_of_s3prl_are_splits(tmp_path, capsys):
+    """Custom_train, Custom_dev and Custom_test were silently one split `all`, and "Custom_dev" a speaker."""
+    for path in ("Custom_train/ann/1.wav", "Custom_train/2.wav", "Custom_dev/1.wav", "Custom_test/bob/1.wav"):
+        wav(tmp_path / "in" / path)
+    films(tmp_path / "in/Custom_train")
+    assert preprocess_any.main([f"--data_path={tmp_path / 'in'}", f"--output_path={tmp_path}", "--n_jobs=1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [
+        f"{tmp_path}/in/Custom_dev: split dev",
+        f"{tmp_path}/in/Custom_test: split test",
+        f"{tmp_path}/in/Custom_train: split train",
+        f"{tmp_path}/in: 2 .m4a, 1 .mp4 not read: convert them, e.g. ffmpeg -i a.m4a a.flac",
+    ]
+    store = Store([tmp_path / f"NewData_fbank80/{split}" for split in ("train", "dev", "test")])
+    assert store.ids == ["Custom_train_2", "Custom_train_ann_1", "Custom_dev_1", "Custom_test_bob_1"]
+    assert store.speakers == ["", "ann", "", "bob"]
+    for asked in ("dev", "Custom_dev"):  # by either name
+        assert {u.split for u in folder(tmp_path / "in", [asked]).utterances} == {asked}
+    with pytest.raises(ValueError, match=r"no split eval; it has Custom_dev, .*, dev, test, train, all"):
+        folder(tmp_path / "in", ["eval"])
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["train", "valid", "TEST"], ["train", "valid", "TEST"]),
+        (["train-clean-100", "dev-clean", "dev-other"], ["train-clean-100", "dev-clean", "dev-other"]),
+        (["my_training", "MyEval", "2024-val"], ["training", "eval", "val"]),
+        (["A_dev", "B_dev", "A_train"], ["A_dev", "B_dev", "train"]),
+        (["dev", "other_dev"], ["dev", "other_dev"]),
+        (["latest", "contest", "trainer", "devon", "train_or_not"], [None, None, None, None, "train_or_not"]),
+        (["A_train_test"], [None]),
+    ],
+)
+def test_which_folders_are_splits(names, splits):
+    expected = {name: split for name, split in zip(names, splits) if split}
+    assert split_folders(names) == expected
+
+
+def test_a_folder_for_each_split(tmp_path, capsys):
+    for path in ("x/one/ann/1.wav", "y/two/1.wav", "y/two/2.flac", "y/three/ann/1.wav"):
+        wav(tmp_path / path)
+    films(tmp_path / "y/two/films")
+    named = [f"--train={tmp_path}/x/one", f"--dev={tmp_path}/y/two", f"--test={tmp_path}/y/three"]
+    assert preprocess_any.main([*named, f"--output_path={tmp_path}", "--n_jobs=1", "--name=parts"]) == 0
+    assert f"{tmp_path}/y/two: 2 .m4a, 1 .mp4 not read" in capsys.readouterr().out
+    store = Store([tmp_path / f"parts/{split}" for split in ("train", "dev", "test")])
+    assert store.ids == ["train_ann_1", "dev_1", "dev_2", "test_ann_1"]
+    assert store.speakers == ["ann", "", "", "ann"]
+    assert [path.relative_to(tmp_path).as_posix() for path in store.audio_paths] == [
+        "x/one/ann/1.wav",
+        "y/two/1.wav",
+        "y/two/2.flac",
+        "y/three/ann/1.wav",
+    ]
+
+
 def test_paths_that_join_alike_keep_distinct_ids(tmp_path):
     for path in ("a_b/c.wav", "a/b_c.wav", "a/b_c.flac"):
         wav(tmp_path / path)
@@ -253,6 +315,7 @@ def kill_midway(script: str, flags: list[str], progress: Path) -> None:
     assert progress.is_file()
 
 
+@pytest.mark.slow
 def test_killed_extraction_continues_to_the_same_bytes(corpora, tmp_path):
     flags = [f"--data_path={corpora}/libri_mini", f"--output_path={tmp_path}", "--n_jobs=1", "--splits", "test-other"]
     kill_midway("preprocess_libri", [*flags, "--name=killed"], tmp_path / "killed/test-other.progress")
@@ -281,7 +344,13 @@ def test_real_corpora_are_found(corpora):
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        ([], "the following arguments are required: --data_path/--data_root"),
+        ([], "which corpus? --data_path, or --train, --dev and --test"),
+        (["--data_path=in", "--dev=in"], "--dev names a folder of its own: leave out --data_path"),
+        (["--dev=in", "--splits", "dev"], "--dev names a folder of its own: leave out --splits"),
+        (["--train=.", "--test=in"], "in: test lies in the folder of train, ."),
+        (["--train=in", "--test=nowhere"], "nowhere: no such folder"),
+        (["--data_path=films"], "films: no audio found, expected *.wav"),
+        (["--data_path=films"], "films: 2 .m4a, 1 .mp4 not read: convert them, e.g. ffmpeg -i a.m4a a.flac"),
         (["--data_path=nowhere"], "nowhere: no such folder"),
         (["--data_path=empty"], "empty: no audio found"),
         (["--data_path=in", "--shard=3/2"], "expected I/N with I from 1 to N, as 1/4, got '3/2'"),
@@ -302,6 +371,7 @@ def test_bad_usage_is_one_line(tmp_path, monkeypatch, capsys, flags, line):
     monkeypatch.chdir(tmp_path)
     wav(tmp_path / "in/a.wav")
     (tmp_path / "empty").mkdir()
+    films(tmp_path / "films")
     (tmp_path / "odd.csv").write_text("path,split\nin/a.wav,a/b\n")
     before = contents(tmp_path)
     code, errors = command(

@@ -12,8 +12,8 @@ import torch
 
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
-from mockingjay.representation import Layers, Representing, represent
-from mockingjay.upstreams.pretrained import TransformerUpstream
+from mockingjay.representation import ExtractionOptions, LayerSelection, represent
+from mockingjay.upstreams.pretrained import PretrainedUpstream
 from tests.conftest import PRECISION, PROJECT
 from tests.helpers.process_settings import ProcessSettings
 from tests.helpers.speech import wav
@@ -106,8 +106,8 @@ def test_extraction_from_audio_leaves_the_same_bytes_six_times(recordings, tmp_p
     """Features set the precision of the whole process while the encoder ran: five different files in six runs."""
     torch.set_float32_matmul_precision(precision)
     config = build(PretrainConfig, {"model": {"hidden_size": 256, "heads": 4, "layers": 2, "ffn_size": 1024}})
-    upstream = TransformerUpstream(new_model(config, 160, 160, 0).eval(), config, FeatureConfig(), 0.0125)
-    how = Representing(Layers("all"), batch_frames=600, quiet=True)
+    upstream = PretrainedUpstream(new_model(config, 160, 160, 0).eval(), config, FeatureConfig(), 0.0125)
+    how = ExtractionOptions(LayerSelection("all"), batch_frames=600, quiet=True)
     seen = set()
     for turn in range(6):
         assert represent(upstream, Recordings([recordings], FeatureConfig()), tmp_path / f"{turn}", "all", how)

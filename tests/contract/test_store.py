@@ -15,9 +15,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.files import contents
+from tests.helpers.speech import write_originals
 from utility.audio.features import FeatureConfig
 from utility.store import writing as store_writer
-from utility.store.files import Row, StoreInfo, offsets_of, read_table
+from utility.store.files import Row, offsets_of, read_table
+from utility.store.info import StoreInfo
 from utility.store.reading import Store, _Array, splits_in
 from utility.store.writing import StoreWriter
 
@@ -43,10 +46,6 @@ def fill(root: Path, split="train", rows=ROWS, bad=("u4",), shard=(0, 1), **chan
         else:
             writer.write(i, frames(rows[i]))
     return writer.finish()
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def in_child(function, *args) -> int:
@@ -116,6 +115,16 @@ def test_killed_at_any_moment_gives_the_same_bytes(tmp_path):
         assert fill(tmp_path / f"{call}")
         assert contents(tmp_path / f"{call}") == expected, call
     assert call > 20
+
+
+def test_what_a_write_that_was_cut_short_left_of_a_failed_row_is_cleared(tmp_path):
+    fill(tmp_path / "whole")
+    StoreWriter.open(tmp_path / "torn", "train", ROWS, info())
+    array = np.load(tmp_path / "torn/train.npy", mmap_mode="r+")
+    array[offsets_of(np.array([row.length for row in ROWS]))[4]] = 1.0  # u4 will fail
+    array.flush()
+    fill(tmp_path / "torn")
+    assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
 
 
 def test_no_finished_row_is_written_twice(tmp_path):
@@ -188,13 +197,13 @@ def test_other_features_are_refused(tmp_path):
 
 
 def test_bad_rows_and_values(tmp_path):
-    for rows in (
-        [],
-        [ROWS[0], ROWS[0]],
-        [dataclasses.replace(ROWS[0], id="")],
-        [dataclasses.replace(ROWS[0], length=-1)],
+    for rows, said in (
+        ([], "no utterances"),
+        ([ROWS[0], ROWS[0]], "'u0' is not unique"),
+        ([dataclasses.replace(ROWS[0], id="")], "is empty"),
+        ([dataclasses.replace(ROWS[0], length=-1)], "length -1"),
     ):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=said):
             StoreWriter.open(tmp_path / "no", "train", rows, info())
     for split in ("errors", "a/b", "", "-x"):
         with pytest.raises(ValueError, match="split name"):
@@ -246,6 +255,10 @@ def test_several_splits_are_one_corpus(tmp_path):
     np.testing.assert_array_equal(store[store.index["vu3"]], frames(more[3]))
     assert store.audio_paths[-1] == Path("/elsewhere/wav/5.wav")
     assert store.fingerprint() != Store([tmp_path / "a/train"]).fingerprint()
+    fill(tmp_path / "longer", "dev", [dataclasses.replace(row, length=row.length + 1) for row in more])
+    longer = Store([tmp_path / "a/train", tmp_path / "longer/dev"])
+    assert longer.ids == store.ids
+    assert store.fingerprint() != longer.fingerprint()
     assert store.fingerprint() == Store([tmp_path / "a/train", tmp_path / "b/dev"]).fingerprint()
     with pytest.raises(ValueError, match="'u0' is not unique"):
         Store([tmp_path / "a/train", tmp_path / "a/train"])
@@ -280,14 +293,8 @@ def test_damage_is_named(tmp_path):
 
 
 def legacy(root: Path, names: list[str]) -> None:
-    """What the originals' preprocessing leaves: an unnamed index, longest first."""
-    lines = [",file_path,length,label"]
-    for i, name in enumerate(names):
-        path = root / "train" / f"{name}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, np.full((5 - i, 80), i, np.float32))
-        lines.append(f"{i},train/{name}.npy,{5 - i},")
-    (root / "train.csv").write_text("\n".join(lines) + "\n")
+    """What the originals' preprocessing leaves, longest first."""
+    write_originals(root / "train", {name: np.full((5 - i, 80), i) for i, name in enumerate(names)})
 
 
 def test_directories_of_the_originals(tmp_path):

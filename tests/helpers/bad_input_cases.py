@@ -14,7 +14,8 @@ TEST, PLOT, EXTRACT = (f"runner_mockingjay.py --{mode} --cpu" for mode in ("test
 RUN = "run_downstream.py --cpu --no-msg --expdir exp"
 DATA = "data.train=[data/mel/train] data.alignment=phones data.cache=cache"
 PHONE = f"{RUN} --run phone_linear {DATA} --upstream"
-CLASSIC, DONE = f"runner_mockingjay.py --cpu --expdir exp {DATA}", "exp/result_baseline_phone_linear/done/best.ckpt"
+CLASSIC = f"runner_mockingjay.py --cpu --expdir exp {DATA}"
+SCORE, DONE = f"runner_mockingjay.py --cpu {DATA}", "exp/result_baseline_phone_linear/done/best.ckpt"
 SPEAKER = f"{RUN} --run speaker_utterance data.train=[data/mel/train] data.cache=cache --upstream"
 
 
@@ -37,6 +38,22 @@ def case(what: str, command: str, *names: str, code: int = 2) -> Case:
     """A row of the table."""
     return Case(what, command, names, code)
 
+
+FLAGS = [
+    case("mistyped mode", "runner_mockingjay.py --tain", "--tain", "did you mean --train?"),
+    case("nothing to do", "runner_mockingjay.py", "--train"),
+    case("flag of another mode", f"{EXTRACT} --ckpt ckpt/good.ckpt --num 3", "--extract", "--num", "--plot"),
+    case("override of another mode", f"{EXTRACT} --ckpt ckpt/good.ckpt trainer.steps=3", "--extract", "trainer.steps=3", "data.test"),
+    case("override beside what it changes", f"{EXTRACT} --ckpt ckpt/good.ckpt --input data/mel/dev data.test=[data/mel/test]", "data.test", "--input"),
+    case("checkpoint that training would not use", f"{NEW} --ckpt ckpt/good.ckpt", "--ckpt", "--load"),
+    case("folder without a checkpoint of a run", f"{EXTRACT} --ckpt empty", "empty", "no checkpoint"),
+    case("flag of the originals", f"{NEW} --multi_gpu", "--multi_gpu", "torchrun"),
+    case("flag of the originals for probes", f"{PHONE} baseline --phone_set montreal_phone", "--phone_set", "preprocess_alignment.py"),
+    case("S3PRL's command line", "run_downstream.py -m train -u fbank -d phone_linear -n x", "run_downstream.py --upstream baseline --run phone_linear --name x"),
+    case("APC for an upstream", f"{PHONE} apc", "--upstream pretrained --ckpt FILE"),
+    case("no task", "run_downstream.py --upstream baseline", "--run", "phone_linear"),
+    case("name of a resumed folder", f"{PHONE} baseline --resume exp/x --name y", "--resume exp/x", "--name"),
+]  # fmt: skip
 
 AUDIO = [
     case("corpus that does not exist", f"{LIBRI} --data_path nowhere", "nowhere", "no such folder"),
@@ -240,15 +257,15 @@ CHECKPOINTS = [
 
 PROBES = [
     case("unknown task", f"{RUN} --run phones --upstream baseline", "'phones'", "phone_linear"),
-    case("unknown upstream", f"{PHONE} bert", "'bert'", "transformer"),
+    case("unknown upstream", f"{PHONE} bert", "'bert'", "pretrained", "package.module:Class"),
     case("upstream without a checkpoint", f"{PHONE} transformer", "--ckpt"),
     case("upstream checkpoint cut off", f"{PHONE} transformer --ckpt ckpt/cut.ckpt", "ckpt/cut.ckpt", "damaged"),
     case("upstream of a probe", f"{PHONE} transformer --ckpt ckpt/probe.ckpt", "ckpt/probe.ckpt", "'probe'"),
     case("own upstream in no module", f"{PHONE} no_such_module:Class", "no_such_module"),
-    case("own upstream that is not in its module", f"{PHONE} tests.bad_input_world:Nothing", "Nothing"),
-    case("own upstream without out_dim", f"{PHONE} tests.bad_input_world:Silent", "out_dim"),
-    case("own upstream for other features", f"{PHONE} tests.bad_input_world:Narrow", "Narrow", "features of shape [80]"),
-    case("own upstream that drops frames", f"{PHONE} tests.bad_input_world:Halving", "50 frames for 100"),
+    case("own upstream that is not in its module", f"{PHONE} tests.helpers.bad_input_world:Nothing", "Nothing"),
+    case("own upstream without out_dim", f"{PHONE} tests.helpers.bad_input_world:Silent", "out_dim"),
+    case("own upstream for other features", f"{PHONE} tests.helpers.bad_input_world:Narrow", "Narrow", "features of shape [80]"),
+    case("own upstream that drops frames", f"{PHONE} tests.helpers.bad_input_world:Halving", "50 frames for 100"),
     case("layer of a model that there is not", f"{PHONE} transformer --ckpt ckpt/good.ckpt --layer 9", "layer 9", "0 to 1"),
     case("store of features foreign to the checkpoint", f"{PHONE} transformer --ckpt ckpt/good.ckpt data.train=[data/fbank/train]", "'fbank'", "'mel'"),
     case("no alignment named", f"{PHONE} baseline data.alignment=null", "data.alignment"),
@@ -277,10 +294,10 @@ PROBES = [
     case("classic probe of APC without its path", f"{CLASSIC} --train_phone --run_apc", "--run_apc", "--apc_path"),
     case("classic probe of two upstreams", f"{CLASSIC} --train_phone --run_apc --run_mockingjay", "--run_apc", "--run_mockingjay"),
     case("classic checkpoint without its flag", f"{CLASSIC} --train_phone --ckpt ckpt/good.ckpt", "ckpt/good.ckpt", "--run_mockingjay"),
-    case("classic test without a probe", f"{CLASSIC} --test_phone", "--test_phone", "--dckpt"),
-    case("classic test of another task's probe", f"{CLASSIC} --test_speaker --dckpt {DONE}", "'phone_linear'", "'speaker_utterance'"),
-    case("classic test of another upstream's probe", f"{CLASSIC} --test_phone --run_mockingjay --ckpt ckpt/good.ckpt --dckpt {DONE}", "another upstream", "ckpt/good.ckpt"),
-    case("classic test of no probe", f"{CLASSIC} --test_phone --dckpt ckpt/good.ckpt", "ckpt/good.ckpt", "'pretrain'", "'probe'"),
+    case("classic test without a probe", f"{SCORE} --test_phone", "--test_phone", "--dckpt"),
+    case("classic test of another task's probe", f"{SCORE} --test_speaker --dckpt {DONE}", "'phone_linear'", "'speaker_utterance'"),
+    case("classic test of another upstream's probe", f"{SCORE} --test_phone --run_mockingjay --ckpt ckpt/good.ckpt --dckpt {DONE}", "another upstream", "ckpt/good.ckpt"),
+    case("classic test of no probe", f"{SCORE} --test_phone --dckpt ckpt/good.ckpt", "ckpt/good.ckpt", "'pretrain'", "'probe'"),
     case("preprocessing of an unknown corpus", "runner_mockingjay.py --preprocess voxceleb", "voxceleb", "libri, timit"),
     case("resume of a probe cut off", f"{PHONE} baseline --name taken --resume", "taken/probe-10.ckpt", "damaged"),
 ]  # fmt: skip
@@ -294,6 +311,7 @@ FINISHED = [
 ]  # fmt: skip
 
 TABLE = {
+    "Flags": FLAGS,
     "Audio, corpora and features": AUDIO,
     "Features of the originals' APC": APC_FILES,
     "Alignment files and the built-in corpus": ALIGNMENTS,

@@ -7,16 +7,8 @@ import soundfile
 
 from utility.audio.features import FeatureConfig
 from utility.files import replace_file
-from utility.store.files import (
-    STORE_COLUMNS,
-    Row,
-    SplitFiles,
-    StoreInfo,
-    array_header,
-    create_info,
-    offsets_of,
-    table_bytes,
-)
+from utility.store.files import STORE_COLUMNS, Row, SplitFiles, array_header, create_info, offsets_of, table_bytes
+from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 
 MEL = FeatureConfig(kind="mel", deltas=0)
@@ -33,6 +25,19 @@ def write_store(path: Path, lengths: dict[str, int], features: FeatureConfig = M
         smooth = np.cumsum(noise, axis=0)
         writer.write(index, (smooth[8:] - smooth[:-8]) / np.sqrt(8))
     assert writer.finish()
+    return path
+
+
+def write_originals(path: Path, utterances: dict[str, np.ndarray]) -> Path:
+    """The directory that the originals' preprocessing leaves for the split `path`: a table with an unnamed index, and a
+    .npy file for each utterance."""
+    lines = [",file_path,length,label"]
+    for number, (name, frames) in enumerate(utterances.items()):
+        file = path / f"{name}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, np.asarray(frames, np.float32))
+        lines.append(f"{number},{path.name}/{name}.npy,{len(frames)},")
+    path.with_suffix(".csv").write_text("\n".join(lines) + "\n")
     return path
 
 

@@ -4,23 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
-import librosa
 import numpy as np
 import pydantic
 import torch
 from torch import Tensor
 
 from utility.audio import spectrum
-from utility.audio.waveform import AudioError, audio_length, read_audio
 from utility.config import section
 from utility.threads import side_by_side
-
-__all__ = ["AudioError", "FeatureConfig", "FeatureExtractor", "audio_length", "read_audio"]
 
 Count = TypeVar("Count", int, np.ndarray, Tensor)
 LOG_FLOOR = 1e-6
 PRE_EMPHASIS = 0.97
 STATIC_DIM = {"mel": 80, "fbank": 80, "mfcc": 13, "kaldi_fbank": 80, "kaldi_mfcc": 13}
+
+Kind = Literal["mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc"]
 
 
 @section
@@ -32,7 +30,7 @@ class FeatureConfig:
     `kaldi_fbank` and `kaldi_mfcc` are Kaldi's (`snip_edges`, no dither, `use_energy` off, samples scaled to 16 bit).
     """
 
-    kind: Literal["mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc"] = "mel"
+    kind: Kind = "mel"
     deltas: Annotated[int, pydantic.Field(ge=0, le=2)] = 1
     cmvn: Literal["none", "utterance"] = "utterance"
     sample_rate: Annotated[int, pydantic.Field(ge=4000, le=384000)] = 16000
@@ -223,7 +221,7 @@ class _Kernel:
         kaldi, rate, fft = not config.centred, config.sample_rate, config.fft_size
         window = 32768 * spectrum.kaldi_window(config.window) if kaldi else spectrum.hann_window(config.window)
         bands = {"mfcc": 128, "kaldi_mfcc": 23}.get(config.kind, 80)
-        mel = spectrum.kaldi_mel(rate, fft, bands) if kaldi else librosa.filters.mel(sr=rate, n_fft=fft, n_mels=bands)
+        mel = spectrum.kaldi_mel(rate, fft, bands) if kaldi else spectrum.slaney_mel(rate, fft, bands)
         cosines = spectrum.cosine_transform(bands, STATIC_DIM["mfcc"])
         cosines = cosines * (spectrum.kaldi_lifter(cosines.shape[1]) if kaldi else 10)  # 10: decibels
         self.block = _block_frames(device)
@@ -251,7 +249,7 @@ class _Kernel:
         """Put what `_features` gives of each utterance's frames into its rows."""
         window, hop = self.config.window, self.config.hop
         work = spectrum.workspace(self.block, window, self.config.fft_size, packed.signal.device)
-        end, block = 0, None
+        end, block = 0, packed.signal  # no block yet
         for rows, first in zip(utterances, packed.first):
             done = 0
             while done < len(rows):

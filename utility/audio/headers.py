@@ -2,17 +2,19 @@
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import joblib
 from tqdm import tqdm
 
+from utility.audio.extensions import AUDIO_EXTENSIONS
 from utility.audio.waveform import AudioError, audio_header
 
-AUDIO_EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph", ".aif", ".aiff", ".au")
+OTHER_MEDIA = (".m4a", ".mp4", ".m4b", ".aac", ".wma", ".webm", ".mkv", ".mov", ".caf", ".amr", ".3gp", ".ra", ".w64")
 SCAN_THREADS = 8
 SCANNED_AT_ONCE = 64
 
@@ -29,6 +31,16 @@ def audio_files(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> lis
         if path != path.encode(errors="replace").decode():
             raise ValueError(f"{root}: file name {path!r} is not UTF-8: rename it")
     return sorted(found)
+
+
+def unread_media(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> str:
+    """What to tell a user of the sound and video below `root` that none of the `extensions` names; empty without."""
+    other = [ending for ending in OTHER_MEDIA if ending not in extensions]
+    counts = Counter(PurePosixPath(name).suffix.lower() for name in audio_files(root, other))
+    if not counts:
+        return ""
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+    return f"{kinds} not read: convert them, e.g. ffmpeg -i a{min(counts)} a.flac"
 
 
 class Header(NamedTuple):

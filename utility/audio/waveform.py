@@ -35,10 +35,7 @@ def read_audio(
     """
     with _opened(path) as file:
         native = file.samplerate
-        try:
-            first, last = span_samples(file.frames, native, span)
-        except ValueError as error:
-            raise AudioError(f"{path}: {error}") from None
+        first, last = _part(path, file.frames, native, span)
         frames = last - first
         length = resampled_length(frames, native, sample_rate)
         if expected not in (None, length):
@@ -63,9 +60,18 @@ def read_audio(
     return _fit(soxr.resample(mono, native, sample_rate), length)[part]
 
 
-def audio_length(path: Path | str, sample_rate: int = 16000) -> int:
+def audio_length(path: Path | str, sample_rate: int = 16000, span: Span = WHOLE) -> int:
     """Samples that `read_audio` returns, from the file's header alone."""
-    return resampled_length(*audio_header(path), sample_rate)
+    frames, native = audio_header(path)
+    first, last = _part(path, frames, native, span)
+    return resampled_length(last - first, native, sample_rate)
+
+
+def _part(path: Path | str, frames: int, native: int, span: Span) -> tuple[int, int]:
+    try:
+        return span_samples(frames, native, span)
+    except ValueError as error:
+        raise AudioError(f"{path}: {error}") from None
 
 
 def span_samples(frames: int, native: int, span: Span) -> tuple[int, int]:

@@ -10,53 +10,20 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
-from utility.audio.features import FeatureConfig
-from utility.config import as_dict, build, read_yaml, section, write_yaml
+from utility.config import Difference, build, differences, read_yaml, write_yaml
 from utility.files import replace_file, temporary
+from utility.store.info import WORDS, StoreInfo
 
 STORE_COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 SPAN_COLUMNS = ("start", "end")  # seconds; where utterances are parts of recordings
 ERROR_COLUMNS = ("split", "path", "reason")
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
-
-
-@section
-class StoreInfo:
-    """What the rows of a store are; kept in `features.yaml`."""
-
-    format: Literal[1] = 1
-    kind: Literal["features", "representation"] = "features"
-    dtype: Literal["float32", "float16"] = "float32"
-    row_shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]  # [D] or [layers + 1, H]
-    # seconds; NaN where nobody knows (an originals' directory without `features`)
-    frame_shift: Annotated[float, Field(allow_inf_nan=True)]
-    features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
-    audio_root: str | None = None  # the column `path` is relative to it
-    made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer ...
-    frame_offset: float | None = None  # seconds to the centre of frame 0; None: as the features have it, else 0
-
-    def __post_init__(self) -> None:
-        if self.frame_offset is None:
-            object.__setattr__(self, "frame_offset", self.usual_offset)
-
-    @property
-    def usual_offset(self) -> float:
-        """The centre of frame 0 where a file does not say it, as those of earlier versions."""
-        return 0.0 if self.features is None else self.features.frame_offset
-
-    def frame_times(self, frames: int) -> np.ndarray:
-        """Centres of an utterance's frames in seconds, float64 [T]: frame_offset + t * frame_shift."""
-        features = self.features
-        if features and (self.frame_shift, self.frame_offset) == (features.frame_shift, features.frame_offset):
-            return features.frame_times(frames)  # the same, to the last bit the quotient of whole samples
-        return self.frame_offset + np.arange(frames) * self.frame_shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +119,13 @@ class SplitFiles:
                     raise
             yield
 
+    def remove(self) -> None:
+        """Remove this split of the store. Its table goes first: at no moment does anybody find half a split."""
+        self.table.unlink(missing_ok=True)
+        self.remove_helpers()
+        self.array.unlink(missing_ok=True)
+        write_errors(self, [])
+
     def remove_helpers(self) -> None:
         """Remove what only an unfinished split needs, and what killed processes left half-written."""
         self.plan.unlink(missing_ok=True)
@@ -190,21 +164,15 @@ def _link(new: Path, file: Path) -> None:
         os.rename(new, file)
 
 
-def differences(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> list[str]:
-    """`key: value there, value here` of every leaf that differs."""
-    first, second = _leaves(as_dict(there)), _leaves(as_dict(here))
-    return [
-        f"{key} is {first.get(key)!r} there, {second.get(key)!r} here"
-        for key in dict.fromkeys([*first, *second])
-        if repr(first.get(key)) != repr(second.get(key)) and key.partition(".")[0] not in ignore
-    ]
+def info_differences(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> list[Difference]:
+    """Every key in which two descriptions differ, `WORDS` apart."""
+    return differences(there, here, [*ignore, *(f"made_by.{name}" for name in WORDS)])
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found = {}
-    for key, value in values.items():
-        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
+def unlike(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> str:
+    """`key is a there, b here` of everything in which two descriptions differ; empty where they agree."""
+    pairs = info_differences(there, here, ignore)
+    return "; ".join(f"{key} is {one!r} there, {other!r} here" for key, one, other in pairs)
 
 
 def array_header(shape: Sequence[int], dtype: str) -> bytes:

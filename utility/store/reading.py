@@ -21,13 +21,13 @@ from utility.store.files import (
     Failure,
     Row,
     SplitFiles,
-    StoreInfo,
     check_split_name,
-    differences,
     read_info,
     read_table,
     spans_of,
+    unlike,
 )
+from utility.store.info import WORDS, StoreInfo
 from utility.store.originals import NpyFiles, read_legacy
 from utility.store.writing import StoreWriter
 
@@ -46,16 +46,32 @@ class Store:
     """
 
     def __init__(self, paths: Sequence[str | Path], features: FeatureConfig | None = None):
-        paths = [paths] if isinstance(paths, str | Path) else list(paths)
-        if not paths:
-            raise ValueError("a store needs at least one path root/split")
-        self.paths = [Path(path) for path in paths]
-        opened = [_open_split(path, features) for path in self.paths]
+        paths = _as_paths(paths)
+        self._join(paths, [_open_split(path, features) for path in paths])
+
+    @classmethod
+    def with_splits(
+        cls, paths: Sequence[str | Path], features: FeatureConfig | None = None
+    ) -> tuple["Store", list["Store"]]:
+        """All paths as one corpus, and each as one of its own; every file is opened once."""
+        paths = _as_paths(paths)
+        opened = [_open_split(path, features) for path in paths]
+        whole = cls._of(paths, opened)
+        return whole, [whole] if len(paths) == 1 else [cls._of([path], [split]) for path, split in zip(paths, opened)]
+
+    @classmethod
+    def _of(cls, paths: list[Path], opened: list["_Split"]) -> "Store":
+        store = cls.__new__(cls)
+        store._join(paths, opened)
+        return store
+
+    def _join(self, paths: list[Path], opened: list["_Split"]) -> None:
+        self.paths = paths
         self.info = opened[0].info
         for path, split in zip(self.paths, opened):
-            different = differences(self.info, split.info, ignore=("dtype", "audio_root"))
+            different = unlike(self.info, split.info, ignore=("dtype", "audio_root"))
             if different:
-                raise ValueError(f"{self.paths[0]} and {path} were made differently: {'; '.join(different)}")
+                raise ValueError(f"{self.paths[0]} and {path} were made differently: {different}")
         table = pd.concat([split.table for split in opened], ignore_index=True)
         repeated = table["id"][table["id"].duplicated()]
         if len(repeated):
@@ -123,6 +139,7 @@ class Store:
         What earlier versions wrote keeps the fingerprint that it had."""
         usual = {"frame_offset"} if self.info.frame_offset == self.info.usual_offset else set()
         values = {k: v for k, v in as_dict(self.info).items() if k not in {"dtype", "audio_root", *usual}}
+        values["made_by"] = {k: v for k, v in self.info.made_by.items() if k not in WORDS}
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
         for name in ("id", "speaker", "path"):
             digest.update("\n".join(self._text[name]).encode())
@@ -202,6 +219,13 @@ class _Array:
             raise ValueError(f"{self.file}: not an array file, or cut off; make this split again") from None
 
 
+def _as_paths(paths: Sequence[str | Path]) -> list[Path]:
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not paths:
+        raise ValueError("a store needs at least one path root/split")
+    return [Path(path) for path in paths]
+
+
 def is_split(path: str | Path) -> bool:
     """Whether `path` names a split of a store, root/split."""
     return Path(path).with_name(f"{Path(path).name}.csv").is_file()
@@ -223,7 +247,7 @@ def _open_split(path: Path, features: FeatureConfig | None) -> _Split:
     info = read_info(files.info)
     if features is not None and features != info.features:
         there, here = (dataclasses.replace(info, features=config) for config in (info.features, features))
-        raise ValueError(f"{files.info} holds other features: {'; '.join(differences(there, here))}")
+        raise ValueError(f"{files.info} holds other features: {unlike(there, here)}")
     table = read_table(files.table, STORE_COLUMNS, SPAN_COLUMNS)
     return _Split(info, table, _Array(files, info, table))
 

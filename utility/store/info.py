@@ -1,0 +1,48 @@
+"""What a feature store says of itself; apart from reading and writing it, which needs pandas."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from utility.audio.features import FeatureConfig
+from utility.config import section
+
+WORDS = ("checkpoint", "step")  # of `made_by`: what people are told; whether two stores are alike, the hashes say
+
+
+@section
+class StoreInfo:
+    """What the rows of a store are; kept in `features.yaml`."""
+
+    format: Literal[1] = 1
+    kind: Literal["features", "representation"] = "features"
+    dtype: Literal["float32", "float16"] = "float32"
+    row_shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]  # [D] or [layers + 1, H]
+    # seconds; NaN where nobody knows (an originals' directory without `features`)
+    frame_shift: Annotated[float, Field(allow_inf_nan=True)]
+    features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
+    audio_root: str | None = None  # the column `path` is relative to it
+    made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer, `WORDS` ...
+    frame_offset: float | None = None  # seconds to the centre of frame 0; None: as the features have it, else 0
+
+    def __post_init__(self) -> None:
+        if self.frame_offset is None:
+            object.__setattr__(self, "frame_offset", self.usual_offset)
+
+    @property
+    def usual_offset(self) -> float:
+        """The centre of frame 0 where a file does not say it, as those of earlier versions."""
+        return 0.0 if self.features is None else self.features.frame_offset
+
+    def frame_times(self, frames: int) -> np.ndarray:
+        """Centres of an utterance's frames in seconds, float64 [T]: frame_offset + t * frame_shift."""
+        features = self.features
+        if features and (self.frame_shift, self.frame_offset) == (features.frame_shift, features.frame_offset):
+            return features.frame_times(frames)  # the same, to the last bit the quotient of whole samples
+        return (self.frame_offset or 0.0) + np.arange(frames) * self.frame_shift
+
+    def in_words(self) -> str:
+        """Which checkpoint made these representations."""
+        path, step = (self.made_by.get(name) for name in WORDS)
+        return f"{path} at step {step}" if path else "a checkpoint that it does not name"
