@@ -237,6 +237,19 @@ def straight(world) -> list[str]:
     return flags
 
 
+def test_noise_is_heard_in_training_and_elsewhere_only_where_asked(world, straight):  # R36: training got none
+    found = []
+    for share, everywhere in ((0.0, False), (1.0, False), (1.0, True)):
+        words = [f"online.noise_proportion={share}", f"online.dev_noise={everywhere}", "optimizer.lr=1e-12"]
+        words += ["model.initializer_range=0.5"]  # at the usual one the input hardly moves the first prediction
+        _, records = train(world, f"noise_{share}_{everywhere}", *straight, *words, "trainer.steps=1")
+        found.append({key: value for record in records for key, value in record.items()})
+    quiet, noisy, both = found
+    assert abs(quiet["loss"] - noisy["loss"]) > 1e-3
+    assert quiet["dev_loss"] == pytest.approx(noisy["dev_loss"], rel=1e-5)
+    assert abs(noisy["dev_loss"] - both["dev_loss"]) > 1e-3
+
+
 @pytest.mark.parametrize("words", [[], ["--config"], ["loader.workers=1"]], ids=["bare", "with config", "workers"])
 def test_a_run_that_was_killed_goes_on_bit_for_bit_without_its_flag(world, straight, words):
     name = "_".join(["killed", *words])

@@ -86,6 +86,13 @@ def test_a_gradient_below_the_limit_is_left_as_it_is(tmp_path, monkeypatch):
     assert norms == [pytest.approx(0.01 * 3**0.5, rel=1e-4)]
 
 
+def test_an_update_takes_the_mean_over_its_batches(tmp_path):
+    for accumulation in (1, 4):
+        made = trainer(tmp_path, lambda module, _: {"loss": 0.01 * module.weight.sum()}, accumulation=accumulation)
+        made.update(made.training.loader.stream())
+        assert float(made.window["grad_norm"][0]) == pytest.approx(0.01 * 3**0.5)
+
+
 def seeds(folder: Path, accumulation: int, world: int, rank: int) -> list[list[int]]:
     """The seeds of the generators of each of three steps."""
     seen = []
