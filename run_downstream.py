@@ -128,12 +128,12 @@ def _checkpoint(upstream: str, values: Mapping[str, Any], typed: Mapping[str, st
     if upstream != PRETRAINED:
         raise ValueError(f"--upstream {upstream} needs --ckpt: a file, or the name of a run below {ckpdir}")
     try:
-        found = chosen_checkpoint(None, None, None, None, ckpdir)
+        chosen = chosen_checkpoint(None, None, None, None, ckpdir)
     except ValueError as error:
         raise ValueError(f"which upstream? {error}; --upstream baseline probes the features themselves") from None
     if values["msg"]:
-        print(f"checkpoint: {found}")
-    return found
+        print(f"checkpoint: {chosen}")
+    return chosen
 
 
 if __name__ == "__main__":

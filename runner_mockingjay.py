@@ -153,7 +153,8 @@ def _add_look(p: Parser) -> None:
 def main(argv: Sequence[str]) -> int | None:
     """Run one mode."""
     if any(word.partition("=")[0] == "--preprocess" for word in argv):
-        return preprocess(argv)
+        preprocess(argv)
+        return None
     module, function, told = read(argv)
     return getattr(importlib.import_module(module), function)(told)  # heavy, and wanted only now
 
@@ -162,10 +163,10 @@ def read(argv: Sequence[str]) -> tuple[str, str, Any]:
     """Module, function and settings of the command that the words ask for."""
     command = parser().read(argv)
     kind, module, function = CALLS[command.mode]
-    return module, function, command.fill(kind, **_found(command))
+    return module, function, command.fill(kind, **_settled(command))
 
 
-def _found(command: Command) -> dict[str, Any]:
+def _settled(command: Command) -> dict[str, Any]:
     """The settings that are no flag's plain value: which checkpoint, which probe."""
     values, mode = command.values, command.mode
     ckpt, ckpdir = values["ckpt"], values["ckpdir"]
@@ -179,10 +180,10 @@ def _found(command: Command) -> dict[str, Any]:
         if ckpt is not None and values["config"] is not None:
             raise ValueError(f"--ckpt {ckpt} brings its own config: leave --config out")
         return {"ckpt": ckpt and find_checkpoint(ckpt, ckpdir)}
-    found = chosen_checkpoint(ckpt, values["config"], values["name"], values["seed"], ckpdir)
+    chosen = chosen_checkpoint(ckpt, values["config"], values["name"], values["seed"], ckpdir)
     if ckpt is None and values["msg"]:
-        print(f"checkpoint: {found}")
-    return {"ckpt": found}
+        print(f"checkpoint: {chosen}")
+    return {"ckpt": chosen}
 
 
 def _start(command: Command) -> Path | None:

@@ -16,12 +16,12 @@ from utility.files import check_folder
 
 def open_model(ckpt: Path, overrides: Sequence[str] = ()) -> Pretrained:
     """The checkpoint, opened once; its config changed by what the command line says."""
-    found = load_pretrained(ckpt)
+    pretrained = load_pretrained(ckpt)
     if not overrides:
-        return found
-    config = resolve(PretrainConfig, as_dict(found.config), overrides)
+        return pretrained
+    config = resolve(PretrainConfig, as_dict(pretrained.config), overrides)
     check_sections(config, overrides)
-    return replace(found, config=config)
+    return replace(pretrained, config=config)
 
 
 def check_sections(config: PretrainConfig, overrides: Sequence[str]) -> None:
@@ -57,8 +57,10 @@ def output_folder(settings: Look) -> Path:
 
 def parse_layers(text: str) -> LayerSelection:
     """What `--layer` says."""
-    if text in ("last", "all"):
-        return LayerSelection(text)
+    if text == "last":
+        return LayerSelection("last")
+    if text == "all":
+        return LayerSelection("all")
     if text.isdecimal():
         return LayerSelection(int(text))
     kind, _, file = text.partition(":")

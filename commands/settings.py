@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,8 @@ class Extract(Look):
 
     layer: str
     format: str
-    dtype: str
-    precision: str
+    dtype: Literal["float32", "float16"]
+    precision: Literal["fp32", "bf16"]
     shard: tuple[int, int]
     overwrite: bool
 

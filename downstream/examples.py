@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from downstream.config import DataConfig
+from downstream.splits import Indices
 from utility.labels.alignment import IGNORE
 from utility.loader import Source, Target
 from utility.store.reading import Store
@@ -37,7 +38,7 @@ class Examples(Source, Protocol):
 
 
 FrameLabels = Callable[[int, int, int], np.ndarray]  # utterance, first frame, end -> [frames]
-UtteranceLabel = Callable[[int], np.ndarray]  # utterance -> its label: a scalar, or an array [...]
+UtteranceLabel = Callable[[int], np.ndarray | np.generic]  # utterance -> its label: a scalar, or an array [...]
 
 
 class Frames:
@@ -63,9 +64,7 @@ class Pieces:
     Utterances are cut evenly into pieces of at most `size` frames. A piece is read with up to `reach` frames on either
     side, which get no label, so that a classifier with context sees what it would see in the whole utterance."""
 
-    def __init__(
-        self, frames: Frames, labels: FrameLabels, chosen: Sequence[int], size: int | None = None, reach: int = 0
-    ):
+    def __init__(self, frames: Frames, labels: FrameLabels, chosen: Indices, size: int | None = None, reach: int = 0):
         self.frames, self.labels, self.reach = frames, labels, reach
         self.chosen = np.asarray(chosen, dtype=np.int64)
         self.whole = frames.lengths[self.chosen]
@@ -91,27 +90,27 @@ class Pieces:
         labels[start - low : stop - low] = self.labels(index, start, stop)
         return labels
 
-    def _lengths(self, places: slice) -> np.ndarray:
+    def _lengths(self, block: slice) -> np.ndarray:
         """Frames to be read of every piece of some utterances; not of all at once, for the arrays are large."""
-        counts = self.counts[places]
+        counts = self.counts[block]
         number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        whole, counts = np.repeat(self.whole[places], counts), np.repeat(counts, counts)
+        whole, counts = np.repeat(self.whole[block], counts), np.repeat(counts, counts)
         start, stop = number * whole // counts, (number + 1) * whole // counts
         return np.minimum(stop + self.reach, whole) - np.maximum(start - self.reach, 0)
 
     def _piece(self, piece: int) -> tuple[int, tuple[int, int, int, int]]:
         """The utterance, and where in it the piece begins to be read, begins, ends, and ends to be read."""
-        place = int(self.ends.searchsorted(piece, side="right"))
-        whole, count = int(self.whole[place]), int(self.counts[place])
-        number = int(piece) - int(self.ends[place]) + count
+        utterance = int(self.ends.searchsorted(piece, side="right"))
+        whole, count = int(self.whole[utterance]), int(self.counts[utterance])
+        number = int(piece) - int(self.ends[utterance]) + count
         start, stop = number * whole // count, (number + 1) * whole // count
-        return int(self.chosen[place]), (max(start - self.reach, 0), start, stop, min(stop + self.reach, whole))
+        return int(self.chosen[utterance]), (max(start - self.reach, 0), start, stop, min(stop + self.reach, whole))
 
 
 class Wholes:
     """Whole utterances with one label each."""
 
-    def __init__(self, frames: Frames, label: UtteranceLabel, chosen: Sequence[int]):
+    def __init__(self, frames: Frames, label: UtteranceLabel, chosen: Indices):
         self.frames, self.chosen = frames, [int(index) for index in chosen]
         self.lengths = frames.lengths[self.chosen]
         self.ids = [frames.ids[index] for index in self.chosen]
@@ -132,7 +131,7 @@ class Means:
     The mean of a weighted sum of layers is the weighted sum of their means, so frozen features are pooled only once.
     """
 
-    def __init__(self, frames: Frames, label: UtteranceLabel, chosen: Sequence[int]):
+    def __init__(self, frames: Frames, label: UtteranceLabel, chosen: Indices):
         whole = Wholes(frames, label, chosen)
         self.ids, self.target = whole.ids, whole.target
         self.lengths = np.ones(len(whole.ids), dtype=np.int64)

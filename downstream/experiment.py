@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -201,7 +202,7 @@ class Experiment:
             return Frames([self.corpus.store], None)
         if self.setting.upstream == "baseline":
             return Frames([self.corpus.store], one)
-        layers = "all" if one is None else one
+        layers: int | Literal["all"] = "all" if one is None else one
         return self.opened.stored(self.upstream, self.corpus.stores, layers, config.data, self.setting.quiet)
 
     def _loader(self, part: str, training: bool = False) -> Loader:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from downstream.config import DataConfig
-from downstream.splits import Parts
+from downstream.splits import Indices, Parts
 from utility.labels.alignment import IGNORE, Alignment
 from utility.store.reading import Store
 from utility.temporary_array import TemporaryArray
@@ -16,7 +16,7 @@ from utility.temporary_array import TemporaryArray
 class Labels(Protocol):
     """The answers to the utterances of a divided store; what else they give is between a task and its labels."""
 
-    def labelled(self, chosen: Sequence[int]) -> int:
+    def labelled(self, chosen: Indices) -> int:
         """How many frames of the chosen utterances have an answer."""
 
 
@@ -38,7 +38,7 @@ class FrameClasses(Classes, Protocol):
 class UtteranceClasses(Classes, Protocol):
     """A class for every utterance."""
 
-    def utterance(self, index: int) -> np.ndarray:
+    def utterance(self, index: int) -> np.int64:
         """The code of an utterance, a scalar int64."""
 
 
@@ -64,7 +64,7 @@ class LabelSource(Protocol):
 class PhoneLabels:
     """The phone of every frame of the chosen utterances, at the store's own frame times."""
 
-    def __init__(self, store: Store, alignment: Alignment, chosen: Sequence[int]):
+    def __init__(self, store: Store, alignment: Alignment, chosen: Indices):
         self.classes = alignment.labels
         lengths = store.lengths[chosen]
         self.start = dict(zip(map(int, chosen), (np.cumsum(lengths) - lengths).tolist()))
@@ -83,7 +83,7 @@ class PhoneLabels:
         begin = self.start[index]
         return self.codes.read(begin + start, begin + stop).astype(np.int64)
 
-    def labelled(self, chosen: Sequence[int]) -> int:
+    def labelled(self, chosen: Indices) -> int:
         """How many frames of the chosen utterances lie in a segment."""
         return sum(self.counts[int(index)] for index in chosen)
 
@@ -91,7 +91,7 @@ class PhoneLabels:
 class SpeakerLabels:
     """The speaker of each chosen utterance, as an index into `classes`, the sorted speakers of the training part."""
 
-    def __init__(self, store: Store, classes: Sequence[str], chosen: Sequence[int]):
+    def __init__(self, store: Store, classes: Sequence[str], chosen: Indices):
         self.classes, self.lengths = list(classes), store.lengths
         codes = {name: code for code, name in enumerate(self.classes)}
         self.code = {int(index): codes[store.speakers[index]] for index in chosen}
@@ -100,11 +100,11 @@ class SpeakerLabels:
         """The speaker at every frame `start` to `stop`, int64."""
         return np.full(stop - start, self.code[index], dtype=np.int64)
 
-    def utterance(self, index: int) -> np.ndarray:
+    def utterance(self, index: int) -> np.int64:
         """The speaker, a scalar int64."""
         return np.int64(self.code[index])
 
-    def labelled(self, chosen: Sequence[int]) -> int:
+    def labelled(self, chosen: Indices) -> int:
         """How many frames the chosen utterances have: each has a speaker."""
         return int(self.lengths[np.asarray(chosen)].sum())
 

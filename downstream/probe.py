@@ -12,7 +12,7 @@ from downstream.metrics import Score
 from downstream.predictions import PredictionFile
 from downstream.tasks.base import Task
 from mockingjay.upstreams.base import Upstream
-from utility.loader import Batch
+from utility.loader import AnyBatch, Batch
 from utility.training.optimization import decay_groups
 
 
@@ -47,8 +47,9 @@ class Probe(nn.Module):
             hidden = self.layer_sum(hidden)
         return self.classifier(hidden, batch.lengths)
 
-    def step(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
+    def step(self, batch: AnyBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """The task's loss of a batch, and what is logged beside it."""
+        assert isinstance(batch, Batch), "examples are features or hidden states"
         return self.task.loss(self(batch), batch, self.labels)
 
     def groups(self, config: DownstreamConfig) -> list[dict]:
@@ -64,13 +65,14 @@ class Probe(nn.Module):
 
 @torch.no_grad()
 def evaluate(
-    probe: Probe, batches: Iterable[Batch], device: torch.device, predictions: PredictionFile | None = None
+    probe: Probe, batches: Iterable[AnyBatch], device: torch.device, predictions: PredictionFile | None = None
 ) -> Score:
     """Score a probe on batches, whose sizes do not matter, and write what it predicted where that is asked for."""
     probe.eval()
     total: Score | None = None
-    for batch in batches:
-        batch = batch.to(device)
+    for loaded in batches:
+        batch = loaded.to(device)
+        assert isinstance(batch, Batch), "examples are features or hidden states"
         output = probe(batch)
         score = probe.task.score(output, batch, probe.labels)
         total = score if total is None else total + score

@@ -11,6 +11,7 @@ from downstream.config import DataConfig
 from utility.seeds import numpy_generator, text_order, text_seed
 
 PARTS = ("train", "dev", "test")
+Indices = Sequence[int] | np.ndarray  # of utterances, by their number in a store
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def divide(utterances: Utterances, division: Division, config: DataConfig) -> Pa
         parts, left_out = _by_utterance(utterances, parts, missing, division, config)
     if rule == "speaker":
         parts = _by_speaker(utterances, parts, missing, config)
-    divided = Parts(*(np.array(sorted(parts[part]), dtype=np.int64) for part in PARTS), rule, left_out)
+    train, dev, test = (np.array(sorted(parts[part]), dtype=np.int64) for part in PARTS)
+    divided = Parts(train, dev, test, rule, left_out)
     if division.known_speakers:
         _check_speakers(utterances, divided)
     return replace(divided, train=_fraction(utterances, divided.train, config.label_fraction))
@@ -143,8 +145,8 @@ def _by_speaker(
             chosen[part] = _draw({name: len(speakers[name]) for name in free}, shares[part] * total)
             free = [name for name in free if name not in chosen[part]]
     if not free or not all(chosen[part] for part in missing):
-        names = ", ".join(missing)
-        raise ValueError(f"{len(speakers)} speakers are too few for disjoint train, {names}; try data.split=utterance")
+        wanted = ", ".join(missing)
+        raise ValueError(f"{len(speakers)} speakers are too few for disjoint train, {wanted}; try data.split=utterance")
     cut = {part: [i for name in chosen[part] for i in speakers[name]] for part in missing}
     return {**parts, **cut, "train": [i for name in free for i in speakers[name]]}
 

@@ -68,7 +68,7 @@ def read_content(path: Path, kind: str | None = KIND) -> dict[str, Any]:
     with open_checkpoint(path) as file:
         outline = scan(file, path)
         if isinstance(outline, dict) and "format" in outline:
-            content = read_checkpoint(file, path, kind or outline.get("kind"))
+            content = read_checkpoint(file, path, kind)
             return {"written_by": f"{FORMAT}, {content['kind']}", **content}
         return {"kind": KIND, **from_original(read_plain(file, path), path).content()}
 

@@ -92,7 +92,7 @@ def _with_head(saved: Pretrained, info: StoreInfo | None) -> HeadUpstream:
 
 
 def _random(name: str, ckpt: Path | str | Pretrained | None, info: StoreInfo | None, seed: int) -> PretrainedUpstream:
-    if not str(ckpt).endswith((".yaml", ".yml")):
+    if ckpt is None or isinstance(ckpt, Pretrained) or not str(ckpt).endswith((".yaml", ".yml")):
         saved = _checkpoint(name, ckpt)
         fresh = new_model(saved.config, saved.model.input_dim, saved.model.target_dim, seed)
         return _pretrained(replace(saved, model=fresh, step=0), info)

@@ -67,9 +67,10 @@ class TRANSFORMER(nn.Module):
         except ValueError as error:
             raise ValueError(f"TRANSFORMER options: {error}") from None
         model, self.upstream = _opened(self.options, inp_dim, config, seed)
-        if self.with_head and not isinstance(model.head, Head):
+        head = model.head if self.with_head else None
+        if head is not None and not isinstance(head, Head):
             raise ValueError(f"SPEC_TRANSFORMER: {self.options.ckpt_file} holds no head")
-        self.head = model.head if self.with_head else None
+        self.head = head
         self.num_layers, self.out_dim = self.upstream.num_layers, self.upstream.hidden_size
         if self.options.select_layer >= self.num_layers:
             raise ValueError(
@@ -87,8 +88,8 @@ class TRANSFORMER(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.options.no_grad):
             swap = self.options.permute_input and x.ndim == 3
             features = torch.as_tensor(x).transpose(0, 1) if swap else x
-            found = self._represent(*as_batch(features, lengths, next(self.parameters()).device))
-            return found.transpose(0, 1).contiguous() if swap else found
+            states = self._represent(*as_batch(features, lengths, next(self.parameters()).device))
+            return states.transpose(0, 1).contiguous() if swap else states
 
     def _represent(self, features: Tensor, lengths: Tensor) -> Tensor:
         augment = self.training and self.options.spec_aug
@@ -117,9 +118,11 @@ class SPEC_TRANSFORMER(TRANSFORMER):
 
     def __init__(self, options: dict, inp_dim: int = 0, config: str | Path | None = None, **more):
         super().__init__(options, inp_dim, config, **more)
+        assert self.head is not None
         self.out_dim = self.head.output.out_features
 
     def _represent(self, features: Tensor, lengths: Tensor) -> Tensor:
+        assert self.head is not None
         state = super()._represent(features, lengths)
         return self.head(state) * real_frames(lengths, features.shape[1])[..., None]
 
@@ -140,10 +143,10 @@ def spec_augment(x: Tensor, lengths: Tensor, width: int, generator: torch.Genera
 
 
 def _band(sizes: Tensor, widest: int, total: int, generator: torch.Generator) -> Tensor:
-    """Bool [B, total]: one band per row, 0 to `widest` wide, within the row's first `sizes` [B] places."""
-    width, place = torch.rand(2, len(sizes), generator=generator).to(sizes.device)
+    """Bool [B, total]: one band per row, 0 to `widest` wide, within the row's first `sizes` [B] ones."""
+    width, shift = torch.rand(2, len(sizes), generator=generator).to(sizes.device)
     width = torch.minimum((width * (widest + 1)).long(), sizes)
-    start = (place * (sizes - width + 1)).long()
+    start = (shift * (sizes - width + 1)).long()
     index = torch.arange(total, device=sizes.device)
     return (index >= start[:, None]) & (index < (start + width)[:, None])
 
@@ -162,17 +165,17 @@ def _opened(
         return model, PretrainedUpstream(model, settings, None, None)
     if options.ckpt_file is None:
         raise ValueError("TRANSFORMER options: ckpt_file is missing, as result/result_mockingjay/<run>/best.ckpt")
-    found = load_pretrained(options.ckpt_file)
-    model, settings = _checked(found.model), _adjusted(found.config, options)
+    saved = load_pretrained(options.ckpt_file)
+    model, settings = _checked(saved.model), _adjusted(saved.config, options)
     if inp_dim not in (0, model.input_dim):
         raise ValueError(f"TRANSFORMER: inp_dim is {inp_dim}, {options.ckpt_file} takes {model.input_dim}")
-    if settings != found.config or not options.load_pretrain:
+    if settings != saved.config or not options.load_pretrain:
         fresh = new_model(settings, model.input_dim, model.target_dim, seed)
         if options.load_pretrain:
             fresh.head = model.head
             load_weights(fresh, model.state_dict(), options.ckpt_file)
         model = fresh
-    return model, PretrainedUpstream(model, settings, found.features, found.frame_shift)
+    return model, PretrainedUpstream(model, settings, saved.features, saved.frame_shift)
 
 
 def _adjusted(config: PretrainConfig, options: TransformerOptions) -> PretrainConfig:

@@ -1,9 +1,9 @@
 """Batches filled to a budget of frames; their order is a pure function of (seed, epoch), their position resumable."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pydantic
@@ -34,7 +34,8 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on `device`; from pinned memory the copy overlaps with computation."""
-        return _on_device(self, device, ("features", "lengths", "target", "target_lengths"))
+        host = self.lengths if self.host_lengths is None else self.host_lengths
+        return replace(self._with(lambda part: part.to(device, non_blocking=True)), host_lengths=host)
 
     def mask(self) -> Tensor:
         """Bool [B, T], True on real frames."""
@@ -42,7 +43,17 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory (called by the DataLoader)."""
-        return _pinned(self, ("features", "lengths", "target", "target_lengths"))
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        target, target_lengths = _changed(change, self.target, self.target_lengths)
+        return replace(
+            self,
+            features=change(self.features),
+            lengths=change(self.lengths),
+            target=target,
+            target_lengths=target_lengths,
+        )
 
 
 @dataclass(frozen=True)
@@ -60,11 +71,22 @@ class Waveforms:
 
     def to(self, device: torch.device) -> "Waveforms":
         """The waveforms on `device`; from pinned memory the copy overlaps with computation."""
-        return _on_device(self, device, ("samples", "lengths", "target", "target_lengths"))
+        host = self.lengths if self.host_lengths is None else self.host_lengths
+        return replace(self._with(lambda part: part.to(device, non_blocking=True)), host_lengths=host)
 
     def pin_memory(self) -> "Waveforms":
         """The waveforms in page-locked memory (called by the DataLoader)."""
-        return _pinned(self, ("samples", "lengths", "target", "target_lengths"))
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "Waveforms":
+        target, target_lengths = _changed(change, self.target, self.target_lengths)
+        return replace(
+            self,
+            samples=change(self.samples),
+            lengths=change(self.lengths),
+            target=target,
+            target_lengths=target_lengths,
+        )
 
     def with_features(self, features: Tensor, target: Tensor | None) -> Batch:
         """The batch that they are as features [B, T, D], with a target of the features' making if there is one."""
@@ -73,19 +95,11 @@ class Waveforms:
 
 
 AnyBatch = Batch | Waveforms
-Padded = TypeVar("Padded", Batch, Waveforms)
 
 
-def _on_device(batch: Padded, device: torch.device, names: Sequence[str]) -> Padded:
-    parts = {name: getattr(batch, name) for name in names}
-    moved = {name: part if part is None else part.to(device, non_blocking=True) for name, part in parts.items()}
-    host = batch.lengths if batch.host_lengths is None else batch.host_lengths
-    return replace(batch, **moved, host_lengths=host)
-
-
-def _pinned(batch: Padded, names: Sequence[str]) -> Padded:
-    parts = {name: getattr(batch, name) for name in names}
-    return replace(batch, **{name: part if part is None else part.pin_memory() for name, part in parts.items()})
+def _changed(change: Callable[[Tensor], Tensor], *parts: Tensor | None) -> list[Tensor | None]:
+    """The parts that there are, each changed."""
+    return [None if part is None else change(part) for part in parts]
 
 
 def real_frames(lengths: Tensor, frames: int) -> Tensor:
@@ -101,6 +115,7 @@ class Position(NamedTuple):
 
 
 START = Position(0, 0)
+Key = tuple[Position, Position, np.ndarray]  # this position, the next one, and the utterances of a batch
 
 
 class Source(Protocol):
@@ -108,10 +123,13 @@ class Source(Protocol):
 
     `lengths` are in frames; of some of them `read` gives an array [frames, ...], or a waveform [n] that has as many."""
 
-    ids: Sequence[str]
-    lengths: np.ndarray
+    @property
+    def ids(self) -> Sequence[str]: ...
 
-    def read(self, index: int, start: int, stop: int) -> np.ndarray: ...
+    @property
+    def lengths(self) -> np.ndarray: ...
+
+    def read(self, index: int, start: int, stop: int, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -120,7 +138,7 @@ class Target:
 
     An array has the utterance's frames, and is cropped with them, or a length of its own."""
 
-    read: Callable[[int], np.ndarray]
+    read: Callable[[int], np.ndarray | np.generic]
     fill: float = 0.0
     own_length: bool = False
 
@@ -205,7 +223,7 @@ class Loader:
     def _rounded(self, lengths: np.ndarray) -> np.ndarray:
         return -(-lengths // self.config.pad_multiple) * self.config.pad_multiple
 
-    def _reader(self, keys, crop: bool) -> DataLoader:
+    def _reader(self, keys: Iterable[Key], crop: bool) -> DataLoader:
         return DataLoader(
             _Batches(self, self.config, crop),
             sampler=keys,
@@ -227,19 +245,19 @@ def _plain(batches: DataLoader) -> Iterator[tuple[Position, AnyBatch]]:
 
 
 class _Keys:
-    """The endless keys (this position, next position, utterances) that tell a worker what to read."""
+    """The endless keys that tell a worker what to read."""
 
     def __init__(self, loader: Loader, start: Position, rank: int, world: int):
         self.loader, self.start, self.rank, self.world = loader, start, rank, world
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Key]:
         keys = self._all()
         while True:
             turn = list(islice(keys, self.world))
             here, _, indices = turn[self.rank]
             yield here, turn[-1][1], indices
 
-    def _all(self) -> Iterator[tuple[Position, Position, np.ndarray]]:
+    def _all(self) -> Iterator[Key]:
         epoch, first = self.start
         while True:
             batches = self.loader.epoch(epoch)
@@ -258,12 +276,12 @@ class _Batches(Dataset):
         self.waveforms = loader.waveforms
         self.max_frames, self.multiple = config.max_frames if crop else None, config.pad_multiple
 
-    def __getitem__(self, key: tuple[Position, Position, np.ndarray]) -> tuple[Position, AnyBatch]:
+    def __getitem__(self, key: Key) -> tuple[Position, AnyBatch]:
         here, following, indices = key
         crops = [self._crop(here.epoch, index) for index in indices]
-        places = [(index, crop.start, crop.stop) for index, crop in zip(indices, crops)]
+        spans = [(index, crop.start, crop.stop) for index, crop in zip(indices, crops)]
         threads = torch.get_num_threads() if self.waveforms else 1  # recordings are decoded
-        rows = side_by_side(lambda place: self.source.read(*place), places, threads)
+        rows = side_by_side(lambda span: self.source.read(*span), spans, threads)
         lengths = torch.tensor([crop.stop - crop.start for crop in crops])
         ids = [self.source.ids[index] for index in indices]
         targets = self._targets(indices, crops)
@@ -296,6 +314,6 @@ def pad(rows: Sequence[np.ndarray], fill: float = 0.0, multiple: int = 1) -> Ten
         return torch.from_numpy(np.stack(rows))
     longest = -(-max(len(row) for row in rows) // multiple) * multiple
     padded = np.full((len(rows), longest, *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
-    for place, row in zip(padded, rows):
-        place[: len(row)] = row
+    for target, row in zip(padded, rows):
+        target[: len(row)] = row
     return torch.from_numpy(padded)

@@ -11,7 +11,7 @@ from downstream.config import DataConfig, ProbeConfig
 from downstream.examples import Examples, Frames, Use
 from downstream.labels import Labels, LabelSource
 from downstream.metrics import Score
-from downstream.splits import Division
+from downstream.splits import Division, Indices
 from utility.audio.features import FeatureConfig
 from utility.loader import Batch
 from utility.runs import Metric
@@ -60,7 +60,7 @@ class Task(Protocol[L, S]):
     def labels(self, store: Store, config: DataConfig) -> LabelSource:
         """Where the answers come from; ValueError where they do not fit the store."""
 
-    def source(self, frames: Frames, labels: L, chosen: Sequence[int], use: Use) -> Examples:
+    def source(self, frames: Frames, labels: L, chosen: Indices, use: Use) -> Examples:
         """What the batches of a part are cut from: the utterances `chosen`, by their number in the store."""
 
     def head(self, width: int, labels: L, config: ProbeConfig, generator: torch.Generator) -> nn.Module:

@@ -16,7 +16,7 @@ from downstream.figures import confusion_figure
 from downstream.heads import Linears, join_context, mean_pool
 from downstream.labels import Classes, FrameClasses, LabelSource, UtteranceClasses
 from downstream.metrics import ClassScore, accuracy, class_loss, class_score
-from downstream.splits import Division
+from downstream.splits import Division, Indices
 from utility.audio.features import FeatureConfig
 from utility.labels.alignment import IGNORE
 from utility.loader import Batch
@@ -32,7 +32,7 @@ class Level(Protocol):
     @property
     def item(self) -> str: ...
 
-    def source(self, frames: Frames, labels: Any, chosen: Sequence[int], use: Use) -> Examples: ...
+    def source(self, frames: Frames, labels: Any, chosen: Indices, use: Use) -> Examples: ...
 
     def head(self, width: int, outputs: int, config: ProbeConfig, generator: torch.Generator) -> nn.Module: ...
 
@@ -49,7 +49,7 @@ class ByFrame:
     hidden_layer: bool = False
     item: str = "frame"
 
-    def source(self, frames: Frames, labels: FrameClasses, chosen: Sequence[int], use: Use) -> Pieces:
+    def source(self, frames: Frames, labels: FrameClasses, chosen: Indices, use: Use) -> Pieces:
         """Pieces to train a probe of frozen states, whole utterances else."""
         size = use.data.piece_frames if use.training and not use.fine_tune else None
         return Pieces(frames, labels.frames, chosen, size, reach=self.context // 2)
@@ -80,7 +80,7 @@ class ByUtterance:
 
     item: str = "utterance"
 
-    def source(self, frames: Frames, labels: UtteranceClasses, chosen: Sequence[int], use: Use) -> Wholes | Means:
+    def source(self, frames: Frames, labels: UtteranceClasses, chosen: Indices, use: Use) -> Wholes | Means:
         """Means, made once, of frozen states; whole utterances for an upstream that is trained."""
         return (Wholes if use.fine_tune else Means)(frames, labels.utterance, chosen)
 
@@ -129,7 +129,7 @@ class Classification:
         """The classes' source."""
         return self.read_labels(self.name, store, config)
 
-    def source(self, frames: Frames, labels: Classes, chosen: Sequence[int], use: Use) -> Examples:
+    def source(self, frames: Frames, labels: Classes, chosen: Indices, use: Use) -> Examples:
         """Frames or utterances with their class."""
         return self.level.source(frames, labels, chosen, use)
 

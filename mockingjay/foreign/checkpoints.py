@@ -122,7 +122,7 @@ def _transformer(content: Mapping[str, Any]) -> Original:
     path = data.get("data_path", str, "")
     audio = next((config.section(key) for key in ("online", "audio") if config.values.get(key)), Section("audio", {}))
     computed = bool(audio.values)
-    assumed = () if computed else ("features", "target")
+    assumed: tuple[str, ...] = () if computed else ("features", "target")
     assumed += () if "hop_ms" in audio.values else ("frame_shift",)
     return Original(
         family,

@@ -55,7 +55,7 @@ class Refused(ValueError):
 
 
 class _Storage(NamedTuple):
-    count: int
+    length: int
 
 
 class Shape(NamedTuple):
@@ -140,8 +140,8 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Sh
     if not isinstance(storage, _Storage) or len(size) != len(stride) or any(type(n) is not int for n in numbers):
         raise Refused("a tensor is not described as torch does")
     end = offset + sum((n - 1) * step for n, step in zip(size, stride)) + 1
-    if min(numbers) < 0 or math.prod(size) > storage.count or (math.prod(size) and end > storage.count):
-        raise Refused(f"a tensor of shape {list(size)} claims more than its {storage.count} stored numbers")
+    if min(numbers) < 0 or math.prod(size) > storage.length or (math.prod(size) and end > storage.length):
+        raise Refused(f"a tensor of shape {list(size)} claims more than its {storage.length} stored numbers")
     return Shape(tuple(size))
 
 
@@ -170,7 +170,9 @@ class _ItemSize(NamedTuple):
 class _Scanner(pickle._Unpickler):
     """The pickle machine in Python (its memory grows with the file only) with inert stand-ins for every callable."""
 
-    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]  # both are the machine's own, which its stubs leave out
+    pop_mark: Callable[[], list[Any]]
 
     def __init__(self, stream: Any, check: Callable[[str, int], None]):
         super().__init__(stream, encoding="utf-8")
@@ -220,6 +222,7 @@ def _plain(value: Any, done: dict[int, Any]) -> Any:
             raise ValueError("a value contains itself")
         return done[id(value)]
     done[id(value)] = _plain
+    plain: Any
     if isinstance(value, dict):
         plain = {key: _plain(item, done) for key, item in dict(value).items()}
     elif isinstance(value, list | tuple | torch.Size):

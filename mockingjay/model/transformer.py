@@ -197,6 +197,7 @@ class TransformerEncoder(nn.Module):
 
         PyTorch's compiler is loaded here: at import it would cost every program a second."""
         for block in self.blocks:
+            assert isinstance(block, Block)
             block.attention.attend_packed = torch.compiler.disable(Packing.attend)
             block.compile()
 

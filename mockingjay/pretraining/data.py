@@ -17,6 +17,7 @@ from utility.store.recordings import Recordings
 class Data:
     """Batches of a store, or of recordings that `online` turns into features, and the frames to predict."""
 
+    corpus: Store | Recordings
     loader: Loader
     source: StoreInfo
     target: StoreInfo
@@ -24,7 +25,7 @@ class Data:
 
     def features(self, batch: AnyBatch, generator: torch.Generator | None = None) -> Batch:
         """What a batch of the loader, already on the device, means to a model: features, computed where need be."""
-        return batch if self.online is None else self.online(batch, generator, self.loader.config.pad_multiple)
+        return self._as_features(batch, generator, self.loader.config.pad_multiple)
 
     def once(self, device: torch.device) -> Iterator[Batch]:
         """Every utterance once and whole."""
@@ -32,8 +33,13 @@ class Data:
 
     def one(self, index: int, device: torch.device) -> Batch:
         """Utterance `index` alone and whole."""
-        batch = self.loader.one(index).to(device)
-        return batch if self.online is None else self.online(batch)
+        return self._as_features(self.loader.one(index).to(device))
+
+    def _as_features(self, batch: AnyBatch, generator: torch.Generator | None = None, multiple: int = 1) -> Batch:
+        if isinstance(batch, Batch):
+            return batch
+        assert self.online is not None, "recordings are turned into features"
+        return self.online(batch, generator, multiple)
 
 
 def open_data(paths: Sequence[str], config: PretrainConfig, seed: int = 0, noisy: bool = False) -> Data:
@@ -46,10 +52,11 @@ def open_data(paths: Sequence[str], config: PretrainConfig, seed: int = 0, noisy
         recordings.check()
         online = Online(config.online, noisy or config.online.dev_noise)
         target = recordings.info
-        if config.online.target is not None:
-            other = config.online.target
-            target = replace(target, row_shape=[other.dim], features=other)
-        return Data(Loader(recordings, config.loader, seed, waveforms=True), recordings.info, target, online)
+        predicted = config.online.target
+        if predicted is not None:
+            target = replace(target, row_shape=[predicted.dim], features=predicted)
+        loader = Loader(recordings, config.loader, seed, waveforms=True)
+        return Data(recordings, loader, recordings.info, target, online)
     table = next((path for path in paths if path.endswith(".csv")), None)
     if table is not None:
         raise ValueError(f"{table} is a table of recordings, not a store: add --online_config config/online.yaml")
@@ -57,10 +64,10 @@ def open_data(paths: Sequence[str], config: PretrainConfig, seed: int = 0, noisy
     if len(store.info.row_shape) != 1:
         raise ValueError(f"{paths[0]} holds {store.info.row_shape} per frame: pre-training takes one vector per frame")
     if not config.data.target:
-        return Data(Loader(store, config.loader, seed), store.info, store.info)
+        return Data(store, Loader(store, config.loader, seed), store.info, store.info)
     other = Store(config.data.target)
     frames = _paired(store, other, paths[0])
-    return Data(Loader(store, config.loader, seed, frames), store.info, other.info)
+    return Data(store, Loader(store, config.loader, seed, frames), store.info, other.info)
 
 
 def open_given(paths: Sequence[str], config: PretrainConfig) -> Data:
@@ -73,11 +80,11 @@ def _paired(store: Store, other: Store, name: str) -> Target:
     missing = [key for key in store.ids if key not in other.index]
     if missing:
         raise ValueError(f"data.target has no features for {len(missing)} utterances of {name}, e.g. {missing[0]}")
-    places = [other.index[key] for key in store.ids]
-    wrong = next((i for i, place in enumerate(places) if other.lengths[place] != store.lengths[i]), None)
+    pairs = [other.index[key] for key in store.ids]
+    wrong = next((i for i, pair in enumerate(pairs) if other.lengths[pair] != store.lengths[i]), None)
     if wrong is not None:
         raise ValueError(
-            f"data.target: {store.ids[wrong]} has {other.lengths[places[wrong]]} frames, the input "
+            f"data.target: {store.ids[wrong]} has {other.lengths[pairs[wrong]]} frames, the input "
             f"{store.lengths[wrong]}: extract both with the same frame shift"
         )
-    return Target(lambda index: other[places[index]])
+    return Target(lambda index: other[pairs[index]])

@@ -11,6 +11,7 @@ from mockingjay.figures import Reconstruction
 from mockingjay.model.frame_model import FrameModel
 from mockingjay.model.layout import Packing
 from mockingjay.model.segments import Segments
+from mockingjay.model.transformer import TransformerEncoder
 from mockingjay.objectives.apc import ahead
 from mockingjay.objectives.loss import MaskedLoss, masked_loss
 from mockingjay.objectives.masking import alter
@@ -40,7 +41,7 @@ class Pretraining:
 
     def __init__(self, model: FrameModel, config: PretrainConfig, device: torch.device):
         self.model, self.config, self.device = model.to(device), config, device
-        if config.encoder == "transformer":
+        if isinstance(model.encoder, TransformerEncoder):
             model.encoder.recompute = config.speed.recompute
             if config.speed.compile and device.type == "cuda":
                 model.encoder.compile_blocks()
@@ -96,6 +97,9 @@ class Pretraining:
     def _predict(self, inputs: Tensor, lengths: Tensor, batch: Batch, packed: bool) -> Tensor:
         if not packed:
             return self.model.predict(inputs, lengths).prediction
+        encoder = self.model.encoder
+        assert isinstance(encoder, TransformerEncoder), "a config with a GRU refuses speed.packed"
+        assert batch.host_lengths is not None, "a batch on a device has its lengths on the host too"
         on_host = (batch.host_lengths // self.model.downsample_rate).clamp(min=1)
-        packing = Packing.of(on_host, inputs.shape[1], self.device, self.model.encoder.causal)
+        packing = Packing.of(on_host, inputs.shape[1], self.device, encoder.causal)
         return self.model.predict_packed(inputs, lengths, packing)

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -21,6 +21,12 @@ class States(Sequence[Tensor]):
 
     def __len__(self) -> int:
         return len(self._encoded)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Tensor, ...]: ...
 
     def __getitem__(self, index: int | slice) -> Tensor | tuple[Tensor, ...]:
         if isinstance(index, slice):
@@ -41,8 +47,12 @@ class Upstream(nn.Module):
     hidden_size: int
     feature_config: FeatureConfig | None  # where it takes features: which ones; None: was never stated
     frame_shift: float | None  # seconds; None: was never stated
-    fingerprint: str  # changes with anything that changes the representations
     step: int | None = None  # optimiser updates done; None: it was not trained here
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with anything that changes the representations."""
+        raise NotImplementedError
 
     @property
     def num_layers(self) -> int:
@@ -52,12 +62,12 @@ class Upstream(nn.Module):
     @property
     def sample_rate(self) -> int | None:
         """Hz of the waveforms that `from_waveforms` takes; None: it takes none."""
-        return self.feature_config and self.feature_config.sample_rate
+        return None if self.feature_config is None else self.feature_config.sample_rate
 
     @property
     def frame_offset(self) -> float | None:
         """Seconds from the start of an utterance to the centre of its first frame; None: was never stated."""
-        return self.feature_config and float(self.feature_config.frame_times(1)[0])
+        return None if self.feature_config is None else float(self.feature_config.frame_times(1)[0])
 
     def num_frames(self, lengths: Tensor) -> Tensor:
         """Frames of the hidden states of inputs of these lengths."""
@@ -101,6 +111,7 @@ class Upstream(nn.Module):
 
     @cached_property
     def _extractor(self) -> FeatureExtractor:
+        assert self.feature_config is not None, "an upstream of unknown features takes no waveforms"
         return FeatureExtractor(self.feature_config)
 
 

@@ -28,9 +28,9 @@ class OwnUpstream(Upstream):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.module = _own_module(name)
-        self.hidden_size = self.module.out_dim
-        self.feature_config, self.frame_shift = info and info.features, info and stated(info.frame_shift)
+            self.module, self.hidden_size = _own_module(name)
+        self.feature_config = None if info is None else info.features
+        self.frame_shift = None if info is None else stated(info.frame_shift)
         self.fingerprint = fingerprint_of(self.module, name, self.feature_config)
         self.batched = "lengths" in inspect.signature(self.module.forward).parameters
         if info is not None:
@@ -58,14 +58,16 @@ class OwnUpstream(Upstream):
         return (state * real_frames(lengths, inputs.shape[1])[..., None],)
 
 
-def _own_module(name: str) -> nn.Module:
-    place, _, attribute = name.partition(":")
+def _own_module(name: str) -> tuple[nn.Module, int]:
+    """The module and its `out_dim`."""
+    path, _, attribute = name.partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        module = getattr(importlib.import_module(place), attribute)()
+        module = getattr(importlib.import_module(path), attribute)()
     except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
         raise ValueError(f"upstream {name!r} could not be made: {error}") from None
-    if not isinstance(module, nn.Module) or not isinstance(getattr(module, "out_dim", None), int):
+    out_dim = getattr(module, "out_dim", None)
+    if not isinstance(module, nn.Module) or not isinstance(out_dim, int):
         raise ValueError(f"upstream {name!r} is not an nn.Module with an attribute out_dim, its number of outputs")
-    return module
+    return module, out_dim

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import joblib
 import numpy as np
@@ -67,7 +67,7 @@ def extract_split(
     root: Path,
     features: FeatureConfig,
     workers: Workers,
-    dtype: str = "float32",
+    dtype: Literal["float32", "float16"] = "float32",
     shard: tuple[int, int] = (0, 1),
 ) -> SplitResult:
     """Let `workers` write the features of one split of a corpus to the store at `root`, or this shard's part (k of n,

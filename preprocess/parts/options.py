@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from preprocess.parts.names import FEATURE_TYPES, PARTS
 from utility.audio.extensions import AUDIO_EXTENSIONS
@@ -36,7 +37,7 @@ class Making:
     deltas: int
     cmvn: str
     sample_rate: int
-    dtype: str
+    dtype: Literal["float32", "float16"]
     n_jobs: int
     dask: str | None
     shard: tuple[int, int]
@@ -118,7 +119,7 @@ def add_recordings(parser: Parser, parts: bool = False) -> None:
 def recordings(command: Command) -> Recordings:
     """What the flags say of the recordings; ValueError for those that do not go together."""
     values, typed = command.values, command.typed
-    folders = {name: place.expanduser() for name in PARTS if (place := values[name]) is not None}
+    folders = {name: path.expanduser() for name in PARTS if (path := values[name]) is not None}
     other = next((typed[name] for name in ("splits", "data_path") if name in typed), None)
     if folders and other:
         raise ValueError(f"--{min(folders)} names a folder of its own: leave out {other}")

@@ -29,8 +29,8 @@ def read_textgrid(file: Path, tier: str) -> Utterances:
         raise ValueError(f"{file}: not a readable TextGrid: cut off, or in another form") from None
     names = [name for name in grid.tierNames if name == tier or name.endswith(f" - {tier}")]
     if len(names) != 1:
-        found = f"{len(names)} tiers of {tier}" if names else f"no tier {tier!r}"
-        raise ValueError(f"{file}: {found} among {', '.join(map(repr, grid.tierNames)) or 'no tiers'}")
+        held = f"{len(names)} tiers of {tier}" if names else f"no tier {tier!r}"
+        raise ValueError(f"{file}: {held} among {', '.join(map(repr, grid.tierNames)) or 'no tiers'}")
     entries = grid.getTier(names[0]).entries
     if entries and len(entries[0]) != 3:
         raise ValueError(f"{file}: tier {names[0]!r} holds points, not intervals")
@@ -50,7 +50,7 @@ def read_ctm(file: Path, tier: str) -> Utterances:
 
 def read_timit(file: Path, tier: str) -> Utterances:
     """TIMIT's `.phn` and `.wrd`: `start end label` in samples; a word that overlaps the next ends where that starts."""
-    segments = []
+    segments: list[tuple[float, float, str]] = []
     for where, (start, end, label) in _fields(file, "start end label", (3,)):
         begin = _number(where, start) / TIMIT_RATE
         if segments and segments[-1][0] < begin < segments[-1][1] and file.suffix.lower() == ".wrd":
@@ -88,20 +88,20 @@ def read_json(file: Path, tier: str) -> Utterances:
     """`{token: [[utterance, audio, start, end], ...]}` or `{utterance: [audio, [start, end, token], ...]}`, seconds."""
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
-        found: dict[str, list[tuple[float, float, str]]] = {}
+        segments: dict[str, list[tuple[float, float, str]]] = {}
         for name, entries in table.items():
             if entries and isinstance(entries[0], str):
-                found[name] = [(float(start), float(end), token) for start, end, token in entries[1:]]
+                segments[name] = [(float(start), float(end), token) for start, end, token in entries[1:]]
             else:
                 for key, _, start, end in entries:
-                    found.setdefault(key, []).append((float(start), float(end), name))
+                    segments.setdefault(key, []).append((float(start), float(end), name))
     except json.JSONDecodeError as error:
         raise ValueError(f"{file}: not JSON: {error}") from None
     except (ValueError, TypeError, AttributeError, KeyError):
         expected = "{token: [[utterance, audio, start, end], ...]} or {utterance: [audio, [start, end, token], ...]}"
         raise ValueError(f"{file}: expected JSON {expected}") from None
-    for key in sorted(found):
-        yield key, sorted(found[key])
+    for key in sorted(segments):
+        yield key, sorted(segments[key])
 
 
 READERS: dict[str, Callable[[Path, str], Utterances]] = dict(

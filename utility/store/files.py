@@ -247,5 +247,9 @@ def spans_of(table: pd.DataFrame) -> list[tuple[float | None, float | None]]:
     """Which part of its recording each utterance of a table is, in seconds; None where a table does not say."""
     if not set(SPAN_COLUMNS).intersection(table.columns):
         return [(None, None)] * len(table)
-    columns = [table[name] if name in table else pd.Series(np.nan, table.index) for name in SPAN_COLUMNS]
-    return [tuple(None if np.isnan(value) else value for value in span) for span in zip(*columns)]
+    starts, stops = (table[name] if name in table else pd.Series(np.nan, table.index) for name in SPAN_COLUMNS)
+    return [(_stated(start), _stated(stop)) for start, stop in zip(starts, stops)]
+
+
+def _stated(seconds: float) -> float | None:
+    return None if np.isnan(seconds) else seconds

@@ -23,7 +23,7 @@ class StoreInfo:
     frame_shift: Annotated[float, Field(allow_inf_nan=True)]
     features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
     audio_root: str | None = None  # the column `path` is relative to it
-    made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer, `WORDS` ...
+    made_by: dict[str, Any] = Field(default_factory=dict)  # representation: upstream, layer, `WORDS` ...
     frame_offset: float | None = None  # seconds to the centre of frame 0; None: as the features have it, else 0
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -45,19 +45,19 @@ class Store:
     Frames are read at their place in the file when asked for, so memory does not grow with the corpus.
     """
 
-    def __init__(self, paths: Sequence[str | Path], features: FeatureConfig | None = None):
-        paths = _as_paths(paths)
-        self._join(paths, [_open_split(path, features) for path in paths])
+    def __init__(self, paths: Sequence[str | Path] | str | Path, features: FeatureConfig | None = None):
+        splits = _as_paths(paths)
+        self._join(splits, [_open_split(path, features) for path in splits])
 
     @classmethod
     def with_splits(
         cls, paths: Sequence[str | Path], features: FeatureConfig | None = None
     ) -> tuple["Store", list["Store"]]:
         """All paths as one corpus, and each as one of its own; every file is opened once."""
-        paths = _as_paths(paths)
-        opened = [_open_split(path, features) for path in paths]
-        whole = cls._of(paths, opened)
-        return whole, [whole] if len(paths) == 1 else [cls._of([path], [split]) for path, split in zip(paths, opened)]
+        splits = _as_paths(paths)
+        opened = [_open_split(path, features) for path in splits]
+        whole = cls._of(splits, opened)
+        return whole, [whole] if len(splits) == 1 else [cls._of([path], [split]) for path, split in zip(splits, opened)]
 
     @classmethod
     def _of(cls, paths: list[Path], opened: list["_Split"]) -> "Store":
@@ -168,7 +168,7 @@ class _Array:
         self.offsets, self.lengths = table["offset"].to_numpy(), table["length"].to_numpy()
         self.row_shape, self.dtype = tuple(info.row_shape), np.dtype(info.dtype).newbyteorder("<")
         self._frame_bytes = self.dtype.itemsize * int(np.prod(self.row_shape))
-        self._descriptor = None
+        self._descriptor: int | None = None
         with self._errors_named(), self.file.open("rb") as stream:
             np.lib.format.read_magic(stream)
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
@@ -186,15 +186,16 @@ class _Array:
         return self.__dict__ | {"_descriptor": None}
 
     def __del__(self):
-        if self.__dict__.get("_descriptor") is not None:
-            os.close(self._descriptor)
+        descriptor = self.__dict__.get("_descriptor")  # not there when the file could not be opened
+        if descriptor is not None:
+            os.close(descriptor)
 
     def read(self, row: int, start: int, stop: int) -> np.ndarray:
         if self._descriptor is None:
             self._descriptor = os.open(self.file, os.O_RDONLY)
         frames = np.empty((stop - start, *self.row_shape), self.dtype)
         position = self._start + (int(self.offsets[row]) + start) * self._frame_bytes
-        data = frames.reshape(-1).view(np.uint8)
+        data = frames.reshape(-1).view(np.uint8).data
         while len(data):
             count = os.preadv(self._descriptor, [data], position)
             if not count:
@@ -212,18 +213,18 @@ class _Array:
             return row_digest(stream.read(int(self.lengths[row]) * self._frame_bytes))
 
     @contextlib.contextmanager
-    def _errors_named(self):
+    def _errors_named(self) -> Iterator[None]:
         try:
             yield
         except ValueError:
             raise ValueError(f"{self.file}: not an array file, or cut off; make this split again") from None
 
 
-def _as_paths(paths: Sequence[str | Path]) -> list[Path]:
-    paths = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not paths:
+def _as_paths(paths: Sequence[str | Path] | str | Path) -> list[Path]:
+    listed = [paths] if isinstance(paths, str | Path) else paths
+    if not listed:
         raise ValueError("a store needs at least one path root/split")
-    return [Path(path) for path in paths]
+    return [Path(path) for path in listed]
 
 
 def is_split(path: str | Path) -> bool:

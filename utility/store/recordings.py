@@ -27,8 +27,8 @@ class Recordings:
     and for ids that are not unique."""
 
     def __init__(self, paths: Sequence[str | Path], features: FeatureConfig):
-        self.places = [Path(path).expanduser().resolve() for path in paths]
-        table = pd.concat([_listed(place) for place in self.places], ignore_index=True)
+        self.paths = [Path(path).expanduser().resolve() for path in paths]
+        table = pd.concat([_listed(path) for path in self.paths], ignore_index=True)
         if table.empty:
             raise ValueError(f"{', '.join(map(str, paths))}: no recordings")
         repeated = table["id"][table["id"].duplicated()]
@@ -42,13 +42,13 @@ class Recordings:
         self.num_samples = np.where(native, resampled_length(native, rate, features.sample_rate), 0)  # [U]
         enough = self.num_samples >= features.min_samples
         self.lengths = np.where(enough, features.num_frames(self.num_samples), 0)  # [U] frames
-        first = self.places[0]
-        root = None if len(self.places) > 1 or first.suffix == ".csv" else first if first.is_dir() else first.parent
+        first = self.paths[0]
+        root = None if len(self.paths) > 1 or first.suffix == ".csv" else first if first.is_dir() else first.parent
         self.info = StoreInfo(
             row_shape=[features.dim],
             frame_shift=features.frame_shift,
             features=features,
-            audio_root=root and str(root),
+            audio_root=None if root is None else str(root),
         )
 
     def __getitem__(self, index: int) -> np.ndarray:
@@ -84,27 +84,27 @@ class Recordings:
         return {name: i for i, name in enumerate(self.ids)}
 
     def fingerprint(self) -> str:
-        """The places: nothing is promised of audio that may change."""
-        return ", ".join(map(str, self.places))
+        """The paths: nothing is promised of audio that may change."""
+        return ", ".join(map(str, self.paths))
 
 
-def _listed(place: Path) -> pd.DataFrame:
-    """The recordings of one place, columns as in a table and paths absolute."""
-    if place.suffix == ".csv" and place.is_file():
-        table = read_table(place, RECORDING_COLUMNS)
+def _listed(source: Path) -> pd.DataFrame:
+    """The recordings of one path, columns as in a table and paths absolute."""
+    if source.suffix == ".csv" and source.is_file():
+        table = read_table(source, RECORDING_COLUMNS)
         wrong = np.flatnonzero((table["rate"] == 0) | (table["num_samples"] == 0))
         if len(wrong):
-            raise ValueError(f"{place}: line {wrong[0] + 2}: rate and num_samples must be above 0")
-        table["path"] = [str(place.parent / path) for path in table["path"]]
+            raise ValueError(f"{source}: line {wrong[0] + 2}: rate and num_samples must be above 0")
+        table["path"] = [str(source.parent / path) for path in table["path"]]
         return table
-    if not place.exists():
+    if not source.exists():
         raise ValueError(
-            f"{place}: neither a folder of audio nor a table of recordings; "
+            f"{source}: neither a folder of audio nor a table of recordings; "
             "preprocess/generate_len_for_bucket.py makes a table"
         )
-    base, names = (place, audio_files(place)) if place.is_dir() else (place.parent, [place.name])
+    base, names = (source, audio_files(source)) if source.is_dir() else (source.parent, [source.name])
     if not names:
-        raise ValueError(f"{place}: no audio ({', '.join(AUDIO_EXTENSIONS)})")
+        raise ValueError(f"{source}: no audio ({', '.join(AUDIO_EXTENSIONS)})")
     headers = list(scan([base / name for name in names]))
     columns = {
         "id": [Path(name).with_suffix("").as_posix() for name in names],

@@ -17,7 +17,7 @@ REASON_BYTES = 512
 
 @dataclass(frozen=True)
 class RowWriter:
-    """Some rows of an unfinished split: `places` has the first byte and the frames of each, `rows` counts the split's.
+    """Some rows of an unfinished split: `extents` has the first byte and the frames of each, `rows` counts the split's.
 
     A row may be written again, by any process: it becomes the same bytes, and its mark is set after they are written.
     """
@@ -25,20 +25,20 @@ class RowWriter:
     files: SplitFiles
     info: StoreInfo
     rows: int
-    places: Mapping[int, tuple[int, int]]
+    extents: Mapping[int, tuple[int, int]]
 
     def write(self, i: int, array: np.ndarray) -> None:
         """Store row `i`, [length, *row_shape]; ValueError when the shape is another or a value is not finite."""
-        position, length = self.places[i]
+        position, length = self.extents[i]
         shape = (length, *self.info.row_shape)
         array = np.asarray(array)
         if array.shape != shape or not length:
             raise ValueError(f"row {i} of {self.files}: shape is {array.shape}, expected {shape}")
         with np.errstate(over="ignore"):
-            data = np.ascontiguousarray(array, dtype=np.dtype(self.info.dtype).newbyteorder("<"))
-        if not np.isfinite(data).all():
+            stored = np.ascontiguousarray(array, dtype=np.dtype(self.info.dtype).newbyteorder("<"))
+        if not np.isfinite(stored).all():
             raise ValueError(f"row {i} of {self.files}: a value is not a finite {self.info.dtype}")
-        data = memoryview(data).cast("B")
+        data = stored.data.cast("B")
         write_at(self.files.array, data, position)
         self._mark(row_digest(data), self.rows + i * REASON_BYTES)
         self._mark(bytes([DONE]), i)

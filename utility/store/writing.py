@@ -92,8 +92,8 @@ class StoreWriter:
 
     def some(self, rows: Sequence[int]) -> RowWriter:
         """What another process needs to write the given rows, and no more: its size does not grow with the corpus."""
-        places = {int(i): (self._position(i), int(self.lengths[i])) for i in rows}
-        return RowWriter(self.files, self.info, len(self.lengths), places)
+        extents = {int(i): (self._position(i), int(self.lengths[i])) for i in rows}
+        return RowWriter(self.files, self.info, len(self.lengths), extents)
 
     def write(self, i: int, array: np.ndarray) -> None:
         """Store row `i`, [length, *row_shape]; ValueError when the shape is another or a value is not finite."""
@@ -107,7 +107,8 @@ class StoreWriter:
         """The failed utterances of this split so far, in the order of the rows."""
         if self.finished:
             return _failures(self.files)
-        return [Failure(self.rows[i].source, self._reason(i)) for i in np.flatnonzero(self._status() == FAILED)]
+        failed = np.flatnonzero(self._status() == FAILED).tolist()
+        return [Failure(self.rows[i].source, self._reason(i)) for i in failed]
 
     def finish(self) -> bool:
         """Put `<split>.csv` and errors.csv in place if no row is pending; True when the split is finished."""
@@ -118,7 +119,7 @@ class StoreWriter:
                 return True
             failures = self.failures()
             status = self._status()
-            for i in np.flatnonzero(status == FAILED):
+            for i in np.flatnonzero(status == FAILED).tolist():
                 self._clear(i)
             _sync(self.files.array)
             write_errors(self.files, failures)
@@ -193,7 +194,7 @@ class StoreWriter:
 
     def _digests(self, rows: Sequence[int]) -> list[bytes]:
         """The digests of rows that are written; of those that an earlier version wrote, from their data."""
-        empty, found = bytes(ROW_BYTES), []
+        empty, digests = bytes(ROW_BYTES), []
         with self.files.progress.open("rb") as progress, self.files.array.open("rb") as array:
             for i in rows:
                 progress.seek(len(self.lengths) + i * REASON_BYTES)
@@ -201,8 +202,8 @@ class StoreWriter:
                 if digest == empty:
                     array.seek(self._position(i))
                     digest = row_digest(array.read(int(self.lengths[i]) * self._frame_bytes))
-                found.append(digest)
-        return found
+                digests.append(digest)
+        return digests
 
     def _position(self, i: int) -> int:
         return len(self._header) + int(self.offsets[i]) * self._frame_bytes
@@ -218,7 +219,7 @@ class StoreWriter:
 
     def _reason(self, i: int) -> str:
         with self.files.progress.open("rb") as file:
-            file.seek(len(self.lengths) + int(i) * REASON_BYTES)
+            file.seek(len(self.lengths) + i * REASON_BYTES)
             return file.read(REASON_BYTES).rstrip(b"\0").decode()
 
     def _clear(self, i: int) -> None:

@@ -42,9 +42,9 @@ def open_checkpoint(path: Path | str) -> BinaryIO:
 
 
 def read_checkpoint(
-    file: BinaryIO, path: Path | str, kind: str, map_location: str | torch.device = "cpu"
+    file: BinaryIO, path: Path | str, kind: str | None, map_location: str | torch.device = "cpu"
 ) -> dict[str, Any]:
-    """`load_checkpoint` of the opened file `path`."""
+    """`load_checkpoint` of the opened file `path`; `kind` None takes any kind."""
     if not zipfile.is_zipfile(file):
         raise ValueError(f"{path}: not a checkpoint of this project, or damaged: cut off, or another kind of file")
     file.seek(0)
@@ -56,10 +56,10 @@ def read_checkpoint(
         ) from None
     except (RuntimeError, EOFError, KeyError, zipfile.BadZipFile, AttributeError):
         raise ValueError(f"{path}: not a checkpoint of this project, or damaged") from None
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise ValueError(f"{path}: checkpoint of another program: format {found!r}, expected {FORMAT!r}")
-    if content.get("kind") != kind:
+    written = content.get("format") if isinstance(content, dict) else None
+    if written != FORMAT:
+        raise ValueError(f"{path}: checkpoint of another program: format {written!r}, expected {FORMAT!r}")
+    if kind is not None and content.get("kind") != kind:
         raise ValueError(f"{path}: holds a {content.get('kind')!r} checkpoint, expected {kind!r}")
     return content
 
@@ -88,8 +88,8 @@ def step_path(directory: Path, stem: str, step: int) -> Path:
 def saved_steps(directory: Path, stem: str) -> list[int]:
     """The steps with a checkpoint in `directory`, ascending."""
     pattern = re.compile(rf"{re.escape(stem)}-(\d+)\.ckpt")
-    found = (pattern.fullmatch(path.name) for path in directory.glob(f"{stem}-*.ckpt"))
-    return sorted(int(match.group(1)) for match in found if match)
+    matches = (pattern.fullmatch(path.name) for path in directory.glob(f"{stem}-*.ckpt"))
+    return sorted(int(match.group(1)) for match in matches if match)
 
 
 def keep_newest(directory: Path, stem: str, count: int) -> None:
