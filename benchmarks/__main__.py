@@ -14,10 +14,10 @@ import torch
 from benchmarks import features, loading, probing, steps
 from benchmarks.contest import Result, Turn, contest
 from benchmarks.limits import COPIED, Products, copying, reading
-from benchmarks.steps import PlainRepresentations, PlainSteps, Representations, Shape, Steps
+from benchmarks.steps import PlainRepresentations, PlainSteps, Precision, Representations, Shape, Steps
 from utility.files import replacing
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PRECISIONS: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PART_ROUNDS = 5
 CORPUS_SECONDS = 3600.0
 

@@ -86,6 +86,9 @@ class _Lengths:
     def ids(self) -> Sequence[str]:
         return [str(number) for number in range(len(self.lengths))]
 
+    def read(self, index: int, start: int, stop: int) -> np.ndarray:
+        raise NotImplementedError("these utterances have lengths alone")
+
 
 def first_batch(utterances: int) -> float:
     """Seconds from the path of a store of so many utterances (a sparse file) to its first training batch."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.baseline import Baseline
+from benchmarks.baseline import Baseline, PlainModel
 from benchmarks.contest import Turn
 from benchmarks.steps import BASE_3, made_up, wait
 from downstream.config import DownstreamConfig
@@ -59,9 +59,10 @@ class PlainProbing:
     def __call__(self) -> Turn:
         config = BASE_3.resolved("model.downsample_rate=1")
         baseline = Baseline(config, BASE_3.input_dim, BASE_3.input_dim)
-        device = baseline.device
+        device, model = baseline.device, baseline.model
+        assert isinstance(model, PlainModel), "a Transformer"
         classifier = nn.Linear(config.model.hidden_size, SPEAKERS).to(device)
-        weights = [*classifier.parameters(), *(baseline.model.parameters() if self.tuned else ())]
+        weights = [*classifier.parameters(), *(model.parameters() if self.tuned else ())]
         optimizer = torch.optim.Adam(weights, 4e-3, foreach=False)
         count = 6 if self.tuned else 2
         features = torch.randn(count, FRAMES, BASE_3.input_dim, device=device)
@@ -70,7 +71,7 @@ class PlainProbing:
 
         def turn() -> None:
             with torch.set_grad_enabled(self.tuned):
-                states = baseline.model.encode(features, lengths)
+                states = model.encode(features, lengths)
             nn.functional.cross_entropy(classifier(states).flatten(0, 1), labels).backward()
             optimizer.step()
             optimizer.zero_grad()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from benchmarks.contest import Turn
 from benchmarks.features import write_audio
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
+from mockingjay.model.frame_model import FrameModel
 from mockingjay.objectives.masking import alter
 from mockingjay.pretraining.run import RunContext, make_trainer
 from mockingjay.representation import ExtractionOptions, represent
@@ -26,12 +28,14 @@ from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.audio.features import FeatureConfig
 from utility.config import resolve
 from utility.device import claim_device
+from utility.loader import Batch
 from utility.store.files import Row
 from utility.store.info import StoreInfo
 from utility.store.reading import Store
 from utility.store.writing import StoreWriter
 from utility.training.trainer import Trainer, autocast
 
+Precision = Literal["fp32", "bf16"]
 BATCHES = 4  # different ones in a store
 SPEAKERS = 10
 
@@ -94,7 +98,7 @@ class Steps:
     """One optimiser update of the plain command's trainer, data and masks included; `online` is straight from FLAC."""
 
     shape: Shape
-    precision: str
+    precision: Precision
     overrides: tuple[str, ...] = ()
     online: bool = False
 
@@ -147,7 +151,7 @@ class Representations:
     """Two batches of a store through an untrained model, the last hidden state stored: what `--extract` does."""
 
     shape: Shape
-    precision: str
+    precision: Precision
 
     def __call__(self) -> Turn:
         shape, folder = self.shape, Path(tempfile.mkdtemp())
@@ -184,7 +188,7 @@ class PlainRepresentations:
         return turn
 
 
-def parts(shape: Shape, precision: str, rounds: int) -> dict[str, float]:
+def parts(shape: Shape, precision: Precision, rounds: int) -> dict[str, float]:
     """Median seconds of the parts of a step: data, masking, forward (with masking and loss), backward, optimiser."""
     trainer, device = Steps(shape, precision).trainer(), claim_device(cpu=False, precision=precision)
     config, stream = shape.resolved(), trainer.training.loader.stream()
@@ -198,12 +202,15 @@ def parts(shape: Shape, precision: str, rounds: int) -> dict[str, float]:
         wait(device)
         times[name].append(time.perf_counter() - start)
 
-    trainer.training.module.train()
+    model = trainer.training.module
+    assert isinstance(model, FrameModel)
+    model.train()
     for _ in range(rounds):
         with timed("data"):
             batch = next(stream)[1].to(device)
         if config.objective == "masked":
-            stacked, lengths = trainer.training.module.stack(batch.features, batch.lengths)
+            assert isinstance(batch, Batch), "the store holds features"
+            stacked, lengths = model.stack(batch.features, batch.lengths)
             with timed("masking"):
                 alter(stacked, lengths, config.masking, generator)
         with timed("forward"), autocast(device, precision):
