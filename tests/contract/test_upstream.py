@@ -190,8 +190,10 @@ def test_more_training_is_told_in_words_and_overwritten_when_asked(ckpt, store, 
     runner_mockingjay.main([*words, "--overwrite"])  # the same once more
     assert digest(tmp_path / "best-dump") == first
     best.rename("moved.ckpt")  # what it is called does not matter
-    runner_mockingjay.main([*words, "--ckpt", "moved.ckpt", "--output", "best-dump"])
-    assert Store("best-dump/test").fingerprint() == again
+    for folder in ("best-dump", "elsewhere"):
+        runner_mockingjay.main([*words, "--ckpt", "moved.ckpt", "--output", folder])
+        assert Store(f"{folder}/test").fingerprint() == again
+    assert Store("elsewhere/test").info.made_by["checkpoint"] == "moved.ckpt"
 
     trained_on(ckpt, best, 3)
     with pytest.raises(ValueError) as refused:
