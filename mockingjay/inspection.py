@@ -76,9 +76,10 @@ class Inspection:
         return self._each(count, draw)
 
     def plot_reconstructions(self, count: int) -> list[Path]:
-        """Masked, predicted, true and filled spectrograms of `count` utterances; `predicted` and `filled` as sound too.
+        """Masked, predicted, true and filled spectrograms of `count` utterances, all but the first as sound too.
 
-        `filled` is the truth with the masked frames taken from the prediction."""
+        `filled` is the truth with the masked frames taken from the prediction; the sound of `true` shows what the way
+        from features back to sound costs alone."""
         objective = Pretraining(self.found.model, self.found.config, self.device)
         audible = self.silent_because() is None
 
@@ -103,7 +104,7 @@ class Inspection:
         features, store = self.data.target.features, self.data.loader.source
         reference = read_audio(store.audio_paths[store.index[name]], features.sample_rate)
         saved = []
-        for kind, frames in (("predicted", shown.predicted), ("filled", shown.filled)):
+        for kind, frames in (("predicted", shown.predicted), ("true", shown.true), ("filled", shown.filled)):
             path = self.folder / f"{stem}_{kind}.wav"
             with replacing(path) as temporary:
                 sound = to_waveform(frames, features, reference)
