@@ -98,7 +98,7 @@ def spectrogram_axes(
         values.T, origin="lower", aspect="auto", interpolation="nearest", extent=extent, norm=norm, cmap=cmap
     )
     ax.set(xlabel=f"time ({clock.unit})", ylabel=axis.label)
-    ax.set_title(title, loc="left", fontsize=10, pad=8)
+    ax.set_title(title, loc="left", fontsize=10, pad=8, parse_math=False)
     return image
 
 

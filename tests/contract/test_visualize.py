@@ -9,6 +9,7 @@ import pytest
 import torch
 from matplotlib.colors import Normalize
 
+from downstream.figures import confusion_figure, curves_figure
 from mockingjay.figures import (
     Reconstruction,
     alterations_figure,
@@ -187,6 +188,22 @@ def test_every_kind_of_feature_has_labels_with_units(kind, cmvn):
     config = FeatureConfig(kind=kind, deltas=0, cmvn=cmvn)
     assert feature_axis(config).label.endswith(")")
     assert feature_unit(config).endswith(")")
+
+
+def test_names_with_dollars_are_no_formulas(tmp_path):
+    """An utterance `a$b_$c` ended training at its first evaluation, before the checkpoint of that step was saved."""
+    name, info = "a$b_$c", info_of(replace(MEL, deltas=0))
+    clock = Clock.of(info)
+    figures = [
+        draw(reconstruction(9, 1, 80, 80, [(0, 3)]), 1, info, info, name),
+        alterations_figure({name: torch.randn(9, 80)}, info, name),
+        hidden_states_figure(torch.randn(9, 4), clock, name),
+        attention_figure(torch.eye(5)[None], clock, name),
+        confusion_figure(np.eye(2), [name, "b"], name),
+        curves_figure([{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}], 2, "accuracy", name),
+    ]
+    for figure in figures:
+        save_figure(figure, tmp_path / "a.png")
 
 
 def test_kaldi_frames_start_later():
