@@ -54,7 +54,7 @@ def plot(args: argparse.Namespace) -> None:
     elif args.output_attention:
         saved = inspection.plot_attention(args.num)
     else:
-        saved = inspection.plot_hidden_states(layers, args.num)
+        saved = inspection.plot_hidden_states(layers, args.num, args.layer.partition(":")[2])
     _say(args, f"{len(saved)} files in {inspection.folder}")
 
 

@@ -69,7 +69,7 @@ def test_reconstruction_shows_four_labelled_panels_at_the_feature_rate(rate, tmp
     for ax in shown:
         assert ax.images[0].get_array().shape == (80, 40 * rate)  # the static half
         assert ax.images[0].get_extent() == pytest.approx((-shift / 2, (40 * rate - 0.5) * shift, -0.5, 79.5))
-        assert ax.get_ylabel() == "mel band (index)"
+        assert ax.get_ylabel() == "frequency (kHz, mel scale)"
         assert ax.images[0].norm is shown[0].images[0].norm
     assert shown[-1].get_xlabel() == "time (s)"
     assert [ax.get_ylabel() for ax in colour_bars(figure)] == ["log energy\n(standard deviations)"]
@@ -125,7 +125,7 @@ def test_another_target_has_its_own_axis_and_colours(tmp_path):
     figure = draw(found, 2, info_of(MEL), info_of(LINEAR), "a")
     save_figure(figure, tmp_path / "a.png")
     masked, *rest = panels(figure)
-    assert masked.get_ylabel() == "mel band (index)"
+    assert masked.get_ylabel() == "frequency (kHz, mel scale)"
     assert {ax.get_ylabel() for ax in rest} == {"frequency (kHz)"}
     assert rest[0].images[0].get_extent()[2:] == pytest.approx((-0.0039, 8.0039), abs=1e-4)
     assert len({id(ax.images[0].norm) for ax in rest}) == 1
@@ -188,6 +188,23 @@ def test_every_kind_of_feature_has_labels_with_units(kind, cmvn):
     config = FeatureConfig(kind=kind, deltas=0, cmvn=cmvn)
     assert feature_axis(config).label.endswith(")")
     assert feature_unit(config).endswith(")")
+
+
+@pytest.mark.parametrize("kind", ["mel", "fbank", "kaldi_fbank"])
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_ticks_of_mel_axes_stand_where_a_tone_of_that_frequency_is_loudest(kind, rate, tmp_path):
+    config = FeatureConfig(kind=kind, deltas=0, cmvn="none", sample_rate=rate)
+    (figure, clock), axis = (new_figure(7, 3), Clock.of(info_of(config))), feature_axis(config)
+    ax = figure.subplots()
+    spectrogram_axes(ax, np.zeros((4, config.dim)), clock, axis, Normalize(0, 1))
+    save_figure(figure, tmp_path / "a.png")
+    shown = [(place, float(label.get_text())) for place, label in zip(ax.get_yticks(), ax.get_yticklabels())]
+    assert [kilohertz for _, kilohertz in shown] == ([0.25, 0.5, 1, 2, 4] if rate == 16000 else [0.25, 0.5, 1, 2])
+    seconds = np.arange(rate) / rate
+    for place, kilohertz in shown:
+        tone = 0.5 * np.sin(2 * np.pi * 1000 * kilohertz * seconds).astype(np.float32)
+        loudest = features_of(tone, config)[20:60].mean(0).argmax()
+        assert abs(loudest - place) < 1
 
 
 def test_names_with_dollars_are_no_formulas(tmp_path):
