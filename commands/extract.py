@@ -11,8 +11,9 @@ def extract(args: argparse.Namespace) -> int:
     """Write representations; 1 when some recordings could not be used."""
     from mockingjay.representation import Representing, represent, write_ark
     from mockingjay.upstream import load_upstream
+    from utility.audio.headers import unread_media
     from utility.device import claim_device
-    from utility.store.reading import Store, is_split
+    from utility.store.reading import Store, is_split, splits_in
     from utility.store.recordings import Recordings
 
     if args.format == "ark" and args.layer == "all":
@@ -29,7 +30,9 @@ def extract(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     paths = _paths(args, found.config)
-    if is_split(paths[0]) or (args.input is None and found.config.online is None):
+    first = Path(paths[0])
+    named = args.input is None and found.config.online is None  # by the config, where stores are what is usual
+    if is_split(first) or splits_in(first) or (named and not first.exists()):
         corpus = Store(paths)
     elif args.input is not None and not args.input.exists():
         raise FileNotFoundError(f"--input {args.input}: neither a store/split nor a recording or folder of audio")
@@ -37,6 +40,8 @@ def extract(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.ckpt} does not say which features it takes: extract from a store, not from audio")
     else:
         corpus = Recordings(paths, found.features)
+        if first.is_dir() and (unread := unread_media(first)):
+            _say(args, f"{first}: {unread}")
     upstream = load_upstream("transformer", _checkpoint(args), corpus.info, device=claim_device(args.cpu))
     folder, split = _folder(args), Path(paths[0]).stem if len(paths) == 1 else "test"
     if args.overwrite and (folder / split).resolve() in [Path(path).resolve() for path in paths]:

@@ -45,7 +45,7 @@ class Inspection:
     @classmethod
     def open(cls, found: Pretrained, paths: Sequence[str], folder: Path, device: torch.device) -> "Inspection":
         """Open the stores or recordings `paths`; ValueError where their features are not those of the checkpoint."""
-        data = open_given(paths, found.config)
+        data = open_given(paths, found.config, found.features, found.target)
         check_features(data.source.features, found.features, paths[0], "the checkpoint")
         if data.source.row_shape != [found.model.input_dim]:
             raise ValueError(

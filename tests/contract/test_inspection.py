@@ -1,4 +1,6 @@
-"""Looking at a model: what the titles of its figures say."""
+"""Looking at a model: audio or its store alike, and what the titles of its figures say."""
+
+import json
 
 import numpy as np
 import pytest
@@ -7,10 +9,11 @@ import soundfile
 import runner_mockingjay
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
-from preprocess import preprocess_any
+from preprocess import generate_len_for_bucket, preprocess_any
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build
 from utility.files import replacing
+from utility.store.reading import Store
 from utility.training.checkpoint import save_checkpoint
 
 MEL = FeatureConfig(kind="mel", deltas=0)
@@ -64,6 +67,64 @@ def titles(monkeypatch):
 
 def run(*words: str) -> None:
     assert not runner_mockingjay.main([*words, "--cpu", "--ckpt", "model.ckpt"])
+
+
+@pytest.mark.parametrize("way", ["--input=audio", "data.test=[audio]", "table"])
+def test_audio_is_tested_and_drawn_as_its_store_is(world, way, capsys):
+    """`--help` says that they take audio."""
+    (world / "audio/film.mp4").touch()
+    if way == "table":
+        assert generate_len_for_bucket.main(["--data_path=audio", "--n_jobs=1"]) == 0
+        way = "--input=data/len_for_bucket/all.csv"
+    capsys.readouterr()
+    run("--test", "--output=heard", way)
+    said = capsys.readouterr().out
+    assert ("audio: 1 .mp4 not read: convert them" in said) == ("len_for" not in way)
+    run("--test", "--output=stored", "--input=data/store/all")
+    loss, expected = (json.loads((world / name / "test.json").read_text())["loss"] for name in ("heard", "stored"))
+    assert loss == pytest.approx(expected, rel=1e-6)
+    assert loss > 0.1
+    heard = Store(next(path.with_suffix("") for path in (world / "heard").glob("*.csv")))
+    stored = Store("stored/all")
+    assert heard.ids == stored.ids
+    for index in range(3):
+        np.testing.assert_allclose(heard[index], stored[index], atol=1e-5)
+    for kind in ([], ["--with_head"], ["--output_attention"], ["--alterations"]):
+        run("--plot", *kind, "--output=heard", "--num=1", way)
+        run("--plot", *kind, "--output=stored", "--num=1", "--input=data/store/all")
+    pictures = sorted(path.name for path in (world / "stored").glob("u0_*"))
+    assert len(pictures) == 3 + 4 + 3 + 1
+    assert sorted(path.name for path in (world / "heard").glob("u0_*")) == pictures
+
+
+def test_audio_with_a_target_of_other_features(world):
+    linear = FeatureConfig(kind="linear", deltas=0, cmvn="none")
+    assert (
+        preprocess_any.main(["--data_path=audio", "--name=linear", "--feature_type=linear", "--apply_cmvn=False"]) == 0
+    )
+    checkpoint(world / "model.ckpt", target=linear)
+    run("--test", "--output=heard", "--input=audio")
+    run("--test", "--output=stored", "--input=data/store/all", "data.target=[data/linear/all]")
+    loss, expected = (json.loads((world / name / "test.json").read_text())["loss"] for name in ("heard", "stored"))
+    assert loss == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["--plot", "--input=audio"],
+            "audio: nothing says which features the model takes: give a store/split, not audio",
+        ),
+        (["--test", "--input=nowhere"], "nowhere: no feature store here"),
+        (["--test", "--input=data/store"], "data/store: no such split; data/store has all"),
+        (["--extract", "--input=data/store"], "data/store: no such split; data/store has all"),
+    ],
+)
+def test_input_that_cannot_be_used(world, words, line):
+    checkpoint(world / "model.ckpt", features=None)
+    with pytest.raises(ValueError, match=line):
+        run(*words)
 
 
 def test_hidden_states_say_which_weights_their_sum_has(world, titles):
