@@ -48,7 +48,8 @@ def feature_parser(
     parser.add_boolean("--delta", default=None, help=f"append time derivatives (default: {delta}; not of linear)")
     parser.add_boolean("--delta_delta", default=False, help="append second derivatives too")
     parser.set_defaults(usual_delta=delta)
-    parser.add_boolean("--apply_cmvn", default=True, help="zero mean, unit variance over each utterance")
+    about = "zero mean, unit variance over each utterance (default: True, of linear False: they stay in [0, 1])"
+    parser.add_boolean("--apply_cmvn", default=None, help=about)
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="numbers on disk")
     parser.add_argument("--sample_rate", type=int, default=16000, metavar="HZ", help="audio is resampled to this rate")
     parser.add_argument(
@@ -125,7 +126,8 @@ def features_of(parser: Parser, args: argparse.Namespace) -> FeatureConfig:
     if args.delta_delta and not delta:
         parser.error("--delta_delta needs --delta")
     deltas = int(delta) + int(args.delta_delta)
-    cmvn = "utterance" if args.apply_cmvn else "none"
+    applied = not linear if args.apply_cmvn is None else args.apply_cmvn
+    cmvn = "utterance" if applied else "none"
     values = {"kind": args.feature_type, "deltas": deltas, "cmvn": cmvn, "sample_rate": args.sample_rate}
     return build(FeatureConfig, values)
 
@@ -138,6 +140,8 @@ def extract(corpus: Corpus, prefix: str, features: FeatureConfig, args: argparse
     for split in corpus.splits:
         check_split_name(split)
     say_notes(corpus, args.splits)
+    if features.kind == "linear" and args.apply_cmvn is None:
+        print("linear features in [0, 1], without CMVN: --apply_cmvn normalises them")
     keep_memory()
     start = time.monotonic()
     results = []
