@@ -46,3 +46,5 @@ if __name__ == "__main__":
         print(f"table.py: {place}: no such folder", file=sys.stderr)
         raise SystemExit(2)
     print(table(place))
+    if "speaker_" in table(place):
+        print("\nSpeakers: of utterances that were never seen, by speakers that were.")
