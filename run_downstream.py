@@ -37,7 +37,7 @@ EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep or --seeds in folders below it, a
 
 def make_parser() -> Parser:
     """The command line."""
-    tasks = "\n".join(f"  {task.name:<18} {task.about}" for task in TASKS.values())
+    tasks = "\n".join(f"  {name:<18} {about}" for name, about in TASKS.items())
     parser = Parser(
         prog="run_downstream.py", description=__doc__, epilog=EXAMPLES.format(tasks=tasks), usage="%(prog)s --run TASK "
         "--upstream UPSTREAM [options] [section.key=value ...]",

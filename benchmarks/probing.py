@@ -12,7 +12,7 @@ from benchmarks.contest import Turn
 from benchmarks.steps import BASE_3, made_up, wait
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment, Setting
-from downstream.tasks.table import TASKS
+from downstream.tasks.table import find_task
 from utility.config import resolve
 from utility.device import claim_device
 from utility.training.trainer import Trainer
@@ -30,7 +30,7 @@ class Probing:
 
     def __call__(self) -> Turn:
         trainer, device = self.trainer(), claim_device(cpu=False)
-        stream = trainer.task.loader.stream()
+        stream = trainer.training.loader.stream()
 
         def turn() -> None:
             for _ in range(self.updates):
@@ -45,7 +45,7 @@ class Probing:
         store = made_up(folder, "input", BASE_3.input_dim, FRAMES, UTTERANCES)
         words = [f"data.train=[{store}]", f"data.cache={folder / 'cache'}", f"upstream.fine_tune={self.tuned}"]
         config = resolve(DownstreamConfig, None, words)
-        task = TASKS["speaker_frame"]
+        task = find_task("speaker_frame")
         setting = Setting(task, "random", Path(CONFIG), config, 0, claim_device(cpu=False), quiet=True)
         return Experiment(setting, folder / "run").trainer()
 

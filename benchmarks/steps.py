@@ -99,7 +99,7 @@ class Steps:
 
     def __call__(self) -> Turn:
         trainer, device = self.trainer(), claim_device(cpu=False)
-        stream = trainer.task.loader.stream()
+        stream = trainer.training.loader.stream()
 
         def turn() -> None:
             trainer.update(stream)
@@ -186,7 +186,7 @@ class PlainRepresentations:
 def parts(shape: Shape, precision: str, rounds: int) -> dict[str, float]:
     """Median seconds of the parts of a step: data, masking, forward (with masking and loss), backward, optimiser."""
     trainer, device = Steps(shape, precision).trainer(), claim_device(cpu=False)
-    config, stream = shape.resolved(), trainer.task.loader.stream()
+    config, stream = shape.resolved(), trainer.training.loader.stream()
     generator, times = torch.Generator().manual_seed(0), defaultdict(list)
 
     @contextmanager
@@ -197,16 +197,16 @@ def parts(shape: Shape, precision: str, rounds: int) -> dict[str, float]:
         wait(device)
         times[name].append(time.perf_counter() - start)
 
-    trainer.task.module.train()
+    trainer.training.module.train()
     for _ in range(rounds):
         with timed("data"):
             batch = next(stream)[1].to(device)
         if config.objective == "masked":
-            stacked, lengths = trainer.task.module.stack(batch.features, batch.lengths)
+            stacked, lengths = trainer.training.module.stack(batch.features, batch.lengths)
             with timed("masking"):
                 alter(stacked, lengths, config.masking, generator)
         with timed("forward"), autocast(device, precision):
-            loss = trainer.task.step(batch, generator)["loss"]
+            loss = trainer.training.step(batch, generator)["loss"]
         with timed("backward"):
             loss.backward()
         with timed("optimiser"):

@@ -51,7 +51,7 @@ def train(args: argparse.Namespace) -> None:
     if group.leads:
         directory.mkdir(parents=True, exist_ok=True)
         write_yaml(config, directory / "config.yaml")
-    millions = sum(p.numel() for p in trainer.task.module.parameters()) / 1e6
+    millions = sum(p.numel() for p in trainer.training.module.parameters()) / 1e6
     _say(args, f"{name}: {millions:.1f} M parameters, from step {trainer.progress.step} to {config.trainer.steps}")
     progress = trainer.fit()
     group.leave()

@@ -1,16 +1,41 @@
-"""What a probe is trained on: frames from a store with labels from an alignment or from the speaker column."""
+"""What a batch is cut from: pieces of utterances, whole ones, or their means, each with its target."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from downstream.labels import Labels, SpeakerLabels
+from downstream.config import DataConfig
 from utility.labels.alignment import IGNORE
-from utility.loader import Target
-from utility.spool import Spool
+from utility.loader import Source, Target
 from utility.store.reading import Store
+from utility.temporary_array import TemporaryArray
 
 BLOCK = 1 << 14  # utterances cut into pieces at once
+EVAL_FRAMES = 3000  # of a batch of frozen hidden states
+
+
+@dataclass(frozen=True)
+class Use:
+    """What examples are for: the config, whether the probe is trained on them, and whether the upstream is too."""
+
+    data: DataConfig
+    training: bool = False
+    fine_tune: bool = False
+
+
+class Examples(Source, Protocol):
+    """What a loader fills batches from."""
+
+    target: Target
+
+    def batch_frames(self, use: Use) -> int:
+        """Frames of a batch of frozen hidden states, padding included."""
+
+
+FrameLabels = Callable[[int, int, int], np.ndarray]  # utterance, first frame, end -> [frames]
+UtteranceLabel = Callable[[int], np.ndarray]  # utterance -> its label: a scalar, or an array [...]
 
 
 class Frames:
@@ -24,9 +49,9 @@ class Frames:
 
     def read(self, index: int, start: int, stop: int) -> np.ndarray:
         """Frames `start` to `stop` of utterance `index`, float32 [stop - start, D], with all layers [..., L + 1, H]."""
-        place = int(np.searchsorted(self.ends, index, side="right"))
-        store = self.stores[place]
-        frames = store.read(index - int(self.ends[place]) + len(store), start, stop)
+        number = int(np.searchsorted(self.ends, index, side="right"))
+        store = self.stores[number]
+        frames = store.read(index - int(self.ends[number]) + len(store), start, stop)
         return frames[:, self.layer] if frames.ndim == 3 and self.layer is not None else frames
 
 
@@ -36,7 +61,9 @@ class Pieces:
     Utterances are cut evenly into pieces of at most `size` frames. A piece is read with up to `reach` frames on either
     side, which get no label, so that a classifier with context sees what it would see in the whole utterance."""
 
-    def __init__(self, frames: Frames, labels: Labels, chosen: Sequence[int], size: int | None = None, reach: int = 0):
+    def __init__(
+        self, frames: Frames, labels: FrameLabels, chosen: Sequence[int], size: int | None = None, reach: int = 0
+    ):
         self.frames, self.labels, self.reach = frames, labels, reach
         self.chosen = np.asarray(chosen, dtype=np.int64)
         self.whole = frames.lengths[self.chosen]
@@ -47,6 +74,10 @@ class Pieces:
         self.ids = [frames.ids[index] for index, count in zip(chosen, self.counts.tolist()) for _ in range(count)]
         self.target = Target(self._labels, IGNORE)
 
+    def batch_frames(self, use: Use) -> int:
+        """A batch is counted in frames; what is only read may be larger."""
+        return _batch_frames(use)
+
     def read(self, piece: int, start: int, stop: int) -> np.ndarray:
         """Frames `start` to `stop` of a piece."""
         index, (low, *_) = self._piece(piece)
@@ -55,7 +86,7 @@ class Pieces:
     def _labels(self, piece: int) -> np.ndarray:
         index, (low, start, stop, high) = self._piece(piece)
         labels = np.full(high - low, IGNORE, dtype=np.int64)
-        labels[start - low : stop - low] = self.labels.frames(index, start, stop)
+        labels[start - low : stop - low] = self.labels(index, start, stop)
         return labels
 
     def _lengths(self, places: slice) -> np.ndarray:
@@ -78,15 +109,19 @@ class Pieces:
 class Wholes:
     """Whole utterances with one label each."""
 
-    def __init__(self, frames: Frames, labels: SpeakerLabels, chosen: Sequence[int]):
+    def __init__(self, frames: Frames, label: UtteranceLabel, chosen: Sequence[int]):
         self.frames, self.chosen = frames, [int(index) for index in chosen]
         self.lengths = frames.lengths[self.chosen]
         self.ids = [frames.ids[index] for index in self.chosen]
-        self.target = Target(lambda place: labels.utterance(self.chosen[place]))
+        self.target = Target(lambda number: label(self.chosen[number]))
 
-    def read(self, place: int, start: int, stop: int) -> np.ndarray:
-        """Frames `start` to `stop` of an utterance."""
-        return self.frames.read(self.chosen[place], start, stop)
+    def batch_frames(self, use: Use) -> int:
+        """A batch is counted in frames; what is only read may be larger."""
+        return _batch_frames(use)
+
+    def read(self, number: int, start: int, stop: int) -> np.ndarray:
+        """Frames `start` to `stop` of the utterance that was chosen as `number`."""
+        return self.frames.read(self.chosen[number], start, stop)
 
 
 class Means:
@@ -95,19 +130,24 @@ class Means:
     The mean of a weighted sum of layers is the weighted sum of their means, so frozen features are pooled only once.
     """
 
-    def __init__(self, frames: Frames, labels: SpeakerLabels, chosen: Sequence[int]):
-        whole = Wholes(frames, labels, chosen)
+    def __init__(self, frames: Frames, label: UtteranceLabel, chosen: Sequence[int]):
+        whole = Wholes(frames, label, chosen)
         self.ids, self.target = whole.ids, whole.target
         self.lengths = np.ones(len(whole.ids), dtype=np.int64)
-        for place in range(len(whole.ids)):
-            mean = whole.read(place, 0, int(whole.lengths[place])).mean(axis=0, dtype=np.float64)
-            if place == 0:
-                self.spool = Spool(np.float32, mean.shape)
-            self.spool.append(mean)
+        for number in range(len(whole.ids)):
+            mean = whole.read(number, 0, int(whole.lengths[number])).mean(axis=0, dtype=np.float64)
+            if number == 0:
+                self.means = TemporaryArray(np.float32, mean.shape)
+            self.means.append(mean)
 
-    def read(self, place: int, start: int, stop: int) -> np.ndarray:
-        """The one mean frame of an utterance."""
-        return self.spool.read(place + start, place + stop)
+    def batch_frames(self, use: Use) -> int:
+        """A batch is counted in utterances: each is one frame."""
+        return use.data.batch_utterances
+
+    def read(self, number: int, start: int, stop: int) -> np.ndarray:
+        """The one mean frame of the utterance that was chosen as `number`."""
+        return self.means.read(number + start, number + stop)
 
 
-Examples = Pieces | Wholes | Means
+def _batch_frames(use: Use) -> int:
+    return use.data.batch_frames if use.training else max(use.data.batch_frames, EVAL_FRAMES)

@@ -9,22 +9,21 @@ from pathlib import Path
 import torch
 
 from downstream.config import DownstreamConfig
-from downstream.corpus import open_corpus
-from downstream.examples import Examples, Frames, Means, Pieces, Wholes
-from downstream.probe import Probe, Result, evaluate
+from downstream.examples import Frames, Use
+from downstream.metrics import Score, selection_error
+from downstream.opened import Opened
+from downstream.predictions import PredictionFile
+from downstream.probe import Probe, evaluate
 from downstream.tasks.base import Task
 from mockingjay.representation import PAD_MULTIPLE
-from mockingjay.states import cached
 from mockingjay.upstream import load_upstream
 from utility.config import as_dict, write_yaml
 from utility.loader import Loader, LoaderConfig
 from utility.training.checkpoint import load_checkpoint, load_weights
 from utility.training.distributed import ALONE, Group
-from utility.training.trainer import Progress, Run, Trainer, newest_checkpoint
-from utility.training.trainer import Task as Training
+from utility.training.trainer import Progress, Run, Trainer, Training, newest_checkpoint
 
 KIND = STEM = "probe"
-EVAL_FRAMES = 3000  # of a batch of frozen hidden states
 
 
 @dataclass(frozen=True)
@@ -47,24 +46,28 @@ class Sealed:
     def __init__(self, loader: Callable[[], Loader]):
         self._loader: Callable[[], Loader] | None = loader
 
-    def score(self, probe: Probe, device: torch.device) -> Result:
-        """Score the chosen probe and close for good."""
+    def score(self, probe: Probe, device: torch.device, predictions: PredictionFile | None = None) -> Score:
+        """Score the chosen probe, write what it predicts where that is asked for, and close for good."""
         assert self._loader is not None, "the test part is read once"
         loader, self._loader = self._loader, None
-        return evaluate(probe, loader().once(), device)
+        return evaluate(probe, loader().once(), device, predictions)
 
 
 class Experiment:
-    """A setting in a directory; making one checks everything that can be checked before work is done."""
+    """A setting in a directory; making one checks everything that can be checked before work is done.
 
-    def __init__(self, setting: Setting, directory: Path):
+    Runs that are given the same `opened` share what they read."""
+
+    def __init__(self, setting: Setting, directory: Path, opened: Opened | None = None):
         self.setting, self.directory, self.started = setting, directory, time.perf_counter()
+        self.opened = Opened() if opened is None else opened
         task, config = setting.task, setting.config
-        self.corpus = open_corpus(task, config.data)
+        self.corpus = self.opened.corpus(task, config.data)
         info = self.corpus.store.info
         self.layered = setting.upstream == "baseline" and len(info.row_shape) == 2  # hidden states that were stored
         plain = replace(info, row_shape=info.row_shape[-1:])
-        self.upstream = load_upstream(
+        load = load_upstream if config.upstream.fine_tune else self.opened.upstream  # a tuned one is changed
+        self.upstream = load(
             setting.upstream, setting.ckpt, plain if self.layered else info, setting.seed, setting.device
         )
         self.states = info.row_shape[0] if self.layered else self.upstream.num_layers + 1
@@ -74,7 +77,7 @@ class Experiment:
         self._check()
         tuned = self.upstream if config.upstream.fine_tune else None
         self.probe = Probe(
-            task, config, self.states, self.upstream.hidden_size, len(self.corpus.classes), tuned, setting.seed
+            task, self.corpus.labels, config, self.states, self.upstream.hidden_size, tuned, setting.seed
         ).to(setting.device)
         self.test = Sealed(lambda: self._loader("test"))
 
@@ -95,14 +98,9 @@ class Experiment:
 
     def warning(self) -> str | None:
         """What is likely to spoil the result without being an error."""
-        features, task = self.corpus.store.info.features, self.setting.task
-        normalised = features is not None and features.cmvn == "utterance"
-        if self.setting.upstream == "baseline" and task.level == "utterance" and normalised:
-            return (
-                f"{task.name} averages features that were normalised per utterance (cmvn: utterance), which removes "
-                f"their mean: this baseline is close to chance; probe a store made without CMVN"
-            )
-        return None
+        task = self.setting.task
+        caution = task.caution(self.corpus.store.info.features) if self.setting.upstream == "baseline" else None
+        return caution and f"{task.name} {caution}"
 
     def about(self) -> dict:
         """What must be the same for a run to be continued."""
@@ -131,13 +129,18 @@ class Experiment:
         """What trains the probe from its start; a frozen upstream has run before it is there."""
         config = self.setting.config
         train, dev = self._loader("train", training=True), self._loader("dev")
-        task = Training(
+
+        def evaluated() -> dict[str, float]:
+            figures = evaluate(self.probe, dev.once(), self.setting.device).figures()
+            return {**figures, "selection_error": selection_error(self.setting.task.metric, figures)}
+
+        training = Training(
             module=self.probe,
             step=self.probe.step,
             loader=train,
             groups=self.probe.groups(config),
-            evaluate=lambda: evaluate(self.probe, dev.once(), self.setting.device).figures(),
-            choose="criterion",
+            evaluate=evaluated,
+            choose="selection_error",
         )
         run = Run(
             directory=self.directory,
@@ -150,13 +153,22 @@ class Experiment:
             quiet=self.setting.quiet,
             group=self.setting.group,
         )
-        return Trainer(task, config.trainer, config.optimizer, run)
+        return Trainer(training, config.trainer, config.optimizer, run)
 
-    def load_best(self) -> Result:
-        """Take the weights of the step that did best on dev, and score them on dev again."""
+    def load_best(self) -> Score:
+        """Take the weights of the step that did best on dev, and score them on dev again, into predictions_dev.tsv."""
         path = self.directory / "best.ckpt"
         load_weights(self.probe, load_checkpoint(path, KIND)["model"], path)
-        return evaluate(self.probe, self._loader("dev").once(), self.setting.device)
+        with self._predictions("dev") as predictions:
+            return evaluate(self.probe, self._loader("dev").once(), self.setting.device, predictions)
+
+    def score_test(self) -> Score:
+        """Score the loaded weights on test, once, into predictions_test.tsv."""
+        with self._predictions("test") as predictions:
+            return self.test.score(self.probe, self.setting.device, predictions)
+
+    def _predictions(self, part: str) -> PredictionFile:
+        return PredictionFile(self.directory / f"predictions_{part}.tsv", self.setting.task.columns)
 
     def layer_weights(self) -> list[float] | None:
         """The learnt weights of hidden states 0..L, if there are any."""
@@ -190,31 +202,17 @@ class Experiment:
         if self.setting.upstream == "baseline":
             return Frames([self.corpus.store], one)
         layers = "all" if one is None else one
-        return Frames(
-            cached(
-                self.upstream, self.corpus.paths, layers, config.data.cache, config.data.cache_dtype, self.setting.quiet
-            ),
-            None,
-        )
+        return self.opened.stored(self.upstream, self.corpus.stores, layers, config.data, self.setting.quiet)
 
     def _loader(self, part: str, training: bool = False) -> Loader:
-        data = self.setting.config.data
-        examples = self._examples(part, training)
-        budget = data.batch_frames if training else max(data.batch_frames, EVAL_FRAMES)
-        if isinstance(examples, Means):
-            budget = data.batch_utterances
-        loader = LoaderConfig(batch_frames=budget)
-        if self.setting.config.upstream.fine_tune:
-            loader = LoaderConfig(batch_frames=data.fine_tune_frames, pad_multiple=PAD_MULTIPLE)
+        config = self.setting.config
+        use = Use(config.data, training, config.upstream.fine_tune)
+        chosen = getattr(self.corpus.parts, part)
+        examples = self.setting.task.source(self._frames, self.corpus.labels, chosen, use)
+        loader = LoaderConfig(batch_frames=examples.batch_frames(use))
+        if use.fine_tune:
+            loader = LoaderConfig(batch_frames=config.data.fine_tune_frames, pad_multiple=PAD_MULTIPLE)
         return Loader(examples, loader, self.setting.seed, examples.target)
-
-    def _examples(self, part: str, training: bool) -> Examples:
-        tuned, task, data = self.setting.config.upstream.fine_tune, self.setting.task, self.setting.config.data
-        labels, chosen = self.corpus.labels[part], getattr(self.corpus.parts, part)
-        if task.level == "utterance":
-            return (Wholes if tuned else Means)(self._frames, labels, chosen)
-        size = data.piece_frames if training and not tuned else None
-        return Pieces(self._frames, labels, chosen, size, reach=task.context // 2)
 
 
 def _differences(there: dict, here: dict, prefix: str = "") -> Iterator[tuple[str, object, object]]:

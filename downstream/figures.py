@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from utility.plot import new_figure
+from utility.runs import Metric
 
 MANY = 100  # classes whose names still fit on an axis
 CELLS = 1000  # along an axis, at most: more are no longer to be seen, but take memory
@@ -35,23 +36,25 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> 
     return figure
 
 
-def curves_figure(records: Sequence[dict[str, float]], chosen: int, metric: str, title: str) -> Figure:
-    """Training loss and dev score against the step, from a run's metrics; `chosen` is the step that was kept."""
+def curves_figure(records: Sequence[dict[str, float]], chosen: int, metric: Metric, loss: str, title: str) -> Figure:
+    """Training loss and dev score against the step, from a run's metrics; `chosen` is the step that was kept.
+
+    `loss` labels the axis of the losses, with their unit."""
     figure = new_figure(7, 4)
     losses = figure.add_subplot()
     scores = losses.twinx()
     for axes, name, color, label in (
         (losses, "loss", "tab:blue", "training loss"),
         (losses, "dev_loss", "tab:cyan", "dev loss"),
-        (scores, "dev_accuracy", "tab:red", f"dev {metric}"),
+        (scores, f"dev_{metric.key}", "tab:red", f"dev {metric}"),
     ):
         points = [(record["step"], record[name]) for record in records if name in record]
         if points:
             axes.plot(*zip(*points), color=color, label=label, marker="." if len(points) < 40 else None)
     scores.axvline(chosen, color="gray", linestyle=":", label=f"kept: step {chosen}")
-    losses.set(xlabel="step", ylabel="cross-entropy (nats)")
+    losses.set(xlabel="step", ylabel=loss)
     losses.set_title(title, fontsize=10, parse_math=False)
-    scores.set(ylabel=f"dev {metric}")
+    scores.set(ylabel=f"dev {metric}, {metric.better} is better")
     handles = [handle for axes in (losses, scores) for handle in axes.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=len(handles))
     return figure

@@ -1,14 +1,12 @@
-"""The probes: an optional learnt sum over layers, and a small classifier of frames or utterances."""
+"""Parts of probes: the learnt sum over layers, what gathers frames, and linear layers behind them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from downstream.config import ProbeConfig
-from downstream.tasks.base import Task
 from utility.loader import real_frames
 
 
@@ -54,20 +52,27 @@ class LayerSum(nn.Module):
         return sum(weight * state for weight, state in zip(self.weights(), hidden))
 
 
-class Classifier(nn.Module):
-    """Scores of the classes for every frame, [B, T, classes], or every utterance, [B, classes]."""
+class Linears(nn.Module):
+    """Linear layers, ReLU between them and dropout before each, on what `gather` makes of features and lengths.
 
-    def __init__(self, task: Task, width: int, classes: int, config: ProbeConfig, generator: torch.Generator):
+    `sizes` are the widths from input to output. Weights are drawn from `generator`."""
+
+    def __init__(
+        self,
+        gather: Callable[[Tensor, Tensor], Tensor],
+        sizes: Sequence[int],
+        dropout: float,
+        generator: torch.Generator,
+    ):
         super().__init__()
-        self.task = task
-        self.dropout = nn.Dropout(config.dropout)
-        sizes = [width * task.context, *([config.hidden_size] if task.hidden_layer else []), classes]
+        self.gather = gather
+        self.dropout = nn.Dropout(dropout)
         self.linears = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Classify features [B, T, D] with true lengths [B]; scores at padded frames mean nothing."""
-        pooled = self.task.level == "utterance"
-        hidden = mean_pool(features, lengths) if pooled else join_context(features, lengths, self.task.context)
+        """Features [B, T, D] with true lengths [B] -> [B, T, outputs], which mean nothing at padded frames; or
+        [B, outputs] where `gather` pools."""
+        hidden = self.gather(features, lengths)
         for linear in self.linears[:-1]:
             hidden = F.relu(linear(self.dropout(hidden)))
         return self.linears[-1](self.dropout(hidden))

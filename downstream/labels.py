@@ -1,12 +1,43 @@
 """Where answers come from: an alignment, or the speaker column."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
+from downstream.config import DataConfig
+from downstream.splits import Parts
 from utility.labels.alignment import IGNORE, Alignment
-from utility.spool import Spool
 from utility.store.reading import Store
+from utility.temporary_array import TemporaryArray
+
+
+class Labels(Protocol):
+    """The answers to the utterances of a divided store; what else they give is between a task and its labels."""
+
+    def labelled(self, chosen: Sequence[int]) -> int:
+        """How many frames of the chosen utterances have an answer."""
+
+
+class Classes(Labels, Protocol):
+    """Labels that are one of some classes, by code."""
+
+    classes: Sequence[str]
+
+
+class LabelSource(Protocol):
+    """What is known of a store's answers before it is divided.
+
+    `usable` are the utterances that have one, `left_out` counts the others by reason. `strata` names for each usable
+    utterance what `data.label_fraction` takes its share of; None takes it of all together."""
+
+    usable: np.ndarray
+    left_out: dict[str, int]
+    strata: Sequence[str] | None
+
+    def read(self, parts: Parts) -> Labels:
+        """The answers of the utterances in the parts; what is learnt from them (classes, means) comes from train."""
 
 
 class PhoneLabels:
@@ -16,32 +47,33 @@ class PhoneLabels:
         self.classes = alignment.labels
         lengths = store.lengths[chosen]
         self.start = dict(zip(map(int, chosen), (np.cumsum(lengths) - lengths).tolist()))
-        self.spool = Spool(np.int16)
-        self.seen = np.zeros(len(self.classes), dtype=np.int64)
+        self.codes = TemporaryArray(np.int16)
+        self.counts: dict[int, int] = {}
         rate = store.info.features.sample_rate if store.info.features else None
         for index in map(int, chosen):
             samples = int(store.num_samples[index])
             duration = samples / rate if rate and samples else None
             labels = alignment.frame_labels(store.ids[index], store.frame_times(index), duration)
-            self.spool.append(labels)
-            self.seen += np.bincount(labels[labels != IGNORE], minlength=len(self.classes))
+            self.codes.append(labels)
+            self.counts[index] = int((labels != IGNORE).sum())
 
     def frames(self, index: int, start: int, stop: int) -> np.ndarray:
         """Class of frames `start` to `stop`, int64; IGNORE where the alignment has no segment."""
         begin = self.start[index]
-        return self.spool.read(begin + start, begin + stop).astype(np.int64)
+        return self.codes.read(begin + start, begin + stop).astype(np.int64)
+
+    def labelled(self, chosen: Sequence[int]) -> int:
+        """How many frames of the chosen utterances lie in a segment."""
+        return sum(self.counts[int(index)] for index in chosen)
 
 
 class SpeakerLabels:
     """The speaker of each chosen utterance, as an index into `classes`, the sorted speakers of the training part."""
 
     def __init__(self, store: Store, classes: Sequence[str], chosen: Sequence[int]):
-        self.classes = list(classes)
+        self.classes, self.lengths = list(classes), store.lengths
         codes = {name: code for code, name in enumerate(self.classes)}
         self.code = {int(index): codes[store.speakers[index]] for index in chosen}
-        self.seen = np.zeros(len(self.classes), dtype=np.int64)
-        for index, code in self.code.items():
-            self.seen[code] += int(store.lengths[index])
 
     def frames(self, index: int, start: int, stop: int) -> np.ndarray:
         """The speaker at every frame `start` to `stop`, int64."""
@@ -51,5 +83,74 @@ class SpeakerLabels:
         """The speaker, a scalar int64."""
         return np.int64(self.code[index])
 
+    def labelled(self, chosen: Sequence[int]) -> int:
+        """How many frames the chosen utterances have: each has a speaker."""
+        return int(self.lengths[np.asarray(chosen)].sum())
 
-Labels = PhoneLabels | SpeakerLabels
+
+@dataclass(frozen=True)
+class PhoneSource:
+    """Phones of an alignment."""
+
+    task: str
+    store: Store
+    alignment: Alignment
+    usable: np.ndarray
+    left_out: dict[str, int]
+    strata: None = None
+
+    def read(self, parts: Parts) -> PhoneLabels:
+        """The phones of all frames; the classes are the alignment's."""
+        check_classes(self.task, self.alignment.labels)
+        return PhoneLabels(self.store, self.alignment, parts.all())
+
+
+@dataclass(frozen=True)
+class SpeakerSource:
+    """The store's speaker column."""
+
+    task: str
+    store: Store
+    usable: np.ndarray
+    strata: Sequence[str]
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def read(self, parts: Parts) -> SpeakerLabels:
+        """The speakers; the classes are those of the training part."""
+        classes = sorted({self.store.speakers[i] for i in parts.train})
+        check_classes(self.task, classes)
+        return SpeakerLabels(self.store, classes, parts.all())
+
+
+def aligned_phones(task: str, store: Store, config: DataConfig) -> PhoneSource:
+    """The phones of `data.alignment`; ValueError where it is missing, or foreign to the store."""
+    if config.alignment is None:
+        raise ValueError(f"{task}: data.alignment is not set: name a folder made by preprocess_alignment.py")
+    alignment = Alignment(config.alignment)
+    missing = [key for key in store.ids if key not in alignment]
+    if len(missing) == len(store):
+        raise ValueError(
+            f"{config.alignment} has none of the {len(store)} utterances: its ids look like {alignment.ids[0]!r}, "
+            f"the store's like {missing[0]!r}"
+        )
+    if missing and config.unaligned == "error":
+        raise ValueError(
+            f"{config.alignment} lacks {len(missing)} of the {len(store)} utterances, {missing[0]!r} for one; "
+            f"data.unaligned=leave_out goes on without them"
+        )
+    usable = np.array([i for i, key in enumerate(store.ids) if key in alignment], dtype=np.int64)
+    return PhoneSource(task, store, alignment, usable, {"not in the alignment": len(missing)} if missing else {})
+
+
+def speakers(task: str, store: Store, _config: DataConfig) -> SpeakerSource:
+    """The speaker column; ValueError where an utterance has no speaker."""
+    nameless = [key for key, speaker in zip(store.ids, store.speakers) if not speaker]
+    if nameless:
+        raise ValueError(f"{task}: {len(nameless)} utterances have no speaker, {nameless[0]!r} for one")
+    return SpeakerSource(task, store, np.arange(len(store)), store.speakers)
+
+
+def check_classes(task: str, classes: Sequence[str]) -> None:
+    """Raise ValueError where there is nothing to tell apart."""
+    if len(classes) < 2:
+        raise ValueError(f"{task}: needs at least 2 classes, found {len(classes)} ({', '.join(classes)})")

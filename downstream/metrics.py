@@ -1,38 +1,89 @@
-"""Summable scores."""
+"""Metrics, and scores that can be summed over batches and processes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from utility.labels.alignment import IGNORE
+from utility.runs import Metric
+
+TIE = 1e-6  # weight of the loss in the choice: it only decides between equal values of the metric
+
+
+class Score(Protocol):
+    """Sums over the items (frames, utterances ...) of some batches; the sum of two scores is the score of both."""
+
+    @property
+    def count(self) -> int:
+        """How many items were scored."""
+
+    def __add__(self, other: Self) -> Self: ...
+
+    def figures(self) -> dict[str, float]:
+        """Named figures of all items at once: "loss", the metric under its key, and what else is worth logging."""
+
+
+def accuracy(item: str) -> Metric:
+    """The share of correct items, in percent."""
+    return Metric("accuracy", f"{item} accuracy", "%", "higher", best=100.0)
+
+
+def selection_error(metric: Metric, figures: Mapping[str, float]) -> float:
+    """What a run is chosen by, lower is better: the metric's distance from its best value; ties go to the lower loss.
+
+    Of an accuracy it is 100 - accuracy + 1e-6 * loss."""
+    return metric.error(figures[metric.key]) + TIE * min(figures["loss"], 1e3)
+
+
+def class_loss(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Mean cross-entropy and accuracy in percent of logits [..., C] against labels [...], without those of IGNORE."""
+    logits, labels = logits.flatten(0, -2), labels.flatten()
+    count = (labels != IGNORE).sum().clamp(min=1)
+    correct = (logits.argmax(-1) == labels).sum()
+    return {"loss": _cross_entropy(logits, labels) / count, "accuracy": 100 * correct / count}
 
 
 @dataclass(frozen=True)
-class Score:
-    """Sums over the labelled frames or utterances of some batches: loss, correct predictions, number."""
+class ClassScore:
+    """Sums over labelled frames or utterances: loss (float64) and confusions [C, C], true class by predicted class."""
 
     loss: Tensor
-    correct: Tensor
-    count: Tensor
+    confusions: Tensor
 
-    def __add__(self, other: "Score") -> "Score":
-        return Score(self.loss + other.loss, self.correct + other.correct, self.count + other.count)
+    @property
+    def count(self) -> int:
+        """Labelled items."""
+        return int(self.confusions.sum())
+
+    @property
+    def correct(self) -> int:
+        """Items whose class was predicted."""
+        return int(self.confusions.diagonal().sum())
+
+    def __add__(self, other: "ClassScore") -> "ClassScore":
+        return ClassScore(self.loss + other.loss, self.confusions + other.confusions)
+
+    def figures(self) -> dict[str, float]:
+        """Mean loss in nats, accuracy in percent."""
+        return {"loss": float(self.loss) / self.count, "accuracy": 100 * self.correct / self.count}
 
 
-def score(logits: Tensor, labels: Tensor) -> Score:
-    """Cross-entropy and hits of logits [..., C] against labels [...], where a label of IGNORE counts nowhere.
+def class_score(logits: Tensor, labels: Tensor) -> ClassScore:
+    """Score logits [..., C] against labels [...], where a label of IGNORE counts nowhere.
 
     What counts follows from labels and lengths; the originals looked for zeros in the hidden states, which padding is
     not, and so scored padding with transformers but not with the baseline."""
     logits, labels = logits.flatten(0, -2), labels.flatten()
-    loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")
-    return Score(loss, (logits.argmax(-1) == labels).sum(), (labels != IGNORE).sum())
+    classes, kept = logits.shape[-1], labels != IGNORE
+    pairs = labels[kept] * classes + logits.argmax(-1)[kept]
+    confusions = torch.zeros(classes * classes, dtype=torch.int64, device=logits.device)
+    confusions.index_add_(0, pairs, torch.ones_like(pairs))
+    return ClassScore(_cross_entropy(logits, labels).double(), confusions.view(classes, classes))
 
 
-def add_confusions(table: Tensor, logits: Tensor, labels: Tensor) -> None:
-    """Count in `table`, int64 [C, C], how often true class r was taken for class c."""
-    kept = labels != IGNORE
-    pairs = labels[kept] * len(table) + logits.argmax(-1)[kept]
-    table.view(-1).index_add_(0, pairs, torch.ones_like(pairs))
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="sum")

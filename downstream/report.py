@@ -1,22 +1,20 @@
 """What a run leaves behind, and where: result.json, the confusion matrix and the curves."""
 
-import json
-import platform
 import re
+import shlex
 import time
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from downstream.experiment import Experiment
-from downstream.figures import confusion_figure, curves_figure
-from downstream.probe import Result
+from downstream.figures import curves_figure
+from downstream.metrics import TIE, Score, selection_error
 from utility.config import as_dict
-from utility.files import check_folder, replacing
+from utility.files import check_folder
 from utility.plot import save_figure
+from utility.runs import Origin, header, read_json, with_unit, write_json
 from utility.training.log import read_metrics
-
-LIBRARIES = ("torch", "numpy", "pandas", "matplotlib")
 
 
 def run_folder(expdir: Path, upstream: str, task: str, name: str | None, resume: str | None) -> Path:
@@ -43,9 +41,10 @@ def run_folder(expdir: Path, upstream: str, task: str, name: str | None, resume:
     return folder
 
 
-def describe(result: dict[str, Any], folder: Path) -> str:
+def describe(result: Mapping[str, Any], folder: Path) -> str:
     """A run's scores in a line, and its layer weights in another if it has any."""
-    scores = f"dev {result['dev_accuracy']:.2f} %, test {result['test_accuracy']:.2f} %"
+    unit = result["metric"]["unit"]
+    scores = f"dev {with_unit(result['dev_value'], unit)}, test {with_unit(result['value'], unit)}"
     steps = f"best step {result['best_step']} of {result['steps']}"
     text = f"{result['task']} {result['upstream']}: {scores} ({steps}); {folder}/result.json"
     if result["layer_weights"]:
@@ -53,54 +52,95 @@ def describe(result: dict[str, Any], folder: Path) -> str:
     return text
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write readable JSON; a reader sees the old file or the whole new one."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def read_result(path: Path) -> dict[str, Any]:
+    """A result.json with its header; of an old one, which had none and was always an accuracy, it is made up here."""
+    content = read_json(path)
+    if "value" in content:
+        return content
+    name = content["metric"].removesuffix(" (%)")
+    return {
+        **content,
+        "metric": {"name": name, "unit": "%", "better": "higher"},
+        "value": content["test_accuracy"],
+        "dev_value": content["dev_accuracy"],
+        "selection_error": content["criterion"],
+    }
 
 
-def write_report(experiment: Experiment, dev: Result, test: Result | None) -> dict[str, Any]:
+def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:
     """Write result.json and the figures of a trained run; `test` is None where dev has not chosen it."""
-    setting, corpus, directory = experiment.setting, experiment.corpus, experiment.directory
-    state = experiment.state()
-    content = {
-        "task": setting.task.name,
+    setting, directory, metric = experiment.setting, experiment.directory, experiment.setting.task.metric
+    best_step = experiment.state()["best_step"]
+    content = _content(experiment, dev, test)
+    name, unit = f"{setting.task.name}, {setting.upstream}", metric.unit
+    kept = f"dev {with_unit(content['dev_value'], unit, 1)}"
+    if test is not None:
+        kept += f", test {with_unit(content['value'], unit, 1)}"
+    records, loss = read_metrics(directory), setting.task.loss_label
+    save_figure(curves_figure(records, best_step, metric, loss, f"{name}: {kept}"), directory / "curves.png")
+    if test is not None:
+        title = f"{name}: test {with_unit(content['value'], unit, 1)} of {test.count} {setting.task.item}s"
+        for file, figure in setting.task.figures(test, experiment.corpus.labels, title).items():
+            save_figure(figure, directory / f"{file}.png")
+    write_json(directory / "result.json", content)
+    return content
+
+
+def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:
+    setting, corpus, state = experiment.setting, experiment.corpus, experiment.state()
+    metric, tuned = setting.task.metric, setting.config.upstream
+    figures = {"dev": dev.figures(), "test": test and test.figures()}
+    values = {part: found and found[metric.key] for part, found in figures.items()}
+    ckpt = setting.ckpt and str(setting.ckpt)
+    upstream = {"name": setting.upstream, "checkpoint": ckpt, "step": experiment.upstream.step}
+    origins = {
+        "upstream": Origin(experiment.fingerprint, upstream),
+        "store": Origin(corpus.store.fingerprint(), {"splits": [str(path) for path in corpus.store.paths]}),
+    }
+    head = header(
+        kind="probe",
+        task=setting.task.name,
+        upstream=setting.upstream,
+        metric=metric,
+        value=values["test"],
+        dev_value=values["dev"],
+        division=corpus.describe(),
+        config=as_dict(setting.config),
+        seed=setting.seed,
+        origins=origins,
+        command=command(experiment),
+    )
+    sign = f"{metric.best:g} - dev {metric}" if metric.better == "higher" else f"dev {metric}"
+    return {
+        **head,
         "about": setting.task.about,
-        "metric": setting.task.metric,
-        "upstream": setting.upstream,
-        "dev_accuracy": dev.accuracy,
-        "test_accuracy": test and test.accuracy,
-        "criterion": dev.figures()["criterion"],
-        "selection": "step (and setting, in a sweep) with the best dev accuracy; test read once, after the choice",
+        **{f"{part}_{metric.key}": value for part, value in values.items()},
+        "selection_error": selection_error(metric, figures["dev"]),
+        "selection": f"step (and setting, in a sweep) with the lowest selection_error, {sign} + {TIE:g} * dev loss; "
+        "test read once, after the choice",
+        "figures": figures,
         "best_step": state["best_step"],
         "steps": state["step"],
-        "scored": {"dev": dev.count, "test": test and test.count},
-        "split": corpus.describe(),
+        "scored": {"item": setting.task.item, "dev": dev.count, "test": test and test.count},
         "label_fraction": setting.config.data.label_fraction,
-        "classes": len(corpus.classes),
-        "layer": None if setting.config.upstream.weighted_sum else experiment.layer,
+        **setting.task.facts(corpus.labels),
+        "layer": None if tuned.weighted_sum else experiment.layer,
         "layer_weights": experiment.layer_weights(),
-        "fine_tune": setting.config.upstream.fine_tune,
+        "fine_tune": tuned.fine_tune,
         "parameters": {
             "trained": sum(p.numel() for p in experiment.probe.parameters()),
             "upstream": experiment.parameters,
         },
-        "ckpt": setting.ckpt and str(setting.ckpt),
-        "upstream_fingerprint": experiment.fingerprint,
-        "store_fingerprint": corpus.store.fingerprint(),
         "features": corpus.store.info.features and as_dict(corpus.store.info.features),
-        "seed": setting.seed,
-        "config": as_dict(setting.config),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         "seconds": round(time.perf_counter() - experiment.started, 1),
     }
-    name = f"{setting.task.name}, {setting.upstream}"
-    kept = f"dev {dev.accuracy:.1f} %" + (f", test {test.accuracy:.1f} %" if test else "")
-    curves = curves_figure(read_metrics(directory), state["best_step"], setting.task.metric, f"{name}: {kept}")
-    save_figure(curves, directory / "curves.png")
-    if test is not None:
-        unit = "frames" if setting.task.level == "frame" else "utterances"
-        title = f"{name}: test {test.accuracy:.1f} % of {test.count} {unit}"
-        save_figure(confusion_figure(test.confusions.numpy(), corpus.classes, title), directory / "confusion.png")
-    write_json(directory / "result.json", content)
-    return content
+
+
+def command(experiment: Experiment) -> str:
+    """What to type to repeat a run: all its settings are in the config.yaml beside it."""
+    setting = experiment.setting
+    words = ["python", "run_downstream.py", "--run", setting.task.name, "--upstream", setting.upstream]
+    if setting.ckpt is not None:
+        words += ["--ckpt", str(setting.ckpt)]
+    words += ["--config", str(experiment.directory / "config.yaml"), "--seed", str(setting.seed)]
+    return shlex.join([*words, *(["--cpu"] if setting.device.type == "cpu" else [])])

@@ -4,23 +4,35 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Literal
 from zlib import crc32
 
 import numpy as np
 
 from downstream.config import DataConfig
-from downstream.tasks.base import Task
 
 PARTS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
-class Utterances:
-    """The utterances that a run may use: ids, speakers, and the part each was listed for ("train", "dev", "test")."""
+class Division:
+    """How a task wants a corpus divided: the rule of `data.split: auto`, and whether the speakers are the classes, of
+    whom none may be new in dev or test."""
 
-    ids: list[str]
-    speakers: list[str]
-    listed: list[str]
+    rule: Literal["utterance", "speaker"]
+    known_speakers: bool = False
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """The utterances that a run may use: ids, speakers, and the part each was listed for ("train", "dev", "test").
+
+    `strata` names what each is one of when `data.label_fraction` takes a share of each; None takes one of all."""
+
+    ids: Sequence[str]
+    speakers: Sequence[str]
+    listed: Sequence[str]
+    strata: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -33,41 +45,46 @@ class Parts:
     rule: str
     left_out: dict[str, int]
 
+    def all(self) -> np.ndarray:
+        """The utterances of all parts."""
+        return np.concatenate([self.train, self.dev, self.test])
 
-def divide(utterances: Utterances, task: Task, config: DataConfig) -> Parts:
+
+def divide(utterances: Utterances, division: Division, config: DataConfig) -> Parts:
     """Keep the parts that have lists of their own, cut the others from the training list.
 
     `utterance`: each speaker gives a share of its utterances to every part. `speaker`: whole speakers go to one part,
     drawn until it has its share of the utterances. `given`: nothing is cut. `auto`: `given` where all lists are there,
-    else `utterance` for speaker tasks and `speaker` for the rest. Raises ValueError where a part stays empty or a
-    speaker task would meet unknown speakers."""
+    else the rule of `division`. Raises ValueError where a part stays empty or a speaker that must be known is not."""
     listed = {part: [i for i, name in enumerate(utterances.listed) if name == part] for part in PARTS}
     missing = [part for part in ("dev", "test") if not listed[part]]
-    rule = _rule(task, config, missing)
+    rule = _rule(division, config, missing)
     if not listed["train"]:
         raise ValueError("data.train: no utterance to train on")
     left_out: dict[str, int] = {}
     parts = {part: listed[part] for part in PARTS if part not in missing}
     if rule == "utterance":
-        parts, left_out = _by_utterance(utterances, parts, missing, task, config)
+        parts, left_out = _by_utterance(utterances, parts, missing, division, config)
     if rule == "speaker":
         parts = _by_speaker(utterances, parts, missing, config)
     divided = Parts(*(np.array(sorted(parts[part]), dtype=np.int64) for part in PARTS), rule, left_out)
-    if task.label == "speaker":
+    if division.known_speakers:
         _check_speakers(utterances, divided)
-    return replace(divided, train=_fraction(utterances, divided.train, task, config.label_fraction))
+    return replace(divided, train=_fraction(utterances, divided.train, config.label_fraction))
 
 
-def _rule(task: Task, config: DataConfig, missing: Sequence[str]) -> str:
+def _rule(division: Division, config: DataConfig, missing: Sequence[str]) -> str:
     rule = config.split
     if rule == "auto":
-        rule = ("utterance" if task.label == "speaker" else "speaker") if missing else "given"
+        rule = division.rule if missing else "given"
     if rule == "given" and missing:
         raise ValueError(f"data.split is 'given', but data.{missing[0]} lists no utterance")
     if rule != "given" and not missing:
         raise ValueError(f"data.split {rule!r} has nothing to cut: data.dev and data.test are both listed; use 'given'")
-    if rule == "speaker" and task.label == "speaker":
-        raise ValueError(f"{task.name}: data.split 'speaker' would test on speakers never trained on; use 'utterance'")
+    if rule == "speaker" and division.known_speakers:
+        raise ValueError(
+            "data.split 'speaker' would test on speakers never trained on, which are the classes: use 'utterance'"
+        )
     for part, chosen in (("dev", config.dev_speakers), ("test", config.test_speakers)):
         if chosen and (rule != "speaker" or part not in missing):
             raise ValueError(f"data.{part}_speakers goes with data.split 'speaker' and an empty data.{part}")
@@ -75,14 +92,14 @@ def _rule(task: Task, config: DataConfig, missing: Sequence[str]) -> str:
 
 
 def _by_utterance(
-    utterances: Utterances, parts: dict[str, list[int]], missing: Sequence[str], task: Task, config: DataConfig
+    utterances: Utterances, parts: dict[str, list[int]], missing: Sequence[str], division: Division, config: DataConfig
 ) -> tuple[dict[str, list[int]], dict[str, int]]:
     shares = {"dev": config.dev_share, "test": config.test_share}
     speakers = _group(utterances, parts["train"])
     cut: dict[str, list[int]] = {"train": [], **{part: [] for part in missing}}
     left_out: dict[str, int] = {}
     for speaker, own in speakers.items():
-        if task.label == "speaker" and len(own) < config.min_utterances:
+        if division.known_speakers and len(own) < config.min_utterances:
             reason = f"speakers with fewer than {config.min_utterances} utterances"
             left_out[reason] = left_out.get(reason, 0) + len(own)
             continue
@@ -157,16 +174,18 @@ def _check_speakers(utterances: Utterances, parts: Parts) -> None:
             raise ValueError(f"{len(unknown)} speakers of the {part} part are not in train, {unknown[0]!r} for one")
 
 
-def _fraction(utterances: Utterances, train: np.ndarray, task: Task, fraction: float) -> np.ndarray:
+def _fraction(utterances: Utterances, train: np.ndarray, fraction: float) -> np.ndarray:
     """The first share of the training utterances in the order of SHA-256 of their ids, whatever the seed.
 
-    For speaker tasks the share is taken within each speaker. A smaller fraction is part of every larger one."""
+    The share is taken within each stratum. A smaller fraction is part of every larger one."""
     if fraction == 1:
         return train
-    groups = list(_group(utterances, train).values()) if task.label == "speaker" else [list(train)]
-    kept = []
-    for group in groups:
-        group = sorted(group, key=lambda i: _digest(utterances.ids[i]))
+    groups: dict[str, list[int]] = {}
+    for index in train.tolist():
+        groups.setdefault("" if utterances.strata is None else utterances.strata[index], []).append(index)
+    kept: list[int] = []
+    for group in groups.values():
+        group.sort(key=lambda i: _digest(utterances.ids[i]))
         kept += group[: ceil(fraction * len(group))]
     return np.array(sorted(kept), dtype=np.int64)
 

@@ -1,7 +1,6 @@
 """Several settings and seeds of one run: dev chooses a setting for each seed, test is read for the chosen ones."""
 
 import itertools
-import json
 import statistics
 import sys
 from collections.abc import Sequence
@@ -11,8 +10,10 @@ from typing import Any
 
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment, Setting
-from downstream.report import write_json, write_report
+from downstream.opened import Opened
+from downstream.report import read_result, write_report
 from utility.config import leaf_path
+from utility.runs import write_json
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ def parse_sweep(words: Sequence[str]) -> list[tuple[str, ...]]:
     axes = []
     for word in words:
         key, equals, values = word.partition("=")
-        found = [value for value in values.split(",") if value]
-        if not equals or not found:
+        listed = [value for value in values.split(",") if value]
+        if not equals or not listed:
             raise ValueError(f"--sweep {word!r}: expected key=value,value,... as in lr=1e-3,4e-3")
         path = leaf_path(DownstreamConfig, key)
-        axes.append([f"{path}={value}" for value in found])
+        axes.append([f"{path}={value}" for value in listed])
     paths = [axis[0].partition("=")[0] for axis in axes]
     for path in paths:
         if paths.count(path) > 1:
@@ -50,9 +51,9 @@ def run_single(setting: Setting, directory: Path) -> dict[str, Any] | None:
 
     Of several processes the first scores and reports, the others give None."""
     experiment = Experiment(setting, directory)
-    found = _reported(experiment)
-    if found is not None and found["test_accuracy"] is not None:
-        return found
+    result = _reported(experiment)
+    if result is not None and result["value"] is not None:
+        return result
     _warn(experiment)
     experiment.train()
     return _finish(experiment) if setting.group.leads else None
@@ -62,18 +63,20 @@ def run_many(setting: Setting, choices: Sequence[Choice], seeds: Sequence[int], 
     """Train every choice with every seed; for each seed test is read for the choice that dev likes best.
 
     Writes summary.json: for each seed all that was tried, and mean and standard deviation over the seeds."""
+    opened = Opened()
     for number, choice in enumerate(choices):  # what can be refused is refused before anything is trained
-        experiment = Experiment(replace(setting, config=choice.config, seed=seeds[0]), directory)
+        experiment = Experiment(replace(setting, config=choice.config, seed=seeds[0]), directory, opened)
         if number == 0:
             _warn(experiment)
-    rows = [_run_seed(setting, choices, seed, directory / f"seed_{seed}") for seed in seeds]
-    tests = [row["test_accuracy"] for row in rows]
-    devs = [row["dev_accuracy"] for row in rows]
+    rows = [_run_seed(setting, choices, seed, directory / f"seed_{seed}", opened) for seed in seeds]
+    tests, devs = ([row[key] for row in rows] for key in ("test_value", "dev_value"))
+    metric = setting.task.metric
     content = {
         "task": setting.task.name,
-        "metric": setting.task.metric,
+        "metric": {"name": metric.name, "unit": metric.unit, "better": metric.better},
         "upstream": setting.upstream,
-        "selection": "for each seed the setting with the best dev accuracy; test read once per seed, after the choice",
+        "selection": f"for each seed the setting with the best dev {metric.name}; test read once per seed, after the "
+        "choice",
         "runs": len(rows),
         "test_mean": statistics.fmean(tests),
         "test_deviation": statistics.stdev(tests) if len(tests) > 1 else None,
@@ -85,32 +88,37 @@ def run_many(setting: Setting, choices: Sequence[Choice], seeds: Sequence[int], 
     return content
 
 
-def _run_seed(setting: Setting, choices: Sequence[Choice], seed: int, directory: Path) -> dict[str, Any]:
+def _run_seed(
+    setting: Setting, choices: Sequence[Choice], seed: int, directory: Path, opened: Opened
+) -> dict[str, Any]:
     tried = []
     for choice in choices:
-        experiment = Experiment(replace(setting, config=choice.config, seed=seed), _place(directory, choice))
-        found = _reported(experiment)
-        if found is None:
+        experiment = Experiment(replace(setting, config=choice.config, seed=seed), _folder(directory, choice), opened)
+        result = _reported(experiment)
+        if result is None:
             experiment.train()
-            found = write_report(experiment, experiment.load_best(), None)
-        tried.append(found)
-    best = min(range(len(tried)), key=lambda i: tried[i]["criterion"])
-    chosen = tried[best]
-    if chosen["test_accuracy"] is None:
-        choice = choices[best]
-        chosen = _finish(Experiment(replace(setting, config=choice.config, seed=seed), _place(directory, choice)))
+            result = write_report(experiment, experiment.load_best(), None)
+        tried.append(result)
+    best = min(range(len(tried)), key=lambda i: tried[i]["selection_error"])
+    chosen, choice = tried[best], choices[best]
+    folder = _folder(directory, choice)
+    if chosen["value"] is None:
+        chosen = _finish(Experiment(replace(setting, config=choice.config, seed=seed), folder, opened))
+    key = setting.task.metric.key
     return {
         "seed": seed,
-        "chosen": choices[best].name,
-        "folder": str(_place(directory, choices[best])),
-        "dev_accuracy": chosen["dev_accuracy"],
-        "test_accuracy": chosen["test_accuracy"],
+        "chosen": choice.name,
+        "folder": str(folder),
+        "dev_value": chosen["dev_value"],
+        "test_value": chosen["value"],
+        f"dev_{key}": chosen["dev_value"],
+        f"test_{key}": chosen["value"],
         "layer_weights": chosen["layer_weights"],
-        "tried": {choice.name: found["dev_accuracy"] for choice, found in zip(choices, tried)},
+        "tried": {choice.name: result["dev_value"] for choice, result in zip(choices, tried)},
     }
 
 
-def _place(directory: Path, choice: Choice) -> Path:
+def _folder(directory: Path, choice: Choice) -> Path:
     return directory / choice.name.replace("/", "-") if choice.name else directory
 
 
@@ -119,10 +127,7 @@ def _reported(experiment: Experiment) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     experiment.check_same()
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise ValueError(f"{path}: damaged, no JSON: remove it, and it is written again") from None
+    return read_result(path)
 
 
 def _warn(experiment: Experiment) -> None:
@@ -132,4 +137,4 @@ def _warn(experiment: Experiment) -> None:
 
 def _finish(experiment: Experiment) -> dict[str, Any]:
     dev = experiment.load_best()
-    return write_report(experiment, dev, experiment.test.score(experiment.probe, experiment.setting.device))
+    return write_report(experiment, dev, experiment.score_test())

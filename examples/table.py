@@ -21,7 +21,8 @@ def cell(run: Path) -> str | None:
         spread = found["test_deviation"]
         return f"{found['test_mean']:.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
     if (run / "result.json").is_file():
-        return f"{json.loads((run / 'result.json').read_text())['test_accuracy']:.1f}"
+        found = json.loads((run / "result.json").read_text())
+        return f"{found.get('value', found.get('test_accuracy')):.1f}"  # old files have no header
     return None
 
 

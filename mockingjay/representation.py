@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-import kaldiio
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from mockingjay.upstreams.base import Upstream
 from utility.audio.waveform import AudioError
-from utility.files import replacing
+from utility.kaldi.archives import archives
 from utility.loader import frame_batches, pad
 from utility.store.files import Row, SplitFiles, StoreInfo, differences, read_info
 from utility.store.reading import Store, splits_in
@@ -212,9 +211,5 @@ def write_ark(store: Store, path: Path) -> None:
     """Write a store of one vector per frame as a Kaldi archive `path`.ark with its index `path`.scp."""
     if len(store.info.row_shape) != 1:
         raise ValueError(f"a Kaldi archive holds one vector per frame, not {store.info.row_shape}: choose one layer")
-    ark, scp = path.with_name(f"{path.name}.ark"), path.with_name(f"{path.name}.scp")
-    with replacing(scp) as new_scp, replacing(ark) as new_ark:
-        with kaldiio.WriteHelper(f"ark,scp:{new_ark},{new_scp}") as out:
-            for index, name in enumerate(store.ids):
-                out(name, store[index])
-        new_scp.write_text(new_scp.read_text().replace(f" {new_ark}:", f" {ark}:"))
+    items = ((name, store[index]) for index, name in enumerate(store.ids))
+    archives.write_ark(path.with_name(f"{path.name}.ark"), items)

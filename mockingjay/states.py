@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,24 +14,23 @@ from utility.store.reading import Store
 
 def cached(
     upstream: Upstream,
-    paths: list[str],
+    sources: Sequence[Store],
     layers: int | Literal["all"],
     folder: Path | str,
     dtype: Literal["float32", "float16"],
     quiet: bool,
 ) -> list[Store]:
-    """The hidden states of `layers` for every utterance of the splits `paths`, one store for each, below `folder`.
+    """The hidden states of `layers` for every utterance of `sources`, one split each, as stores below `folder`.
 
     A split has its own folder, whose name is a digest of all that the content depends on: what is stale is never found,
     and what is unfinished is continued."""
     check_folder(folder)
     how = Representing(Layers(layers), dtype, quiet=quiet)
     stores = []
-    for path in paths:
-        source = Store(path)
+    for source in sources:
         content = [upstream.fingerprint, source.fingerprint(), layers, how.dtype, how.precision]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-        root, split = Path(folder) / f"layer_{layers}_{digest}", Path(path).name
+        root, split = Path(folder) / f"layer_{layers}_{digest}", source.paths[0].name
         if not (root / f"{split}.csv").is_file():
             represent(upstream, source, root, split, how)
         stores.append(Store(root / split))

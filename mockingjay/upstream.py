@@ -66,20 +66,24 @@ def _transformer(found: Pretrained, info: StoreInfo | None) -> Upstream:
         check_features(info.features, found.features, "the store", "the checkpoint")
         if info.row_shape != [found.model.input_dim]:
             raise ValueError(f"the store has rows of {info.row_shape}, the checkpoint takes [{found.model.input_dim}]")
-    return TransformerUpstream(found.model, found.config, found.features, found.frame_shift)
+    upstream = TransformerUpstream(found.model, found.config, found.features, found.frame_shift)
+    upstream.step = found.step
+    return upstream
 
 
 def _with_head(found: Pretrained, info: StoreInfo | None) -> Upstream:
     if not isinstance(found.model.head, Head):
         raise ValueError("upstream 'transformer_head': the checkpoint has no head with a state of its own")
-    return HeadUpstream(_transformer(found, info), found.model.head)
+    upstream = HeadUpstream(_transformer(found, info), found.model.head)
+    upstream.step = found.step
+    return upstream
 
 
 def _random(source: Path, info: StoreInfo | None, seed: int) -> Upstream:
     if source.suffix not in (".yaml", ".yml"):
         found = load_pretrained(source)
         fresh = new_model(found.config, found.model.input_dim, found.model.target_dim, seed)
-        return _transformer(replace(found, model=fresh), info)
+        return _transformer(replace(found, model=fresh, step=0), info)
     if info is None:
         raise ValueError(f"a random upstream from {source} needs the store whose features it takes")
     config = resolve(PretrainConfig, source)

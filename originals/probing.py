@@ -13,6 +13,7 @@ from originals.flags import TASKS
 from utility.command import DEFAULT_SEED
 from utility.config import resolve
 from utility.device import claim_device
+from utility.runs import with_unit
 from utility.training.checkpoint import load_checkpoint, load_weights
 
 UPSTREAMS = {  # (--run_mockingjay, --run_apc, --with_head)
@@ -70,5 +71,6 @@ def _test(args: argparse.Namespace, task: Task, upstream: str, ckpt: Path | None
     if experiment.fingerprint != about["upstream"]:
         raise ValueError(f"--dckpt {args.dckpt} was trained on another upstream than {upstream!r} of {ckpt}")
     load_weights(experiment.probe, saved["model"], args.dckpt)
-    found = experiment.test.score(experiment.probe, setting.device)
-    print(f"{task.name} {upstream}: test {found.accuracy:.2f} % of {found.count} {task.level}s; {args.dckpt}")
+    score = experiment.test.score(experiment.probe, setting.device)
+    value = with_unit(score.figures()[task.metric.key], task.metric.unit)
+    print(f"{task.name} {upstream}: test {value} of {score.count} {task.item}s; {args.dckpt}")

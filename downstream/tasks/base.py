@@ -1,21 +1,65 @@
-"""The probing tasks, one declaration each; all are scored by accuracy."""
+"""What a task is: all that a probing run does not know by itself."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from downstream.config import DataConfig, ProbeConfig
+from downstream.examples import Examples, Frames, Use
+from downstream.labels import Labels, LabelSource
+from downstream.metrics import Score
+from downstream.splits import Division
+from utility.audio.features import FeatureConfig
+from utility.loader import Batch
+from utility.runs import Metric
+from utility.store.reading import Store
+
+L = TypeVar("L", bound=Labels)
+S = TypeVar("S", bound=Score)
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is predicted from what, by which classifier."""
+class Task(Protocol[L, S]):
+    """A question about utterances, and how well it was answered.
+
+    A run asks in this order: `labels` of the store before it is divided by `division`; `source` of each part; the
+    `head`; then `loss` of every training batch, and `score` of every batch of dev, whose sum gives `metric`. It knows
+    nothing of what labels, outputs and scores hold: they are between the methods of one task. The parts to build a
+    task from are in `labels`, `examples`, `heads` and `metrics`."""
 
     name: str
-    label: Literal["phone", "speaker"]  # from the alignment, or from the store's speaker column
-    level: Literal["frame", "utterance"]  # an utterance is the mean of its real frames
-    about: str
-    hidden_layer: bool = False  # one hidden layer with ReLU before the output layer
-    context: int = 1  # frames side by side that the classifier sees
+    about: str  # one line for --help
+    metric: Metric  # by its key among the figures of a score; dev chooses by it
+    item: str  # what is scored, one of them: frame, utterance ...
+    loss_label: str  # of an axis, with the unit
+    division: Division
+    columns: Sequence[str]  # of the files of predictions, after the id
 
-    @property
-    def metric(self) -> str:
-        """The name of the score in reports."""
-        return f"{self.level} accuracy (%)"
+    def labels(self, store: Store, config: DataConfig) -> LabelSource:
+        """Where the answers come from; ValueError where they do not fit the store."""
+
+    def source(self, frames: Frames, labels: L, chosen: Sequence[int], use: Use) -> Examples:
+        """What the batches of a part are cut from: the utterances `chosen`, by their number in the store."""
+
+    def head(self, width: int, labels: L, config: ProbeConfig, generator: torch.Generator) -> nn.Module:
+        """A module (hidden states [B, T, width], lengths [B]) -> output, its weights drawn from `generator`."""
+
+    def loss(self, output: Tensor, batch: Batch, labels: L) -> Mapping[str, Tensor]:
+        """What training lowers, under "loss", a scalar; other scalars are logged beside it."""
+
+    def score(self, output: Tensor, batch: Batch, labels: L) -> S:
+        """Sums over a batch; their figures hold "loss" and the metric's key."""
+
+    def predictions(self, output: Tensor, batch: Batch, labels: L) -> Iterable[Sequence[str]]:
+        """The `columns` of each utterance of a batch; a batch of dev or test holds whole utterances."""
+
+    def figures(self, score: S, labels: L, title: str) -> Mapping[str, Figure]:
+        """Pictures of the score of the test part, by file name."""
+
+    def facts(self, labels: L) -> Mapping[str, object]:
+        """What a report says of the labels, as plain types: the number of classes ..."""
+
+    def caution(self, features: FeatureConfig | None) -> str | None:
+        """What is likely to spoil the result on plain features of that kind without being an error."""

@@ -19,7 +19,7 @@ from utility.config import as_dict
 from utility.loader import Batch
 from utility.training.distributed import ALONE, Group
 from utility.training.optimization import decay_groups
-from utility.training.trainer import Run, Task, Trainer
+from utility.training.trainer import Run, Trainer, Training
 
 STEM = "mockingjay"
 
@@ -72,8 +72,8 @@ def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
         "target": data.target.features and as_dict(data.target.features),
     }
     run = Run(place.directory, place.log, STEM, KIND, about, seed, place.device, place.quiet, place.group)
-    task = Task(model, step, data.loader, groups, evaluate, figures)
-    return Trainer(task, config.trainer, config.optimizer, run)
+    training = Training(model, step, data.loader, groups, evaluate, figures)
+    return Trainer(training, config.trainer, config.optimizer, run)
 
 
 def continue_from(trainer: Trainer, path: Path) -> None:

@@ -36,6 +36,7 @@ class Upstream(nn.Module):
     feature_config: FeatureConfig | None  # what it was trained on; None: takes any
     frame_shift: float | None  # seconds
     fingerprint: str  # changes with anything that changes the representations
+    step: int | None = None  # optimiser updates done; None: it was not trained here
 
     def forward(self, features: Tensor, lengths: Tensor) -> Sequence[Tensor]:
         raise NotImplementedError

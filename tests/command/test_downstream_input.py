@@ -93,8 +93,8 @@ def test_partly_aligned_corpus_can_be_used_on_demand(broken):
     words = [f"data.alignment={broken.root}/without", "data.unaligned=leave_out"]
     broken.run("phone_linear", "baseline", "--name", "without", *words)
     found = json.loads((broken.root / "result/result_baseline_phone_linear/without/result.json").read_text())
-    assert found["split"]["left_out"] == {"not in the alignment": 6}
-    assert sum(found["split"][part]["utterances"] for part in PARTS) == 30
+    assert found["division"]["left_out"] == {"not in the alignment": 6}
+    assert sum(found["division"][part]["utterances"] for part in PARTS) == 30
 
 
 @pytest.mark.parametrize(

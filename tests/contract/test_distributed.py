@@ -116,7 +116,7 @@ def test_ranks_share_the_batches_across_the_ends_of_epochs(config, world):
 def probe(small: Small, name: str, processes: int, *words: str) -> subprocess.CompletedProcess:
     command = launcher(processes)
     words = small.words(
-        "--run", "phone_linear", "--upstream", "tests.downstream_corpus:Doubling", "--name", name, *words
+        "--run", "phone_linear", "--upstream", "tests.helpers.downstream_corpus:Doubling", "--name", name, *words
     )
     return subprocess.run([*command, "run_downstream.py", *words], cwd=PROJECT, capture_output=True, text=True)
 

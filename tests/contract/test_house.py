@@ -41,8 +41,8 @@ FLOORS = {
         {"states", "inspection", "export"},
     ),
     "utility": (
-        {"openmp", "threads", "command", "config", "device", "files", "spool"},
-        {"loader", "labels"},
+        {"openmp", "threads", "command", "config", "device", "files", "temporary_array"},
+        {"loader", "labels", "kaldi", "runs"},
         {"audio", "training"},
         {"store"},
         {"plot"},

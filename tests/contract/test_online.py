@@ -98,10 +98,10 @@ def test_whole_utterances_train_as_from_the_store_to_the_last_bit(world):
     losses = []
     for online in (None, {"target_level": None}):
         trainer = make_trainer(world.config(online, **whole), 3, Place(world.root / "x", world.root / "x", CPU, True))
-        stream = trainer.task.loader.stream()
+        stream = trainer.training.loader.stream()
         for _ in range(5):
             trainer.update(stream)
-        losses.append([*trainer.window["loss"], *trainer.task.evaluate().values()])
+        losses.append([*trainer.window["loss"], *trainer.training.evaluate().values()])
     assert [float(loss) for loss in losses[0]] == [float(loss) for loss in losses[1]]
     store = Store([world.store / "train"])
     recordings = Recordings([world.table], MEL)

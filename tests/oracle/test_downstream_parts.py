@@ -1,8 +1,8 @@
 """The parts of a probe: classifiers against the originals' numbers, padding, splits, pieces, and refused input."""
 
 from collections import Counter
-from dataclasses import replace
 from itertools import chain
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from downstream.config import DataConfig, DownstreamConfig, ProbeConfig
-from downstream.examples import Frames, Means, Pieces, Wholes
+from downstream.examples import Frames, Means, Pieces, Use, Wholes
 from downstream.figures import confusion_figure
-from downstream.heads import Classifier, join_context, mean_pool
+from downstream.heads import Linears, join_context, mean_pool
 from downstream.labels import PhoneLabels, SpeakerLabels
-from downstream.metrics import add_confusions, score
+from downstream.metrics import class_score
 from downstream.probe import Probe, evaluate
-from downstream.splits import PARTS, Utterances, divide
-from downstream.tasks.base import Task
-from downstream.tasks.table import TASKS
+from downstream.splits import PARTS, Division, Parts, Utterances, divide
+from downstream.tasks.classification import ByFrame
+from downstream.tasks.table import TASKS, find_task
 from tests.helpers.downstream_corpus import PHONES, WIDTH, Small, small_corpus, write_store  # noqa: F401
 from utility.labels.alignment import IGNORE, Alignment
 from utility.loader import Batch, Loader, LoaderConfig
@@ -28,8 +28,10 @@ from utility.store.reading import Store
 CPU = torch.device("cpu")
 
 
-def classifier(task: Task, width: int = WIDTH, classes: int = 5) -> Classifier:
-    return Classifier(task, width, classes, ProbeConfig(hidden_size=7), torch.Generator().manual_seed(0))
+def head_of(task: str, width: int = WIDTH, classes: int = 5, hidden_size: int = 7) -> Linears:
+    config = ProbeConfig(hidden_size=hidden_size)
+    labels = SimpleNamespace(classes=range(classes))
+    return find_task(task).head(width, labels, config, torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(
@@ -41,15 +43,14 @@ def test_classifiers_give_the_originals_numbers(fixtures_dir, name, task):
     labels = torch.from_numpy(found["labels"])
     frames = labels.shape[1]  # the original cuts features and labels to the shorter
     features, mask = torch.from_numpy(found["features"])[:, :frames], torch.from_numpy(found["label_mask"])[:, :frames]
-    config = ProbeConfig(hidden_size=int(found["config_hidden_size"]) or 1)
-    probe = Classifier(TASKS[task], features.shape[-1], found["log_prob"].shape[-1], config, torch.Generator())
+    probe = head_of(task, features.shape[-1], found["log_prob"].shape[-1], int(found["config_hidden_size"]) or 1)
     probe.load_state_dict(torch.load(fixtures_dir / f"ffn_{name}.pt", weights_only=True))
     logits = probe(features, torch.full((len(labels),), frames))  # its padding counts as frames for the context
     assert torch.allclose(logits.log_softmax(-1), torch.from_numpy(found["log_prob"]), atol=1e-5)
-    sums = score(logits, torch.where(mask == 1, labels, IGNORE))
+    sums = class_score(logits, torch.where(mask == 1, labels, IGNORE))
     assert float(sums.loss.detach() / sums.count) == pytest.approx(float(found["loss"]), abs=1e-5)
-    assert int(sums.correct) == int(found["correct"])
-    assert int(sums.count) == int(found["valid"])
+    assert sums.correct == int(found["correct"])
+    assert sums.count == int(found["valid"])
 
 
 def test_context_is_future_first_and_repeats_the_edges_of_each_utterance():
@@ -74,62 +75,58 @@ def test_mean_is_over_real_frames():
     seed=st.integers(0, 100),
 )
 def test_a_batch_scores_as_its_utterances_alone_whatever_stands_on_padding(lengths, name, padding, seed):
-    task, generator = TASKS[name], torch.Generator().manual_seed(seed)
-    probe = classifier(task)
+    by_utterance, generator = find_task(name).item == "utterance", torch.Generator().manual_seed(seed)
+    probe = head_of(name)
     longest = max(lengths) + padding
     features = torch.randn(len(lengths), longest, WIDTH, generator=generator)  # padding is noise, not zeros
     labels = torch.randint(5, (len(lengths), longest), generator=generator)
     for row, length in zip(labels, lengths):
         row[length:] = IGNORE
-    labels = labels[:, 0] if task.level == "utterance" else labels
-    together = score(probe(features, torch.tensor(lengths)), labels)
+    labels = labels[:, 0] if by_utterance else labels
+    together = class_score(probe(features, torch.tensor(lengths)), labels)
     alone = [
-        score(
+        class_score(
             probe(features[i : i + 1, :n], torch.tensor([n])),
-            labels[i : i + 1] if task.level == "utterance" else labels[i : i + 1, :n],
+            labels[i : i + 1] if by_utterance else labels[i : i + 1, :n],
         )
         for i, n in enumerate(lengths)
     ]
-    assert int(together.count) == sum(int(s.count) for s in alone)
-    assert int(together.correct) == sum(int(s.correct) for s in alone)
+    assert together.count == sum(s.count for s in alone)
+    assert together.correct == sum(s.correct for s in alone)
     assert together.loss.item() == pytest.approx(sum(s.loss.item() for s in alone), rel=1e-5, abs=1e-5)
 
 
 def test_confusions_leave_out_what_has_no_label():
     logits = torch.eye(3)[torch.tensor([[0, 1, 2, 2]])]
-    table = torch.zeros(3, 3, dtype=torch.int64)
-    add_confusions(table, logits, torch.tensor([[0, 1, 1, IGNORE]]))
-    assert table.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    score = class_score(logits, torch.tensor([[0, 1, 1, IGNORE]]))
+    assert score.confusions.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    assert (score.count, score.correct) == (3, 2)
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_evaluation_does_not_depend_on_the_size_of_batches(small, task):
-    store, declared = Store(f"{small.root}/store/all"), TASKS[task]
+    store, declared = Store(f"{small.root}/store/all"), find_task(task)
     chosen = np.arange(len(store))
-    frames, speakers = Frames([store], None), SpeakerLabels(store, sorted(set(store.speakers)), chosen)
-    phones = PhoneLabels(store, Alignment(small.root / "phones"), chosen)
-    if declared.level == "utterance":
-        examples = Wholes(frames, speakers, chosen)
-    else:
-        examples = Pieces(frames, phones if declared.label == "phone" else speakers, chosen)
-    probe = Probe(declared, DownstreamConfig(), 1, WIDTH, 6, None, seed=0)
+    data = DataConfig(alignment=str(small.root / "phones"))
+    labels = declared.labels(store, data).read(Parts(chosen, chosen[:0], chosen[:0], "given", {}))
+    examples = declared.source(Frames([store], None), labels, chosen, Use(data, fine_tune=True))
+    probe = Probe(declared, labels, DownstreamConfig(), 1, WIDTH, None, seed=0)
     loaders = [Loader(examples, LoaderConfig(batch_frames=n), 0, examples.target) for n in (1, 100, 10**6)]
     found = [evaluate(probe, loader.once(), CPU) for loader in loaders]
     for other in found[1:]:
-        assert other.accuracy == found[0].accuracy
-        assert other.count == found[0].count
-        assert other.loss == pytest.approx(found[0].loss, rel=1e-5)
         assert (other.confusions == found[0].confusions).all()
+        assert other.figures()["accuracy"] == found[0].figures()["accuracy"]
+        assert other.figures()["loss"] == pytest.approx(found[0].figures()["loss"], rel=1e-5)
 
 
 def test_pooled_means_score_as_whole_utterances(small):
     store = Store(f"{small.root}/store/all")
     chosen = np.arange(0, len(store), 2)
     frames, labels = Frames([store], None), SpeakerLabels(store, sorted(set(store.speakers)), chosen)
-    head = classifier(TASKS["speaker_utterance"])
+    head = head_of("speaker_utterance")
     logits = []
     for kind in (Wholes, Means):
-        examples = kind(frames, labels, chosen)
+        examples = kind(frames, labels.utterance, chosen)
         whole = Loader(examples, LoaderConfig(batch_frames=10**6), 0, examples.target).once()
         batch = next(whole)
         order = np.argsort(batch.ids)
@@ -144,24 +141,27 @@ def test_pieces_give_every_labelled_frame_once_with_its_context(small, reach):
     chosen = np.arange(1, len(store), 3)
     labels = PhoneLabels(store, Alignment(small.root / "phones"), chosen)
     frames = Frames([store], None)
-    pieces, wholes = Pieces(frames, labels, chosen, 10, reach), Pieces(frames, labels, chosen)
-    task = replace(TASKS["phone_concat"], context=2 * reach + 1)
-    head = classifier(task)
+    pieces, wholes = Pieces(frames, labels.frames, chosen, 10, reach), Pieces(frames, labels.frames, chosen)
+    head = ByFrame(context=2 * reach + 1).head(WIDTH, 5, ProbeConfig(), torch.Generator().manual_seed(0))
     sums = []
     for examples in (pieces, wholes):
         loader = Loader(examples, LoaderConfig(batch_frames=60), 0, examples.target)
-        found = [score(head(batch.features, batch.lengths), batch.target) for batch in loader.once()]
+        found = [class_score(head(batch.features, batch.lengths), batch.target) for batch in loader.once()]
         sums.append(sum(found[1:], found[0]))
     assert len(pieces.ids) > len(wholes.ids)
-    assert int(sums[0].count) == int(sums[1].count) == int(labels.seen.sum())
-    assert int(sums[0].correct) == int(sums[1].correct)
+    assert sums[0].count == sums[1].count == labels.labelled(chosen)
+    assert sums[0].correct == sums[1].correct
     assert sums[0].loss.item() == pytest.approx(sums[1].loss.item(), rel=1e-5)
+
+
+def division(task: str) -> Division:
+    return find_task(task).division
 
 
 def utterances(counts: list[int], part: str = "train", prefix: str = "") -> Utterances:
     speakers = [f"{prefix}s{k}" for k, count in enumerate(counts) for _ in range(count)]
     ids = [f"{speaker}-{i}" for i, speaker in enumerate(speakers)]
-    return Utterances(ids, speakers, [part] * len(ids))
+    return Utterances(ids, speakers, [part] * len(ids), speakers)
 
 
 @settings(max_examples=60, deadline=None)
@@ -172,7 +172,7 @@ def utterances(counts: list[int], part: str = "train", prefix: str = "") -> Utte
 )
 def test_parts_are_disjoint_complete_and_keep_the_speaker_rule(counts, rule, seed):
     given_utterances = utterances([*counts, 3])
-    parts = divide(given_utterances, TASKS["phone_linear"], DataConfig(split=rule, split_seed=seed))
+    parts = divide(given_utterances, division("phone_linear"), DataConfig(split=rule, split_seed=seed))
     indices = [getattr(parts, part).tolist() for part in PARTS]
     assert sorted(chain(*indices)) == list(range(len(given_utterances.ids)))  # R16: nothing is lost
     speakers = [{given_utterances.speakers[i] for i in part} for part in indices]
@@ -188,7 +188,7 @@ def test_parts_are_disjoint_complete_and_keep_the_speaker_rule(counts, rule, see
 @given(counts=st.lists(st.integers(1, 12), min_size=1, max_size=9), minimum=st.integers(1, 6))
 def test_speaker_task_has_every_speaker_in_every_part(counts, minimum):
     given_utterances = utterances([*counts, 6, 7])
-    parts = divide(given_utterances, TASKS["speaker_frame"], DataConfig(min_utterances=minimum))
+    parts = divide(given_utterances, division("speaker_frame"), DataConfig(min_utterances=minimum))
     assert parts.rule == "utterance"
     indices = [getattr(parts, part).tolist() for part in PARTS]
     kept = {f"s{k}" for k, count in enumerate([*counts, 6, 7]) if count >= max(minimum, 3)}
@@ -201,11 +201,11 @@ def test_speaker_task_has_every_speaker_in_every_part(counts, minimum):
 def test_split_does_not_depend_on_the_order_of_the_store():
     one = utterances([4, 5, 6, 7, 8])
     order = np.random.default_rng(0).permutation(len(one.ids))
-    other = Utterances(*([values[i] for i in order] for values in (one.ids, one.speakers, one.listed)))
+    other = Utterances(*([values[i] for i in order] for values in (one.ids, one.speakers, one.listed, one.strata)))
     for name in ("phone_linear", "speaker_frame"):
         for fraction in (1.0, 0.3):
             config = DataConfig(label_fraction=fraction)
-            first, second = divide(one, TASKS[name], config), divide(other, TASKS[name], config)
+            first, second = divide(one, division(name), config), divide(other, division(name), config)
             for part in PARTS:
                 ids = [{u.ids[i] for i in getattr(p, part)} for u, p in ((one, first), (other, second))]
                 assert ids[0] == ids[1]
@@ -214,17 +214,19 @@ def test_split_does_not_depend_on_the_order_of_the_store():
 def test_lists_are_kept_and_only_what_is_missing_is_cut():
     train, test = utterances([5, 5, 5, 5]), utterances([2, 2], "test", "other")
     both = Utterances(train.ids + test.ids, train.speakers + test.speakers, train.listed + test.listed)
-    parts = divide(both, TASKS["phone_linear"], DataConfig())
+    parts = divide(both, division("phone_linear"), DataConfig())
     assert parts.rule == "speaker"
     assert parts.test.tolist() == [20, 21, 22, 23]
     assert len(parts.dev) == 5
-    chosen = divide(both, TASKS["phone_linear"], DataConfig(dev_speakers=["s2"]))
+    chosen = divide(both, division("phone_linear"), DataConfig(dev_speakers=["s2"]))
     assert {both.speakers[i] for i in chosen.dev} == {"s2"}
 
 
 def test_label_fraction_is_nested_and_keeps_every_speaker():
     corpus = utterances([10, 20, 30])
-    shares = [set(divide(corpus, TASKS["speaker_frame"], DataConfig(label_fraction=f)).train) for f in (0.1, 0.5, 1.0)]
+    shares = [
+        set(divide(corpus, division("speaker_frame"), DataConfig(label_fraction=f)).train) for f in (0.1, 0.5, 1.0)
+    ]
     assert shares[0] < shares[1] < shares[2]
     assert Counter(corpus.speakers[i] for i in shares[0]).keys() == {"s0", "s1", "s2"}
 
@@ -252,7 +254,8 @@ def test_confusion_figure_of_thousands_of_classes_draws_groups():
 
 def test_batch_padding_is_marked_by_the_loader(small):
     store = Store(f"{small.root}/store/all")
-    examples = Pieces(Frames([store], None), PhoneLabels(store, Alignment(small.root / "phones"), [0, 1, 2]), [0, 1, 2])
+    labels = PhoneLabels(store, Alignment(small.root / "phones"), [0, 1, 2])
+    examples = Pieces(Frames([store], None), labels.frames, [0, 1, 2])
     batch: Batch = next(Loader(examples, LoaderConfig(batch_frames=10**6), 0, examples.target).once())
     assert (batch.target[~batch.mask()] == IGNORE).all()
     assert (batch.target[batch.mask()] != IGNORE).any()

@@ -7,14 +7,14 @@ import argparse
 import sys
 import types
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from downstream.config import ProbeConfig
-from downstream.heads import Classifier
-from downstream.metrics import score
+from downstream.metrics import class_score
 from downstream.tasks.table import find_task
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.foreign.checkpoints import read_original
@@ -223,12 +223,13 @@ def test_frame_classifiers(name, task, fixtures_dir):
     frames = min(labels.shape[1], arrays["features"].shape[1])
     features, mask = arrays["features"][:, :frames], arrays["label_mask"][:, :frames].bool()
     config = ProbeConfig(hidden_size=int(arrays["config_hidden_size"]) or 768)
-    model = Classifier(find_task(task), features.shape[2], 11, config, torch.Generator()).eval()
+    labels_of_11 = SimpleNamespace(classes=range(11))
+    model = find_task(task).head(features.shape[2], labels_of_11, config, torch.Generator()).eval()
     load_weights(model, torch.load(fixtures_dir / f"{name}.pt", weights_only=True), name)
     logits = model(features, torch.full((len(features),), frames))
     close(logits.log_softmax(-1), arrays["log_prob"])
-    found = score(logits, labels[:, :frames].masked_fill(~mask, IGNORE))
-    assert (int(found.correct), int(found.count)) == (int(arrays["correct"]), int(arrays["valid"]))
+    found = class_score(logits, labels[:, :frames].masked_fill(~mask, IGNORE))
+    assert (found.correct, found.count) == (int(arrays["correct"]), int(arrays["valid"]))
     close(found.loss / found.count, arrays["loss"])
 
 

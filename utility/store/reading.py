@@ -44,11 +44,27 @@ class Store:
     """
 
     def __init__(self, paths: Sequence[str | Path], features: FeatureConfig | None = None):
-        paths = [paths] if isinstance(paths, str | Path) else list(paths)
-        if not paths:
-            raise ValueError("a store needs at least one path root/split")
-        self.paths = [Path(path) for path in paths]
-        opened = [_open_split(path, features) for path in self.paths]
+        paths = _as_paths(paths)
+        self._join(paths, [_open_split(path, features) for path in paths])
+
+    @classmethod
+    def with_splits(
+        cls, paths: Sequence[str | Path], features: FeatureConfig | None = None
+    ) -> tuple["Store", list["Store"]]:
+        """All paths as one corpus, and each as one of its own; every file is opened once."""
+        paths = _as_paths(paths)
+        opened = [_open_split(path, features) for path in paths]
+        whole = cls._of(paths, opened)
+        return whole, [whole] if len(paths) == 1 else [cls._of([path], [split]) for path, split in zip(paths, opened)]
+
+    @classmethod
+    def _of(cls, paths: list[Path], opened: list["_Split"]) -> "Store":
+        store = cls.__new__(cls)
+        store._join(paths, opened)
+        return store
+
+    def _join(self, paths: list[Path], opened: list["_Split"]) -> None:
+        self.paths = paths
         self.info = opened[0].info
         for path, split in zip(self.paths, opened):
             different = differences(self.info, split.info, ignore=("dtype", "audio_root"))
@@ -184,6 +200,13 @@ class _Array:
             yield
         except ValueError:
             raise ValueError(f"{self.file}: not an array file, or cut off; make this split again") from None
+
+
+def _as_paths(paths: Sequence[str | Path]) -> list[Path]:
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not paths:
+        raise ValueError("a store needs at least one path root/split")
+    return [Path(path) for path in paths]
 
 
 def is_split(path: str | Path) -> bool:

@@ -59,7 +59,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Task:
+class Training:
     """What is trained. `step(batch, generator)` gives {"loss": scalar, ...}; the others are logged beside it.
 
     `evaluate()` gives figures, "loss" (or whatever `choose` names, lower is better) decides which step was best.
@@ -101,14 +101,14 @@ def step_seed(seed: int, step: int, batch: int) -> int:
 
 
 class Trainer:
-    """Trains a task; `fit` starts, or continues exactly where the given checkpoint stands.
+    """Trains one module; `fit` starts, or continues exactly where the given checkpoint stands.
 
     The processes of `run.group` share each step's batches and average their gradients: 2 processes with an accumulation
     of 1 train as 1 process with an accumulation of 2."""
 
-    def __init__(self, task: Task, config: TrainerConfig, optimizer: OptimizerConfig, run: Run):
-        self.task, self.config, self.run = task, config, run
-        self.optimizer = make_optimizer(task.groups, optimizer)
+    def __init__(self, training: Training, config: TrainerConfig, optimizer: OptimizerConfig, run: Run):
+        self.training, self.config, self.run = training, config, run
+        self.optimizer = make_optimizer(training.groups, optimizer)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.share = make_schedule(optimizer, config.steps)
         self.clip = optimizer.clip
@@ -127,7 +127,7 @@ class Trainer:
     def resume(self, path: Path, content: Mapping[str, Any] | None = None) -> None:
         """Take weights, optimiser and progress from a checkpoint of such a run, or from what was read from it."""
         content = load_checkpoint(path, self.run.kind) if content is None else content
-        load_weights(self.task.module, content["model"], path)
+        load_weights(self.training.module, content["model"], path)
         try:
             self.optimizer.load_state_dict(content["optimizer"])
             state = content["state"]
@@ -145,7 +145,7 @@ class Trainer:
         silent = self.run.quiet or not group.leads or None
         self.lines = None if silent else ProgressLines(start, self.config.steps)
         bar = tqdm(total=self.config.steps, initial=start, disable=silent, unit="step", dynamic_ncols=True)
-        stream = self.task.loader.stream(self.progress.position, group.rank, group.world)
+        stream = self.training.loader.stream(self.progress.position, group.rank, group.world)
         self.clock = _Clock()
         try:
             while self.progress.step < self.config.steps and not self._out_of_patience():
@@ -165,7 +165,7 @@ class Trainer:
     def update(self, stream: Iterator[tuple[Position, Batch]]) -> None:
         """One optimiser update on the next batches of the loader's stream."""
         step, frames, position = self.progress.step, 0, self.progress.position
-        self.task.module.train()
+        self.training.module.train()
         for group, base in zip(self.optimizer.param_groups, self.base_rates):
             group["lr"] = base * self.share(step)
         for index in range(self.config.accumulation):
@@ -176,7 +176,7 @@ class Trainer:
             torch.manual_seed(seed)  # dropout
             generator = torch.Generator().manual_seed(seed)
             with autocast(self.run.device, self.config.precision):
-                values = self.task.step(batch.to(self.run.device), generator)
+                values = self.training.step(batch.to(self.run.device), generator)
             (values["loss"] / self.config.accumulation).backward()
             self._collect(values)
         self.run.group.average_gradients(self.parameters)
@@ -221,7 +221,7 @@ class Trainer:
                 self.lines.say(step, means["loss"], rate, speed["frames_per_s"])
             bar.set_postfix(loss=f"{means['loss']:.4f}", frames_per_s=f"{speed['frames_per_s']:.0f}", refresh=False)
         bar.update()
-        if self.task.evaluate is not None and (step % config.eval_every == 0 or last):
+        if self.training.evaluate is not None and (step % config.eval_every == 0 or last):
             self._evaluate()
         if step % config.save_every == 0 and not last:
             self.save()
@@ -229,10 +229,10 @@ class Trainer:
     def _evaluate(self) -> None:
         self._settle()
         step = self.progress.step
-        self.task.module.eval()
+        self.training.module.eval()
         with self.clock.paused():
             found = self.run.group.from_leader(self._evaluated() if self.log is not None else {})
-        score = found[self.task.choose]
+        score = found[self.training.choose]
         if self.progress.best is None or score < self.progress.best:
             self.progress = replace(self.progress, best=score, best_step=step, stale=0)
             self._write(self.best_path)
@@ -241,10 +241,10 @@ class Trainer:
 
     @torch.no_grad()
     def _evaluated(self) -> dict[str, float]:
-        step, found = self.progress.step, dict(self.task.evaluate())
+        step, found = self.progress.step, dict(self.training.evaluate())
         self.log.metrics(step, {f"dev_{name}": value for name, value in found.items()})
-        if self.task.figures is not None:
-            for name, figure in self.task.figures().items():
+        if self.training.figures is not None:
+            for name, figure in self.training.figures().items():
                 self.log.figure(step, name, figure)
         return found
 
@@ -260,7 +260,7 @@ class Trainer:
         if not self.run.group.leads:
             return
         state = asdict(self.progress) | {"position": list(self.progress.position)}
-        content = {"model": self.task.module.state_dict(), "optimizer": self.optimizer.state_dict(), "state": state}
+        content = {"model": self.training.module.state_dict(), "optimizer": self.optimizer.state_dict(), "state": state}
         save_checkpoint(path, self.run.kind, {**content, **self.run.about})
 
 

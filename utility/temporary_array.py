@@ -1,4 +1,4 @@
-"""Rows in a temporary file, so that memory does not grow with them."""
+"""An array that grows in a temporary file, so that memory does not grow with it."""
 
 import os
 import tempfile
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 
-class Spool:
-    """Rows appended to a temporary file and read by position, so that memory does not grow with them."""
+class TemporaryArray:
+    """Rows appended to a temporary file and read by position."""
 
     def __init__(self, dtype: type, row_shape: Sequence[int] = ()):
         self.file, self.dtype, self.row_shape = tempfile.TemporaryFile(), np.dtype(dtype), tuple(row_shape)  # noqa: SIM115

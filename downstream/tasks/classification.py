@@ -1,0 +1,160 @@
+"""Tasks that choose one of some classes, for every frame or for every utterance."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from downstream.config import DataConfig, ProbeConfig
+from downstream.examples import Examples, Frames, Means, Pieces, Use, Wholes
+from downstream.figures import confusion_figure
+from downstream.heads import Linears, join_context, mean_pool
+from downstream.labels import Classes, LabelSource
+from downstream.metrics import ClassScore, accuracy, class_loss, class_score
+from downstream.splits import Division
+from utility.audio.features import FeatureConfig
+from utility.labels.alignment import IGNORE
+from utility.loader import Batch
+from utility.runs import Metric
+from utility.store.reading import Store
+
+NO_LABEL = "-"
+
+
+class Level(Protocol):
+    """What gets a class: frames, or utterances."""
+
+    item: str
+
+    def source(self, frames: Frames, labels: Classes, chosen: Sequence[int], use: Use) -> Examples: ...
+
+    def head(self, width: int, outputs: int, config: ProbeConfig, generator: torch.Generator) -> nn.Module: ...
+
+    def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]: ...
+
+    def caution(self, features: FeatureConfig | None) -> str | None: ...
+
+
+@dataclass(frozen=True)
+class ByFrame:
+    """Every frame gets a class, from `context` frames around it, by one linear layer or with a hidden one before it."""
+
+    context: int = 1
+    hidden_layer: bool = False
+    item: str = "frame"
+
+    def source(self, frames: Frames, labels: Classes, chosen: Sequence[int], use: Use) -> Pieces:
+        """Pieces to train a probe of frozen states, whole utterances else."""
+        size = use.data.piece_frames if use.training and not use.fine_tune else None
+        return Pieces(frames, labels.frames, chosen, size, reach=self.context // 2)
+
+    def head(self, width: int, outputs: int, config: ProbeConfig, generator: torch.Generator) -> Linears:
+        """Class scores [B, T, outputs]."""
+        sizes = [width * self.context, *([config.hidden_size] if self.hidden_layer else []), outputs]
+        return Linears(partial(join_context, size=self.context), sizes, config.dropout, generator)
+
+    def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]:
+        """True and predicted classes of an utterance's frames, in order, separated by spaces.
+
+        A frame without a label has "-" as its true class; a class whose name has spaces is written with "_"."""
+        names = np.array([*(name.replace(" ", "_") for name in classes), NO_LABEL], dtype=object)
+        true = torch.where(batch.target == IGNORE, len(classes), batch.target).cpu().numpy()
+        predicted = logits.argmax(-1).cpu().numpy()
+        for row, length in enumerate(batch.lengths.tolist()):
+            yield " ".join(names[true[row, :length]]), " ".join(names[predicted[row, :length]])
+
+    def caution(self, features: FeatureConfig | None) -> None:
+        """No kind of features is known to spoil it."""
+
+
+@dataclass(frozen=True)
+class ByUtterance:
+    """Every utterance gets a class, from the mean of its frames, by one linear layer."""
+
+    item: str = "utterance"
+
+    def source(self, frames: Frames, labels: Classes, chosen: Sequence[int], use: Use) -> Wholes | Means:
+        """Means, made once, of frozen states; whole utterances for an upstream that is trained."""
+        return (Wholes if use.fine_tune else Means)(frames, labels.utterance, chosen)
+
+    def head(self, width: int, outputs: int, config: ProbeConfig, generator: torch.Generator) -> Linears:
+        """Class scores [B, outputs]."""
+        return Linears(mean_pool, [width, outputs], config.dropout, generator)
+
+    def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]:
+        """True and predicted class of an utterance."""
+        for true, predicted in zip(batch.target.tolist(), logits.argmax(-1).tolist()):
+            yield classes[true], classes[predicted]
+
+    def caution(self, features: FeatureConfig | None) -> str | None:
+        """Normalised features have no mean."""
+        if features is None or features.cmvn != "utterance":
+            return None
+        return (
+            "averages features that were normalised per utterance (cmvn: utterance), which removes "
+            "their mean: this baseline is close to chance; probe a store made without CMVN"
+        )
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A task with one class for each frame or utterance, scored by accuracy."""
+
+    name: str
+    about: str
+    read_labels: Callable[[str, Store, DataConfig], LabelSource]
+    level: Level
+    division: Division
+    columns: Sequence[str] = ("true", "predicted")
+    loss_label: str = "cross-entropy (nats)"
+
+    @property
+    def item(self) -> str:
+        """What gets a class."""
+        return self.level.item
+
+    @property
+    def metric(self) -> Metric:
+        """Accuracy over all labelled frames or utterances."""
+        return accuracy(self.level.item)
+
+    def labels(self, store: Store, config: DataConfig) -> LabelSource:
+        """The classes' source."""
+        return self.read_labels(self.name, store, config)
+
+    def source(self, frames: Frames, labels: Classes, chosen: Sequence[int], use: Use) -> Examples:
+        """Frames or utterances with their class."""
+        return self.level.source(frames, labels, chosen, use)
+
+    def head(self, width: int, labels: Classes, config: ProbeConfig, generator: torch.Generator) -> nn.Module:
+        """A score for every class."""
+        return self.level.head(width, len(labels.classes), config, generator)
+
+    def loss(self, output: Tensor, batch: Batch, labels: Classes) -> Mapping[str, Tensor]:
+        """Mean cross-entropy over the labelled items, and their accuracy in percent."""
+        return class_loss(output, batch.target)
+
+    def score(self, output: Tensor, batch: Batch, labels: Classes) -> ClassScore:
+        """Loss and confusions."""
+        return class_score(output, batch.target)
+
+    def predictions(self, output: Tensor, batch: Batch, labels: Classes) -> Iterable[Sequence[str]]:
+        """True and predicted class, or those of all frames, by name."""
+        return self.level.predictions(output, batch, labels.classes)
+
+    def figures(self, score: ClassScore, labels: Classes, title: str) -> Mapping[str, Figure]:
+        """The confusion matrix."""
+        return {"confusion": confusion_figure(score.confusions.cpu().numpy(), labels.classes, title)}
+
+    def facts(self, labels: Classes) -> Mapping[str, object]:
+        """The number of classes."""
+        return {"classes": len(labels.classes)}
+
+    def caution(self, features: FeatureConfig | None) -> str | None:
+        """What spoils a result on plain features."""
+        return self.level.caution(features)

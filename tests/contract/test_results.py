@@ -1,0 +1,116 @@
+"""What a probing run leaves: the header of result.json, predictions by id; old files are still read."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import run_downstream
+from commands.common import _layers
+from downstream.predictions import PredictionFile, read_predictions
+from downstream.report import describe, read_result
+from downstream.sweep import run_single
+from downstream.tasks.table import TASKS, find_task
+from examples.table import table
+from tests.helpers.downstream_corpus import SPEAKERS, Small, small_corpus, write_store  # noqa: F401
+from utility.labels.alignment import IGNORE
+from utility.loader import Batch
+from utility.store import reading
+
+
+@pytest.fixture(scope="module")
+def finished(small) -> dict[str, Path]:
+    """A run of every task."""
+    folders = {name: small.root / "finished" / name / "run" for name in TASKS}
+    for name, folder in folders.items():
+        run_single(small.setting(name, optimizer={"lr": 0.02}), folder)
+    return folders
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_predictions_of_a_run_give_its_accuracy_again(finished, small, task):
+    folder, store = finished[task], reading.Store(f"{small.root}/store/all")
+    result = json.loads((folder / "result.json").read_text())
+    for part in ("dev", "test"):
+        rows = list(read_predictions(folder / f"predictions_{part}.tsv"))
+        ids = [row["id"] for row in rows]
+        assert ids == sorted(set(ids))
+        assert len(ids) == result["division"][part]["utterances"]
+        pairs = [pair for row in rows for pair in zip(row["true"].split(" "), row["predicted"].split(" "), strict=True)]
+        counted = [true == predicted for true, predicted in pairs if true != "-"]
+        assert 100 * sum(counted) / len(counted) == result[f"{part}_accuracy"]
+        assert len(counted) == result["scored"][part]
+        frames = sum(int(store.lengths[store.index[key]]) for key in ids)
+        assert len(pairs) == (frames if result["scored"]["item"] == "frame" else len(ids))
+        if task.startswith("speaker"):
+            assert all(set(row["true"].split(" ")) == {row["id"].split("-")[0]} for row in rows)
+
+
+def test_frames_without_a_label_and_names_with_spaces_in_predictions():
+    level = find_task("phone_linear").level
+    target = torch.tensor([[0, IGNORE, 1], [1, IGNORE, IGNORE]])
+    batch = Batch(torch.zeros(2, 3, 1), torch.tensor([3, 1]), ["a", "b"], target)
+    logits = torch.eye(2)[torch.tensor([[0, 1, 1], [0, 1, 1]])]
+    rows = list(level.predictions(logits, batch, ["aa", "spoken noise"]))
+    assert rows == [("aa - spoken_noise", "aa spoken_noise spoken_noise"), ("spoken_noise", "aa")]
+
+
+def test_predictions_appear_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "predictions_test.tsv"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="shorter"), PredictionFile(path, ["true"]) as file:
+        file.write(["b", "c"], [["x"]])
+    assert path.read_text() == "old"
+    with PredictionFile(path, ["true"]) as file:
+        file.write(["b", "c"], [["x"], ["tab\tand\nline"]])
+        file.write(["a"], [["ü"]])
+    assert path.read_text() == "id\ttrue\na\tü\nb\tx\nc\ttab and line\n"
+    assert [row["id"] for row in read_predictions(path)] == ["a", "b", "c"]
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+HEADER = ["kind", "task", "upstream", "metric", "value", "dev_value", "interval", "controls", "division", "config"]
+HEADER += ["seed", "fingerprints", "versions", "command"]
+
+
+def test_result_begins_with_the_header_that_all_results_share(finished, small):
+    result = json.loads((finished["phone_linear"] / "result.json").read_text())
+    assert list(result)[: len(HEADER)] == HEADER
+    assert result["metric"] == {"name": "frame accuracy", "unit": "%", "better": "higher"}
+    assert (result["value"], result["dev_value"]) == (result["test_accuracy"], result["dev_accuracy"])
+    assert result["interval"] is None
+    assert result["fingerprints"]["store"]["splits"] == [f"{small.root}/store/all"]
+    assert result["fingerprints"]["upstream"].keys() == {"fingerprint", "name", "checkpoint", "step"}
+    assert result["selection_error"] == pytest.approx(100 - result["dev_accuracy"], abs=1e-3)
+    assert "100 - dev frame accuracy (%)" in result["selection"]
+
+
+def test_command_of_a_result_repeats_it(finished, small):
+    result = json.loads((finished["speaker_utterance"] / "result.json").read_text())
+    program, script, *words = result["command"].split()
+    assert (program, script) == ("python", "run_downstream.py")
+    expdir = small.root / "again"
+    assert run_downstream.main([*words, "--no-msg", "--expdir", str(expdir)]) == 0
+    again = json.loads((expdir / "result_baseline_speaker_utterance/exp_000/result.json").read_text())
+    assert {key: again[key] for key in ("figures", "division", "config", "seed", "scored", "best_step")} == {
+        key: result[key] for key in ("figures", "division", "config", "seed", "scored", "best_step")
+    }
+
+
+OLD = {
+    "metric": "frame accuracy (%)", "test_accuracy": 44.5, "dev_accuracy": 50.25, "criterion": 49.750002,
+    "layer_weights": [0.25, 0.75], "task": "phone_linear", "upstream": "baseline", "best_step": 3, "steps": 4,
+}  # fmt: skip
+
+
+def test_results_without_a_header_are_still_read(tmp_path):
+    file = tmp_path / "result_baseline_phone_linear" / "libri-1_mel" / "result.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(OLD))
+    found = read_result(file)
+    assert found["metric"] == {"name": "frame accuracy", "unit": "%", "better": "higher"}
+    assert (found["value"], found["dev_value"], found["selection_error"]) == (44.5, 50.25, 49.750002)
+    assert "dev 50.25 %, test 44.50 %" in describe(found, file.parent)
+    assert table(tmp_path).splitlines()[-1] == "| 1 mel | 44.5 |"
+    assert _layers(f"ws:{file}").which == (0.25, 0.75)

@@ -1,0 +1,97 @@
+"""What every finished run says of itself: the head of result.json, the same for probes, analyses and pre-training.
+
+It stands in `utility` because those three may not import each other, and the report reads all of them."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from utility.files import replacing
+
+LIBRARIES = ("torch", "numpy", "pandas", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure by which runs are compared; `key` is its name among the figures of a score."""
+
+    key: str  # accuracy
+    name: str  # frame accuracy
+    unit: str  # %; empty for a pure number
+    better: Literal["higher", "lower"]
+    best: float = 0.0  # the best value that there is
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    def error(self, value: float) -> float:
+        """How far a value is from the best one; lower is better, whatever the metric."""
+        return self.best - value if self.better == "higher" else value - self.best
+
+
+def with_unit(value: float, unit: str, digits: int = 2) -> str:
+    """A value as it is printed, as `71.20 %`."""
+    return f"{value:.{digits}f} {unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Something that a run was made from: its fingerprint, and in words what that stands for."""
+
+    fingerprint: str
+    words: Mapping[str, Any]  # a checkpoint's path and step, a store's paths
+
+
+def header(
+    *,
+    kind: Literal["probe", "analysis", "pretraining"],
+    task: str,
+    upstream: str,
+    metric: Metric,
+    value: float | None,
+    dev_value: float | None,
+    division: Mapping[str, Any],
+    config: Mapping[str, Any],
+    seed: int,
+    origins: Mapping[str, Origin],
+    command: str,
+    controls: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The fields that every result.json begins with, as plain types.
+
+    `value` is of the test part, None while that is unread. `interval` is its 95 % interval, None until it is computed;
+    `controls` are the same metric of features, random weights and chance."""
+    return {
+        "kind": kind,
+        "task": task,
+        "upstream": upstream,
+        "metric": {name: part for name, part in asdict(metric).items() if name in ("name", "unit", "better")},
+        "value": value,
+        "dev_value": dev_value,
+        "interval": None,
+        "controls": controls,
+        "division": division,
+        "config": config,
+        "seed": seed,
+        "fingerprints": {name: {"fingerprint": o.fingerprint, **o.words} for name, o in origins.items()},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "command": command,
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write readable JSON; a reader sees the old file or the whole new one."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote; ValueError names a damaged file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{path}: damaged, no JSON: remove it, and it is written again") from None
