@@ -8,7 +8,7 @@ HF_VENV := .venv-hf
 HF_STAMP := $(HF_VENV)/.installed
 HF_RUN := $(HF_VENV)/bin/python
 
-.PHONY: demo test test-hf bench check clean
+.PHONY: demo test quick test-hf bench check clean
 
 demo: $(STAMP)
 	PYTHON=$(RUN) bash examples/demo.sh
@@ -16,12 +16,19 @@ demo: $(STAMP)
 test: check $(DASK_STAMP)
 	$(RUN) -m pytest
 
+# All tests but the slow ones, in two processes of one thread each; the output of one follows that of the other.
+quick: $(STAMP)
+	@export OMP_NUM_THREADS=1; half=$$(mktemp); trap 'rm -f $$half' EXIT; \
+	$(RUN) -m pytest -q -m "not slow" tests/contract > $$half 2>&1 & contract=$$!; \
+	$(RUN) -m pytest -q -m "not slow" --ignore tests/contract; other=$$?; \
+	wait $$contract; mine=$$?; cat $$half; exit $$((other > mine ? other : mine))
+
 bench: $(STAMP)
 	$(RUN) -m benchmarks
 
 test-hf: $(HF_STAMP)
 	$(HF_RUN) -c "import transformers"
-	$(HF_RUN) -m pytest tests/test_export_hf.py
+	$(HF_RUN) -m pytest tests/contract/test_export_hf.py
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

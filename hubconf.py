@@ -1,13 +1,13 @@
 """torch.hub: `torch.hub.load(repository, "upstream", source="local", ckpt="result/.../best.ckpt")`."""
 
-dependencies = ["torch", "numpy", "scipy", "librosa", "pydantic", "yaml", "pandas", "safetensors", "tensorboardX"]
+dependencies = ["torch", "numpy", "scipy", "numba", "llvmlite", "pydantic", "yaml", "safetensors"]
 
 
 def upstream(ckpt, device="cpu"):
     """Any pre-training checkpoint as an upstream: features with lengths in, or `from_waveforms`; hidden states out."""
     from mockingjay.upstream import load_upstream
 
-    return load_upstream("transformer", ckpt, device=device)
+    return load_upstream("pretrained", ckpt, device=device)
 
 
 def mockingjay_local(ckpt, *args, **kwargs):

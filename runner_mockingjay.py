@@ -1,127 +1,214 @@
 """Pre-train masked-frame Transformers on speech, test and plot them, extract their representations."""
 
-import argparse
+import importlib
 import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
-from commands.common import DEFAULT_CONFIG, below
-from commands.export import export
-from commands.extract import extract
-from commands.inspect import info, plot, plot_alterations, test
-from commands.pretrain import train
-from originals.flags import add_classic_flags
-from utility.command import DEFAULT_SEED, Parser, run, seed, shard
+from commands import settings
+from commands.paths import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
+from originals import flags as classic
+from utility.command import DEFAULT_SEED, Command, Mode, Parser, run, seed, shard
 
 if TYPE_CHECKING:
     from originals.mockingjay_api import MockingjayModel
 
 CORPORA = ("libri", "timit", "any", "apc", "alignment")  # each with a script in preprocess/
+READ = ("data.test", "model.max_input_length")  # of the config, by whatever takes representations
+LOSS = (*READ, "data.target", "masking", "apc.time_shift", "online")
+MODES = (
+    Mode("--train"),
+    Mode("--test", (*LOSS, "loader", "trainer.precision")),
+    Mode("--plot", (*READ, "online")),
+    Mode("--plot --with_head", LOSS),
+    Mode("--plot --output_attention", (*READ, "online")),
+    Mode("--plot --alterations", ("data.test", "masking", "model.downsample_rate", "online")),
+    Mode("--test --load --plot", (*LOSS, "loader", "trainer.precision")),
+    Mode("--test --load --plot --with_head", (*LOSS, "loader", "trainer.precision"), shown=False),  # first README
+    Mode("--extract", READ),
+    Mode("--export", ()),
+    Mode("--info", ()),
+    Mode("--preprocess", ()),
+    *classic.MODES,
+)
+TRAIN = ("--train",)
+PLOT = ("--plot", "--plot --with_head", "--plot --output_attention", "--plot --alterations")
+BOTH = ("--test --load --plot", "--test --load --plot --with_head")
+EXTRACT = ("--test", *BOTH, "--extract")
+LOOK = (*EXTRACT, *PLOT)
+OF_A_RUN = tuple(mode for mode in (*LOOK, "--export") if mode != "--plot --alterations")
+CLASSIC = (*classic.TRAIN, *classic.TEST)
+CALLS: dict[str, tuple[Any, str, str]] = {  # mode -> its settings, and the function that takes them
+    "--train": (settings.Train, "commands.pretrain", "train"),
+    "--test": (settings.Extract, "commands.inspect", "test"),
+    "--plot": (settings.PlotStates, "commands.inspect", "plot_states"),
+    "--plot --with_head": (settings.Plot, "commands.inspect", "plot_reconstructions"),
+    "--plot --output_attention": (settings.Plot, "commands.inspect", "plot_attention"),
+    "--plot --alterations": (settings.PlotAlterations, "commands.inspect", "plot_alterations"),
+    "--test --load --plot": (settings.TestAndPlot, "commands.inspect", "test_and_plot"),
+    "--test --load --plot --with_head": (settings.TestAndPlot, "commands.inspect", "test_and_plot_reconstructions"),
+    "--extract": (settings.Extract, "commands.extract", "extract"),
+    "--export": (settings.Export, "commands.export", "export"),
+    "--info": (settings.Info, "commands.inspect", "info"),
+    **dict.fromkeys(classic.TRAIN, (settings.TrainClassic, "commands.classic", "train")),
+    **dict.fromkeys(classic.TEST, (settings.TestClassic, "commands.classic", "test")),
+}
 EXAMPLES = """\
 examples:
   python runner_mockingjay.py --train --config config/mockingjay_demo.yaml
   python runner_mockingjay.py --train --config config/mockingjay_demo.yaml --resume trainer.steps=4000
-  python runner_mockingjay.py --test --ckpt mockingjay_demo_sd1337/best.ckpt
-  python runner_mockingjay.py --plot --with_head --ckpt mockingjay_demo_sd1337/best.ckpt
+  python runner_mockingjay.py --test --config config/mockingjay_demo.yaml
+  python runner_mockingjay.py --plot --with_head --ckpt mockingjay_demo_sd1337
   python runner_mockingjay.py --extract --ckpt mockingjay_demo_sd1337/best.ckpt --input recordings/ --layer all
 """
 
 
 def parser() -> Parser:
     """The originals' flags, and those that came since."""
-    usage = "%(prog)s --train | --test | ... [options] [section.key=value ...]"
-    p = Parser(prog="runner_mockingjay.py", description=__doc__, epilog=EXAMPLES, usage=usage)
-    mode = p.add_argument_group("what to do (one of)").add_mutually_exclusive_group(required=True)
-    mode.add_argument("--train", action="store_true", help="pre-train")
-    mode.add_argument("--test", action="store_true", help="masked loss of the test set, and its representations")
-    mode.add_argument(
-        "--plot",
-        action="store_true",
-        help="hidden states, or what --with_head, --output_attention and --alterations say",
+    p = Parser(
+        MODES,
+        translate=classic.in_our_words,
+        no_mode="what to do? --train pre-trains; --test, --plot and --extract look at the result; --help names all",
+        prog="runner_mockingjay.py",
+        description=__doc__,
+        epilog=EXAMPLES,
+        usage="%(prog)s --train | --test | ... [options] [section.key=value ...]",
     )
-    mode.add_argument("--extract", action="store_true", help="representations of a store or of audio")
-    doors = "the model as a folder for Transformers, for S3PRL, or for anything that reads safetensors"
-    mode.add_argument("--export", choices=("hf", "s3prl", "safetensors"), help=doors)
-
-    mode.add_argument(
-        "--preprocess",
-        nargs="?",
-        choices=CORPORA,
-        help="features of a corpus (default: libri); other flags are those of preprocess/preprocess_<corpus>.py",
-    )
-    about = "what a checkpoint is, ours or the originals': format, model, features, steps done, config"
-    mode.add_argument("--info", type=Path, metavar="CKPT", help=about)
-    add_classic_flags(p, mode)
-
-    common = p.add_argument_group("run")
-    common.add_argument("overrides", nargs="*", metavar="section.key=value", help="change values of the config")
-    common.add_argument("--config", type=Path, help=f"YAML config for --train (default: {DEFAULT_CONFIG})")
-    common.add_argument("--seed", type=seed, help=f"of weights, batches, masks and dropout (default: {DEFAULT_SEED})")
-    common.add_argument("--name", help="name of the run (default: <config>_sd<seed>)")
-    common.add_argument("--logdir", type=Path, default=Path("log/log_mockingjay"), help="TensorBoard and metrics.jsonl")
-    common.add_argument("--ckpdir", type=Path, default=Path("result/result_mockingjay"), help="checkpoints")
-    common.add_argument("--ckpt", type=Path, help="a checkpoint: its path, or its path below --ckpdir")
-    common.add_argument("--cpu", action="store_true", help="compute on the CPU even where there is a GPU")
-    common.add_argument("--no-msg", "--no_msg", action="store_true", dest="quiet", help="no messages, no progress bar")
-
-    train = p.add_argument_group("--train")
-    about = "train straight from audio: YAML config with a section online, laid over --config (config/online.yaml)"
-    train.add_argument("--online_config", "--online-config", type=Path, metavar="YAML", help=about)
-    train.add_argument("--resume", action="store_true", help="continue the newest checkpoint of this run, exactly")
-    train.add_argument(
-        "--load", action="store_true", help="continue --ckpt, exactly; without --ckpt the same as --resume"
-    )
-
-    other = p.add_argument_group("--test, --plot and --extract")
-    other.add_argument("--input", type=Path, help="store/split, folder of audio or one recording (default: data.test)")
-    other.add_argument("--output", type=Path, help="folder to write to (default: <checkpoint>-dump beside it)")
-    about = "put the new representations in place of those in --output (of --test and --extract)"
-    other.add_argument("--overwrite", action="store_true", help=about)
-    other.add_argument("--with_head", "--with-head", action="store_true", help="plot true, predicted and filled frames")
-    other.add_argument("--output_attention", "--output-attention", action="store_true", help="plot attention")
-    other.add_argument("--alterations", action="store_true", help="plot what --config, or --ckpt, hides of its input")
-    other.add_argument("--num", type=int, default=10, help="utterances to plot")
-    layers = "last, all, a number (0 = embedding), or ws:FILE for the weights in a probe's result.json"
-    other.add_argument("--layer", default="last", help=layers)
-    other.add_argument("--format", choices=("npy", "ark"), default="npy", help="feature store or Kaldi archive")
-    other.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of a stored number")
-    other.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the computation")
-    other.add_argument(
-        "--shard", type=shard, default="1/1", metavar="I/N", help="do part I of N, other machines the others"
-    )
+    _add_modes(p)
+    _add_common(p)
+    _add_look(p)
+    classic.add_classic_flags(p)
     return p
+
+
+def _add_modes(p: Parser) -> None:
+    group = p.add_argument_group("what to do (one of)")
+    p.add_boolean("--train", group=group, help="pre-train")
+    p.add_boolean("--test", group=group, help="masked loss of the test set, and its representations")
+    p.add_boolean("--plot", group=group, help="hidden states; --with_head, --output_attention, --alterations: others")
+    p.add_boolean("--extract", group=group, help="representations of a store or of audio")
+    kinds = "the model as a folder for Transformers, for S3PRL, or for anything that reads safetensors"
+    p.add("--export", group=group, choices=("hf", "s3prl", "safetensors"), help=kinds)
+    about = "features of a corpus (default: libri); other flags are those of preprocess/preprocess_<corpus>.py"
+    p.add("--preprocess", group=group, nargs="?", choices=CORPORA, help=about)
+    about = "what a checkpoint is, ours or the originals': format, model, features, steps done, config"
+    p.add("--info", group=group, type=Path, metavar="CKPT", help=about)
+    about = "print the resolved config, the data and the model's size, and end; with any of these"
+    p.add_boolean("--dry_run", group=group, help=about)
+
+
+def _add_common(p: Parser) -> None:
+    group = p.add_argument_group("run")
+    about = f"YAML config of the run (default: {DEFAULT_CONFIG}); to look at it: that of its --train, instead of --ckpt"
+    train = {"group": group, "modes": TRAIN}
+    p.add("--config", group=group, modes=(*TRAIN, *LOOK, "--export", *CLASSIC), type=Path, help=about)
+    about = f"of weights, batches, masks and dropout (default: {DEFAULT_SEED})"
+    p.add("--seed", group=group, modes=(*TRAIN, *OF_A_RUN, *classic.TRAIN), type=seed, help=about)
+    named = (*TRAIN, *OF_A_RUN, *classic.TRAIN)
+    p.add("--name", group=group, modes=named, help="name of the run (default: <config>_sd<seed>)")
+    p.add("--logdir", type=Path, default=Path("log/log_mockingjay"), help="TensorBoard and metrics.jsonl", **train)
+    looking = (*TRAIN, *LOOK, "--export", "--info", *CLASSIC)
+    p.add("--ckpdir", group=group, modes=looking, type=Path, default=CKPDIR, help="checkpoints")
+    about = "a checkpoint: a file, a path below --ckpdir, or a run's folder (its best.ckpt)"
+    p.add("--ckpt", group=group, modes=(*TRAIN, *LOOK, "--export", *CLASSIC), type=Path, help=about)
+    computing = tuple(mode for mode in (*TRAIN, *LOOK, *CLASSIC) if mode != "--plot --alterations")
+    p.add_boolean("--cpu", group=group, modes=computing, help="compute on the CPU even where there is a GPU")
+    telling = (*TRAIN, *LOOK, "--export", *CLASSIC)
+    p.add_boolean("--msg", True, group=group, modes=telling, help="messages, progress bar; --no-msg for none")
+    about = "train straight from audio: YAML config with a section online, laid over --config (config/online.yaml)"
+    audio = (*TRAIN, "--plot --alterations")
+    p.add("--online_config", group=group, modes=audio, type=Path, metavar="YAML", help=about)
+    going_on = (*TRAIN, *classic.TRAIN)
+    p.add_boolean("--resume", group=group, modes=going_on, help="continue the newest checkpoint of this run, exactly")
+    about = "continue --ckpt, exactly; without --ckpt the same as --resume"
+    p.add_boolean("--load", group=group, modes=going_on, help=about)
+
+
+def _add_look(p: Parser) -> None:
+    group = p.add_argument_group("test, plot and extract")
+    about = "store/split, folder of audio or one recording (default: data.test)"
+    p.add("--input", group=group, modes=LOOK, type=Path, help=about)
+    about = "folder to write to (default: <checkpoint>-dump beside it)"
+    p.add("--output", group=group, modes=(*LOOK, "--export"), type=Path, help=about)
+    about = "put the new representations in place of those in --output"
+    p.add_boolean("--overwrite", group=group, modes=EXTRACT, help=about)
+    about = "plot true, predicted and filled frames; probe the head's state"
+    p.add_boolean("--with_head", group=group, modes=CLASSIC, help=about)
+    p.add_boolean("--output_attention", group=group, help="plot attention")
+    p.add_boolean("--alterations", group=group, help="plot what --config, or --ckpt, hides of its input")
+    p.add("--num", group=group, modes=(*PLOT, *BOTH), type=int, default=10, help="utterances to plot")
+    layers = "last, all, a number (0 = embedding), or ws:FILE for the weights in a probe's result.json"
+    p.add("--layer", group=group, modes=(*EXTRACT, "--plot"), default="last", help=layers)
+    extract = {"group": group, "modes": EXTRACT}
+    p.add("--format", choices=("npy", "ark"), default="npy", help="feature store or Kaldi archive", **extract)
+    p.add("--dtype", choices=("float32", "float16"), default="float32", help="of a stored number", **extract)
+    p.add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the computation", **extract)
+    about = "do part I of N, other machines the others"
+    p.add("--shard", type=shard, default="1/1", metavar="I/N", help=about, **extract)
 
 
 def main(argv: Sequence[str]) -> int | None:
     """Run one mode."""
     if any(word.partition("=")[0] == "--preprocess" for word in argv):
         return preprocess(argv)
-    args = parser().parse_intermixed_args(argv)
-    if args.overwrite and not (args.test or args.extract):
-        raise ValueError("--overwrite belongs to --test and --extract")
-    if args.overwrite and args.shard != (0, 1):
-        raise ValueError("--overwrite removes what other shards write: remove the old folder, then start the shards")
-    if args.train:
-        return train(args)
-    if args.classic:
-        return probe(args)
-    if args.plot and args.alterations and args.ckpt is None:
-        return plot_alterations(args)
-    for name in ("config", "online_config", "name", "seed"):
-        if getattr(args, name) is not None:
-            raise ValueError(f"--{name} belongs to --train; a checkpoint brings its own")
-    if args.info is not None:
-        return info(args)
-    if args.ckpt is None:
-        raise ValueError("which model? add --ckpt result/result_mockingjay/<run>/best.ckpt")
-    if args.export:
-        return export(args)
-    if args.test:
-        return test(args)
-    return plot(args) if args.plot else extract(args)
+    module, function, told = read(argv)
+    return getattr(importlib.import_module(module), function)(told)  # heavy, and wanted only now
+
+
+def read(argv: Sequence[str]) -> tuple[str, str, Any]:
+    """Module, function and settings of the command that the words ask for."""
+    command = parser().read(argv)
+    kind, module, function = CALLS[command.mode]
+    return module, function, command.fill(kind, **_found(command))
+
+
+def _found(command: Command) -> dict[str, Any]:
+    """The settings that are no flag's plain value: which checkpoint, which probe."""
+    values, mode = command.values, command.mode
+    ckpt, ckpdir = values["ckpt"], values["ckpdir"]
+    if mode == "--train":
+        return {"ckpt": _start(command)}
+    if mode == "--info":
+        return {"ckpt": find_checkpoint(values["info"], ckpdir, "--info")}
+    if mode in CLASSIC:
+        return _probed(command)
+    if mode == "--plot --alterations":
+        if ckpt is not None and values["config"] is not None:
+            raise ValueError(f"--ckpt {ckpt} brings its own config: leave --config out")
+        return {"ckpt": ckpt and find_checkpoint(ckpt, ckpdir)}
+    found = chosen_checkpoint(ckpt, values["config"], values["name"], values["seed"], ckpdir)
+    if ckpt is None and values["msg"]:
+        print(f"checkpoint: {found}")
+    return {"ckpt": found}
+
+
+def _start(command: Command) -> Path | None:
+    """Where `--train --load` starts from."""
+    ckpt = command.values["ckpt"]
+    if ckpt is None:
+        return None
+    if not command.values["load"]:
+        raise ValueError(f"--train would not use --ckpt {ckpt}: add --load to go on from it")
+    if command.values["resume"]:
+        raise ValueError("--resume goes on with this run, --load --ckpt with another checkpoint: choose one")
+    return find_checkpoint(ckpt, command.values["ckpdir"])
+
+
+def _probed(command: Command) -> dict[str, Any]:
+    """Task, upstream and checkpoints of the originals' probing flags."""
+    values, what = command.values, command.mode.removeprefix("--")
+    action, _, label = what.partition("_")
+    upstream, ckpt, flag = classic.classic_upstream(values)
+    task = classic.TASKS[label]
+    settled: dict[str, Any] = {"task": classic.supported(task), "upstream": upstream}
+    if action == "test":
+        if values["dckpt"] is None:
+            raise ValueError(f"--{what} needs the probe: --dckpt result/result_{upstream}_{task}/<run>/best.ckpt")
+        settled["dckpt"] = find_checkpoint(values["dckpt"], Path(), "--dckpt")
+    return settled | {"ckpt": ckpt and find_checkpoint(ckpt, values["ckpdir"], flag)}
 
 
 def get_mockingjay_model(from_path: str | Path, display_settings: bool = False) -> "MockingjayModel":
@@ -142,14 +229,6 @@ def preprocess(argv: Sequence[str]) -> None:
     script = Path(__file__).parent / "preprocess" / f"preprocess_{name or 'libri'}.py"
     sys.argv = [str(script), *rest]
     runpy.run_path(str(script), run_name="__main__")
-
-
-def probe(args: argparse.Namespace) -> None:
-    """The originals' probing flags."""
-    from originals.probing import run_classic
-
-    ckpt = args.apc_path if args.run_apc else args.ckpt
-    run_classic(args, None if ckpt is None else below(args.ckpdir, ckpt))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from benchmarks.steps import BASE_1, made_up
 from utility.device import claim_device
 from utility.files import replace_file
 from utility.loader import Loader
-from utility.store.files import COLUMNS, SplitFiles, StoreInfo, array_header, create_info, offsets_of, table_bytes
+from utility.store.files import COLUMNS, SplitFiles, array_header, create_info, offsets_of, table_bytes
+from utility.store.info import StoreInfo
 from utility.store.reading import Store
 
 DIM = 160

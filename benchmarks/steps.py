@@ -20,13 +20,14 @@ from benchmarks.features import write_audio
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
 from mockingjay.objectives.masking import alter
-from mockingjay.pretraining.run import Place, make_trainer
-from mockingjay.representation import Representing, represent
-from mockingjay.upstreams.pretrained import TransformerUpstream
+from mockingjay.pretraining.run import RunContext, make_trainer
+from mockingjay.representation import ExtractionOptions, represent
+from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.audio.features import FeatureConfig
 from utility.config import resolve
 from utility.device import claim_device
-from utility.store.files import Row, StoreInfo
+from utility.store.files import Row
+from utility.store.info import StoreInfo
 from utility.store.reading import Store
 from utility.store.writing import StoreWriter
 from utility.training.trainer import Trainer, autocast
@@ -124,7 +125,7 @@ class Steps:
         padded = -(-shape.frames // limits.pad_multiple) * limits.pad_multiple
         words += [f"loader.batch_frames={padded * shape.utterances}", f"trainer.precision={self.precision}"]
         config = shape.resolved(*words, *self.overrides)
-        return make_trainer(config, 0, Place(folder, folder, device, quiet=True))
+        return make_trainer(config, 0, RunContext(folder, folder, device, quiet=True))
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,8 @@ class Representations:
         shape, folder = self.shape, Path(tempfile.mkdtemp())
         store = Store([made_up(folder, "input", shape.input_dim, shape.frames, 2 * shape.utterances)])
         model = new_model(shape.resolved(), shape.input_dim, shape.target_dim or shape.input_dim, 0)
-        upstream = TransformerUpstream(model.eval(), shape.resolved(), None, 0.0125).to(claim_device(cpu=False))
-        how = Representing(precision=self.precision, batch_frames=shape.frames * shape.utterances, quiet=True)
+        upstream = PretrainedUpstream(model.eval(), shape.resolved(), None, 0.0125).to(claim_device(cpu=False))
+        how = ExtractionOptions(precision=self.precision, batch_frames=shape.frames * shape.utterances, quiet=True)
 
         def turn() -> None:
             represent(upstream, store, folder / "states", "all", how)

@@ -1,62 +1,66 @@
-"""What several commands need: the checkpoint, its data, the folder of the output."""
+"""What several commands need: the checkpoint under its overrides, its data, the folder of the output."""
 
-import argparse
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mockingjay.checkpoint import Pretrained
-    from mockingjay.config import PretrainConfig
-    from mockingjay.representation import Layers
-
-DEFAULT_CONFIG = Path("config/mockingjay_libri.yaml")
-
-
-def _checkpoint(args: argparse.Namespace) -> Path:
-    return below(args.ckpdir, args.ckpt)
+from commands.settings import Look, PlotAlterations
+from mockingjay.checkpoint import Pretrained, load_pretrained
+from mockingjay.config import PretrainConfig
+from mockingjay.representation import LayerSelection
+from utility.config import as_dict, resolve
+from utility.files import check_folder
 
 
-def below(directory: Path, path: Path) -> Path:
-    below = directory / path
-    return below if below.is_file() and not path.is_file() else path
+def open_model(ckpt: Path, overrides: Sequence[str] = ()) -> Pretrained:
+    """The checkpoint, opened once; its config changed by what the command line says."""
+    found = load_pretrained(ckpt)
+    if not overrides:
+        return found
+    config = resolve(PretrainConfig, as_dict(found.config), overrides)
+    check_sections(config, overrides)
+    return replace(found, config=config)
 
 
-def _open(args: argparse.Namespace) -> "Pretrained":
-    """The checkpoint, its config changed by what the command line says."""
-    from mockingjay.checkpoint import load_pretrained
-    from mockingjay.config import PretrainConfig
-    from utility.config import as_dict, resolve
+def check_sections(config: PretrainConfig, overrides: Sequence[str]) -> None:
+    """Raise ValueError for an override in a section that a model of this kind does not have."""
+    other: dict[str, str] = (
+        {"gru": "encoder transformer"} if config.encoder == "transformer" else {"model": "encoder gru"}
+    )
+    other |= {"masking": "objective apc"} if config.objective == "apc" else {"apc": "objective masked"}
+    for word in overrides:
+        section = word.partition("=")[0].partition(".")[0]
+        if section in other:
+            raise ValueError(f"{word} would change nothing: with {other[section]} the section {section} is not used")
 
-    found = load_pretrained(_checkpoint(args))
-    return replace(found, config=resolve(PretrainConfig, as_dict(found.config), args.overrides))
 
-
-def _paths(args: argparse.Namespace, config: "PretrainConfig") -> list[str]:
-    paths = [str(args.input)] if args.input else config.data.test
-    if not paths:
+def test_paths(settings: Look | PlotAlterations, config: PretrainConfig) -> list[str]:
+    """What the command looks at: --input, or the config's test set."""
+    if settings.input is not None:
+        named = next((word for word in settings.overrides if word.startswith("data.test=")), None)
+        if named:
+            raise ValueError(f"{named} would change nothing beside --input {settings.input}: leave one of them out")
+        return [str(settings.input)]
+    if not config.data.test:
         raise ValueError("no test set: add --input store/split, or data.test=[store/split]")
-    return paths
+    return config.data.test
 
 
-def _folder(args: argparse.Namespace) -> Path:
-    from utility.files import check_folder
-
-    path = _checkpoint(args)
-    folder = args.output or path.with_name(f"{path.stem}-dump")
+def output_folder(settings: Look) -> Path:
+    """Where pictures and representations go."""
+    folder = settings.output or settings.ckpt.with_name(f"{settings.ckpt.stem}-dump")
     check_folder(folder)
     return folder
 
 
-def _layers(text: str) -> "Layers":
-    from mockingjay.representation import Layers
-
+def parse_layers(text: str) -> LayerSelection:
+    """What `--layer` says."""
     if text in ("last", "all"):
-        return Layers(text)
+        return LayerSelection(text)
     if text.isdecimal():
-        return Layers(int(text))
+        return LayerSelection(int(text))
     kind, _, file = text.partition(":")
     if kind != "ws" or not file:
         raise ValueError(f"--layer {text!r}: expected last, all, a number, or ws:FILE")
@@ -68,9 +72,10 @@ def _layers(text: str) -> "Layers":
         raise ValueError(f"--layer {text}: that probe learnt no layer weights; run it with --weighted_sum")
     if not isinstance(weights, list) or not all(isinstance(w, int | float) and math.isfinite(w) for w in weights):
         raise ValueError(f"--layer {text}: layer_weights are {weights!r}, expected numbers")
-    return Layers(tuple(weights))
+    return LayerSelection(tuple(weights))
 
 
-def _say(args: argparse.Namespace, text: str) -> None:
-    if not args.quiet:
+def say(wanted: bool, text: str) -> None:
+    """Print unless --no-msg."""
+    if wanted:
         print(text)

@@ -1,18 +1,16 @@
 """Write a model as a folder that other programs load."""
 
-import argparse
+from commands.common import open_model, say
+from commands.dry_run import describe_parts, print_plan
+from commands.settings import Export
+from mockingjay.export.write import write_export
 
-from commands.common import _checkpoint, _say
 
-
-def export(args: argparse.Namespace) -> None:
+def export(settings: Export) -> None:
     """Write the model as a folder that other programs load."""
-    from mockingjay.checkpoint import load_pretrained
-    from mockingjay.export.write import write_door
-
-    if args.overrides:
-        raise ValueError(f"--export writes the checkpoint as it is: {args.overrides[0]} cannot change it")
-    path = _checkpoint(args)
-    folder = args.output or path.with_name(f"{path.stem}-{args.export}")
-    write_door(load_pretrained(path), args.export, folder)
-    _say(args, f"{args.export}: {folder}")
+    folder = settings.output or settings.ckpt.with_name(f"{settings.ckpt.stem}-{settings.export}")
+    found = open_model(settings.ckpt)
+    if settings.dry_run:
+        return print_plan(found.config, describe_parts(found.config, found.features), {"model": found.model}, folder)
+    write_export(found, settings.export, folder)
+    return say(settings.msg, f"{settings.export}: {folder}")

@@ -1,59 +1,79 @@
 """Write the representations of a store or of audio."""
 
-import argparse
 import sys
 from pathlib import Path
 
-from commands.common import _checkpoint, _folder, _layers, _open, _paths, _say
+from commands.common import open_model, output_folder, parse_layers, say, test_paths
+from commands.dry_run import print_look
+from commands.settings import Extract
+from mockingjay.checkpoint import Pretrained
+from mockingjay.representation import ExtractionOptions, represent, write_ark
+from mockingjay.upstream import load_upstream
+from utility.audio.headers import unread_media
+from utility.device import claim_device
+from utility.store.reading import Store, is_split, splits_in
+from utility.store.recordings import Recordings
 
 
-def extract(args: argparse.Namespace) -> int:
+def extract(settings: Extract) -> int:
     """Write representations; 1 when some recordings could not be used."""
-    from mockingjay.representation import Representing, represent, write_ark
-    from mockingjay.upstream import load_upstream
-    from utility.audio.headers import unread_media
-    from utility.device import claim_device
-    from utility.store.reading import Store, is_split, splits_in
-    from utility.store.recordings import Recordings
+    check_flags(settings)
+    return write_representations(open_model(settings.ckpt, settings.overrides), settings)
 
-    if args.format == "ark" and args.layer == "all":
+
+def check_flags(settings: Extract) -> None:
+    """Raise ValueError for flags that do not go together."""
+    parse_layers(settings.layer)
+    if settings.format == "ark" and settings.layer == "all":
         raise ValueError("--format ark holds one vector per frame, not all layers: choose one by --layer")
-    found = _open(args)
-    how = Representing(
-        _layers(args.layer),
-        args.dtype,
-        args.precision,
-        shard=args.shard,
-        quiet=args.quiet,
-        checkpoint=str(_checkpoint(args)),
+    if settings.overwrite and settings.shard != (0, 1):
+        raise ValueError("--overwrite removes what other shards write: remove the old folder, then start the shards")
+
+
+def write_representations(found: Pretrained, settings: Extract) -> int:
+    """Write the representations that an opened checkpoint gives; 1 when some recordings could not be used."""
+    how = ExtractionOptions(
+        parse_layers(settings.layer),
+        settings.dtype,
+        settings.precision,
+        shard=settings.shard,
+        quiet=not settings.msg,
+        checkpoint=str(settings.ckpt),
         step=found.step,
-        overwrite=args.overwrite,
+        overwrite=settings.overwrite,
     )
-    paths = _paths(args, found.config)
-    first = Path(paths[0])
-    named = args.input is None and found.config.online is None  # by the config, where stores are what is usual
-    if is_split(first) or splits_in(first) or (named and not first.exists()):
-        corpus = Store(paths)
-    elif args.input is not None and not args.input.exists():
-        raise FileNotFoundError(f"--input {args.input}: neither a store/split nor a recording or folder of audio")
-    elif found.features is None:
-        raise ValueError(f"{args.ckpt} does not say which features it takes: extract from a store, not from audio")
-    else:
-        corpus = Recordings(paths, found.features)
-        if first.is_dir() and (unread := unread_media(first)):
-            _say(args, f"{first}: {unread}")
-    upstream = load_upstream("transformer", _checkpoint(args), corpus.info, device=claim_device(args.cpu))
-    folder, split = _folder(args), Path(paths[0]).stem if len(paths) == 1 else "test"
-    if args.overwrite and (folder / split).resolve() in [Path(path).resolve() for path in paths]:
+    paths = test_paths(settings, found.config)
+    corpus = _open_corpus(found, settings, paths)
+    upstream = load_upstream(found, info=corpus.info, device=claim_device(settings.cpu))
+    folder, split = output_folder(settings), Path(paths[0]).stem if len(paths) == 1 else "test"
+    if settings.overwrite and (folder / split).resolve() in [Path(path).resolve() for path in paths]:
         raise ValueError(f"--overwrite would remove {folder / split}, which is the input: choose another --output")
+    if settings.dry_run:
+        print_look(found, paths, folder)
+        return 0
     if not represent(upstream, corpus, folder, split, how):
-        _say(args, f"{folder / split}: this shard is done, others are not yet")
+        say(settings.msg, f"{folder / split}: this shard is done, others are not yet")
         return 0
     store = Store([folder / split])
-    if args.format == "ark":
+    if settings.format == "ark":
         write_ark(store, folder / split)
     failed = len(corpus.ids) - len(store)
-    _say(args, f"{len(store)} utterances, {store.lengths.sum()} frames of {store.info.row_shape} in {folder / split}")
+    counts = f"{len(store)} utterances, {store.lengths.sum()} frames of {store.info.row_shape}"
+    say(settings.msg, f"{counts} in {folder / split}")
     if failed:
         print(f"{failed} recordings not used, see {folder / 'errors.csv'}", file=sys.stderr)
     return int(failed > 0)
+
+
+def _open_corpus(found: Pretrained, settings: Extract, paths: list[str]) -> Store | Recordings:
+    first = Path(paths[0])
+    named = settings.input is None and found.config.online is None  # by the config, where stores are what is usual
+    if is_split(first) or splits_in(first) or (named and not first.exists()):
+        return Store(paths)
+    if settings.input is not None and not settings.input.exists():
+        raise FileNotFoundError(f"--input {settings.input}: neither a store/split nor a recording or folder of audio")
+    if found.features is None:
+        raise ValueError(f"{settings.ckpt} does not say which features it takes: extract from a store, not from audio")
+    if first.is_dir() and (unread := unread_media(first)):
+        say(settings.msg, f"{first}: {unread}")
+    return Recordings(paths, found.features)

@@ -1,74 +1,145 @@
 """Look at a checkpoint: what it is, its masked loss, its pictures."""
 
-import argparse
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
-from commands.common import DEFAULT_CONFIG, _checkpoint, _folder, _layers, _open, _paths, _say, below
-from commands.extract import extract
+import torch
+
+from commands.common import check_sections, open_model, output_folder, parse_layers, say, test_paths
+from commands.dry_run import describe_parts, describe_paths, print_look, print_plan
+from commands.extract import check_flags, write_representations
+from commands.paths import DEFAULT_CONFIG
+from commands.settings import Extract, Info, Look, Plot, PlotAlterations, PlotStates, TestAndPlot
+from mockingjay.config import DataConfig, PretrainConfig
+from mockingjay.describe import describe_checkpoint
+from mockingjay.inspection import Inspection, draw_alterations
+from mockingjay.pretraining.data import open_given
+from mockingjay.representation import LayerSelection
+from utility.config import resolve
+from utility.device import claim_device
+from utility.files import check_folder, replacing
 
 
-def info(args: argparse.Namespace) -> None:
+def info(settings: Info) -> None:
     """Print what a checkpoint is."""
-    from mockingjay.describe import describe
+    if not settings.dry_run:
+        return print(describe_checkpoint(settings.ckpt))
+    found = open_model(settings.ckpt)
+    return print_plan(found.config, describe_parts(found.config, found.features), {"model": found.model}, None)
 
-    print(describe(below(args.ckpdir, args.info)))
 
-
-def test(args: argparse.Namespace) -> int:
+def test(settings: Extract) -> int:
     """Masked loss of the test set with fixed masks, and its representations."""
-    from mockingjay.inspection import Inspection
-    from utility.device import claim_device
-    from utility.files import replacing
+    inspection = _open(settings)
+    return 0 if inspection is None else _test(inspection, settings)
 
-    found, folder = _open(args), _folder(args)
-    paths = _paths(args, found.config)
-    inspection = Inspection.open(found, paths, folder, claim_device(args.cpu))
-    code = extract(args)
-    loss = inspection.loss()
-    with replacing(folder / "test.json") as temporary:
-        temporary.write_text(json.dumps({"loss": loss, "data": paths, "checkpoint": str(_checkpoint(args))}) + "\n")
+
+def test_and_plot(settings: TestAndPlot) -> int:
+    """Both, as in the first README; hidden states are drawn."""
+    return _test_and_draw(
+        settings, lambda inspection: inspection.plot_hidden_states(LayerSelection("last"), settings.num)
+    )
+
+
+def test_and_plot_reconstructions(settings: TestAndPlot) -> int:
+    """Both, as in the first README; true, predicted and filled frames are drawn."""
+    return _test_and_draw(settings, lambda inspection: _draw_reconstructions(inspection, settings))
+
+
+def plot_states(settings: PlotStates) -> None:
+    """First, last and weighted hidden states of the first utterances."""
+    layers = parse_layers(settings.layer)
+    if settings.layer != "last" and not isinstance(layers.which, tuple):
+        raise ValueError(
+            f"--layer {settings.layer}: --plot draws the first and the last, and takes only weights, ws:FILE"
+        )
+    source = settings.layer.partition(":")[2]
+    _draw(settings, lambda inspection: inspection.plot_hidden_states(layers, settings.num, source))
+
+
+def plot_reconstructions(settings: Plot) -> None:
+    """Masked, true, predicted and filled frames of the first utterances, where possible as sound too."""
+    _draw(settings, lambda inspection: _draw_reconstructions(inspection, settings))
+
+
+def plot_attention(settings: Plot) -> None:
+    """Attention of every head."""
+    _draw(settings, lambda inspection: inspection.plot_attention(settings.num))
+
+
+def plot_alterations(settings: PlotAlterations) -> None:
+    """What a checkpoint, or without one a config, hides of its input."""
+    _check_number(settings.num)
+    if settings.ckpt is not None:
+        if settings.online_config is not None:
+            raise ValueError(f"--ckpt {settings.ckpt} brings its own config: leave --online_config out")
+        found = open_model(settings.ckpt, settings.overrides)
+        config, folder = found.config, settings.output or settings.ckpt.with_name(f"{settings.ckpt.stem}-dump")
+        paths = test_paths(settings, config)
+        data = Inspection.open(found, paths, folder, torch.device("cpu")).data
+    else:
+        source = settings.config or DEFAULT_CONFIG
+        config = resolve(PretrainConfig, source, settings.overrides, settings.online_config)
+        check_sections(config, settings.overrides)
+        folder = settings.output or settings.ckpdir / f"{source.stem}-alterations"
+        paths = test_paths(settings, config)
+        data = open_given(paths, replace(config, data=DataConfig()))
+    check_folder(folder)
+    if settings.dry_run:
+        return print_plan(config, describe_paths("test", paths, data.source.features), {}, folder)
+    saved = draw_alterations(config, data, folder, settings.num)
+    return say(settings.msg, f"{len(saved)} files in {folder}")
+
+
+def _open(settings: Look) -> Inspection | None:
+    """The checkpoint, opened once, before its data; None where a dry run has printed them instead."""
+    if isinstance(settings, Extract):
+        check_flags(settings)
+    if isinstance(settings, Plot | TestAndPlot):
+        _check_number(settings.num)
+    found = open_model(settings.ckpt, settings.overrides)
+    paths, folder = test_paths(settings, found.config), output_folder(settings)
+    inspection = Inspection.open(found, paths, folder, claim_device(settings.cpu))
+    if settings.dry_run:
+        print_look(found, paths, folder)
+        return None
+    return inspection
+
+
+def _test(inspection: Inspection, settings: Extract) -> int:
+    code = write_representations(inspection.pretrained, settings)
+    loss, paths = inspection.loss(), test_paths(settings, inspection.pretrained.config)
+    with replacing(inspection.folder / "test.json") as temporary:
+        temporary.write_text(json.dumps({"loss": loss, "data": paths, "checkpoint": str(settings.ckpt)}) + "\n")
     print(f"masked L1 {loss:.4f} on {', '.join(paths)}")
     return code
 
 
-def plot(args: argparse.Namespace) -> None:
-    """Pictures of the first utterances of the test set."""
-    from mockingjay.inspection import Inspection
-    from utility.device import claim_device
-
-    if args.num < 1:
-        raise ValueError(f"--num is {args.num}: plot at least one utterance")
-    layers = _layers(args.layer)
-    if args.layer != "last" and not isinstance(layers.which, tuple):
-        raise ValueError(f"--layer {args.layer}: --plot draws the first and the last, and takes only weights, ws:FILE")
-    found = _open(args)
-    inspection = Inspection.open(found, _paths(args, found.config), _folder(args), claim_device(args.cpu))
-    if args.alterations:
-        saved = inspection.plot_alterations(args.num)
-    elif args.with_head:
-        saved = inspection.plot_reconstructions(args.num)
-        silent = inspection.silent_because()
-        if silent:
-            _say(args, f"no waveforms: {silent}")
-    elif args.output_attention:
-        saved = inspection.plot_attention(args.num)
-    else:
-        saved = inspection.plot_hidden_states(layers, args.num, args.layer.partition(":")[2])
-    _say(args, f"{len(saved)} files in {inspection.folder}")
+def _draw(settings: Plot, draw: Callable[[Inspection], list[Path]]) -> None:
+    inspection = _open(settings)
+    if inspection is not None:
+        say(settings.msg, f"{len(draw(inspection))} files in {inspection.folder}")
 
 
-def plot_alterations(args: argparse.Namespace) -> None:
-    """Pictures of what a config hides, without a model."""
-    from mockingjay.config import DataConfig, PretrainConfig
-    from mockingjay.inspection import draw_alterations
-    from mockingjay.pretraining.data import open_given
-    from utility.config import resolve
-    from utility.files import check_folder
+def _test_and_draw(settings: TestAndPlot, draw: Callable[[Inspection], list[Path]]) -> int:
+    inspection = _open(settings)
+    if inspection is None:
+        return 0
+    code = _test(inspection, settings)
+    say(settings.msg, f"{len(draw(inspection))} files in {inspection.folder}")
+    return code
 
-    source = args.config or DEFAULT_CONFIG
-    config = resolve(PretrainConfig, source, args.overrides, args.online_config)
-    folder = args.output or args.ckpdir / f"{source.stem}-alterations"
-    check_folder(folder)
-    data = open_given(_paths(args, config), replace(config, data=DataConfig()))
-    _say(args, f"{len(draw_alterations(config, data, folder, args.num))} files in {folder}")
+
+def _draw_reconstructions(inspection: Inspection, settings: Plot | TestAndPlot) -> list[Path]:
+    saved = inspection.plot_reconstructions(settings.num)
+    silent = inspection.silent_because()
+    if silent:
+        say(settings.msg, f"no waveforms: {silent}")
+    return saved
+
+
+def _check_number(number: int) -> None:
+    if number < 1:
+        raise ValueError(f"--num is {number}: plot at least one utterance")

@@ -1,62 +1,80 @@
 """Pre-train from scratch, or continue a checkpoint."""
 
-import argparse
+from pathlib import Path
 from typing import Any
 
-from commands.common import DEFAULT_CONFIG, _checkpoint, _say
+from commands.common import check_sections, say
+from commands.dry_run import count_parameters, describe_parts, print_plan
+from commands.paths import DEFAULT_CONFIG, run_name
+from commands.settings import Train
+from mockingjay.checkpoint import Pretrained, load_pretrained
+from mockingjay.config import PretrainConfig
+from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
 from utility.command import DEFAULT_SEED
+from utility.config import as_dict, differences, resolve, write_yaml
+from utility.device import claim_device
+from utility.files import check_folder
+from utility.training.distributed import Group
+from utility.training.trainer import newest_checkpoint
 
 
-def train(args: argparse.Namespace) -> None:
+def train(settings: Train) -> None:
     """Pre-train from scratch, or continue a checkpoint exactly."""
-    from mockingjay.checkpoint import load_pretrained
-    from mockingjay.config import PretrainConfig
-    from mockingjay.pretraining.run import STEM, Place, continue_from, make_trainer
-    from utility.config import as_dict, changes, resolve, write_yaml
-    from utility.device import claim_device
-    from utility.files import check_folder
-    from utility.training.distributed import Group
-    from utility.training.trainer import newest_checkpoint
-
-    seed = DEFAULT_SEED if args.seed is None else args.seed
-    source = args.config or DEFAULT_CONFIG
-    name = args.name or f"{source.stem}_sd{seed}"
-    directory, log = args.ckpdir / name, args.logdir / name
+    name = run_name(settings.config, settings.name, settings.seed)
+    directory, log = settings.ckpdir / name, settings.logdir / name
     check_folder(directory)
     check_folder(log)
-    start = _checkpoint(args) if args.load and args.ckpt else newest_checkpoint(directory, STEM)
-    if args.resume or args.load:
-        if start is None:
-            raise ValueError(f"{directory} has no checkpoint to continue: start the run without --resume")
-        saved = load_pretrained(start)
-        online = args.online_config or _online(as_dict(saved.config))
-        config = resolve(PretrainConfig, args.config or as_dict(saved.config), args.overrides, online)
-        if args.seed not in (None, saved.seed):
-            raise ValueError(f"{start} was trained with --seed {saved.seed}, not {args.seed}")
-        seed = saved.seed
-        for change in changes(saved.config, config):
-            _say(args, f"changed since {start.name}: {change}")
+    start = settings.ckpt or newest_checkpoint(directory, STEM)
+    saved = None
+    if settings.resume or settings.load:
+        saved, config, seed = _continued(settings, start, directory)
     else:
-        if start is not None:
-            raise ValueError(f"{start} exists: add --resume to continue that run, or --name for another one")
-        config = resolve(PretrainConfig, source, args.overrides, args.online_config)
-    if args.online_config and config.online is None:
-        raise ValueError(f"{args.online_config} has no section online: config/online.yaml shows one")
-    device = claim_device(args.cpu)
+        config, seed = _new(settings, start)
+    if settings.online_config and config.online is None:
+        raise ValueError(f"{settings.online_config} has no section online: config/online.yaml shows one")
+    check_sections(config, settings.overrides)
+    device = claim_device(settings.cpu)
     group = Group.join(device)
-    args.quiet |= not group.leads
-    trainer = make_trainer(config, seed, Place(directory, log, device, args.quiet, group))
-    if start is not None:
-        continue_from(trainer, start)
+    msg = settings.msg and group.leads
+    trainer = make_trainer(config, seed, RunContext(directory, log, device, not msg, group))
+    if saved is not None:
+        continue_from(trainer, saved)
+        saved = None  # its memory is free for the training
+    steps = f"from step {trainer.progress.step} to {config.trainer.steps}"
+    model = trainer.training.module
+    if settings.dry_run:
+        return print_plan(config, describe_parts(config), {"model": model}, directory, f"seed: {seed}", steps)
     if group.leads:
         directory.mkdir(parents=True, exist_ok=True)
         write_yaml(config, directory / "config.yaml")
-    millions = sum(p.numel() for p in trainer.training.module.parameters()) / 1e6
-    _say(args, f"{name}: {millions:.1f} M parameters, from step {trainer.progress.step} to {config.trainer.steps}")
+    say(msg, f"{name}: {count_parameters(model) / 1e6:.1f} M parameters, {steps}")
     progress = trainer.fit()
     group.leave()
     best = "" if progress.best is None else f", best dev loss {progress.best:.4f} at step {progress.best_step}"
-    _say(args, f"checkpoints in {directory}, figures: tensorboard --logdir {args.logdir}{best}")
+    return say(msg, f"checkpoints in {directory}, figures: tensorboard --logdir {settings.logdir}{best}")
+
+
+def _new(settings: Train, start: Path | None) -> tuple[PretrainConfig, int]:
+    """Config and seed of a run that must not be there already."""
+    if start is not None:
+        raise ValueError(f"{start} exists: add --resume to continue that run, or --name for another one")
+    config = resolve(PretrainConfig, settings.config or DEFAULT_CONFIG, settings.overrides, settings.online_config)
+    return config, DEFAULT_SEED if settings.seed is None else settings.seed
+
+
+def _continued(settings: Train, start: Path | None, directory: Path) -> tuple[Pretrained, PretrainConfig, int]:
+    """The checkpoint, and config and seed of the run that goes on."""
+    if start is None:
+        raise ValueError(f"{directory} has no checkpoint to continue: start the run without --resume")
+    saved = load_pretrained(start)
+    online = settings.online_config or _online(as_dict(saved.config))
+    config = resolve(PretrainConfig, settings.config or as_dict(saved.config), settings.overrides, online)
+    if saved.seed is not None and settings.seed not in (None, saved.seed):
+        raise ValueError(f"{start} was trained with --seed {saved.seed}, not {settings.seed}")
+    for key, before, now in differences(saved.config, config):
+        say(settings.msg, f"changed since {start.name}: {key}: {before} -> {now}")
+    seeds = (saved.seed, settings.seed, DEFAULT_SEED)
+    return saved, config, next(seed for seed in seeds if seed is not None)
 
 
 def _online(saved: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Literal
 import pydantic
 
 from utility.config import section
+from utility.training.config import TrainerConfig
 from utility.training.optimization import OptimizerConfig
-from utility.training.trainer import TrainerConfig
 
 
 @section

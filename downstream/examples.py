@@ -28,7 +28,9 @@ class Use:
 class Examples(Source, Protocol):
     """What a loader fills batches from."""
 
-    target: Target
+    @property
+    def target(self) -> Target:
+        """What goes with each."""
 
     def batch_frames(self, use: Use) -> int:
         """Frames of a batch of frozen hidden states, padding included."""

@@ -1,7 +1,7 @@
 """One probing run: opened and checked, trained with an eye on dev, and then scored once on test."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from downstream.probe import Probe, evaluate
 from downstream.tasks.base import Task
 from mockingjay.representation import PAD_MULTIPLE
 from mockingjay.upstream import load_upstream
-from utility.config import as_dict, write_yaml
+from utility.config import as_dict, differences, write_yaml
 from utility.loader import Loader, LoaderConfig
 from utility.training.checkpoint import load_checkpoint, load_weights
 from utility.training.distributed import ALONE, Group
@@ -181,7 +181,7 @@ class Experiment:
     def check_same(self) -> None:
         """Raise ValueError where the run in the directory was made from something else, naming both values."""
         there, here = self._newest()["about"], self.about()
-        for name, was, now in _differences(there, here):
+        for name, was, now in sorted(differences(there, here)):
             raise ValueError(
                 f"{self.directory} cannot be continued: {name} was {was!r}, now {now!r}; give the run another --name"
             )
@@ -213,12 +213,3 @@ class Experiment:
         if use.fine_tune:
             loader = LoaderConfig(batch_frames=config.data.fine_tune_frames, pad_multiple=PAD_MULTIPLE)
         return Loader(examples, loader, self.setting.seed, examples.target)
-
-
-def _differences(there: dict, here: dict, prefix: str = "") -> Iterator[tuple[str, object, object]]:
-    for name in sorted(there.keys() | here.keys()):
-        was, now = there.get(name), here.get(name)
-        if isinstance(was, dict) and isinstance(now, dict):
-            yield from _differences(was, now, f"{prefix}{name}.")
-        elif was != now:
-            yield f"{prefix}{name}", was, now

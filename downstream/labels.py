@@ -23,18 +23,39 @@ class Labels(Protocol):
 class Classes(Labels, Protocol):
     """Labels that are one of some classes, by code."""
 
-    classes: Sequence[str]
+    @property
+    def classes(self) -> Sequence[str]:
+        """Their names, in the order of the codes."""
+
+
+class FrameClasses(Classes, Protocol):
+    """A class for every frame."""
+
+    def frames(self, index: int, start: int, stop: int) -> np.ndarray:
+        """Codes of frames `start` to `stop` of an utterance, int64; IGNORE where there is none."""
+
+
+class UtteranceClasses(Classes, Protocol):
+    """A class for every utterance."""
+
+    def utterance(self, index: int) -> np.ndarray:
+        """The code of an utterance, a scalar int64."""
 
 
 class LabelSource(Protocol):
-    """What is known of a store's answers before it is divided.
+    """What is known of a store's answers before it is divided."""
 
-    `usable` are the utterances that have one, `left_out` counts the others by reason. `strata` names for each usable
-    utterance what `data.label_fraction` takes its share of; None takes it of all together."""
+    @property
+    def usable(self) -> np.ndarray:
+        """The utterances that have an answer, by their number in the store."""
 
-    usable: np.ndarray
-    left_out: dict[str, int]
-    strata: Sequence[str] | None
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many have none, by reason."""
+
+    @property
+    def strata(self) -> Sequence[str] | None:
+        """Of what each usable utterance is one when `data.label_fraction` takes a share of each; None: of all."""
 
     def read(self, parts: Parts) -> Labels:
         """The answers of the utterances in the parts; what is learnt from them (classes, means) comes from train."""

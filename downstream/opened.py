@@ -14,7 +14,7 @@ from mockingjay.states import cached
 from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.base import Upstream
 from utility.config import as_dict
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 
 
 class Opened:

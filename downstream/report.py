@@ -89,8 +89,8 @@ def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict
 def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:
     setting, corpus, state = experiment.setting, experiment.corpus, experiment.state()
     metric, tuned = setting.task.metric, setting.config.upstream
-    figures = {"dev": dev.figures(), "test": test and test.figures()}
-    values = {part: found and found[metric.key] for part, found in figures.items()}
+    figures = {"dev": dev.figures(), "test": None if test is None else test.figures()}
+    values = {part: None if named is None else named[metric.key] for part, named in figures.items()}
     ckpt = setting.ckpt and str(setting.ckpt)
     upstream = {"name": setting.upstream, "checkpoint": ckpt, "step": experiment.upstream.step}
     origins = {
@@ -115,7 +115,7 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
         **head,
         "about": setting.task.about,
         **{f"{part}_{metric.key}": value for part, value in values.items()},
-        "selection_error": selection_error(metric, figures["dev"]),
+        "selection_error": selection_error(metric, dev.figures()),
         "selection": f"step (and setting, in a sweep) with the lowest selection_error, {sign} + {TIE:g} * dev loss; "
         "test read once, after the choice",
         "figures": figures,

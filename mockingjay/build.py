@@ -3,7 +3,7 @@
 import torch
 
 from mockingjay.config import PretrainConfig
-from mockingjay.model.frame_model import ApcModel, FrameModel, MaskedModel
+from mockingjay.model.frame_model import FrameModel, GruModel, TransformerModel
 
 
 def new_model(config: PretrainConfig, input_dim: int, target_dim: int, seed: int) -> FrameModel:
@@ -16,5 +16,5 @@ def new_model(config: PretrainConfig, input_dim: int, target_dim: int, seed: int
 def build_model(config: PretrainConfig, input_dim: int, target_dim: int) -> FrameModel:
     """The model that `config` describes."""
     if config.encoder == "gru":
-        return ApcModel(config.gru, input_dim, target_dim)
-    return MaskedModel(config.model, input_dim, target_dim, causal=config.objective == "apc")
+        return GruModel(config.gru, input_dim, target_dim)
+    return TransformerModel(config.model, input_dim, target_dim, causal=config.objective == "apc")

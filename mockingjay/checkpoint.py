@@ -1,5 +1,6 @@
-"""Any checkpoint, ours or the originals', as model, config and features."""
+"""Any checkpoint, ours or the originals', as model, config, features and saved training; its file is opened once."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +8,12 @@ from typing import Any
 
 from mockingjay.build import build_model
 from mockingjay.config import PretrainConfig
-from mockingjay.foreign.checkpoints import is_ours, read_original
+from mockingjay.foreign.checkpoints import from_original
+from mockingjay.foreign.pickles import read_plain, scan
 from mockingjay.model.frame_model import FrameModel, NoHead
 from utility.audio.features import FeatureConfig
-from utility.config import as_dict, build
-from utility.training.checkpoint import load_checkpoint, load_weights
+from utility.config import build, differences
+from utility.training.checkpoint import FORMAT, load_weights, open_checkpoint, read_checkpoint
 from utility.training.folder import read_folder
 
 KIND = "pretrain"
@@ -20,32 +22,55 @@ KIND = "pretrain"
 def check_features(one: FeatureConfig | None, other: FeatureConfig | None, name: str, other_name: str) -> None:
     """Raise a ValueError with both values where two feature definitions differ."""
     if one is not None and other is not None and one != other:
-        mine, theirs = as_dict(one), as_dict(other)
-        differing = [f"{key} {mine[key]!r} against {theirs[key]!r}" for key in mine if mine[key] != theirs[key]]
-        raise ValueError(f"features of {name} and {other_name} differ: {', '.join(differing)}")
+        differing = ", ".join(f"{key} {mine!r} against {theirs!r}" for key, mine, theirs in differences(one, other))
+        raise ValueError(f"features of {name} and {other_name} differ: {differing}")
+
+
+@dataclass(frozen=True)
+class SavedTraining:
+    """Where the training stood, and what continuing it needs."""
+
+    progress: Mapping[str, Any]  # `utility.training.trainer.Progress` as plain values
+    optimizer: Mapping[str, Any] | None  # its state_dict
+    cannot_resume: str  # why it cannot go on; empty where it can
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model with what its checkpoint says of it; `features` is None where the store did not say."""
+    """An opened checkpoint: a model in evaluation mode and what the file says of it; None is what it does not say."""
 
+    path: Path
+    written_by: str  # which program, in which form
     model: FrameModel
     config: PretrainConfig
     features: FeatureConfig | None
     target: FeatureConfig | None
-    frame_shift: float  # seconds
-    seed: int
-    step: int = 0  # optimiser updates done
+    frame_shift: float | None  # seconds
+    seed: int | None
+    step: int  # optimiser updates done
+    training: SavedTraining
+    assumed: tuple[str, ...] = ()  # fields that the file does not state, taken from the name of its data
 
 
-def load_pretrained(path: Path) -> Pretrained:
+def load_pretrained(path: Path | str) -> Pretrained:
     """Open a pre-training checkpoint, ours or the originals', or a folder of `--export`, in evaluation mode."""
-    return pretrained(read_folder(path) if path.is_dir() else open_checkpoint(path), path)
+    path = Path(path)
+    return pretrained(read_content(path), path)
 
 
-def open_checkpoint(path: Path) -> Mapping[str, Any]:
-    """What a pre-training checkpoint holds, one of the originals in our terms; nothing in it runs."""
-    return load_checkpoint(path, KIND) if is_ours(path) else read_original(path).content()
+def read_content(path: Path, kind: str | None = KIND) -> dict[str, Any]:
+    """What a checkpoint of `kind` (None: of any) holds, one of the originals in our terms; nothing in it runs.
+
+    The file is opened once: first its pickle is scanned, then its tensors are read. Raises FileNotFoundError, or
+    ValueError in one line: damaged, of another program or kind, a type that is not inert, tensors unlike its config."""
+    if path.is_dir():
+        return {"kind": KIND, "written_by": "folder of --export", **read_folder(path)}
+    with open_checkpoint(path) as file:
+        outline = scan(file, path)
+        if isinstance(outline, dict) and "format" in outline:
+            content = read_checkpoint(file, path, kind or outline.get("kind"))
+            return {"written_by": f"{FORMAT}, {content['kind']}", **content}
+        return {"kind": KIND, **from_original(read_plain(file, path), path).content()}
 
 
 def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
@@ -57,9 +82,14 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
         if content.get("headless"):
             model.head = NoHead()
         load_weights(model, content["model"], path)
-        step = content["state"]["step"]
+        shift, seed, progress = content["frame_shift"], content["seed"], content["state"]
+        step = progress["step"]
     except KeyError as error:
         raise ValueError(f"{path}: incomplete checkpoint: it has no {error}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
-    return Pretrained(model.eval(), config, features, target, content["frame_shift"], content["seed"], step)
+    optimizer, reason = content.get("optimizer"), content.get("cannot_resume", "")
+    training = SavedTraining(progress, optimizer, reason or ("" if optimizer else "it holds no optimiser state"))
+    shift = None if shift is None or math.isnan(shift) else shift
+    written_by, assumed = content.get("written_by", ""), tuple(content.get("assumed", ()))
+    return Pretrained(path, written_by, model.eval(), config, features, target, shift, seed, step, training, assumed)

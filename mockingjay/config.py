@@ -9,11 +9,11 @@ from mockingjay.model.gru import GruConfig
 from mockingjay.model.transformer import TransformerConfig
 from mockingjay.objectives.apc import ApcConfig
 from mockingjay.objectives.masking import MaskingConfig
-from utility.audio.online import OnlineConfig
+from utility.audio.online_config import OnlineConfig
 from utility.config import section
 from utility.loader import LoaderConfig
+from utility.training.config import TrainerConfig
 from utility.training.optimization import OptimizerConfig
-from utility.training.trainer import TrainerConfig
 
 
 @section

@@ -7,63 +7,50 @@ from typing import Any
 import torch
 import yaml
 
-from mockingjay.checkpoint import KIND, pretrained
+from mockingjay.checkpoint import KIND, Pretrained, pretrained, read_content
 from mockingjay.config import PretrainConfig
-from mockingjay.foreign.checkpoints import is_ours, read_original
-from mockingjay.foreign.pickles import rehearse
+from mockingjay.model.frame_model import NoHead
 from utility.audio.features import FeatureConfig
-from utility.training.checkpoint import FORMAT, load_checkpoint
-from utility.training.folder import read_folder
+
+NOT_STATED = "not stated"
 
 
-def describe(path: Path) -> str:
+def describe_checkpoint(path: Path) -> str:
     """Format, model, size, features, steps done and config of a checkpoint; errors as when it is opened."""
-    content, written_by = _read(path)
-    lines = [("file", path), ("format", written_by)]
-    lines += _of_model(content, path) if content.get("kind", KIND) == KIND else _of_other(content)
+    content = read_content(path, kind=None)
+    if not isinstance(content.get("model"), dict):
+        raise ValueError(f"{path}: incomplete checkpoint: it has no 'model'")
+    lines = [("file", path), ("format", content["written_by"])]
+    lines += _of_model(pretrained(content, path)) if content["kind"] == KIND else _of_other(content)
     text = "\n".join(f"{name + ':':<15}{value}" for name, value in lines)
     made = {key: content[key] for key in ("about", "config") if key in content}
     return f"{text}\n{yaml.safe_dump(made, sort_keys=False)}".rstrip()
 
 
-def _read(path: Path) -> tuple[Mapping[str, Any], str]:
-    if path.is_dir():
-        return read_folder(path), "folder of --export"
-    if not is_ours(path):
-        found = read_original(path)
-        return found.content(), found.family
-    kind = rehearse(path).get("kind")
-    content = load_checkpoint(path, kind)
-    if not isinstance(content.get("model"), dict):
-        raise ValueError(f"{path}: incomplete checkpoint: it has no 'model'")
-    return content, f"{FORMAT}, {kind}"
-
-
-def _of_model(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
-    found = pretrained(content, path)
-    config, model = found.config, found.model
+def _of_model(saved: Pretrained) -> Iterator[tuple[str, Any]]:
+    config, model, training = saved.config, saved.model, saved.training
     yield "model", f"{family(config)}, {model.num_layers} layers of {model.hidden_size}, {_size(model.state_dict())}"
-    yield "input", f"{model.input_dim} per frame, {_features(found.features)}"
-    yield "target", f"{model.target_dim} per frame, {_features(found.target)}"
-    yield "frame shift", f"{1000 * found.frame_shift:g} ms" if found.frame_shift == found.frame_shift else "not stated"
-    yield "head", "absent: only representations" if content.get("headless") else "present"
-    yield from _progress(content)
-    hindrance = content.get("hindrance") or ("" if content.get("optimizer") else "it holds no optimiser state")
-    yield "goes on", f"no: {hindrance}" if hindrance else "with --train --load"
+    yield "input", f"{model.input_dim} per frame, {_features(saved.features, 'features' not in saved.assumed)}"
+    yield "target", f"{model.target_dim} per frame, {_features(saved.target, 'target' not in saved.assumed)}"
+    yield "frame shift", _frame_shift(saved)
+    yield "head", "absent: only representations" if isinstance(model.head, NoHead) else "present"
+    yield from _progress(training.progress, bool(training.optimizer))
+    yield "seed", NOT_STATED if saved.seed is None else saved.seed
+    yield "goes on", f"no: {training.cannot_resume}" if training.cannot_resume else "with --train --load"
 
 
 def _of_other(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "model", _size(content["model"])
-    yield from _progress(content)
-
-
-def _progress(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    state = content.get("state") or {}
-    yield "steps done", state.get("step") if content.get("optimizer") else state.get("step") or "not stated"
-    if state.get("best") is not None:
-        yield "best on dev", f"{state['best']:.4f} at step {state['best_step']}"
+    yield from _progress(content.get("state") or {}, bool(content.get("optimizer")))
     if "seed" in content:
         yield "seed", content["seed"]
+
+
+def _progress(state: Mapping[str, Any], counted: bool) -> Iterator[tuple[str, Any]]:
+    """Where training stood; a step of 0 is believed only where it was `counted` by an optimiser."""
+    yield "steps done", state.get("step") if counted else state.get("step") or NOT_STATED
+    if state.get("best") is not None:
+        yield "best on dev", f"{state['best']:.4f} at step {state['best_step']}"
 
 
 def family(config: PretrainConfig) -> str:
@@ -80,7 +67,16 @@ def _size(weights: Mapping[str, torch.Tensor]) -> str:
     return f"{count / 1e6:.1f} M parameters" if count >= 1e5 else f"{count} parameters"
 
 
-def _features(features: FeatureConfig | None) -> str:
+def _frame_shift(saved: Pretrained) -> str:
+    if saved.frame_shift is None:
+        return NOT_STATED
+    shift = f"{1000 * saved.frame_shift:g} ms"
+    return f"{NOT_STATED}; {shift} by the name of its data" if "frame_shift" in saved.assumed else shift
+
+
+def _features(features: FeatureConfig | None, stated: bool) -> str:
     if features is None:
         return "not stated of which kind"
+    if not stated:
+        return f"{features.kind}, deltas {features.deltas} by the name of its data; cmvn and sample rate not stated"
     return f"{features.kind}, deltas {features.deltas}, cmvn {features.cmvn}, {features.sample_rate} Hz"

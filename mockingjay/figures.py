@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, spectrogram_axes, static_part
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 
 LINEAR_BELOW = 1e-3  # the originals' threshold of the symmetric logarithmic scale
 SPAN_COLOUR = "tab:red"
@@ -27,14 +27,14 @@ class Reconstruction:
     chosen: np.ndarray  # bool [T, target D], what the loss counts
 
     @classmethod
-    def of(cls, found: Mapping[str, Tensor], rate: int, source: StoreInfo, target: StoreInfo) -> "Reconstruction":
+    def of(cls, frames: Mapping[str, Tensor], rate: int, source: StoreInfo, target: StoreInfo) -> "Reconstruction":
         """From frames stacked by `rate`: `true` and `predicted` [T', target D * rate], `masked` and bool `mask`
         [T', source D * rate]."""
-        predicted, true = (_unstacked(found[name], rate, target) for name in ("predicted", "true"))
-        chosen = _unstacked(found["mask"], rate, source) > 0
+        predicted, true = (_unstacked(frames[name], rate, target) for name in ("predicted", "true"))
+        chosen = _unstacked(frames["mask"], rate, source) > 0
         if chosen.shape != true.shape:
             chosen = np.broadcast_to(chosen.any(-1, keepdims=True), true.shape)
-        return cls(_unstacked(found["masked"], rate, source), predicted, true, chosen)
+        return cls(_unstacked(frames["masked"], rate, source), predicted, true, chosen)
 
     @property
     def hidden(self) -> np.ndarray:

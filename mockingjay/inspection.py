@@ -19,14 +19,14 @@ from mockingjay.figures import (
     hidden_states_figure,
     reconstruction_figure,
 )
-from mockingjay.model.segments import Pieces
+from mockingjay.model.segments import Segments
 from mockingjay.model.transformer import stack_frames
 from mockingjay.objectives.masking import alter, each_alteration
 from mockingjay.pretraining.data import Data, open_given
-from mockingjay.pretraining.step import Pretraining, fixed_masks
-from mockingjay.representation import Layers
+from mockingjay.pretraining.step import Pretraining, mask_generators
+from mockingjay.representation import LayerSelection
 from mockingjay.sound import to_waveform
-from mockingjay.upstreams.pretrained import TransformerUpstream
+from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.audio.waveform import read_audio
 from utility.files import replacing
 from utility.loader import Batch
@@ -37,40 +37,40 @@ from utility.plot import Clock, save_figure
 class Inspection:
     """A pre-trained model before some data, and the folder its pictures go to."""
 
-    found: Pretrained
+    pretrained: Pretrained
     data: Data
     folder: Path
     device: torch.device
 
     @classmethod
-    def open(cls, found: Pretrained, paths: Sequence[str], folder: Path, device: torch.device) -> "Inspection":
+    def open(cls, pretrained: Pretrained, paths: Sequence[str], folder: Path, device: torch.device) -> "Inspection":
         """Open the stores or recordings `paths`; ValueError where their features are not those of the checkpoint."""
-        data = open_given(paths, found.config, found.features, found.target)
-        check_features(data.source.features, found.features, paths[0], "the checkpoint")
-        if data.source.row_shape != [found.model.input_dim]:
+        data = open_given(paths, pretrained.config, pretrained.features, pretrained.target)
+        check_features(data.source.features, pretrained.features, paths[0], "the checkpoint")
+        if data.source.row_shape != [pretrained.model.input_dim]:
             raise ValueError(
-                f"{paths[0]} has rows of {data.source.row_shape}, the checkpoint takes {found.model.input_dim}"
+                f"{paths[0]} has rows of {data.source.row_shape}, the checkpoint takes {pretrained.model.input_dim}"
             )
-        return cls(found, data, folder, device)
+        return cls(pretrained, data, folder, device)
 
     def loss(self) -> float:
         """Masked L1 over the whole data, with masks fixed by the utterance ids."""
-        objective = Pretraining(self.found.model, self.found.config, self.device)
+        objective = Pretraining(self.pretrained.model, self.pretrained.config, self.device)
         return objective.evaluate(self.data.once(self.device))["loss"]
 
-    def plot_hidden_states(self, layers: Layers, count: int, source: str = "") -> list[Path]:
+    def plot_hidden_states(self, layers: LayerSelection, count: int, source: str = "") -> list[Path]:
         """First, last and weighted hidden states of `count` utterances (equal weights unless `layers` brings some).
 
         `source` is the file that the weights of `layers` are from; the figure names it, and them."""
         upstream = self._upstream()
         last = upstream.num_layers
         given = isinstance(layers.which, tuple)
-        weighted = layers if given else Layers((1 / (last + 1),) * (last + 1))
+        weighted = layers if given else LayerSelection((1 / (last + 1),) * (last + 1))
         weighted.row_shape(upstream)
         weights = f"\nweights of {source}:\n{_numbers(weighted.which)}" if given else ", equal weights"
         wanted = {
-            "first": (Layers(0), "hidden state 0, the embedding"),
-            "last": (Layers("last"), f"hidden state {last}, the last"),
+            "first": (LayerSelection(0), "hidden state 0, the embedding"),
+            "last": (LayerSelection("last"), f"hidden state {last}, the last"),
             "weighted": (weighted, f"sum of hidden states 0 to {last}{weights}"),
         }
 
@@ -90,7 +90,7 @@ class Inspection:
 
         `filled` is the truth with the masked frames taken from the prediction; the sound of `true` shows what the way
         from features back to sound costs alone."""
-        objective = Pretraining(self.found.model, self.found.config, self.device)
+        objective = Pretraining(self.pretrained.model, self.pretrained.config, self.device)
         audible = self.silent_because() is None
 
         def draw(batch: Batch, stem: str) -> list[Path]:
@@ -124,14 +124,14 @@ class Inspection:
 
     def plot_alterations(self, count: int) -> list[Path]:
         """What the model's masking hides of `count` utterances."""
-        return draw_alterations(self.found.config, self.data, self.folder, count)
+        return draw_alterations(self.pretrained.config, self.data, self.folder, count)
 
     def plot_attention(self, count: int) -> list[Path]:
         """Attention of every head, a picture per layer, and the weights [layers, heads, T', T'] as .npy.
 
         Of an utterance that is encoded in pieces it is the attention of the first one, and the figure says so."""
         upstream = self._upstream()
-        rate = self.found.config.model.downsample_rate
+        rate = self.pretrained.config.model.downsample_rate
         clock = Clock.of(self.data.source).stacked(rate)
 
         def draw(batch: Batch, stem: str) -> list[Path]:
@@ -149,10 +149,10 @@ class Inspection:
 
     def _piece(self, frames: int) -> str:
         """What a title says of an utterance that is encoded in pieces: which frames the first one is."""
-        limit = self.found.config.model.max_input_length
+        limit = self.pretrained.config.model.max_input_length
         if limit is None or frames <= limit:
             return ""
-        first, shift = int(Pieces.of(torch.tensor([frames]), limit).lengths[0]), self.data.source.frame_shift
+        first, shift = int(Segments.of(torch.tensor([frames]), limit).lengths[0]), self.data.source.frame_shift
         seconds = "" if math.isnan(shift) else f", {first * shift:.1f} of {frames * shift:.1f} s"
         return f"\nfirst piece alone: frames 1 to {first} of {frames}{seconds} (max_input_length {limit})"
 
@@ -164,9 +164,10 @@ class Inspection:
             saved += draw(batch, batch.ids[0].replace("/", "_"))
         return saved
 
-    def _upstream(self) -> TransformerUpstream:
-        found = self.found
-        return TransformerUpstream(found.model, found.config, found.features, found.frame_shift).eval().to(self.device)
+    def _upstream(self) -> PretrainedUpstream:
+        pretrained = self.pretrained
+        upstream = PretrainedUpstream(pretrained.model, pretrained.config, pretrained.features, pretrained.frame_shift)
+        return upstream.eval().to(self.device)
 
     def _save(self, figure: Figure, name: str) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -188,7 +189,7 @@ def draw_alterations(config: PretrainConfig, data: Data, folder: Path, count: in
         stacked, lengths = stack_frames(batch.features, batch.lengths, rate)
         shown = {"original": stacked}
         for name, only in each_alteration(config.masking).items():
-            shown[name] = alter(stacked, lengths, only, fixed_masks(batch.ids)).inputs
+            shown[name] = alter(stacked, lengths, only, mask_generators(batch.ids)).inputs
         frames = {name: value[0].reshape(-1, batch.features.shape[2]) for name, value in shown.items()}
         folder.mkdir(parents=True, exist_ok=True)
         saved.append(folder / f"{batch.ids[0].replace('/', '_')}_alterations.png")

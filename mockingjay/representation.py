@@ -1,5 +1,6 @@
 """Upstream + corpus -> stored representations."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mockingjay.upstreams.base import Upstream
-from utility.audio.waveform import AudioError
-from utility.kaldi.archives import archives
+from utility.audio.waveform import AudioError, audio_length, read_audio
+from utility.kaldi import archives
 from utility.loader import frame_batches, pad
-from utility.store.files import Row, SplitFiles, StoreInfo, differences, read_info
+from utility.store.files import Row, SplitFiles, info_differences, read_info
+from utility.store.info import StoreInfo
 from utility.store.reading import Store, splits_in
 from utility.store.writing import StoreWriter
 from utility.training.trainer import autocast
@@ -24,7 +26,7 @@ PAD_MULTIPLE = 64  # few shapes of batches, so that kernels are made once
 
 
 @dataclass(frozen=True)
-class Layers:
+class LayerSelection:
     """Which hidden states are kept: one, all of them, or their weighted sum with fixed weights [num_layers + 1]."""
 
     which: int | Literal["last", "all"] | tuple[float, ...] = "last"
@@ -47,7 +49,7 @@ class Layers:
         return states[-1 if self.which == "last" else self.which]
 
 
-class Corpus(Protocol):
+class UtteranceSource(Protocol):
     """What is represented: a `Store`, or `Recordings`."""
 
     info: StoreInfo
@@ -63,10 +65,10 @@ class Corpus(Protocol):
 
 
 @dataclass(frozen=True)
-class Representing:
+class ExtractionOptions:
     """How representations are computed and stored."""
 
-    layers: Layers = Layers()
+    layers: LayerSelection = LayerSelection()
     dtype: Literal["float32", "float16"] = "float32"
     precision: Literal["fp32", "bf16"] = "fp32"
     batch_frames: int = 12000
@@ -77,44 +79,48 @@ class Representing:
     overwrite: bool = False  # instead of a split that is there
 
 
-def represent(upstream: Upstream, corpus: Corpus, root: Path | str, split: str, how: Representing) -> bool:
+def represent(
+    upstream: Upstream, corpus: UtteranceSource, root: Path | str, split: str, how: ExtractionOptions
+) -> bool:
     """Write the representations of every utterance to the store `root/split`; True when all of it is there.
 
     ValueError where the folder holds something else: what made it, and what helps. `how.overwrite` puts the new ones in
     its place, if representations are what it is; an unfinished split of the same is continued.
     Batches depend on the lengths alone, and one is redone whole where any of its rows is missing, so a killed run
     continued, or several shards, leave the same bytes as one undisturbed run."""
-    info = _info(upstream, corpus, how)
+    info, inputs = _info(upstream, corpus, how), _Inputs(upstream, corpus)
     _make_way(SplitFiles(Path(root), split), info, how.overwrite)
-    writer = StoreWriter.open(root, split, _rows(corpus), info)
-    pending = np.zeros(len(corpus.lengths), bool)
+    writer = StoreWriter.open(root, split, _rows(corpus, inputs.frames), info)
+    pending = np.zeros(len(inputs.frames), bool)
     pending[writer.pending()] = True
-    readable = np.flatnonzero(corpus.lengths)
-    batches = [readable[batch] for batch in frame_batches(corpus.lengths[readable], how.batch_frames, None)]
+    readable = np.flatnonzero(inputs.frames)
+    batches = [readable[batch] for batch in frame_batches(inputs.frames[readable], how.batch_frames, None)]
     batches = [batch for batch in batches[how.shard[0] :: how.shard[1]] if pending[batch].any()]
-    for index in np.flatnonzero((corpus.lengths == 0) & pending):
-        writer.fail(int(index), _reason(corpus, int(index)))
+    for index in np.flatnonzero((inputs.frames == 0) & pending):
+        writer.fail(int(index), inputs.reason(int(index)))
     device = next(iter(upstream.parameters()), torch.zeros(0)).device
-    frames = int(sum(corpus.lengths[batch].sum() for batch in batches))
-    with torch.inference_mode(), tqdm(total=frames, unit="frame", unit_scale=True, disable=how.quiet or None) as bar:
-        for indices, features, lengths in _read(corpus, batches, writer.fail):
+    total = int(sum(inputs.frames[batch].sum() for batch in batches))
+    with torch.inference_mode(), tqdm(total=total, unit="frame", unit_scale=True, disable=how.quiet or None) as bar:
+        for indices, rows, lengths in _read(inputs, batches, writer.fail):
             with autocast(device, how.precision):
-                states = upstream(features.to(device), lengths.to(device))
+                states = upstream(rows.to(device), lengths.to(device))
             chosen = how.layers.pick(states).float().cpu().numpy()
-            for index, length, values in zip(indices, lengths.tolist(), chosen):
+            frames = upstream.num_frames(lengths)
+            for index, length, values in zip(indices, frames.tolist(), chosen):
                 writer.write(index, values[:length])
-            bar.update(int(lengths.sum()))
+            bar.update(int(frames.sum()))
     return writer.finish()
 
 
-def _info(upstream: Upstream, corpus: Corpus, how: Representing) -> StoreInfo:
-    which, stated = how.layers.which, corpus.info.frame_shift > 0  # a folder of the originals does not state it
+def _info(upstream: Upstream, corpus: UtteranceSource, how: ExtractionOptions) -> StoreInfo:
+    which, waves = how.layers.which, upstream.takes == "waveform"
+    shift = upstream.frame_shift if waves or not corpus.info.frame_shift > 0 else corpus.info.frame_shift
     return StoreInfo(
         kind="representation",
         dtype=how.dtype,
         row_shape=how.layers.row_shape(upstream),
-        frame_shift=corpus.info.frame_shift if stated else upstream.frame_shift,
-        features=corpus.info.features,
+        frame_shift=math.nan if shift is None else shift,  # a folder of the originals does not state it
+        features=None if waves else corpus.info.features,
         audio_root=corpus.info.audio_root,
         made_by={
             "upstream": upstream.fingerprint,
@@ -131,7 +137,7 @@ def _make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
     if not files.info.is_file():
         return
     there = read_info(files.info)
-    different = differences(there, info)
+    different = info_differences(there, info)
     if "upstream" not in there.made_by:
         if overwrite:
             raise ValueError(
@@ -140,8 +146,12 @@ def _make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
         return  # the writer names the values
     if different and not overwrite:
         hashes = ("made_by.upstream", "made_by.source", "features")
-        values = [text.removeprefix("made_by.") for text in different if not text.startswith(hashes)]
-        if any(text.startswith(("made_by.source", "features")) for text in different):
+        values = [
+            f"{key.removeprefix('made_by.')} is {one!r} there, {other!r} here"
+            for key, one, other in different
+            if not key.startswith(hashes)
+        ]
+        if any(key.startswith(("made_by.source", "features")) for key, _, _ in different):
             values.append("its input was another")
         raise ValueError(
             f"{files} was made by {there.in_words()}, this is {info.in_words()}: "
@@ -161,26 +171,46 @@ def _make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
             files.info.unlink()
 
 
-def _rows(corpus: Corpus) -> list[Row]:
+class _Inputs:
+    """What an upstream takes of a corpus: its features, or the recordings behind it."""
+
+    def __init__(self, upstream: Upstream, corpus: UtteranceSource):
+        self.corpus, self.frames, self.read = corpus, corpus.lengths, corpus.__getitem__
+        if upstream.takes == "waveform":
+            self.rate, self.read = upstream.sample_rate, self._waveform
+            samples = [self._num_samples(path) for path in corpus.audio_paths]
+            self.frames = upstream.num_frames(torch.tensor(samples)).clamp(min=0).numpy()  # [U] of the hidden states
+
+    def reason(self, index: int) -> str:
+        """Why an utterance has no frames."""
+        try:
+            self.read(index)
+        except ValueError as error:
+            return str(error)
+        return "no frames"
+
+    def _waveform(self, index: int) -> np.ndarray:
+        return read_audio(self.corpus.audio_paths[index], self.rate)
+
+    def _num_samples(self, path: Path) -> int:
+        try:
+            return audio_length(path, self.rate)
+        except AudioError:
+            return 0
+
+
+def _rows(corpus: UtteranceSource, frames: np.ndarray) -> list[Row]:
     root = corpus.info.audio_root
     paths = [
         path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.as_posix()
         for path in corpus.audio_paths
     ]
-    columns = zip(corpus.ids, corpus.lengths.tolist(), corpus.num_samples.tolist(), corpus.speakers, paths)
+    columns = zip(corpus.ids, frames.tolist(), corpus.num_samples.tolist(), corpus.speakers, paths)
     return [Row(*values) for values in columns]
 
 
-def _reason(corpus: Corpus, index: int) -> str:
-    try:
-        corpus[index]
-    except ValueError as error:
-        return str(error)
-    return "no frames"
-
-
 def _read(
-    corpus: Corpus, batches: Sequence[np.ndarray], fail: Callable[[int, str], None]
+    inputs: _Inputs, batches: Sequence[np.ndarray], fail: Callable[[int, str], None]
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
     """Padded batches, the next one read while the last one is worked on; audio that fails is noted and left out."""
 
@@ -188,7 +218,7 @@ def _read(
         kept, rows = [], []
         for index in batch.tolist():
             try:
-                rows.append(corpus[index])
+                rows.append(inputs.read(index))
             except AudioError as error:
                 fail(index, str(error))
             else:

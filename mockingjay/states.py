@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from mockingjay.representation import Layers, Representing, represent
+from mockingjay.representation import ExtractionOptions, LayerSelection, represent
 from mockingjay.upstreams.base import Upstream
 from utility.files import check_folder
 from utility.store.reading import Store
@@ -25,7 +25,7 @@ def cached(
     A split has its own folder, whose name is a digest of all that the content depends on: what is stale is never found,
     and what is unfinished is continued."""
     check_folder(folder)
-    how = Representing(Layers(layers), dtype, quiet=quiet)
+    how = ExtractionOptions(LayerSelection(layers), dtype, quiet=quiet)
     stores = []
     for source in sources:
         content = [upstream.fingerprint, source.fingerprint(), layers, how.dtype, how.precision]
@@ -35,5 +35,6 @@ def cached(
             represent(upstream, source, root, split, how)
         stores.append(Store(root / split))
         assert stores[-1].ids == source.ids, "representations are stored in the order of their source"
-        assert (stores[-1].lengths == source.lengths).all(), "an upstream gives one hidden state per frame"
+        same = (stores[-1].lengths == source.lengths).all()
+        assert upstream.takes == "waveform" or same, "an upstream of features gives one hidden state per frame"
     return stores

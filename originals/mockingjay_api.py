@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mockingjay.build import build_model
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
-from mockingjay.model.frame_model import ApcModel
+from mockingjay.model.frame_model import GruModel
 from mockingjay.model.transformer import TransformerEncoder
 from utility.config import as_dict
 from utility.device import pick_device
@@ -47,7 +47,7 @@ def get_apc_model(
     Without it the name of the file is believed where it is a release's, or else that there are residuals, as in all of
     the releases."""
     found = load_pretrained(Path(path))
-    if not isinstance(found.model, ApcModel):
+    if not isinstance(found.model, GruModel):
         raise ValueError(f"{path} holds no APC model of GRUs: open it with get_mockingjay_model")
     config = found.config
     if residual is not None:
@@ -146,7 +146,7 @@ class MockingjayModel:
 class ApcUpstream(nn.Module):
     """What `get_apc_model` gives, called as the original's `APCModel`."""
 
-    def __init__(self, model: ApcModel, config: PretrainConfig):
+    def __init__(self, model: GruModel, config: PretrainConfig):
         super().__init__()
         self.model, self.config = model, config
 

@@ -1,6 +1,5 @@
 """`TRANSFORMER(options, inp_dim)`: S3PRL v0.1.0's wrapper of a pre-trained Transformer, with or without its head."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from mockingjay.checkpoint import load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.model.frame_model import FrameModel, Head
 from mockingjay.model.transformer import TransformerEncoder
-from mockingjay.upstreams.pretrained import TransformerUpstream
+from mockingjay.upstreams.pretrained import PretrainedUpstream
 from originals.mockingjay_api import Lengths, as_batch
 from utility.config import build, resolve, section
 from utility.device import pick_device
@@ -151,7 +150,7 @@ def _band(sizes: Tensor, widest: int, total: int, generator: torch.Generator) ->
 
 def _opened(
     options: TransformerOptions, inp_dim: int, config: str | Path | None, seed: int
-) -> tuple[FrameModel, TransformerUpstream]:
+) -> tuple[FrameModel, PretrainedUpstream]:
     """The model that the options name, with the dropout and the piece length that they ask for."""
     if config is not None:
         if options.load_pretrain:
@@ -160,7 +159,7 @@ def _opened(
             raise ValueError("TRANSFORMER: a config does not say the size of its input: give inp_dim")
         settings = _adjusted(resolve(PretrainConfig, config), options)
         model = _checked(new_model(settings, inp_dim, inp_dim, seed))
-        return model, TransformerUpstream(model, settings, None, math.nan)
+        return model, PretrainedUpstream(model, settings, None, None)
     if options.ckpt_file is None:
         raise ValueError("TRANSFORMER options: ckpt_file is missing, as result/result_mockingjay/<run>/best.ckpt")
     found = load_pretrained(options.ckpt_file)
@@ -173,7 +172,7 @@ def _opened(
             fresh.head = model.head
             load_weights(fresh, model.state_dict(), options.ckpt_file)
         model = fresh
-    return model, TransformerUpstream(model, settings, found.features, found.frame_shift)
+    return model, PretrainedUpstream(model, settings, found.features, found.frame_shift)
 
 
 def _adjusted(config: PretrainConfig, options: TransformerOptions) -> PretrainConfig:

@@ -6,14 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from preprocess.parts.corpora import Corpus
-from preprocess.parts.options import add_recordings, corpus_parser, recordings, say_notes
-from utility.audio.headers import scan
+from preprocess.parts.options import add_recordings, corpus_parser, recordings
 from utility.command import run
-from utility.files import check_folder, replace_file
-from utility.store.files import Failure, SplitFiles, table_bytes, write_errors
-
-COLUMNS = ("id", "path", "speaker", "duration", "rate", "num_samples")  # duration in seconds, the rest as in the file
 
 
 def main(argv: Sequence[str]) -> int:
@@ -27,37 +21,13 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--name", default="len_for_bucket", help="the folder of the tables")
     add_recordings(parser)
-    args = parser.parse_args(argv)
-    corpus = recordings(parser, args)
-    root = args.output_path.expanduser() / args.name
-    check_folder(root)
-    splits = [SplitFiles(root, split) for split in corpus.splits]
-    if splits[0].info.exists():
-        raise ValueError(f"{root} is a feature store: choose another --name")
-    say_notes(corpus, args.splits)
-    failures = [failure for files in splits for failure in write_lengths(corpus, files, args.n_jobs)]
-    if failures:
-        first = f"{failures[0].path}: {failures[0].reason}"
-        print(f"{len(failures)} not used, see {root / 'errors.csv'}; the first: {first}", file=sys.stderr)
-    return 1 if failures else 0
+    command = parser.read(argv)
+    flags = recordings(command)
+    root, n_jobs = command.values["output_path"].expanduser() / command.values["name"], command.values["n_jobs"]
 
+    from preprocess.parts.lengths import write_tables  # heavy, and wanted only now
 
-def write_lengths(corpus: Corpus, files: SplitFiles, n_jobs: int) -> list[Failure]:
-    """Write the table of one split, and what is wrong with the recordings that it leaves out."""
-    utterances = corpus.of(files.split)
-    headers = scan([corpus.root / utterance.path for utterance in utterances], files.split, n_jobs)
-    rows, failures, seconds = [], [], 0.0
-    for utterance, (num_samples, rate, reason) in zip(utterances, headers):
-        if reason:
-            failures.append(Failure(utterance.path, reason))
-            continue
-        path, duration = (corpus.root / utterance.path).as_posix(), num_samples / rate
-        rows.append((utterance.id, path, utterance.speaker, f"{duration:.6f}", rate, num_samples))
-        seconds += duration
-    replace_file(files.table, table_bytes(COLUMNS, rows))
-    write_errors(files, failures)
-    print(f"{files.table}: {len(rows)} recordings, {seconds / 3600:.2f} hours, {len(failures)} failed", flush=True)
-    return failures
+    return write_tables(flags, root, n_jobs, command.values["dry_run"])
 
 
 if __name__ == "__main__":

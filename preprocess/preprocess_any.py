@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from preprocess.parts.options import add_recordings, extract, feature_parser, features_of, recordings
+from preprocess.parts.options import add_recordings, feature_parser, making, recordings
 from utility.command import run
 
 
@@ -23,9 +23,12 @@ def main(argv: Sequence[str]) -> int:
         delta=False,
     )
     add_recordings(parser)
-    args = parser.parse_args(argv)
-    features = features_of(parser, args)
-    return extract(recordings(parser, args), "NewData", features, args)
+    command = parser.read(argv)
+    flags, corpus = making(command, "NewData", usual_delta=False), recordings(command)
+
+    from preprocess.parts.stores import extract, find_recordings  # heavy, and wanted only now
+
+    return extract(find_recordings(corpus), flags)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from preprocess.parts.corpora import AUDIO_EXTENSIONS, librispeech
-from preprocess.parts.options import add_extension, extract, feature_parser, features_of
+from preprocess.parts.options import add_extension, feature_parser, making
+from utility.audio.extensions import AUDIO_EXTENSIONS
 from utility.command import run
 
 
@@ -22,10 +22,14 @@ def main(argv: Sequence[str]) -> int:
         delta=True,
     )
     add_extension(parser, AUDIO_EXTENSIONS)
-    args = parser.parse_args(argv)
-    features = features_of(parser, args)
-    corpus = librispeech(args.data_path.expanduser(), args.splits, args.audio_extension or AUDIO_EXTENSIONS)
-    return extract(corpus, "libri", features, args)
+    command = parser.read(argv)
+    flags, values = making(command, "libri", usual_delta=True), command.values
+
+    from preprocess.parts.corpora import librispeech  # heavy, and wanted only now
+    from preprocess.parts.stores import extract
+
+    extensions = values["audio_extension"] or AUDIO_EXTENSIONS
+    return extract(librispeech(values["data_path"].expanduser(), flags.splits, extensions), flags)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from preprocess.parts.corpora import TIMIT_EXTENSIONS, timit
-from preprocess.parts.options import add_extension, extract, feature_parser, features_of
+from preprocess.parts.names import TIMIT_EXTENSIONS
+from preprocess.parts.options import add_extension, feature_parser, making
 from utility.command import run
 
 
@@ -31,14 +31,16 @@ def main(argv: Sequence[str]) -> int:
     for part in ("dev", "test"):
         told = f"speakers that make up {part} instead, as the sample has no {part} set"
         parser.add_argument(f"--{part}_speakers", nargs="+", default=[], metavar="SPK", help=told)
-    args = parser.parse_args(argv)
-    features = features_of(parser, args)
-    extensions = args.audio_extension or TIMIT_EXTENSIONS
-    held_out = {name.upper(): "dev" for name in args.dev_speakers} | {
-        name.upper(): "test" for name in args.test_speakers
-    }
-    corpus = timit(args.data_path.expanduser(), args.splits, extensions, args.drop_sa, args.complete_test, held_out)
-    return extract(corpus, "timit", features, args)
+    command = parser.read(argv)
+    flags, values = making(command, "timit", usual_delta=True), command.values
+    held_out = {name.upper(): part for part in ("dev", "test") for name in values[f"{part}_speakers"]}
+
+    from preprocess.parts.corpora import timit  # heavy, and wanted only now
+    from preprocess.parts.stores import extract
+
+    root, extensions = values["data_path"].expanduser(), values["audio_extension"] or TIMIT_EXTENSIONS
+    corpus = timit(root, flags.splits, extensions, values["drop_sa"], values["complete_test"], held_out)
+    return extract(corpus, flags)
 
 
 if __name__ == "__main__":

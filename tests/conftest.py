@@ -1,28 +1,54 @@
-"""Where tests find what is not in the project: real corpora and the originals' fixtures."""
+"""Fixtures of all tests, the markers that need a machine or data, and the header that says what is compared with."""
 
-import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests.helpers.shared import CORPORA, FIXTURES, PROJECT
+
+if TYPE_CHECKING:
+    from tests.helpers.downstream_corpus import Small
+
+__all__ = ["PROJECT"]
 
 
-def shared(name: str) -> Path:
-    """The folder `name` in $MOCKINGJAY_SHARED, or in ../shared beside the project; a visible skip where absent."""
-    root = Path(os.environ.get("MOCKINGJAY_SHARED", PROJECT.parent / "shared"))
-    if not (root / name).is_dir():
-        pytest.skip(f"{name} absent: set MOCKINGJAY_SHARED to the folder that holds it")
-    return root / name
+def pytest_report_header() -> str:
+    speech = CORPORA if CORPORA.is_dir() else "none, its tests are skipped"
+    return f"numbers of the originals: {FIXTURES}; real speech: {speech}"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What asks for real speech needs it."""
+    if "corpora" in item.fixturenames:
+        item.add_marker("needs_shared")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    if item.get_closest_marker("needs_shared") and not CORPORA.is_dir():
+        pytest.skip("no corpora: set MOCKINGJAY_SHARED to the folder that holds them")
 
 
 @pytest.fixture(scope="session")
 def corpora() -> Path:
     """Real speech: libri_mini, timit_sample, an4."""
-    return shared("corpora")
+    if not CORPORA.is_dir():
+        pytest.skip("no corpora: set MOCKINGJAY_SHARED to the folder that holds them")
+    return CORPORA
 
 
 @pytest.fixture(scope="session")
 def fixtures_dir() -> Path:
     """Checkpoints, features and scores of the original programs."""
-    return shared("fixtures")
+    return FIXTURES
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory) -> "Small":
+    """A small corpus for probing."""
+    from tests.helpers.downstream_corpus import small_corpus
+
+    return small_corpus(tmp_path_factory.mktemp("probing"))

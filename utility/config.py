@@ -3,9 +3,9 @@
 import copy
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, dataclass_transform, get_args, get_type_hints
 
 import pydantic
 import yaml
@@ -75,10 +75,29 @@ def as_dict(config: Any) -> dict[str, Any]:
     return pydantic.TypeAdapter(type(config)).dump_python(config, mode="json")
 
 
-def changes(before: Any, after: Any) -> list[str]:
-    """`section.key: old -> new` of every value that differs between two configs of one schema."""
-    old, new = dict(_values(as_dict(before))), dict(_values(as_dict(after)))
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
+class Difference(NamedTuple):
+    """A key, as `section.key`, under which two configs hold different values; None stands for an absent one."""
+
+    key: str
+    one: Any
+    other: Any
+
+
+def differences(one: Any, other: Any, ignore: Collection[str] = ()) -> list[Difference]:
+    """Every key whose values differ between two configs, or two nested dicts of plain values; two NaN are equal.
+
+    Keys in `ignore`, and what lies below them, do not count."""
+    ones, others = (dict(_values(part if isinstance(part, Mapping) else as_dict(part))) for part in (one, other))
+    pairs = [Difference(key, ones.get(key), others.get(key)) for key in ones | others]
+    return [pair for pair in pairs if _differ(pair.one, pair.other) and not _within(pair.key, ignore)]
+
+
+def _within(key: str, sections: Collection[str]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return one != other and not (one != one and other != other)  # only NaN is unlike itself
 
 
 def write_yaml(config: Any, file: Path | str) -> None:

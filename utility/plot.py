@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 
 from utility.audio.features import FeatureConfig
 from utility.files import replacing
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 
 DPI = 120
 

@@ -17,7 +17,7 @@ from utility.loader import Batch
 from utility.runs import Metric
 from utility.store.reading import Store
 
-L = TypeVar("L", bound=Labels)
+L = TypeVar("L", bound=Labels, contravariant=True)
 S = TypeVar("S", bound=Score)
 
 
@@ -29,13 +29,33 @@ class Task(Protocol[L, S]):
     nothing of what labels, outputs and scores hold: they are between the methods of one task. The parts to build a
     task from are in `labels`, `examples`, `heads` and `metrics`."""
 
-    name: str
-    about: str  # one line for --help
-    metric: Metric  # by its key among the figures of a score; dev chooses by it
-    item: str  # what is scored, one of them: frame, utterance ...
-    loss_label: str  # of an axis, with the unit
-    division: Division
-    columns: Sequence[str]  # of the files of predictions, after the id
+    @property
+    def name(self) -> str:
+        """What --run calls it."""
+
+    @property
+    def about(self) -> str:
+        """One line for --help."""
+
+    @property
+    def metric(self) -> Metric:
+        """What dev chooses by, and reports compare."""
+
+    @property
+    def item(self) -> str:
+        """What is scored, one of them: frame, utterance ..."""
+
+    @property
+    def loss_label(self) -> str:
+        """The loss on an axis, with its unit."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Of the files of predictions, after the id."""
+
+    @property
+    def division(self) -> Division:
+        """How the corpus is divided where the config does not say."""
 
     def labels(self, store: Store, config: DataConfig) -> LabelSource:
         """Where the answers come from; ValueError where they do not fit the store."""

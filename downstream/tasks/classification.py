@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from downstream.config import DataConfig, ProbeConfig
 from downstream.examples import Examples, Frames, Means, Pieces, Use, Wholes
 from downstream.figures import confusion_figure
 from downstream.heads import Linears, join_context, mean_pool
-from downstream.labels import Classes, LabelSource
+from downstream.labels import Classes, FrameClasses, LabelSource, UtteranceClasses
 from downstream.metrics import ClassScore, accuracy, class_loss, class_score
 from downstream.splits import Division
 from utility.audio.features import FeatureConfig
@@ -29,9 +29,10 @@ NO_LABEL = "-"
 class Level(Protocol):
     """What gets a class: frames, or utterances."""
 
-    item: str
+    @property
+    def item(self) -> str: ...
 
-    def source(self, frames: Frames, labels: Classes, chosen: Sequence[int], use: Use) -> Examples: ...
+    def source(self, frames: Frames, labels: Any, chosen: Sequence[int], use: Use) -> Examples: ...
 
     def head(self, width: int, outputs: int, config: ProbeConfig, generator: torch.Generator) -> nn.Module: ...
 
@@ -48,7 +49,7 @@ class ByFrame:
     hidden_layer: bool = False
     item: str = "frame"
 
-    def source(self, frames: Frames, labels: Classes, chosen: Sequence[int], use: Use) -> Pieces:
+    def source(self, frames: Frames, labels: FrameClasses, chosen: Sequence[int], use: Use) -> Pieces:
         """Pieces to train a probe of frozen states, whole utterances else."""
         size = use.data.piece_frames if use.training and not use.fine_tune else None
         return Pieces(frames, labels.frames, chosen, size, reach=self.context // 2)
@@ -63,7 +64,8 @@ class ByFrame:
 
         A frame without a label has "-" as its true class; a class whose name has spaces is written with "_"."""
         names = np.array([*(name.replace(" ", "_") for name in classes), NO_LABEL], dtype=object)
-        true = torch.where(batch.target == IGNORE, len(classes), batch.target).cpu().numpy()
+        target = _target(batch)
+        true = torch.where(target == IGNORE, len(classes), target).cpu().numpy()
         predicted = logits.argmax(-1).cpu().numpy()
         for row, length in enumerate(batch.lengths.tolist()):
             yield " ".join(names[true[row, :length]]), " ".join(names[predicted[row, :length]])
@@ -78,7 +80,7 @@ class ByUtterance:
 
     item: str = "utterance"
 
-    def source(self, frames: Frames, labels: Classes, chosen: Sequence[int], use: Use) -> Wholes | Means:
+    def source(self, frames: Frames, labels: UtteranceClasses, chosen: Sequence[int], use: Use) -> Wholes | Means:
         """Means, made once, of frozen states; whole utterances for an upstream that is trained."""
         return (Wholes if use.fine_tune else Means)(frames, labels.utterance, chosen)
 
@@ -88,7 +90,7 @@ class ByUtterance:
 
     def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]:
         """True and predicted class of an utterance."""
-        for true, predicted in zip(batch.target.tolist(), logits.argmax(-1).tolist()):
+        for true, predicted in zip(_target(batch).tolist(), logits.argmax(-1).tolist()):
             yield classes[true], classes[predicted]
 
     def caution(self, features: FeatureConfig | None) -> str | None:
@@ -137,11 +139,11 @@ class Classification:
 
     def loss(self, output: Tensor, batch: Batch, labels: Classes) -> Mapping[str, Tensor]:
         """Mean cross-entropy over the labelled items, and their accuracy in percent."""
-        return class_loss(output, batch.target)
+        return class_loss(output, _target(batch))
 
     def score(self, output: Tensor, batch: Batch, labels: Classes) -> ClassScore:
         """Loss and confusions."""
-        return class_score(output, batch.target)
+        return class_score(output, _target(batch))
 
     def predictions(self, output: Tensor, batch: Batch, labels: Classes) -> Iterable[Sequence[str]]:
         """True and predicted class, or those of all frames, by name."""
@@ -158,3 +160,8 @@ class Classification:
     def caution(self, features: FeatureConfig | None) -> str | None:
         """What spoils a result on plain features."""
         return self.level.caution(features)
+
+
+def _target(batch: Batch) -> Tensor:
+    assert batch.target is not None, "examples have their labels"
+    return batch.target

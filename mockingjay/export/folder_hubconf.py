@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-dependencies = ["torch", "numpy", "scipy", "librosa", "pydantic", "safetensors"]
+dependencies = ["torch", "numpy", "scipy", "numba", "pydantic", "safetensors"]
 
 
 def mockingjay_local(ckpt: Path | str | None = None, *args, **kwargs):

@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from mockingjay.build import build_model
 from mockingjay.config import PretrainConfig
-from mockingjay.upstreams.pretrained import TransformerUpstream
+from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.config import build
 from utility.loader import real_frames
@@ -60,7 +60,7 @@ class MockingjayModel(PreTrainedModel):
         super().__init__(config)
         settings, features = config.settings(), config.features and build(FeatureConfig, config.features)
         model = build_model(settings, config.input_dim, config.input_dim)
-        self.upstream = TransformerUpstream(model, settings, features, config.frame_shift)
+        self.upstream = PretrainedUpstream(model, settings, features, config.frame_shift)
         self.post_init()
 
     def forward(
@@ -154,6 +154,6 @@ def _waveforms(raw: np.ndarray | Tensor | Sequence) -> list[Tensor]:
     waves = [np.asarray(wave) for wave in (raw if several else [raw])]
     for wave in waves:
         if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):
-            found = f"{wave.dtype} of shape {list(wave.shape)}"
-            raise ValueError(f"a waveform must be 1-D floating point numbers of full scale 1, got {found}")
+            given = f"{wave.dtype} of shape {list(wave.shape)}"
+            raise ValueError(f"a waveform must be 1-D floating point numbers of full scale 1, got {given}")
     return [torch.from_numpy(wave.astype(np.float32)) for wave in waves]

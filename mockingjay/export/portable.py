@@ -54,20 +54,20 @@ class _Module:
     @cached_property
     def bound(self) -> dict[str, list[ast.stmt]]:
         """The top-level statements that bind each name."""
-        found: dict[str, list[ast.stmt]] = {}
+        statements: dict[str, list[ast.stmt]] = {}
         for statement in self.tree.body:
             for name in _names(statement):
-                found.setdefault(name, []).append(statement)
-        return found
+                statements.setdefault(name, []).append(statement)
+        return statements
 
     @cached_property
     def imports(self) -> dict[str, _Import]:
         """What each imported name stands for."""
-        found = {}
+        imported = {}
         for statement in self.tree.body:
             for alias in statement.names if isinstance(statement, ast.Import | ast.ImportFrom) else ():
-                found[_alias_name(alias)] = _imported(statement, alias)
-        return found
+                imported[_alias_name(alias)] = _imported(statement, alias)
+        return imported
 
     def needs(self, name: str) -> Iterator[tuple[str, str]]:
         """(module, name) of everything of this project that the definition of `name` uses directly."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mockingjay.checkpoint import pretrained
 from mockingjay.upstreams.base import Upstream
-from mockingjay.upstreams.pretrained import TransformerUpstream
+from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.training.folder import read_folder
 
 SAMPLE_RATE = 16000  # of every waveform in S3PRL
@@ -37,8 +37,6 @@ class WaveformExpert(nn.Module):
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, list[Tensor] | Tensor]:
         """1-D waveforms without padding -> `hidden_states`, a list of layers + 1 tensors [B, T, H] whose entry 0 is the
         embedding, and `last_hidden_state`; zero beyond an utterance's own frames."""
-        if not len(wavs):
-            raise ValueError("expected at least one waveform, got none")
         states, _ = self.upstream.from_waveforms(wavs)
         return {"hidden_states": list(states), "last_hidden_state": states[-1]}
 
@@ -50,5 +48,5 @@ class UpstreamExpert(WaveformExpert):
         if model_config is not None:
             raise ValueError(f"model_config {model_config}: the folder brings its own config, leave it out")
         folder = Path(ckpt or Path(__file__).parent)
-        found = pretrained(read_folder(folder), folder)
-        super().__init__(TransformerUpstream(found.model, found.config, found.features, found.frame_shift))
+        saved = pretrained(read_folder(folder), folder)
+        super().__init__(PretrainedUpstream(saved.model, saved.config, saved.features, saved.frame_shift))

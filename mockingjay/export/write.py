@@ -1,6 +1,5 @@
-"""Doors out: a pre-trained model as a folder for Transformers, for S3PRL, or for anything that reads safetensors."""
+"""A pre-trained model as a folder for Transformers, for S3PRL, or for anything that reads safetensors."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from mockingjay.checkpoint import Pretrained
 from mockingjay.export.portable import portable
 from mockingjay.model.frame_model import NoHead
-from mockingjay.upstreams.pretrained import TransformerUpstream
+from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.config import as_dict
 from utility.files import check_folder, replacing
 from utility.training.folder import FORMAT, to_json, write_folder
@@ -26,7 +25,7 @@ inputs = extractor([wave_a, wave_b], sampling_rate=extractor.sampling_rate, retu
 states = model(**inputs, output_hidden_states=True).hidden_states  # layers + 1 of [B, T, H], 0 is the embedding
 ```
 
-Needs torch, transformers, numpy, scipy, librosa and pydantic.
+Needs torch, transformers, numpy, scipy, numba and pydantic.
 """
 S3PRL_README = """\
 # Speech representations
@@ -39,73 +38,74 @@ states = expert([wave_a, wave_b])["hidden_states"]  # 16 kHz, 1-D; layers + 1 of
 samples_per_frame = expert.get_downsample_rates("hidden_states")
 ```
 
-As an upstream of S3PRL copy this folder to `s3prl/upstream/` and name it there. Needs torch, numpy, scipy, librosa,
+As an upstream of S3PRL copy this folder to `s3prl/upstream/` and name it there. Needs torch, numpy, scipy, numba,
 pydantic and safetensors.
 """
 
 
-def write_door(found: Pretrained, door: str, folder: Path) -> None:
-    """Write `found` into `folder` as `door` (a key of DOORS) wants it.
+def write_export(saved: Pretrained, target: str, folder: Path) -> None:
+    """Write a model into `folder` as `target` (a key of TARGETS) wants it.
 
-    Raises ValueError where the model cannot go through that door, OSError where `folder` cannot be written."""
+    Raises ValueError for a model that the target cannot use, OSError where `folder` cannot be written."""
     check_folder(folder)
-    DOORS[door](found, folder)
+    TARGETS[target](saved, folder)
 
 
-def _safetensors(found: Pretrained, folder: Path) -> None:
+def _safetensors(saved: Pretrained, folder: Path) -> None:
     """The whole model, which this project opens again like a checkpoint."""
     about = {
         "format": FORMAT,
-        "config": as_dict(found.config),
-        "features": found.features and as_dict(found.features),
-        "target": found.target and as_dict(found.target),
-        "input_dim": found.model.input_dim,
-        "target_dim": found.model.target_dim,
-        "headless": isinstance(found.model.head, NoHead),
-        "frame_shift": _known(found.frame_shift),
-        "seed": found.seed,
-        "state": {"step": found.step},
+        "config": as_dict(saved.config),
+        "features": saved.features and as_dict(saved.features),
+        "target": saved.target and as_dict(saved.target),
+        "input_dim": saved.model.input_dim,
+        "target_dim": saved.model.target_dim,
+        "headless": isinstance(saved.model.head, NoHead),
+        "frame_shift": saved.frame_shift,
+        "seed": saved.seed,
+        "state": {"step": saved.step},
+        "assumed": list(saved.assumed),
     }
-    write_folder(folder, found.model.state_dict(), about)
+    write_folder(folder, saved.model.state_dict(), about)
 
 
-def _s3prl(found: Pretrained, folder: Path) -> None:
+def _s3prl(saved: Pretrained, folder: Path) -> None:
     """The same, with the code of an `UpstreamExpert` and a `hubconf.py`."""
     from mockingjay.export.s3prl import WaveformExpert
 
-    WaveformExpert(_upstream(found))  # says what S3PRL cannot use
-    _safetensors(found, folder)
+    WaveformExpert(_upstream(saved))  # says what S3PRL cannot use
+    _safetensors(saved, folder)
     files = portable({"mockingjay.export.s3prl": "expert", "mockingjay.export.folder_hubconf": "hubconf"})
     _write(folder, files | {"__init__.py": '"""A pre-trained speech model."""\n', "README.md": S3PRL_README})
 
 
-def _hf(found: Pretrained, folder: Path) -> None:
+def _hf(saved: Pretrained, folder: Path) -> None:
     """The encoder, and the code of its Auto classes."""
     classes = {"AutoConfig": "Config", "AutoModel": "Model", "AutoFeatureExtractor": "FeatureExtractor"}
     classes = {auto: f"{MODELING}.Mockingjay{name}" for auto, name in classes.items()}
-    features = found.features and as_dict(found.features)
+    features = saved.features and as_dict(saved.features)
     about: dict[str, Any] = {
         "architectures": ["MockingjayModel"],
         "auto_map": {auto: name for auto, name in classes.items() if auto != "AutoFeatureExtractor"},
         "model_type": "mockingjay",
         "dtype": "float32",
-        "pretraining": as_dict(found.config),
+        "pretraining": as_dict(saved.config),
         "features": features,
-        "input_dim": found.model.input_dim,
-        "frame_shift": _known(found.frame_shift),
-        "steps": found.step,
+        "input_dim": saved.model.input_dim,
+        "frame_shift": saved.frame_shift,
+        "steps": saved.step,
     }
-    weights = {f"upstream.{name}": value for name, value in _upstream(found).state_dict().items()}
+    weights = {f"upstream.{name}": value for name, value in _upstream(saved).state_dict().items()}
     write_folder(folder, weights, about)
     _write(folder, portable({"mockingjay.export.huggingface": MODELING}) | {"README.md": HF_README})
-    if found.features is not None:
+    if saved.features is not None:
         auto = "AutoFeatureExtractor"
         extractor = {
             "auto_map": {auto: classes[auto]},
             "feature_extractor_type": "MockingjayFeatureExtractor",
             "features": features,
-            "feature_size": found.features.dim,
-            "sampling_rate": found.features.sample_rate,
+            "feature_size": saved.features.dim,
+            "sampling_rate": saved.features.sample_rate,
             "padding_value": 0.0,
             "padding_side": "right",
             "return_attention_mask": True,
@@ -113,16 +113,11 @@ def _hf(found: Pretrained, folder: Path) -> None:
         _write(folder, {"preprocessor_config.json": to_json(extractor)})
 
 
-DOORS: dict[str, Callable[[Pretrained, Path], None]] = {"hf": _hf, "s3prl": _s3prl, "safetensors": _safetensors}
+TARGETS: dict[str, Callable[[Pretrained, Path], None]] = {"hf": _hf, "s3prl": _s3prl, "safetensors": _safetensors}
 
 
-def _upstream(found: Pretrained) -> TransformerUpstream:
-    return TransformerUpstream(found.model, found.config, found.features, found.frame_shift)
-
-
-def _known(seconds: float) -> float | None:
-    """NaN, where the checkpoint does not tell, is no JSON."""
-    return None if math.isnan(seconds) else seconds
+def _upstream(saved: Pretrained) -> PretrainedUpstream:
+    return PretrainedUpstream(saved.model, saved.config, saved.features, saved.frame_shift)
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:

@@ -12,11 +12,9 @@ from torch import Tensor
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.names import KINDS, aliases, check_shapes, encoder_names, head_names, to_ours
 from mockingjay.foreign.optimizer import continuation
-from mockingjay.foreign.pickles import read_plain, rehearse
-from mockingjay.foreign.settings import Block, feature_config, frame_shift, pretrain_config
-from mockingjay.model.frame_model import ApcModel, MaskedModel
+from mockingjay.foreign.settings import Section, feature_config, frame_shift, pretrain_config
+from mockingjay.model.frame_model import GruModel, TransformerModel
 from utility.audio.features import FeatureConfig
-from utility.command import DEFAULT_SEED
 from utility.config import as_dict, build
 from utility.training.checkpoint import FORMAT
 
@@ -29,7 +27,7 @@ RNN = re.compile(r"rnns\.(\d+)\.(weight|bias)_(ih|hh)_l0")
 
 @dataclass(frozen=True)
 class Original:
-    """A checkpoint of the originals in our terms; `features` is None where it does not tell them."""
+    """A checkpoint of the originals in our terms; None is what it does not tell."""
 
     family: str  # which program wrote it
     config: PretrainConfig
@@ -38,11 +36,12 @@ class Original:
     target_dim: int
     step: int = 0  # optimiser updates done
     optimizer: dict[str, Any] | None = None  # state_dict of ours
-    hindrance: str = ""  # why training cannot go on from it
+    cannot_resume: str = ""  # why training cannot go on from it
     features: FeatureConfig | None = None
     target: FeatureConfig | None = None
-    frame_shift: float = float("nan")  # seconds; NaN where it does not tell
-    seed: int = DEFAULT_SEED
+    frame_shift: float | None = None  # seconds
+    seed: int | None = None
+    assumed: tuple[str, ...] = ()  # fields that follow from the name of its data and the originals' habits
 
     @property
     def has_head(self) -> bool:
@@ -63,34 +62,27 @@ class Original:
             "frame_shift": self.frame_shift,
             "features": self.features and as_dict(self.features),
             "target": self.target and as_dict(self.target),
-            "family": self.family,
+            "written_by": self.family,
             "headless": not self.has_head,
-            "hindrance": self.hindrance,
+            "cannot_resume": self.cannot_resume,
+            "assumed": list(self.assumed),
         }
 
 
-def is_ours(path: Path) -> bool:
-    """Whether a torch file says that this project wrote it; errors as in `read_original`."""
-    found = rehearse(path)
-    return isinstance(found, dict) and "format" in found
+def from_original(content: Any, path: Path) -> Original:
+    """What a checkpoint of the originals holds, told by that and not by the name of the file.
 
-
-def read_original(path: Path) -> Original:
-    """Open a checkpoint of the originals by what it holds, never by its name; nothing in it runs.
-
-    ValueError, in one line: damaged, of another program, a type that is not inert, a tensor missing, extra or of
-    another shape than its config says."""
-    found = read_plain(path)
+    ValueError, in one line: of another program, a tensor missing, extra or of another shape than its config says."""
     try:
-        if not isinstance(found, dict):
-            raise ValueError(f"checkpoint of another program: a {type(found).__name__}, expected {_expected()}")
-        if all(isinstance(key, str) for key in found):
-            if "Transformer" in found or "Mockingjay" in found:
-                return _transformer(found)
-            if any(RNN.fullmatch(key) for key in found):
-                return _apc(found, path.stem)
-        held = ", ".join(str(key)[:40] for key in list(found)[:6]) or "nothing"
-        raise ValueError(f"checkpoint of another program: it holds {held}; expected {_expected()}")
+        if not isinstance(content, dict):
+            raise ValueError(f"checkpoint of another program: a {type(content).__name__}, expected {_expected()}")
+        if all(isinstance(key, str) for key in content):
+            if "Transformer" in content or "Mockingjay" in content:
+                return _transformer(content)
+            if any(RNN.fullmatch(key) for key in content):
+                return _apc(content, path.stem)
+        names = ", ".join(str(key)[:40] for key in list(content)[:6]) or "nothing"
+        raise ValueError(f"checkpoint of another program: it holds {names}; expected {_expected()}")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -99,13 +91,13 @@ def _expected() -> str:
     return f"format {FORMAT!r}, or a checkpoint of Mockingjay, S3PRL or APC"
 
 
-def _transformer(found: Mapping[str, Any]) -> Original:
-    family, config, task, run, seed = _settings(found)
-    encoder = _renamed(_tensors(found, "Transformer" if "Transformer" in found else "Mockingjay"))
-    head = _tensors(found, "SpecHead") if "SpecHead" in found else None
-    block = config.block("transformer" if "transformer" in config.values else "mockingjay")
+def _transformer(content: Mapping[str, Any]) -> Original:
+    family, config, task, run, seed = _settings(content)
+    encoder = _renamed(_tensors(content, "Transformer" if "Transformer" in content else "Mockingjay"))
+    head = _tensors(content, "SpecHead") if "SpecHead" in content else None
+    block = config.section("transformer" if "transformer" in config.values else "mockingjay")
     rate = block.get("downsample_rate", int, 1)
-    duo = run.block("runner" if "runner" in run.values else "solver").get("duo_feature", bool, False)
+    duo = run.section("runner" if "runner" in run.values else "solver").get("duo_feature", bool, False)
     input_dim = _width(encoder, PROJECTION, 1, rate)
     target_dim = _width(head, "output.weight", 0, rate) if head else input_dim
     ours = pretrain_config(config, task, run, input_dim, duo)
@@ -115,21 +107,23 @@ def _transformer(found: Mapping[str, Any]) -> Original:
     weights = _weights(encoder, head, ours)
     try:
         with torch.device("meta"):
-            model = MaskedModel(ours.model, input_dim, target_dim)
+            model = TransformerModel(ours.model, input_dim, target_dim)
     except RuntimeError:
         raise ValueError("the sizes in its config are beyond any memory") from None
     check_shapes(encoder, encoder_names(ours.model), model.encoder)
     if head is not None:
         check_shapes(head, head_names(), model.head)
-    step = _whole(found.get("Global_step", found.get("Step", 0)))
-    after = continuation(found.get("Optimizer") if head else None, step, ours, model)
-    hindrance = after.hindrance
+    step = _whole(content.get("Global_step", content.get("Step", 0)))
+    after = continuation(content.get("Optimizer") if head else None, step, ours, model)
+    cannot_resume = after.cannot_resume
     if task.get("loss", str, "L1") != "L1":
-        hindrance = f"it was trained with the loss {task.get('loss', str, 'L1')}"
-    data = config.block("dataloader")
+        cannot_resume = f"it was trained with the loss {task.get('loss', str, 'L1')}"
+    data = config.section("dataloader")
     path = data.get("data_path", str, "")
-    audio = next((config.block(key) for key in ("online", "audio") if config.values.get(key)), Block("audio", {}))
+    audio = next((config.section(key) for key in ("online", "audio") if config.values.get(key)), Section("audio", {}))
     computed = bool(audio.values)
+    assumed = () if computed else ("features", "target")
+    assumed += () if "hop_ms" in audio.values else ("frame_shift",)
     return Original(
         family,
         after.config,
@@ -137,33 +131,34 @@ def _transformer(found: Mapping[str, Any]) -> Original:
         input_dim,
         target_dim,
         after.step,
-        None if hindrance else after.optimizer,
-        hindrance,
+        None if cannot_resume else after.optimizer,
+        cannot_resume,
         None if computed else feature_config(path, input_dim),
         None if computed else feature_config(data.get("target_path", str, "") if duo else path, target_dim),
         frame_shift(path, audio),
         seed,
+        assumed,
     )
 
 
-def _settings(found: Mapping[str, Any]) -> tuple[str, Block, Block, Block, int]:
+def _settings(content: Mapping[str, Any]) -> tuple[str, Section, Section, Section, int | None]:
     """Which program wrote it, the blocks of the model, of the task and of the run, and its seed."""
-    if "Settings" in found:
-        settings = Block("Settings", found["Settings"])
-        config = settings.block("Config")
+    if "Settings" in content:
+        settings = Section("Settings", content["Settings"])
+        config = settings.section("Config")
         family = "S3PRL v0.1.0" if "transformer" in config.values else "Mockingjay"
-        return family, config, Block("task", {}), config, _seed(settings.values.get("Paras"))
+        return family, config, Section("task", {}), config, _seed(settings.values.get("Paras"))
     for key in ("Upstream_Config", "Config"):
-        if isinstance(found.get(key), dict) and "transformer" in found[key]:
-            config = Block("", found[key])
-            run = found.get("Runner") or found.get("Config") or {}
-            return "S3PRL pre-training", config, config.block("task"), Block("", run), _seed(found.get("Args"))
+        if isinstance(content.get(key), dict) and "transformer" in content[key]:
+            config = Section("", content[key])
+            run = content.get("Runner") or content.get("Config") or {}
+            return "S3PRL pre-training", config, config.section("task"), Section("", run), _seed(content.get("Args"))
     raise ValueError("it holds no config ('Settings' or 'Upstream_Config'), so its model cannot be built")
 
 
-def _seed(arguments: Any) -> int:
+def _seed(arguments: Any) -> int | None:
     value = arguments.get("seed") if isinstance(arguments, dict) else None
-    return value if type(value) is int and 0 <= value < 1 << 63 else DEFAULT_SEED
+    return value if type(value) is int and 0 <= value < 1 << 63 else None
 
 
 def _whole(value: Any) -> int:
@@ -172,8 +167,8 @@ def _whole(value: Any) -> int:
     return value
 
 
-def _tensors(found: Mapping[str, Any], key: str) -> dict[str, Tensor]:
-    values = found[key]
+def _tensors(content: Mapping[str, Any], key: str) -> dict[str, Tensor]:
+    values = content[key]
     if not isinstance(values, dict) or not values or not all(isinstance(name, str) for name in values):
         raise ValueError(f"{key!r} holds a {type(values).__name__}, expected tensors by name")
     return values
@@ -198,17 +193,17 @@ def _width(tensors: Mapping[str, Any], name: str, axis: int, rate: int) -> int:
 
 
 def _weights(encoder: Mapping, head: Mapping | None, config: PretrainConfig) -> dict[str, Tensor]:
-    found = to_ours(encoder, encoder_names(config.model), aliases(config.model))
-    weights = {f"encoder.{name}": value for name, value in found.items()}
+    renamed = to_ours(encoder, encoder_names(config.model), aliases(config.model))
+    weights = {f"encoder.{name}": value for name, value in renamed.items()}
     if head is not None:
         weights |= {f"head.{name}": value for name, value in to_ours(head, head_names(), {}).items()}
     return weights
 
 
-def _apc(found: Mapping[str, Tensor], stem: str) -> Original:
+def _apc(content: Mapping[str, Tensor], stem: str) -> Original:
     """A bare state dict: sizes from the shapes; residual and shift from a release's file name, else as released."""
-    layers = len({match[1] for match in map(RNN.fullmatch, found) if match})
-    prenet = sum(PRENET.fullmatch(name) is not None for name in found)
+    layers = len({match[1] for match in map(RNN.fullmatch, content) if match})
+    prenet = sum(PRENET.fullmatch(name) is not None for name in content)
     names = {f"encoder.prenet.{i}.{kind}": [f"prenet.layers.{i}.{kind}"] for i in range(prenet) for kind in KINDS}
     names |= {
         f"encoder.rnns.{i}.{kind}_{way}_l0": [f"rnns.{i}.{kind}_{way}_l0"]
@@ -217,7 +212,7 @@ def _apc(found: Mapping[str, Tensor], stem: str) -> Original:
         for way in ("ih", "hh")
     }
     names |= {f"head.{kind}": [f"postnet.layer.{kind}"] for kind in KINDS}
-    weights = to_ours({name: _matrix(value) for name, value in found.items()}, names, {})
+    weights = to_ours({name: _matrix(value) for name, value in content.items()}, names, {})
     if any(value.ndim == 0 or 0 in value.shape for value in weights.values()):
         raise ValueError("a tensor of it is empty")
     input_dim = weights["encoder.prenet.0.weight" if prenet else "encoder.rnns.0.weight_ih_l0"].shape[-1]
@@ -226,9 +221,9 @@ def _apc(found: Mapping[str, Tensor], stem: str) -> Original:
     released, shift = _released(stem, values)
     config = build(PretrainConfig, {"objective": "apc", "encoder": "gru", "gru": values | released, "apc": shift})
     with torch.device("meta"):
-        model = ApcModel(config.gru, input_dim, target_dim)
-    check_shapes({name: _matrix(value) for name, value in found.items()}, names, model)
-    return Original("APC", config, weights, input_dim, target_dim, hindrance="it holds no optimiser state")
+        model = GruModel(config.gru, input_dim, target_dim)
+    check_shapes({name: _matrix(value) for name, value in content.items()}, names, model)
+    return Original("APC", config, weights, input_dim, target_dim, cannot_resume="it holds no optimiser state")
 
 
 def _matrix(value: Any) -> Any:

@@ -44,15 +44,15 @@ def head_names() -> dict[str, list[str]]:
 
 def aliases(config: TransformerConfig) -> dict[str, str]:
     """Names under which the originals' encoder lists a tensor again, and the name that stands for it."""
-    found = {}
+    renamed = {}
     inner = [name for theirs in LAYER.values() for name in theirs]
     for layer in range(config.layers):
         own = f"encoder.layer.{0 if config.share_layers else layer}"
         if config.share_layers and layer:
-            found |= {f"encoder.layer.{layer}.{name}": f"{own}.{name}" for name in inner}
+            renamed |= {f"encoder.layer.{layer}.{name}": f"{own}.{name}" for name in inner}
         if config.pre_layer_norm:
-            found |= {f"encoder.layer.{layer}.{name}": f"{own}.{kept}" for name, kept in PRE_NORM_ALIASES.items()}
-    return {f"{name}.{kind}": f"{kept}.{kind}" for name, kept in found.items() for kind in KINDS}
+            renamed |= {f"encoder.layer.{layer}.{name}": f"{own}.{kept}" for name, kept in PRE_NORM_ALIASES.items()}
+    return {f"{name}.{kind}": f"{kept}.{kind}" for name, kept in renamed.items() for kind in KINDS}
 
 
 def to_ours(
@@ -76,10 +76,10 @@ def to_ours(
 
 def to_theirs(ours: Mapping[str, Tensor], config: TransformerConfig) -> dict[str, Tensor]:
     """The encoder's tensors under the originals' names, aliases included."""
-    found = {}
+    renamed = {}
     for name, parts in encoder_names(config).items():
-        found |= dict(zip(parts, ours[name].chunk(len(parts))))
-    return found | {name: found[kept] for name, kept in aliases(config).items()}
+        renamed |= dict(zip(parts, ours[name].chunk(len(parts))))
+    return renamed | {name: renamed[kept] for name, kept in aliases(config).items()}
 
 
 def check_shapes(theirs: Mapping[str, Tensor], names: Mapping[str, list[str]], model: nn.Module) -> None:

@@ -22,7 +22,7 @@ class Continuation(NamedTuple):
     config: PretrainConfig
     step: int
     optimizer: dict[str, Any] | None
-    hindrance: str = ""
+    cannot_resume: str = ""
 
 
 def continuation(saved: Any, step: int, config: PretrainConfig, model: nn.Module) -> Continuation:
@@ -35,9 +35,9 @@ def continuation(saved: Any, step: int, config: PretrainConfig, model: nn.Module
     if name not in MOMENTS:
         return Continuation(config, step, None, "its optimiser is not one of bertadam and lamb")
     groups, states = _parts_of(saved)
-    config, hindrance = _scheduled(config, groups)
-    if hindrance:
-        return Continuation(config, step, None, hindrance)
+    config, cannot_resume = _scheduled(config, groups)
+    if cannot_resume:
+        return Continuation(config, step, None, cannot_resume)
     keys = [key for group in groups for key in group["params"]]
     pairs = counted(config.model)
     if len(keys) != len(pairs):
@@ -48,12 +48,12 @@ def continuation(saved: Any, step: int, config: PretrainConfig, model: nn.Module
     optimizer = make_optimizer(original_groups(model, config.optimizer.weight_decay), config.optimizer)
     done = set()
     for ours, parameter in model.named_parameters():
-        found = by_parameter[ours]
-        if any(found):
+        saved_states = by_parameter[ours]
+        if any(saved_states):
             optimizer.state[parameter] = {
-                moment: _joined(ours, moment, found, parameter.shape) for moment in MOMENTS[name]
+                moment: _joined(ours, moment, saved_states, parameter.shape) for moment in MOMENTS[name]
             }
-            done |= {state.get("step") for state in found}
+            done |= {state.get("step") for state in saved_states}
     if len(done) > 1 or any(type(number) is not int or number < 0 for number in done):
         raise ValueError("the tensors of its optimiser do not agree on the updates done")
     return Continuation(config, done.pop() if done else max(step - 1, 0), optimizer.state_dict())
@@ -93,11 +93,11 @@ def _scheduled(config: PretrainConfig, groups: list[dict]) -> tuple[PretrainConf
 
 
 def _joined(name: str, moment: str, states: list[dict], shape: torch.Size) -> Tensor:
-    found = [state.get(moment) for state in states]
-    if not all(isinstance(value, Tensor) and value.dtype == torch.float32 for value in found):
+    parts = [state.get(moment) for state in states]
+    if not all(isinstance(value, Tensor) and value.dtype == torch.float32 for value in parts):
         raise ValueError(f"its optimiser has no {moment!r} for {name!r}")
-    rows = [shape[0] // len(found), *shape[1:]]
-    wrong = next((value for value in found if list(value.shape) != rows), None)
+    rows = [shape[0] // len(parts), *shape[1:]]
+    wrong = next((value for value in parts if list(value.shape) != rows), None)
     if wrong is not None:
         raise ValueError(f"its optimiser's {moment!r} for {name!r} has shape {list(wrong.shape)}, expected {rows}")
-    return torch.cat(found)
+    return torch.cat(parts)

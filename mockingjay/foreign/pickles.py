@@ -1,7 +1,8 @@
-"""Checkpoints of the originals opened so that nothing in them runs: rehearsed without data, then read weights-only."""
+"""Checkpoints of the originals opened so that nothing in them runs: scanned without tensors, then read weights-only."""
 
 import math
 import mmap
+import os
 import pickle
 import struct
 import zipfile
@@ -9,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,44 +59,41 @@ class _Storage(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """Stands for a tensor in a rehearsal."""
+    """Stands for a tensor in a scan."""
 
     size: tuple[int, ...]
 
 
-def rehearse(path: Path) -> Any:
-    """The object in a torch file with a `Shape` for every tensor; no tensor is read.
+def scan(file: BinaryIO, path: Path) -> Any:
+    """The object in the opened torch file `path` with a `Shape` for every tensor; no tensor is read.
 
     ValueError names what is wrong: a global that is not inert, a file cut off, sizes that the file cannot hold."""
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} {'is a folder' if path.is_dir() else 'does not exist'}")
-    with path.open("rb") as file:
-        start = file.read(len(ZIP_START))
+    start = file.read(len(ZIP_START))
     if not start:
         raise ValueError(f"{path}: not a checkpoint, or damaged: the file is empty")
     try:
-        return _rehearse_zip(path) if start == ZIP_START else _rehearse_old(path)
+        return _scan_zip(file) if start == ZIP_START else _scan_old(file)
     except Refused as error:
         raise ValueError(f"{path}: {FOREIGN}: {error}") from None
     except FAULTS:
         raise ValueError(f"{path}: {FOREIGN}, or damaged: cut off, or another kind of file") from None
 
 
-def read_plain(path: Path) -> Any:
-    """The object in a torch file, rehearsed first: dicts, lists, tuples, tensors, plain values and `Inert` objects'
-    attributes as dicts. Errors as in `rehearse`."""
-    rehearse(path)
+def read_plain(file: BinaryIO, path: Path) -> Any:
+    """The object in the opened torch file `path`, once `scan` has accepted it: dicts, lists, tuples, tensors, plain
+    values, and the attributes of `Inert` objects as dicts. Errors as in `scan`."""
+    file.seek(0)
     try:
         with torch.serialization.safe_globals([(Inert, name) for name in INERT]):
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        return _plain(found, {})
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        return _plain(content, {})
     except (*FAULTS, RecursionError):
         raise ValueError(f"{path}: {FOREIGN}, or damaged") from None
 
 
-def _rehearse_zip(path: Path) -> Any:
-    total = path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
+def _scan_zip(file: BinaryIO) -> Any:
+    total = os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
         records = {item.filename.partition("/")[2]: item for item in archive.infolist()}
         if len(records) != len(archive.infolist()):
             raise Refused("two of its records have one name")
@@ -109,22 +107,22 @@ def _rehearse_zip(path: Path) -> Any:
             stream = BytesIO(record.read())
 
     def check(key: str, size: int) -> None:
-        found = records[f"data/{key}"].file_size
-        if found != size:
-            raise Refused(f"storage {key} claims {size} bytes, its record has {found}")
+        held = records[f"data/{key}"].file_size
+        if held != size:
+            raise Refused(f"storage {key} claims {size} bytes, its record has {held}")
 
-    return _Rehearsal(stream, check).load()
+    return _Scanner(stream, check).load()
 
 
-def _rehearse_old(path: Path) -> Any:
+def _scan_old(file: BinaryIO) -> Any:
     sizes: dict[str, int] = {}
 
     def check(key: str, size: int) -> None:
         if sizes.setdefault(key, size) != size:
             raise Refused(f"storage {key} claims {sizes[key]} bytes, then {size}")
 
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        magic, protocol, _, found, keys = (_Rehearsal(view, check).load() for _ in range(5))
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        magic, protocol, _, content, keys = (_Scanner(view, check).load() for _ in range(5))
         if (magic, protocol) != (MAGIC, PROTOCOL):
             raise Refused("it does not begin as a torch file")
         if keys != sorted(sizes):
@@ -133,7 +131,7 @@ def _rehearse_old(path: Path) -> Any:
     wanted = sum(sizes.values()) + 8 * len(sizes)  # each is preceded by its length
     if wanted != left:
         raise Refused(f"its tensors claim {wanted} bytes, {left} are there: cut off, or damaged")
-    return found
+    return content
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Shape:
@@ -169,7 +167,7 @@ class _ItemSize(NamedTuple):
     bytes: int
 
 
-class _Rehearsal(pickle._Unpickler):
+class _Scanner(pickle._Unpickler):
     """The pickle machine in Python (its memory grows with the file only) with inert stand-ins for every callable."""
 
     dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
@@ -223,12 +221,12 @@ def _plain(value: Any, done: dict[int, Any]) -> Any:
         return done[id(value)]
     done[id(value)] = _plain
     if isinstance(value, dict):
-        found = {key: _plain(item, done) for key, item in dict(value).items()}
+        plain = {key: _plain(item, done) for key, item in dict(value).items()}
     elif isinstance(value, list | tuple | torch.Size):
-        found = type(value)(_plain(item, done) for item in value)
+        plain = type(value)(_plain(item, done) for item in value)
     elif isinstance(value, Inert):
-        found = _plain(getattr(value, "values", {}), done)
+        plain = _plain(getattr(value, "values", {}), done)
     else:
         raise TypeError(f"a {type(value).__name__}")
-    done[id(value)] = found
-    return found
+    done[id(value)] = plain
+    return plain

@@ -19,7 +19,7 @@ OPTIMIZERS = {
 }  # fmt: skip
 
 
-class Block:
+class Section:
     """A section of an original's config; values may be text, `None` and "None" count as absent."""
 
     def __init__(self, name: str, values: Any):
@@ -40,9 +40,9 @@ class Block:
             wanted = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}[kind]
             raise ValueError(f"config key {f'{self.name}.{key}'!r} is {_short(value)}, expected {wanted}") from None
 
-    def block(self, key: str) -> "Block":
+    def section(self, key: str) -> "Section":
         """A section of this one, empty where it is absent."""
-        return Block(f"{self.name}.{key}".removeprefix("."), self.values.get(key) or {})
+        return Section(f"{self.name}.{key}".removeprefix("."), self.values.get(key) or {})
 
 
 def _convert(value: Any, kind: type) -> Any:
@@ -66,7 +66,7 @@ def _short(value: Any) -> str:
     return repr(value)[:60] if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
 
 
-def model_section(block: Block, task: Block) -> dict[str, Any]:
+def model_section(block: Section, task: Section) -> dict[str, Any]:
     """Our section `model` from `transformer` (first `mockingjay`); the lengths come from `task` in later files."""
     epsilon = block.get("layer_norm_eps", float, LAYER_NORM_EPS)
     if epsilon != LAYER_NORM_EPS:
@@ -97,14 +97,14 @@ def pruned_heads(value: Any) -> list[int]:
         return list(value)
     if not isinstance(value, str) or not re.fullmatch(r"\s*\d{1,6}(-\d{1,6})?\s*(,\s*\d{1,6}(-\d{1,6})?\s*)*", value):
         raise ValueError(f"config key 'prune_headids' is {_short(value)}, expected heads as 0,1,12-15")
-    found: list[int] = []
+    heads: list[int] = []
     for part in value.split(","):
         first, dash, end = part.strip().partition("-")
-        found += range(int(first), int(end)) if dash else [int(first)]
-    return found
+        heads += range(int(first), int(end)) if dash else [int(first)]
+    return heads
 
 
-def masking_section(block: Block, input_dim: int) -> dict[str, Any]:
+def masking_section(block: Section, input_dim: int) -> dict[str, Any]:
     """Our section `masking`; a band below 1 is a share of the feature, as in later files."""
     longest = block.get("mask_consecutive_max", int, block.get("mask_consecutive", int, 7))
     band = block.get("mask_frequency", float, 0.0)
@@ -130,14 +130,14 @@ def feature_config(path: str, dim: int) -> FeatureConfig | None:
     return FeatureConfig(kind=kind, deltas=dim // static - 1)
 
 
-def frame_shift(path: str, audio: Block) -> float:
-    """Seconds between frames as far as a config tells, else NaN."""
+def frame_shift(path: str, audio: Section) -> float | None:
+    """Seconds between frames, as far as a config or the name of its data tells."""
     if "hop_ms" in audio.values:
         return audio.get("hop_ms", float) / 1000
-    return next((shift for kind, shift in FRAME_SHIFTS.items() if kind in PurePosixPath(path).name), float("nan"))
+    return next((shift for kind, shift in FRAME_SHIFTS.items() if kind in PurePosixPath(path).name), None)
 
 
-def data_section(data: Block, duo: bool) -> dict[str, Any]:
+def data_section(data: Section, duo: bool) -> dict[str, Any]:
     """Our section `data`: where the original's features lay."""
 
     def stores(folder: str, splits: Any) -> list[str]:
@@ -153,11 +153,11 @@ def data_section(data: Block, duo: bool) -> dict[str, Any]:
     }
 
 
-def pretrain_config(config: Block, task: Block, run: Block, input_dim: int, duo: bool) -> PretrainConfig:
+def pretrain_config(config: Section, task: Section, run: Section, input_dim: int, duo: bool) -> PretrainConfig:
     """The whole config; `task` is empty where the model's block says how to mask, `duo` is for another target."""
     name = "transformer" if "transformer" in config.values else "mockingjay"
-    block, optimizer = config.block(name), run.block("optimizer")
-    runner = run.block("runner" if "runner" in run.values else "solver")
+    block, optimizer = config.section(name), run.section("optimizer")
+    runner = run.section("runner" if "runner" in run.values else "solver")
     kind = optimizer.get("type", str, "") or optimizer.get("name", str, "adam")
     steps = runner.get("total_steps", int, 500_000)
     accumulation = (
@@ -171,7 +171,7 @@ def pretrain_config(config: Block, task: Block, run: Block, input_dim: int, duo:
     return build(
         PretrainConfig,
         {
-            "data": data_section(config.block("dataloader"), duo),
+            "data": data_section(config.section("dataloader"), duo),
             "model": model_section(block, task),
             "masking": masking_section(masked, input_dim * block.get("downsample_rate", int, 1)),
             "optimizer": {

@@ -5,18 +5,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mockingjay.model.cpu_attention import BlockedAttention, DropoutMask, RecomputedDropout
-from mockingjay.model.layout import Packing, Scope
+from mockingjay.model.layout import Scope
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, scope: Scope | Packing, dropout: float = 0.0) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, scope: Scope, dropout: float = 0.0) -> Tensor:
     """softmax(query key^T / sqrt(d)) value over the keys in `scope` (Vaswani et al. 2017, eq. 1).
 
     query, key, value and the result are [B, heads, T, d]; `dropout` falls on the softmax. PyTorch's fused kernels do it
     on CUDA, and forward. Its CPU kernel goes backward at a tenth of the machine's rate and knows no dropout, so there
     each thread takes some heads: matrix products, and between them softmax and dropout in one pass. Only the scores of
     those heads exist at a time; backward computes them again."""
-    if isinstance(scope, Packing):
-        return scope.attend(query, key, value, dropout)
     forward_only = not dropout and not torch.is_grad_enabled()
     if query.is_cuda or forward_only or query.dtype not in (torch.float32, torch.bfloat16):
         return F.scaled_dot_product_attention(query, key, value, scope.mask[:, None], dropout)

@@ -1,4 +1,4 @@
-"""Softmax, dropout and their gradients on a CPU, each in one pass over memory; Numba, which librosa brings, compiles.
+"""Softmax, dropout and their gradients on a CPU, each in one pass over memory; Numba compiles.
 
 Arrays hold float32, or bfloat16 as uint16. What is dropped follows from seed and place: never stored, drawn again."""
 

@@ -68,7 +68,7 @@ class FrameModel(nn.Module):
 
     @property
     def num_layers(self) -> int:
-        """Layers of the encoder; there is one hidden state more."""
+        """LayerSelection of the encoder; there is one hidden state more."""
         return self.encoder.num_layers
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
@@ -90,7 +90,7 @@ class FrameModel(nn.Module):
         return stack_frames(features, lengths, self.downsample_rate)
 
 
-class MaskedModel(FrameModel):
+class TransformerModel(FrameModel):
     """Mockingjay, TERA and AALBERT; with `causal` no frame sees a later one (Transformer-APC)."""
 
     def __init__(self, config: TransformerConfig, input_dim: int, target_dim: int, causal: bool = False):
@@ -101,7 +101,7 @@ class MaskedModel(FrameModel):
         initialise(self, config.initializer_range)
 
 
-class ApcModel(FrameModel):
+class GruModel(FrameModel):
     """The GRU encoder and one linear map to the frame that lies ahead."""
 
     def __init__(self, config: GruConfig, input_dim: int, target_dim: int):

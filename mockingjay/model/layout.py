@@ -39,7 +39,6 @@ class Packing:
         flat = x.new_zeros((len(self.offsets) - 1) * self.frames, x.shape[2])
         return flat.index_copy(0, self.index, x[0]).view(-1, self.frames, x.shape[2])
 
-    @torch.compiler.disable
     def attend(self, query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
         """Attention within each utterance; [1, heads, N, d] in and out."""
         bounds = {"min_seqlen": self.shortest, "max_seqlen": self.longest}

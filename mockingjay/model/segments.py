@@ -1,4 +1,4 @@
-"""Long utterances in pieces of bounded length, each encoded as if it stood alone."""
+"""Long utterances in segments of bounded length, each encoded as if it stood alone."""
 
 from dataclasses import dataclass, replace
 
@@ -9,10 +9,10 @@ from utility.loader import Batch, real_frames
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """N pieces of B utterances: piece n is frames `start[n]` to `start[n] + lengths[n]` of utterance `row[n]`.
+class Segments:
+    """N segments of B utterances: segment n is frames `start[n]` to `start[n] + lengths[n]` of utterance `row[n]`.
 
-    An utterance of T frames gives ceil(T / size) pieces of equal length, the last perhaps shorter (the chunks of S3PRL
+    An utterance of T frames gives ceil(T / size) segments of one length, the last perhaps shorter (the chunks of S3PRL
     v0.1.0's `max_input_length`, which cut the padded batch; here each utterance is cut by its own length)."""
 
     row: Tensor  # [N] int64
@@ -20,8 +20,8 @@ class Pieces:
     lengths: Tensor  # [N] int64
 
     @classmethod
-    def of(cls, lengths: Tensor, size: int) -> "Pieces":
-        """The pieces of utterances with true lengths [B], none longer than `size` frames."""
+    def of(cls, lengths: Tensor, size: int) -> "Segments":
+        """The segments of utterances with true lengths [B], none longer than `size` frames."""
         count = (lengths + size - 1) // size
         length = (lengths + count - 1) // count
         row = torch.arange(len(lengths), device=lengths.device).repeat_interleave(count)
@@ -30,20 +30,20 @@ class Pieces:
         return cls(row, start, torch.minimum(length[row], lengths[row] - start))
 
     def split(self, x: Tensor) -> Tensor:
-        """[B, T, ...] -> [N, P, ...], zero beyond the pieces' lengths."""
+        """[B, T, ...] -> [N, P, ...], zero beyond the segments' lengths."""
         real = self._real()
         source = (self.start[:, None] + torch.arange(real.shape[1], device=real.device)).clamp(max=x.shape[1] - 1)
         return x[self.row[:, None], source] * real[(...,) + (None,) * (x.ndim - 2)]
 
     def join(self, x: Tensor, rows: int, frames: int) -> Tensor:
         """[N, P, ...] -> [rows, frames, ...], zero beyond the utterances' lengths."""
-        piece, time = self._real().nonzero(as_tuple=True)
+        segment, time = self._real().nonzero(as_tuple=True)
         out = x.new_zeros(rows, frames, *x.shape[2:])
-        out[self.row[piece], self.start[piece] + time] = x[piece, time]
+        out[self.row[segment], self.start[segment] + time] = x[segment, time]
         return out
 
     def split_batch(self, batch: Batch) -> Batch:
-        """The pieces as a batch; their ids are `<utterance>/<first frame>`."""
+        """The segments as a batch; their ids are `<utterance>/<first frame>`."""
         ids = [f"{batch.ids[row]}/{start}" for row, start in zip(self.row.tolist(), self.start.tolist())]
         target = None if batch.target is None else self.split(batch.target)
         return replace(batch, features=self.split(batch.features), lengths=self.lengths, ids=ids, target=target)

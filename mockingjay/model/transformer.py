@@ -96,13 +96,17 @@ class SelfAttention(nn.Module):
     def __init__(self, config: TransformerConfig):
         super().__init__()
         self.heads, self.dropout = config.heads, config.attention_dropout
+        self.attend_packed = Packing.attend
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x: Tensor, scope: Scope | Packing, kept: Tensor | None = None) -> Tensor:
         query, key, value = self._heads(x)
         dropout = self.dropout if self.training else 0.0
-        mixed = attend(query, key, value, scope, dropout)
+        if isinstance(scope, Packing):
+            mixed = self.attend_packed(scope, query, key, value, dropout)
+        else:
+            mixed = attend(query, key, value, scope, dropout)
         if kept is not None:
             mixed = mixed * kept[:, None, None]
         return self.output(mixed.transpose(1, 2).flatten(2))
@@ -183,6 +187,14 @@ class TransformerEncoder(nn.Module):
                 x = block(x, scope, kept)
             states.append(self.output_norms[layer](x) if self.pre_layer_norm else x)
         return tuple(states)
+
+    def compile_blocks(self) -> None:
+        """Fuse the kernels of each block by torch.compile, which cannot follow the nested tensors of packed attention.
+
+        PyTorch's compiler is loaded here: at import it would cost every program a second."""
+        for block in self.blocks:
+            block.attention.attend_packed = torch.compiler.disable(Packing.attend)
+            block.compile()
 
     def attention_maps(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Attention weights of every layer, [layers, B, heads, T, T]."""

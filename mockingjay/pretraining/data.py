@@ -10,7 +10,7 @@ from mockingjay.config import DataConfig, PretrainConfig
 from utility.audio.features import FeatureConfig
 from utility.audio.online import Online, OnlineConfig
 from utility.loader import Batch, Loader, Target
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
 

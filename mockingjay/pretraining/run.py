@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mockingjay.build import new_model
-from mockingjay.checkpoint import KIND, check_features, open_checkpoint
+from mockingjay.checkpoint import KIND, Pretrained, check_features
 from mockingjay.config import PretrainConfig
 from mockingjay.figures import reconstruction_figure
 from mockingjay.model.groups import original_groups
@@ -25,7 +25,7 @@ STEM = "mockingjay"
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """Where a run computes and leaves its files."""
 
     directory: Path
@@ -35,7 +35,7 @@ class Place:
     group: Group = ALONE
 
 
-def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
+def make_trainer(config: PretrainConfig, seed: int, place: RunContext) -> Trainer:
     """Open the data of `config`, build the model, and give the trainer that fits it."""
     if not config.data.train:
         raise ValueError("config key 'data.train' is empty: name store/split paths, e.g. [data/libri_mel160/train]")
@@ -76,9 +76,10 @@ def make_trainer(config: PretrainConfig, seed: int, place: Place) -> Trainer:
     return Trainer(training, config.trainer, config.optimizer, run)
 
 
-def continue_from(trainer: Trainer, path: Path) -> None:
+def continue_from(trainer: Trainer, saved: Pretrained) -> None:
     """Take weights, optimiser and progress from a checkpoint, ours or the originals'."""
-    content = open_checkpoint(path)
-    if content.get("hindrance"):
-        raise ValueError(f"{path}: training cannot go on from it: {content['hindrance']}")
-    trainer.resume(path, content)
+    training = saved.training
+    if training.cannot_resume:
+        raise ValueError(f"{saved.path}: training cannot go on from it: {training.cannot_resume}")
+    content = {"model": saved.model.state_dict(), "optimizer": training.optimizer, "state": training.progress}
+    trainer.resume(saved.path, content)

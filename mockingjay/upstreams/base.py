@@ -1,9 +1,12 @@
 """The contract of every upstream: features or waveforms in, hidden states out."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,38 +29,111 @@ class States(Sequence[Tensor]):
 
 
 class Upstream(nn.Module):
-    """Features [B, T, D] with true lengths [B] -> hidden states, `num_layers + 1` tensors [B, T, hidden_size].
+    """Anything that gives hidden states: `upstream(inputs, lengths)` -> one tensor [B, T, hidden_size] per layer.
 
-    Entry 0 is the embedding before the first layer, entry k the output of layer k; one per input frame, zero beyond the
-    true lengths. Gradients flow to the weights. An utterance gives the same alone and in any batch."""
+    Inputs with true lengths [B] are features [B, T, D], or waveforms [B, N] where `takes` says so; states are zero
+    beyond `num_frames(lengths)`. Gradients flow to the weights. An utterance gives the same alone and in any batch:
+    where `encode` cannot promise that, `batched` is False and utterances go through it one by one."""
 
+    takes: Literal["features", "waveform"] = "features"
+    batched: bool = True
+    layers: tuple[str, ...]  # names of the hidden states: F features, C1 ... convolutions, T0 ... TL blocks, H a head
     hidden_size: int
-    num_layers: int
-    feature_config: FeatureConfig | None  # what it was trained on; None: takes any
-    frame_shift: float | None  # seconds
+    feature_config: FeatureConfig | None  # where it takes features: which ones; None: was never stated
+    frame_shift: float | None  # seconds; None: was never stated
     fingerprint: str  # changes with anything that changes the representations
     step: int | None = None  # optimiser updates done; None: it was not trained here
 
-    def forward(self, features: Tensor, lengths: Tensor) -> Sequence[Tensor]:
+    @property
+    def num_layers(self) -> int:
+        """Hidden states after the first."""
+        return len(self.layers) - 1
+
+    @property
+    def sample_rate(self) -> int | None:
+        """Hz of the waveforms that `from_waveforms` takes; None: it takes none."""
+        return self.feature_config and self.feature_config.sample_rate
+
+    @property
+    def frame_offset(self) -> float | None:
+        """Seconds from the start of an utterance to the centre of its first frame; None: was never stated."""
+        return self.feature_config and float(self.feature_config.frame_times(1)[0])
+
+    def num_frames(self, lengths: Tensor) -> Tensor:
+        """Frames of the hidden states of inputs of these lengths."""
+        assert self.takes == "features", "an upstream of waveforms says how many frames it gives"
+        return lengths
+
+    def encode(self, inputs: Tensor, lengths: Tensor) -> Sequence[Tensor]:
+        """What `forward` gives, of a batch, or where `batched` is False of one utterance without padding."""
         raise NotImplementedError
 
-    def from_waveforms(self, waveforms: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor]:
-        """Hidden states and lengths [B] of 1-D waveforms at the sample rate of `feature_config`."""
-        if self.feature_config is None:
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Sequence[Tensor]:
+        if self.batched:
+            return self.encode(inputs, lengths)
+        counts = lengths.tolist()
+        rows = [self.encode(inputs[i : i + 1, :n], lengths[i : i + 1]) for i, n in enumerate(counts)]
+        frames = int(self.num_frames(torch.tensor(inputs.shape[1])))
+        return tuple(
+            torch.cat([nn.functional.pad(state, (0, 0, 0, frames - state.shape[1])) for state in states])
+            for states in zip(*rows)
+        )
+
+    def from_waveforms(
+        self, waveforms: Sequence[Tensor | np.ndarray], sample_rate: int | None = None
+    ) -> tuple[Sequence[Tensor], Tensor]:
+        """Hidden states and their lengths [B] of 1-D waveforms, floating point of full scale 1.
+
+        They are believed to have the upstream's `sample_rate`; where yours is given and is another it is a ValueError,
+        as is anything but a list of waveforms."""
+        if self.sample_rate is None:
             raise ValueError("this upstream does not say which features it takes: call it with features instead")
-        lengths = torch.tensor([len(wave) for wave in waveforms])
-        padded = nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True)
-        features, frames = self._extractor(padded, lengths)
+        if sample_rate not in (None, self.sample_rate):
+            raise ValueError(f"sample_rate is {sample_rate}, this upstream takes {self.sample_rate} Hz: resample first")
+        waves = checked_waveforms(waveforms)
+        counts = torch.tensor([len(wave) for wave in waves])
+        inputs = nn.utils.rnn.pad_sequence(waves, batch_first=True)
+        if self.takes == "features":
+            inputs, counts = self._extractor(inputs, counts)
         device = next(iter(self.parameters()), torch.zeros(0)).device
-        frames = frames.to(device)
-        return self(features.to(device), frames), frames
+        counts = counts.to(device)
+        return self(inputs.to(device), counts), self.num_frames(counts)
 
     @cached_property
     def _extractor(self) -> FeatureExtractor:
         return FeatureExtractor(self.feature_config)
 
 
-def _fingerprint(module: nn.Module, *settings: object) -> str:
+def checked_waveforms(waveforms: Sequence[Tensor | np.ndarray]) -> list[Tensor]:
+    """The waveforms as float32 tensors [N]; a ValueError says what is wrong with them and what to pass."""
+    wanted = "pass a list of 1-D arrays or tensors, floating point of full scale 1"
+    if isinstance(waveforms, np.ndarray | Tensor):
+        raise ValueError(f"got one {type(waveforms).__name__} of shape {list(waveforms.shape)}: {wanted}")
+    if not isinstance(waveforms, Sequence) or isinstance(waveforms, str | bytes):
+        raise ValueError(f"got {waveforms!r:.60}: {wanted}; read_audio of utility.audio.waveform reads a file")
+    if not waveforms:
+        raise ValueError(f"expected at least one waveform, got none: {wanted}")
+    checked = []
+    for number, wave in enumerate(waveforms):
+        if not isinstance(wave, np.ndarray | Tensor):
+            raise ValueError(f"waveform {number} is a {type(wave).__name__}: {wanted}")
+        wave = torch.as_tensor(wave)
+        if wave.ndim != 1 or not wave.is_floating_point():
+            kind = str(wave.dtype).removeprefix("torch.")
+            raise ValueError(f"waveform {number} is {kind} of shape {list(wave.shape)}: {wanted}")
+        if not len(wave):
+            raise ValueError(f"waveform {number} has no samples")
+        checked.append(wave.to(torch.float32))
+    return checked
+
+
+def stated(seconds: float | None) -> float | None:
+    """A time that a store states; None for NaN, which stands there for what nobody knows."""
+    return None if seconds is None or math.isnan(seconds) else seconds
+
+
+def fingerprint_of(module: nn.Module, *settings: object) -> str:
+    """16 hex digits of the weights of a module and of settings."""
     digest = hashlib.sha256(repr(settings).encode())
     for name, value in module.state_dict().items():
         digest.update(name.encode())

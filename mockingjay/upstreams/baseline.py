@@ -2,18 +2,20 @@
 
 from torch import Tensor
 
-from mockingjay.upstreams.base import Upstream, _fingerprint
-from utility.store.files import StoreInfo
+from mockingjay.upstreams.base import Upstream, fingerprint_of, stated
+from utility.store.info import StoreInfo
 
 
 class Baseline(Upstream):
     """The features themselves: one hidden state, no layers."""
 
+    layers = ("F",)
+
     def __init__(self, info: StoreInfo):
         super().__init__()
-        self.hidden_size, self.num_layers = info.row_shape[0], 0
-        self.feature_config, self.frame_shift = info.features, info.frame_shift
-        self.fingerprint = _fingerprint(self, "baseline", info.features)
+        self.hidden_size = info.row_shape[0]
+        self.feature_config, self.frame_shift = info.features, stated(info.frame_shift)
+        self.fingerprint = fingerprint_of(self, "baseline", info.features)
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        return (features,)
+    def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        return (inputs,)

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mockingjay.upstreams.base import Upstream, _fingerprint
+from mockingjay.upstreams.base import Upstream, fingerprint_of, stated
 from utility.loader import real_frames
-from utility.store.files import StoreInfo
+from utility.store.info import StoreInfo
 
 TRIAL_FRAMES = 100
 
@@ -22,15 +22,17 @@ class OwnUpstream(Upstream):
     A forward with a parameter `lengths` is given the true lengths. One without cannot know what is padding, so each
     utterance goes through it alone: a batch gives what single utterances give."""
 
+    layers = ("O",)
+
     def __init__(self, name: str, info: StoreInfo | None, seed: int):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.module = _own_module(name)
-        self.hidden_size, self.num_layers = self.module.out_dim, 0
-        self.feature_config, self.frame_shift = info and info.features, info and info.frame_shift
-        self.fingerprint = _fingerprint(self.module, name, self.feature_config)
-        self.takes_lengths = "lengths" in inspect.signature(self.module.forward).parameters
+        self.hidden_size = self.module.out_dim
+        self.feature_config, self.frame_shift = info and info.features, info and stated(info.frame_shift)
+        self.fingerprint = fingerprint_of(self.module, name, self.feature_config)
+        self.batched = "lengths" in inspect.signature(self.module.forward).parameters
         if info is not None:
             self._try(name, info.row_shape)
 
@@ -46,20 +48,14 @@ class OwnUpstream(Upstream):
         except ValueError as error:
             raise ValueError(f"upstream {name!r}: {error}") from None
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        if self.takes_lengths:
-            states = self.module(features, lengths=lengths)
-        else:
-            rows = [self.module(row[None, :length])[0] for row, length in zip(features, lengths.tolist())]
-            wrong = next((i for i, row in enumerate(rows) if len(row) != lengths[i]), None)
-            if wrong is not None:
-                raise ValueError(f"gave {len(rows[wrong])} frames for {lengths[wrong]}: T must stay T")
-            states = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-            states = nn.functional.pad(states, (0, 0, 0, features.shape[1] - states.shape[1]))
-        expected = (*features.shape[:2], self.hidden_size)
-        if tuple(states.shape) != expected:
-            raise ValueError(f"gave shape {tuple(states.shape)}, expected {expected}")
-        return (states * real_frames(lengths, features.shape[1])[..., None],)
+    def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        state = self.module(inputs, lengths=lengths) if self.batched else self.module(inputs)
+        expected = (*inputs.shape[:2], self.hidden_size)
+        if state.ndim == 3 and state.shape[1] != inputs.shape[1]:
+            raise ValueError(f"gave {state.shape[1]} frames for {inputs.shape[1]}: T must stay T")
+        if tuple(state.shape) != expected:
+            raise ValueError(f"gave shape {tuple(state.shape)}, expected {expected}")
+        return (state * real_frames(lengths, inputs.shape[1])[..., None],)
 
 
 def _own_module(name: str) -> nn.Module:

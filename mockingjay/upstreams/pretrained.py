@@ -7,20 +7,23 @@ from torch import Tensor
 
 from mockingjay.config import PretrainConfig
 from mockingjay.model.frame_model import FrameModel, Head
-from mockingjay.model.segments import Pieces
+from mockingjay.model.segments import Segments
 from mockingjay.model.transformer import TransformerEncoder, stack_frames, unstack_states
-from mockingjay.upstreams.base import States, Upstream, _fingerprint
+from mockingjay.upstreams.base import States, Upstream, fingerprint_of
 from utility.audio.features import FeatureConfig
 from utility.loader import real_frames
 
 
-class TransformerUpstream(Upstream):
-    """The encoder of a pre-trained (or still random) model, without its head."""
+class PretrainedUpstream(Upstream):
+    """The encoder of a pre-trained (or still random) model, Transformer or GRU, without its head."""
 
-    def __init__(self, model: FrameModel, config: PretrainConfig, features: FeatureConfig | None, frame_shift: float):
+    def __init__(
+        self, model: FrameModel, config: PretrainConfig, features: FeatureConfig | None, frame_shift: float | None
+    ):
         super().__init__()
         self.encoder, self.input_dim, self.rate = model.encoder, model.input_dim, model.downsample_rate
-        self.hidden_size, self.num_layers = model.hidden_size, model.num_layers
+        self.hidden_size = model.hidden_size
+        self.layers = tuple(f"T{layer}" for layer in range(model.num_layers + 1))
         self.max_input_length = config.model.max_input_length if config.encoder == "transformer" else None
         self.feature_config, self.frame_shift = features, frame_shift
         self._settings = config.objective, config.encoder, config.model, config.gru, features
@@ -28,16 +31,16 @@ class TransformerUpstream(Upstream):
     @cached_property
     def fingerprint(self) -> str:
         """Changes with anything that changes the representations."""
-        return _fingerprint(self.encoder, *self._settings)
+        return fingerprint_of(self.encoder, *self._settings)
 
-    def forward(self, features: Tensor, lengths: Tensor) -> Sequence[Tensor]:
+    def encode(self, features: Tensor, lengths: Tensor) -> Sequence[Tensor]:
         if features.shape[-1] != self.input_dim:
             raise ValueError(f"features have {features.shape[-1]} dimensions, the upstream takes {self.input_dim}")
         if self.max_input_length is None or features.shape[1] <= self.max_input_length:
             return self._encode(features, lengths)
-        pieces = Pieces.of(lengths, self.max_input_length)
-        states = self._encode(pieces.split(features), pieces.lengths)
-        return States(states, lambda state: pieces.join(state, *features.shape[:2]))
+        segments = Segments.of(lengths, self.max_input_length)
+        states = self._encode(segments.split(features), segments.lengths)
+        return States(states, lambda state: segments.join(state, *features.shape[:2]))
 
     def _encode(self, features: Tensor, lengths: Tensor) -> States:
         states = self.encoder(*stack_frames(features, lengths, self.rate))
@@ -46,13 +49,13 @@ class TransformerUpstream(Upstream):
     def attention_maps(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Attention of every layer and head over (stacked) frames, [layers, B, heads, T', T'].
 
-        Where utterances are encoded in pieces it is that of each one's first piece."""
+        Where utterances are encoded in segments it is that of each one's first segment."""
         if not isinstance(self.encoder, TransformerEncoder):
             raise ValueError("the checkpoint holds a GRU, which has no attention")
         if self.max_input_length is not None:
-            pieces = Pieces.of(lengths, self.max_input_length)
-            first = pieces.start == 0
-            features, lengths = pieces.split(features)[first], pieces.lengths[first]
+            segments = Segments.of(lengths, self.max_input_length)
+            first = segments.start == 0
+            features, lengths = segments.split(features)[first], segments.lengths[first]
         return self.encoder.attention_maps(*stack_frames(features, lengths, self.rate))
 
 
@@ -62,14 +65,14 @@ class HeadUpstream(Upstream):
     def __init__(self, encoder: Upstream, head: Head):
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.hidden_size, self.num_layers = encoder.hidden_size, encoder.num_layers + 1
+        self.hidden_size, self.layers = encoder.hidden_size, (*encoder.layers, "H")
         self.feature_config, self.frame_shift = encoder.feature_config, encoder.frame_shift
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes with anything that changes the representations."""
-        return _fingerprint(self.head, "head", self.encoder.fingerprint)
+        return fingerprint_of(self.head, "head", self.encoder.fingerprint)
 
-    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    def encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         states = self.encoder(features, lengths)
         return (*states, self.head.state(states[-1]) * real_frames(lengths, features.shape[1])[..., None])

@@ -8,17 +8,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from utility.audio.headers import AUDIO_EXTENSIONS, audio_files, unread_media
+from preprocess.parts.names import TIMIT_EXTENSIONS
+from utility.audio.extensions import AUDIO_EXTENSIONS
+from utility.audio.headers import audio_files, unread_media
 from utility.labels.formats import timit_id
 
-TIMIT_EXTENSIONS = (".wav", ".sph", ".flac")
 ID_COLUMNS = ("id", "utt_id", "utterance")
 PATH_COLUMNS = ("path", "file", "wav", "audio")
 SPLIT_COLUMNS = ("split", "subset")
 SPLIT_WORDS = frozenset(
     "train training dev development valid validation val test testing eval evaluation".split()  # noqa: SIM905
 )
-PARTS = ("train", "dev", "test")  # what `parts` divides a corpus into
 WHOLE = "all"  # the split of a corpus that has none
 # The 24 speakers of TIMIT's core test set, and the 50 of its test part that Kaldi's recipe keeps for development.
 TIMIT_CORE = """

@@ -26,7 +26,8 @@ from preprocess.parts.corpora import Corpus, Utterance
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.headers import scan
 from utility.audio.waveform import AudioError, read_audio, resampled_length
-from utility.store.files import Failure, Row, StoreInfo
+from utility.store.files import Failure, Row
+from utility.store.info import StoreInfo
 from utility.store.rows import RowWriter
 from utility.store.writing import StoreWriter
 

@@ -1,23 +1,45 @@
 """The command line that all feature extraction scripts share."""
 
 import argparse
-import contextlib
 import re
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.parts.corpora import AUDIO_EXTENSIONS, PARTS, Corpus, folder, manifest, parts
-from preprocess.parts.extraction import SplitResult, Workers, extract_split, processes
-from utility.audio.features import FeatureConfig
-from utility.command import Parser, shard
-from utility.config import build
-from utility.device import keep_memory
-from utility.files import check_folder
-from utility.store.files import check_split_name
+from preprocess.parts.names import FEATURE_TYPES, PARTS
+from utility.audio.extensions import AUDIO_EXTENSIONS
+from utility.command import Command, Parser, shard
 
-FEATURE_TYPES = ("mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc")
+
+@dataclass(frozen=True, kw_only=True)
+class Recordings:
+    """Which recordings: those of `data_path`, a folder or a table, or those of a folder for each split."""
+
+    data_path: Path | None
+    folders: Mapping[str, Path]
+    splits: Sequence[str]
+    extensions: Sequence[str]
+    speaker_from: str
+    id_from: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """Which store is made, where and by whom; `name` None is made of `prefix` and the features."""
+
+    prefix: str
+    output_path: Path
+    name: str | None
+    splits: Sequence[str]
+    feature_type: str
+    deltas: int
+    cmvn: str
+    sample_rate: int
+    dtype: str
+    n_jobs: int
+    dask: str | None
+    shard: tuple[int, int]
+    dry_run: bool
 
 
 def corpus_parser(prog: str, description: str, example: str, data_path: str | None) -> Parser:
@@ -35,6 +57,7 @@ def corpus_parser(prog: str, description: str, example: str, data_path: str | No
         "--splits", nargs="+", default=[], metavar="SPLIT", help="which splits (default: all there are)"
     )
     parser.add_argument("--n_jobs", type=_jobs, default=-1, metavar="N", help="workers, -1 for every core")
+    parser.add_boolean("--dry_run", help="print what would be made of which recordings, and end")
     return parser
 
 
@@ -47,7 +70,6 @@ def feature_parser(
     parser.add_argument("--feature_type", choices=FEATURE_TYPES, default=feature_type, help="kind of features")
     parser.add_boolean("--delta", default=None, help=f"append time derivatives (default: {delta}; not of linear)")
     parser.add_boolean("--delta_delta", default=False, help="append second derivatives too")
-    parser.set_defaults(usual_delta=delta)
     about = "zero mean, unit variance over each utterance (default: True, of linear False: they stay in [0, 1])"
     parser.add_boolean("--apply_cmvn", default=None, help=about)
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="numbers on disk")
@@ -90,99 +112,46 @@ def add_recordings(parser: Parser) -> None:
     )
 
 
-def recordings(parser: Parser, args: argparse.Namespace) -> Corpus:
-    """The corpus that the flags name: a folder of audio, a CSV or TSV manifest, or a folder for each split."""
-    extensions = args.audio_extension or AUDIO_EXTENSIONS
-    named = {name: place.expanduser() for name in PARTS if (place := getattr(args, name)) is not None}
-    if named and (args.splits or args.data_path != parser.get_default("data_path")):
-        other = "--splits" if args.splits else "--data_path"
-        parser.error(f"--{min(named)} names a folder of its own: leave out {other}")
-    if named:
-        return parts(named, extensions, args.speaker_from, args.id_from)
-    if args.data_path is None:
-        parser.error("which corpus? --data_path, or --train, --dev and --test")
-    path = args.data_path.expanduser()
-    if path.is_file():
-        return manifest(path, args.splits, args.id_from)
-    return folder(path, args.splits, extensions, args.speaker_from, args.id_from)
+def recordings(command: Command) -> Recordings:
+    """What the flags say of the recordings; ValueError for those that do not go together."""
+    values, typed = command.values, command.typed
+    folders = {name: place.expanduser() for name in PARTS if (place := values[name]) is not None}
+    other = next((typed[name] for name in ("splits", "data_path") if name in typed), None)
+    if folders and other:
+        raise ValueError(f"--{min(folders)} names a folder of its own: leave out {other}")
+    if not folders and values["data_path"] is None:
+        raise ValueError("which corpus? --data_path, or --train, --dev and --test")
+    path = None if folders else values["data_path"].expanduser()
+    unused = next((typed[name] for name in ("audio_extension", "speaker_from") if name in typed), None)
+    if path is not None and path.is_file() and unused:
+        raise ValueError(f"{path} is a table, which names its recordings: leave out {unused}")
+    extensions = values["audio_extension"] or AUDIO_EXTENSIONS
+    return command.fill(Recordings, data_path=path, folders=folders, extensions=tuple(extensions))
 
 
-def say_notes(corpus: Corpus, splits: Sequence[str]) -> None:
-    """Print how the corpus was read and what of it is left out; what nobody asked for by `splits` is no news."""
-    for note in corpus.notes:
-        print(note)
-    if corpus.left_out and not splits:
-        print(
-            f"{corpus.root}: {corpus.left_out} audio files there are not part of the corpus as asked for, and left out"
-        )
+def making(command: Command, prefix: str, usual_delta: bool) -> Making:
+    """What the flags say of a store; ValueError for those that do not go together.
 
-
-def features_of(parser: Parser, args: argparse.Namespace) -> FeatureConfig:
-    """The features that the flags ask for; linear features have no derivatives, asked for they are an error."""
-    linear = args.feature_type == "linear"
-    delta = args.usual_delta and not linear if args.delta is None else args.delta
-    if linear and (delta or args.delta_delta):
-        parser.error(f"--feature_type linear has no derivatives: leave out {'--delta' if delta else '--delta_delta'}")
-    if args.delta_delta and not delta:
-        parser.error("--delta_delta needs --delta")
-    deltas = int(delta) + int(args.delta_delta)
-    applied = not linear if args.apply_cmvn is None else args.apply_cmvn
-    cmvn = "utterance" if applied else "none"
-    values = {"kind": args.feature_type, "deltas": deltas, "cmvn": cmvn, "sample_rate": args.sample_rate}
-    return build(FeatureConfig, values)
-
-
-def extract(corpus: Corpus, prefix: str, features: FeatureConfig, args: argparse.Namespace) -> int:
-    """Extract every split and say what came out; 1 when some recordings have no features, else 0."""
-    root = args.output_path.expanduser() / (args.name or f"{prefix}_{features.kind}{features.dim}")
-    root = root.absolute() if args.dask else root  # the workers have folders of their own
-    check_folder(root)
-    for split in corpus.splits:
-        check_split_name(split)
-    say_notes(corpus, args.splits)
-    if features.kind == "linear" and args.apply_cmvn is None:
-        print("linear features in [0, 1], without CMVN: --apply_cmvn normalises them")
-    keep_memory()
-    start = time.monotonic()
-    results = []
-    with _workers(args, (corpus.root, root)) as workers:
-        for split in corpus.splits:
-            results.append(extract_split(corpus, split, root, features, workers, args.dtype, args.shard))
-            print(_described(results[-1]), flush=True)
-    extracted = sum(result.extracted for result in results)
-    speed = f"{extracted / (time.monotonic() - start):.0f} x real time" if extracted else "nothing to do"
-    failures = [failure for result in results for failure in result.failures]
-    print(
-        f"{root}: {sum(result.utterances for result in results)} utterances, "
-        f"{sum(result.seconds for result in results) / 3600:.2f} hours, "
-        f"{sum(result.frames for result in results)} frames, {speed}, {len(failures)} failed"
+    Linear features have no derivatives, asked for they are an error, and no CMVN unless asked for: they stay in [0, 1]
+    and can be inverted to sound."""
+    values = command.values
+    linear = values["feature_type"] == "linear"
+    delta = usual_delta and not linear if values["delta"] is None else values["delta"]
+    if linear and (delta or values["delta_delta"]):
+        named = "--delta" if delta else "--delta_delta"
+        raise ValueError(f"--feature_type linear has no derivatives: leave out {named}")
+    if values["delta_delta"] and not delta:
+        raise ValueError("--delta_delta needs --delta")
+    if values["dask"] and "n_jobs" in command.typed:
+        raise ValueError("--n_jobs counts processes of this machine, which --dask does not use: leave it out")
+    normalised = not linear if values["apply_cmvn"] is None else values["apply_cmvn"]
+    return command.fill(
+        Making,
+        prefix=prefix,
+        output_path=values["output_path"].expanduser(),
+        deltas=int(delta) + int(values["delta_delta"]),
+        cmvn="utterance" if normalised else "none",
     )
-    if failures:
-        first = f"{failures[0].path}: {failures[0].reason}"
-        print(f"{len(failures)} not used, see {root / 'errors.csv'}; the first: {first}", file=sys.stderr)
-    return 1 if failures else 0
-
-
-def _workers(args: argparse.Namespace, folders: Sequence[Path]) -> contextlib.AbstractContextManager[Workers]:
-    if args.dask is None:
-        return processes(args.n_jobs)
-    try:
-        from preprocess.parts.cluster import cluster
-    except ModuleNotFoundError as error:
-        if error.name != "distributed":
-            raise
-        raise ValueError("--dask needs dask.distributed: pip install -r requirements-dask.txt") from None
-    return cluster(args.dask, folders)
-
-
-def _described(result: SplitResult) -> str:
-    size = f"{result.utterances} utterances, {result.seconds / 3600:.2f} hours, {result.frames} frames"
-    state = ""
-    if result.was_finished:
-        state = ", was finished already"
-    elif result.pending:
-        state = f", {result.pending} of them still to be done by other shards"
-    return f"{result.split}: {size}{state}"
 
 
 def _jobs(text: str) -> int:

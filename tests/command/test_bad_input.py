@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import PROJECT
 from tests.helpers.bad_input_cases import TABLE, Case
 from tests.helpers.bad_input_world import CANARY, build_world
+from tests.helpers.files import Watched, contents
 from utility.command import run
 from utility.training.checkpoint import save_checkpoint
 
@@ -37,8 +38,8 @@ INTRODUCTION = """\
 # What bad input gets
 
 One line on stderr and exit code 2, before any work is done: what is wrong, where, and what is allowed or helps. The
-table is run by `tests/test_bad_input.py`; with `UPDATE_DOCS=1` in its environment that test writes this page. `DIR`
-stands for the folder that the commands are run in, `HASH` for a fingerprint.
+table is run by `tests/command/test_bad_input.py`; with `UPDATE_DOCS=1` in its environment that test writes this page.
+`DIR` stands for the folder that the commands are run in, `HASH` for a fingerprint.
 """
 ANSWERS: dict[str, str] = {}  # what the cases of this session got, by name
 
@@ -50,9 +51,9 @@ def world(tmp_path_factory) -> Path:
     return root
 
 
-def tree(root: Path) -> dict[str, object]:
-    """Every folder, and every file with its content."""
-    return {str(path.relative_to(root)): path.is_file() and path.read_bytes() for path in root.rglob("*")}
+@pytest.fixture(scope="module")
+def watched(world) -> Watched:
+    return Watched(world)
 
 
 def answer(command: str, monkeypatch) -> int:
@@ -85,14 +86,14 @@ def checked(case: Case, err: str, root: Path) -> str:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.code == 2], ids=lambda case: case.id)
-def test_bad_input_gets_one_line_and_leaves_nothing(case, world, monkeypatch, capfd):
+def test_bad_input_gets_one_line_and_leaves_nothing(case, world, watched, monkeypatch, capfd):
     monkeypatch.chdir(world)
-    before = tree(world)
+    before = watched.state()
     code = answer(case.command, monkeypatch)
     line = checked(case, capfd.readouterr().err, world)
     assert code == 2, line
-    after = tree(world)
-    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == set()
+    after = watched.state()
+    assert {name for name in before.keys() | after.keys() if before.get(name, 0) != after.get(name, 0)} == set()
     assert not (world / CANARY).exists()
     recorded(case, line)
 
@@ -104,7 +105,7 @@ def test_work_that_finished_without_some_files_says_so(case, world, monkeypatch,
     line = checked(case, capfd.readouterr().err, world)
     assert code == 1, line
     assert (world / case.names[0]).is_file()
-    assert not [name for name in tree(world) if name.endswith((".tmp", ".progress", ".plan.csv")) and "out" in name]
+    assert not [name for name in contents(world) if name.endswith((".tmp", ".progress", ".plan.csv")) and "out" in name]
     recorded(case, line)
 
 
@@ -159,6 +160,7 @@ def test_checkpoint_on_a_full_disk(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_disk_that_takes_no_more(world):
     words = "--data_path LibriSpeech --name full --n_jobs 1"
     command = f"ulimit -f 20; exec {sys.executable} {PROJECT}/preprocess/preprocess_libri.py {words}"
@@ -178,9 +180,10 @@ REAL = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("script", "words", "message"), REAL, ids=[script for script, _, _ in REAL])
-def test_real_processes_answer_alike(script, words, message, world):
-    before = tree(world)
+def test_real_processes_answer_alike(script, words, message, world, watched):
+    before = watched.state()
     command = [sys.executable, str(PROJECT / script), *shlex.split(words)]
     ended = subprocess.run(command, cwd=world, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
@@ -188,4 +191,4 @@ def test_real_processes_answer_alike(script, words, message, world):
     assert ended.stderr.count("\n") == 1
     assert ended.stderr.startswith(f"{Path(script).name}: ")
     assert message in ended.stderr
-    assert tree(world) == before
+    assert watched.state() == before

@@ -7,40 +7,32 @@ import pytest
 import torch
 
 import runner_mockingjay
-from mockingjay.build import new_model
-from mockingjay.config import PretrainConfig
 from originals.flags import TASKS
-from tests.helpers.downstream_corpus import QUICK, WIDTH, Small, small_corpus  # noqa: F401
-from utility.config import as_dict, build
-from utility.training.checkpoint import save_checkpoint
+from tests.helpers.checkpoints import write_checkpoint
+from tests.helpers.downstream_corpus import QUICK, WIDTH, Small
 
 MODEL = {"layers": 2, "hidden_size": 16, "heads": 2, "ffn_size": 32}
 
 
-def checkpoint(path, **settings):
-    """A random model of `settings` for the small corpus."""
-    config = build(PretrainConfig, settings)
-    model = new_model(config, WIDTH, WIDTH, 3).state_dict()
-    about = {"config": as_dict(config), "seed": 3, "input_dim": WIDTH, "target_dim": WIDTH, "frame_shift": 0.01}
-    save_checkpoint(path, "pretrain", {"model": model, "features": None, "target": None, "state": {"step": 1}, **about})
-    return path
-
-
 @pytest.fixture(scope="module")
 def ckpt(tmp_path_factory):
-    return checkpoint(tmp_path_factory.mktemp("classic") / "mockingjay.ckpt", model=MODEL)
+    path = tmp_path_factory.mktemp("classic") / "mockingjay.ckpt"
+    return write_checkpoint(path, None, WIDTH, seed=3, model=MODEL)
 
 
 @pytest.fixture(scope="module")
 def apc(tmp_path_factory):
     gru = {"layers": 2, "hidden_size": 16}
-    return checkpoint(tmp_path_factory.mktemp("classic") / "apc.ckpt", objective="apc", encoder="gru", gru=gru)
+    path = tmp_path_factory.mktemp("classic") / "apc.ckpt"
+    return write_checkpoint(path, None, WIDTH, seed=3, objective="apc", encoder="gru", gru=gru)
 
 
 def runner(small: Small, *words: str) -> None:
+    """A probe of the small corpus; where one is scored again, without what only its training reads."""
     data = [f"data.train=[{small.root}/store/all]", f"data.cache={small.root}/cache"]
     data += [f"data.alignment={small.root}/phones", "data.dev_share=0.2", "data.test_share=0.2"]
-    common = ["--cpu", "--no-msg", "--expdir", str(small.root / "classic"), *data, *QUICK]
+    scored = words[0].startswith("--test")
+    common = ["--cpu", "--no-msg", *data, *(() if scored else ("--expdir", str(small.root / "classic"), *QUICK))]
     assert runner_mockingjay.main([*words, *common]) is None
 
 

@@ -19,6 +19,7 @@ from tests.conftest import PROJECT
 from utility.command import run
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed absent: pip install -r requirements-dask.txt")
+pytestmark = pytest.mark.slow
 RECORDINGS, SECONDS = 24, 20
 
 

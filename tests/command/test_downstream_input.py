@@ -11,7 +11,7 @@ import pytest
 import run_downstream
 from downstream.splits import PARTS
 from tests.conftest import PROJECT
-from tests.helpers.downstream_corpus import PHONES, WIDTH, Small, small_corpus, write_store  # noqa: F401
+from tests.helpers.downstream_corpus import PHONES, WIDTH, Small, write_store
 from utility.labels.alignment import Alignment, write_alignment
 from utility.store.reading import Store
 
@@ -97,12 +97,16 @@ def test_partly_aligned_corpus_can_be_used_on_demand(broken):
     assert sum(found["division"][part]["utterances"] for part in PARTS) == 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--run", "phones", "--upstream", "baseline"], "unknown task 'phones'"),
-        (["--upstream", "baseline"], "the following arguments are required: --run"),
-        (["--run", "phone_linear", "--upstream", "baseline", "--laier", "1"], "unrecognized arguments: --laier"),
+        (["--upstream", "baseline"], "which task? add --run TASK: one of phone_linear"),
+        (
+            ["--run", "phone_linear", "--upstream", "baseline", "--laier", "1"],
+            "unknown flag --laier; did you mean --layer?",
+        ),
     ],
 )
 def test_refusal_is_one_line_and_exit_code_two(words, message):

@@ -14,15 +14,12 @@ import soundfile
 from preprocess import preprocess_any, preprocess_libri, preprocess_timit
 from preprocess.parts.corpora import TIMIT_CORE, TIMIT_DEV, folder, librispeech, manifest, split_folders, timit
 from tests.conftest import PROJECT
+from tests.helpers.files import contents
 from tests.helpers.speech import wav
 from utility.audio.features import FeatureConfig
 from utility.command import run
 from utility.config import build
 from utility.store.reading import Store, splits_in
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def command(main, capsys, *flags: object) -> tuple[int, str]:
@@ -336,6 +333,7 @@ def kill_midway(script: str, flags: list[str], progress: Path) -> None:
     assert progress.is_file()
 
 
+@pytest.mark.slow
 def test_killed_extraction_continues_to_the_same_bytes(corpora, tmp_path):
     flags = [f"--data_path={corpora}/libri_mini", f"--output_path={tmp_path}", "--n_jobs=1", "--splits", "test-other"]
     kill_midway("preprocess_libri", [*flags, "--name=killed"], tmp_path / "killed/test-other.progress")

@@ -13,7 +13,6 @@ from tests.conftest import PROJECT
 
 SMALLER = {
     "preprocess/demo_corpus.py": ["--minutes", "1.5", "--speakers", "6"],
-    "runner_mockingjay.py": ["--cpu"],
     "run_downstream.py": ["--cpu", "trainer.steps=4", "trainer.eval_every=2", "data.batch_frames=300"],
 }
 TRAINING = ["model.hidden_size=16", "model.heads=2", "model.ffn_size=16", "trainer.steps=4", "trainer.eval_every=2"]
@@ -28,6 +27,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line.replace("torchrun ", "python -m torch.distributed.run --standalone ")) for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_commands_of_the_readme_run_in_order(tmp_path):
     for name in (
@@ -36,6 +36,8 @@ def test_commands_of_the_readme_run_in_order(tmp_path):
         "utility",
         "mockingjay",
         "downstream",
+        "commands",
+        "originals",
         "runner_mockingjay.py",
         "run_downstream.py",
     ):
@@ -54,19 +56,20 @@ def test_commands_of_the_readme_run_in_order(tmp_path):
         done = subprocess.run(
             [sys.executable, *launcher, script, *words, *smaller],
             cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
             capture_output=True,
             text=True,
         )
         assert done.returncode == 0, f"{script} {words}: {done.stderr}"
         assert done.stdout.strip(), f"{script} {words} printed nothing"
         seen.add(script)
-    assert seen >= {"preprocess/preprocess_libri.py", *SMALLER}
+    assert seen >= {"preprocess/preprocess_libri.py", "runner_mockingjay.py", *SMALLER}
     shown = {path.suffix for path in (tmp_path / "result/result_mockingjay/demo/best-dump").iterdir()}
     assert shown >= {".png", ".wav", ".npy", ".json"}
     assert len(list((tmp_path / "result").glob("result_*_phone_linear/exp_000/confusion.png"))) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["runner_mockingjay.py", "run_downstream.py"])
 def test_help_names_every_mode_and_shows_examples(script):
     done = subprocess.run([sys.executable, script, "--help"], cwd=PROJECT, capture_output=True, text=True, check=True)

@@ -294,6 +294,7 @@ def test_broken_textgrids_are_one_error(tmp_path, content):
         read("textgrid", file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from mockingjay.model import cpu_attention
 from mockingjay.model.attention import Dropout, attend
+from mockingjay.model.cpu_attention import DropoutMask
 from mockingjay.model.layout import Scope
 
 LENGTHS = [[5, 5], [5, 1], [3, 2]]
@@ -115,6 +116,13 @@ def test_dropout_repeats_with_the_seed_and_differs_without():
     torch.manual_seed(3)
     assert torch.equal(attend(*parts, scope, 0.5), first)
     assert not torch.equal(first, second)
+
+
+def test_no_random_sequence_of_dropout_repeats_early():
+    """An odd step runs through all 2^32 values before it comes back; an even one through a half of them or less."""
+    streams = DropoutMask.draw(0.3, 5000).streams
+    assert (streams[:, 1] % 2 == 1).all()
+    assert len(np.unique(streams[:, 0])) == len(np.unique(streams[:, 1])) == 5000
 
 
 def test_dropout_does_not_depend_on_the_number_of_threads():

@@ -50,6 +50,7 @@ def test_float32_stays_float32():
     assert float((found - exact).norm() / exact.norm()) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_claimed_process_keeps_its_memory():
     faults = [
         int(subprocess.run([sys.executable, "-c", ALLOCATE, how], capture_output=True, text=True, check=True).stdout)
@@ -67,6 +68,7 @@ def test_a_process_of_torchrun_takes_the_gpu_of_its_number(monkeypatch):
     assert pick_device(cpu=True) == torch.device("cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["runner_mockingjay", "run_downstream", "benchmarks.__main__"])
 def test_idle_threads_of_openmp_are_told_to_give_way_before_it_is_loaded(program):
     command = [sys.executable, "-c", LOAD, program]

@@ -16,7 +16,7 @@ from downstream.probe import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay import states as cache
 from run_downstream import make_parser
-from tests.helpers.downstream_corpus import EACH, SPEAKERS, Small, small_corpus, write_store  # noqa: F401
+from tests.helpers.downstream_corpus import EACH, SPEAKERS, Small, write_store
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build, resolve
 from utility.store.reading import Store

@@ -10,7 +10,7 @@ import torch
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.export.portable import portable
 from mockingjay.export.s3prl import UpstreamExpert, WaveformExpert
-from mockingjay.export.write import write_door
+from mockingjay.export.write import write_export
 from mockingjay.upstream import load_upstream
 from runner_mockingjay import main
 from tests.conftest import PROJECT
@@ -54,7 +54,7 @@ def ckpt(request, tmp_path_factory):
 
 
 def test_safetensors_folder_opens_like_the_checkpoint(ckpt, tmp_path):
-    write_door(load_pretrained(ckpt), "safetensors", tmp_path)
+    write_export(load_pretrained(ckpt), "safetensors", tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
     about = json.loads((tmp_path / "config.json").read_text())
     assert (about["state"]["step"], about["input_dim"]) == (7, load_pretrained(ckpt).model.input_dim)
@@ -71,10 +71,11 @@ def test_safetensors_folder_opens_like_the_checkpoint(ckpt, tmp_path):
     assert torch.equal(*predictions)
 
 
+@pytest.mark.slow
 def test_s3prl_folders_are_called_as_s3prl_does(tmp_path):
     ckpts = {name: write_checkpoint(name, tmp_path / f"{name}.ckpt") for name in MODELS}
     for name, ckpt in ckpts.items():
-        write_door(load_pretrained(ckpt), "s3prl", tmp_path / name)
+        write_export(load_pretrained(ckpt), "s3prl", tmp_path / name)
     torch.save(waveforms(), tmp_path / "wavs.pt")
     command = [sys.executable, "-I", "-c", S3PRL, tmp_path / "wavs.pt", *(tmp_path / name for name in MODELS)]
     done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True)
@@ -98,7 +99,7 @@ def test_exported_code_is_small_and_its_own(tmp_path):
         assert {name.count(".") for name in files} == {1}  # flat
 
 
-@pytest.mark.parametrize("entry", ["upstream", "mockingjay_local", "apc_local"])
+@pytest.mark.parametrize("entry", ["upstream", "mockingjay_local"])
 def test_torch_hub_loads_from_the_repository(ckpt, entry):
     loaded = torch.hub.load(str(PROJECT), entry, source="local", ckpt=str(ckpt))
     with torch.no_grad():
@@ -128,7 +129,7 @@ def test_command_exports(door, tmp_path, capsys):
 def test_what_cannot_go_through_a_door_is_refused(tmp_path):
     other = write_checkpoint("stacked", tmp_path / "other.ckpt", FeatureConfig(sample_rate=8000))
     with pytest.raises(ValueError, match="8000 Hz"):
-        write_door(load_pretrained(other), "s3prl", tmp_path / "folder")
+        write_export(load_pretrained(other), "s3prl", tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
     with pytest.raises(ValueError, match="its own config"):
         UpstreamExpert(tmp_path, model_config="x.yaml")
@@ -138,23 +139,24 @@ def test_what_cannot_go_through_a_door_is_refused(tmp_path):
 
 def test_checkpoints_of_the_originals_go_through(fixtures_dir, tmp_path):
     checkpoints = [*fixtures_dir.glob("*.ckpt"), *fixtures_dir.glob("apc*.pt")]
-    assert len(checkpoints) > 8
+    assert len(checkpoints) > 4
     generator = torch.Generator().manual_seed(0)
     for path in checkpoints:
         found, folder = load_pretrained(path), tmp_path / path.stem
         for door in ("hf", "safetensors"):  # the second writes over what the first left
-            write_door(found, door, folder)
+            write_export(found, door, folder)
         assert (folder / "preprocessor_config.json").is_file() == (found.features is not None)
         features, lengths = torch.randn(2, 30, found.model.input_dim, generator=generator), torch.tensor([30, 17])
         states = [load_upstream("transformer", place)(features, lengths) for place in (path, folder)]
         assert largest_difference(*states) == 0
+        assert all(state.abs().max() > 0.1 for state in states[0])
         if found.features is None:
             with pytest.raises(ValueError, match="takes only features"):
-                write_door(found, "s3prl", folder)
+                write_export(found, "s3prl", folder)
 
 
 def test_damaged_folders_are_refused_in_one_line(tmp_path):
-    write_door(load_pretrained(write_checkpoint("apc", tmp_path / "apc.ckpt")), "safetensors", tmp_path / "folder")
+    write_export(load_pretrained(write_checkpoint("apc", tmp_path / "apc.ckpt")), "safetensors", tmp_path / "folder")
     weights, about = tmp_path / "folder" / "model.safetensors", tmp_path / "folder" / "config.json"
     whole, text = weights.read_bytes(), about.read_text()
     for damage, said in ((whole[:100], "damaged"), (whole[:-8], "damaged"), (b"", "damaged")):

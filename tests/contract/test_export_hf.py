@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from mockingjay.checkpoint import load_pretrained
-from mockingjay.export.write import write_door
+from mockingjay.export.write import write_export
 from mockingjay.upstream import load_upstream
 from tests.helpers.export_models import MODELS, check_alone, expected, largest_difference, waveforms, write_checkpoint
+
+pytestmark = pytest.mark.slow
 
 ALONE = """
 import importlib.util, sys, torch
@@ -46,7 +48,7 @@ def ckpt(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(ckpt):
-    write_door(load_pretrained(ckpt), "hf", ckpt.with_suffix(""))
+    write_export(load_pretrained(ckpt), "hf", ckpt.with_suffix(""))
     return ckpt.with_suffix("")
 
 

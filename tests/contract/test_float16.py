@@ -40,6 +40,8 @@ def test_half_the_bytes_and_the_rounding_of_float16(data, kind):
     for index in range(len(single)):
         exact, rounded = single[index], half[index]
         assert rounded.dtype == np.float32
+        assert np.abs(exact).max() > 0.1
+        assert (exact != rounded).any()
         assert (np.abs(exact - rounded) <= np.maximum(ROUNDING * np.abs(exact), SMALLEST)).all()
 
 

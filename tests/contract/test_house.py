@@ -13,7 +13,7 @@ from downstream.config import DownstreamConfig
 from examples.table import table
 from mockingjay.config import PretrainConfig
 from tests.conftest import PROJECT
-from utility.audio.online import OnlineConfig
+from utility.audio.online_config import OnlineConfig
 from utility.config import as_dict, resolve
 
 ALLOWED = {  # what the files of a room may import besides their own room
@@ -40,7 +40,19 @@ FLOORS = {
         {"representation", "describe"},
         {"states", "inspection", "export"},
     ),
+    "downstream": (
+        {"config", "figures", "heads", "metrics", "model", "predictions", "solver"},
+        {"splits"},
+        {"examples", "labels"},
+        {"tasks"},
+        {"corpus", "probe"},
+        {"opened"},
+        {"experiment"},
+        {"report"},
+        {"sweep"},
+    ),
     "utility": (
+        {"original_flags"},
         {"openmp", "threads", "command", "config", "device", "files", "temporary_array"},
         {"loader", "labels", "kaldi", "runs"},
         {"audio", "training"},

@@ -66,7 +66,8 @@ def titles(monkeypatch):
 
 
 def run(*words: str) -> None:
-    assert not runner_mockingjay.main([*words, "--cpu", "--ckpt", "model.ckpt"])
+    device = [] if "--alterations" in words else ["--cpu"]
+    assert not runner_mockingjay.main([*words, *device, "--ckpt", "model.ckpt"])
 
 
 @pytest.mark.parametrize("way", ["--input=audio", "data.test=[audio]", "table"])

@@ -1,7 +1,6 @@
 """Hostile checkpoints: each is refused with one line, nothing of it runs, and no memory is taken for what it claims."""
 
 import argparse
-import contextlib
 import io
 import os
 import pickle
@@ -16,9 +15,13 @@ import numpy as np
 import pytest
 import torch
 
+import runner_mockingjay
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.foreign.pickles import MAGIC, PROTOCOL
 from tests.conftest import PROJECT
+from tests.helpers.legacy_fixture import APC, NEW, OLD, SHORT, plain
+from tests.helpers.speech import write_store
+from utility.audio.features import FeatureConfig
 
 CANARY = "canary"
 COMMAND = f"touch {CANARY}"
@@ -78,8 +81,9 @@ def stored(count: int, size: tuple, stride: tuple, offset=0, kind="FloatStorage"
     return b"\x80\x02}" + text("w") + b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"Rs."
 
 
-def good(fixtures, name="mockingjay_dr1"):
-    """The content of a fixture with the originals' own types for what is not plain."""
+def good(fixtures, name=None):
+    """The content of a fixture, if not named a plain one, with the originals' own types for what is not plain."""
+    name = name or plain()
     schedules = [(Schedule, f"{place}.optimization.WarmupLinearSchedule") for place in ("transformer", "mockingjay")]
     with torch.serialization.safe_globals([*schedules, argparse.Namespace]):
         return torch.load(fixtures / f"{name}.ckpt", weights_only=True)
@@ -95,7 +99,7 @@ def without_schedule(content):
     return content
 
 
-def changed(fixtures, change, name="mockingjay_dr1"):
+def changed(fixtures, change, name=None):
     content = without_schedule(good(fixtures, name))
     change(content)
     return saved(content)
@@ -237,15 +241,21 @@ def test_content_that_is_no_such_model(name, fixtures_dir, tmp_path, monkeypatch
     refused(path, named)
 
 
-@pytest.mark.parametrize(("name", "key"), [("aalbert_dr3", "encoder.layer.1.output.dense.bias"),
-                                           ("preln_dr1", "encoder.layer.0.LayerNorm.weight")])  # fmt: skip
-def test_aliases_that_differ(name, key, fixtures_dir, tmp_path):
+@pytest.mark.parametrize("flag", ["share_layer", "pre_layer_norm"])
+def test_aliases_that_differ(flag, fixtures_dir, tmp_path):
+    name = next(name for name in NEW if good(fixtures_dir, name)["Settings"]["Config"]["transformer"].get(flag))
+    key = {"share_layer": "encoder.layer.1.output.dense.bias", "pre_layer_norm": "encoder.layer.0.LayerNorm.weight"}[
+        flag
+    ]
     path = tmp_path / "old.ckpt"
     path.write_bytes(changed(fixtures_dir, lambda c: c["Transformer"].update({key: torch.ones(48)}), name))
     refused(path, key, "differ")
 
 
-@pytest.mark.parametrize("name", ["mockingjay_dr1.ckpt", "legacy_mockingjay_dr3.ckpt", "apc_residual.pt"])
+OLD_FORM = f"{[*OLD, *SHORT][0]}.ckpt"
+
+
+@pytest.mark.parametrize("name", [f"{NEW[0]}.ckpt", OLD_FORM, f"{APC[0]}.pt"])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.1, 0.5, 0.9, 0.999])
 def test_cut_off(name, share, fixtures_dir, tmp_path):
     whole = (fixtures_dir / name).read_bytes()
@@ -256,15 +266,32 @@ def test_cut_off(name, share, fixtures_dir, tmp_path):
 
 def test_bytes_changed(fixtures_dir, tmp_path):
     """Wherever bytes of the pickle are changed, the file opens or is refused with a ValueError."""
-    whole = bytearray((fixtures_dir / "legacy_mockingjay_dr3.ckpt").read_bytes())
+    whole = bytearray((fixtures_dir / OLD_FORM).read_bytes())
     generator, path = np.random.default_rng(0), tmp_path / "old.ckpt"
+    refusals = 0
     for _ in range(60):
         broken = bytearray(whole)
         for place in generator.integers(0, 12_000, 3):
             broken[place] = generator.integers(256)
         path.write_bytes(broken)
-        with contextlib.suppress(ValueError):
+        try:
             load_pretrained(path)
+        except ValueError:
+            refusals += 1
+    assert refusals > 20
+
+
+@pytest.mark.parametrize(("key", "value"), [("max_grad_norm", 5.0), ("e", 1e-4)])
+def test_an_optimiser_that_computed_otherwise_is_not_continued(key, value, fixtures_dir, tmp_path):
+    path, store = tmp_path / "old.ckpt", write_store(tmp_path / "data" / "train", {"a-1": 60}, FeatureConfig())
+    words = ["--train", "--load", "--cpu", "--no-msg", "--ckpt", str(path), "--ckpdir", str(tmp_path)]
+    path.write_bytes(
+        changed(fixtures_dir, lambda content: content["Optimizer"]["param_groups"][0].update({key: value}))
+    )
+    with pytest.raises(
+        ValueError, match=r"cannot go on from it: its optimiser was not left at e 1e-06 and max_grad_norm"
+    ):
+        runner_mockingjay.main([*words, "--logdir", str(tmp_path / "log"), f"data.train=[{store}]"])
 
 
 def test_other_things_that_torch_saves(tmp_path):
@@ -288,6 +315,7 @@ def test_other_things_that_torch_saves(tmp_path):
     refused(tmp_path / "array.npy", "not a checkpoint")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["--train --load --ckpt", "--info"])
 def test_the_runner_ends_with_one_line_and_exit_code_2(mode, tmp_path):
     path = tmp_path / "old.ckpt"

@@ -59,6 +59,7 @@ def test_little_is_padded_at_the_lengths_of_librispeech(split, cropped):
         assert loader.cropped.sum() / len(batches) > 0.85 * config.batch_frames
 
 
+@pytest.mark.slow
 def test_first_batch_of_300_000_utterances_comes_within_seconds(tmp_path):
     lengths = np.random.default_rng(0).integers(100, 1600, 300_000)
     path = sparse_store(tmp_path / "train", lengths)
@@ -119,6 +120,30 @@ def test_crops_and_targets_stay_together_and_lengths_belong_to_their_utterances(
             whole = store[index]
             crops = [whole[start : start + length] for start in range(len(whole) - length + 1)]
             assert any(np.array_equal(batch.features[row, :length], crop) for crop in crops)
+
+
+def test_utterances_meet_others_in_the_next_epoch():
+    lengths = np.random.default_rng(0).integers(200, 400, 300)
+    loader = Loader(SimpleNamespace(lengths=lengths, ids=range(300)), LoaderConfig(batch_frames=2000), seed=3)
+    first, second = ({frozenset(batch.tolist()) for batch in loader.epoch(epoch)} for epoch in (0, 1))
+    assert len(first & second) < 0.5 * len(first)
+
+
+def test_a_crop_may_lie_anywhere_up_to_the_last_frame(store):
+    loader = Loader(store, LoaderConfig(batch_frames=10_000, max_frames=12), seed=3)
+    longest, edges = int(np.argmax(store.lengths)), {"first": 0, "last": 0}
+    for _, batch in islice(loader.stream(), 400):  # an epoch each
+        crop = batch.features[batch.ids.index(store.ids[longest])].numpy()
+        edges["first"] += np.array_equal(crop, store[longest][:12])
+        edges["last"] += np.array_equal(crop, store[longest][-12:])
+    assert min(edges.values()) > 0
+
+
+def test_padded_lengths_are_multiples_of_what_is_asked_for(store):
+    for _, batch in islice(Loader(store, LoaderConfig(batch_frames=100, pad_multiple=8), seed=3).stream(), 10):
+        assert batch.features.shape[1] % 8 == 0
+        assert batch.features.shape[1] - int(batch.lengths.max()) < 8
+        assert len(batch.ids) == 1 or batch.features.shape[1] * len(batch.ids) <= 100
 
 
 def test_once_reads_whole_utterances_and_labels(store):

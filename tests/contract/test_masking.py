@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mockingjay.objectives.masking import MaskingConfig, alter
+from mockingjay.objectives.loss import masked_loss
+from mockingjay.objectives.masking import MaskingConfig, alter, each_alteration
 
 LENGTHS = st.lists(st.integers(1, 90), min_size=1, max_size=5)
 CONFIGS = [
@@ -156,3 +157,40 @@ def test_magnitude_alone_is_predicted_everywhere():
     altered = alter(features, lengths, MaskingConfig(proportion=0, noise=1.0), torch.Generator().manual_seed(0))
     assert altered.mask.sum() == (9 + 4) * 3
     assert not altered.mask[1, 4:].any()
+
+
+@pytest.mark.parametrize("chosen", [0, 1, 2, 6])
+def test_the_loss_is_the_mean_over_the_chosen_elements(chosen):
+    prediction, truth = torch.arange(6.0).view(1, 2, 3), torch.full((1, 2, 3), 10.0)
+    mask = torch.arange(6).view(1, 2, 3) < chosen
+    found = masked_loss(prediction, truth, mask)
+    errors = [10.0 - value for value in range(chosen)]
+    assert (float(found.total), int(found.count)) == (sum(errors), chosen)
+    assert float(found.mean()) == (sum(errors) / chosen if chosen else 0.0)
+
+
+def test_a_target_of_another_size_counts_wholly_where_anything_is_hidden():
+    mask = torch.zeros(1, 3, 2, dtype=torch.bool)
+    mask[0, 1, 0] = True
+    found = masked_loss(torch.zeros(1, 3, 5), torch.full((1, 3, 5), 2.0), mask)
+    assert (float(found.total), int(found.count), float(found.mean())) == (10.0, 5, 2.0)
+
+
+def test_each_alteration_is_shown_alone():
+    features, lengths = frames([90, 70], size=20)
+    real = (torch.arange(90) < lengths[:, None])[..., None].expand_as(features)
+    found = {
+        name: alter(features, lengths, config, torch.Generator().manual_seed(0))
+        for name, config in each_alteration(MaskingConfig(noise=0.5)).items()
+    }
+    changed = {name: altered.inputs != features for name, altered in found.items()}
+    for name in ("time", "replaced"):
+        chosen = found[name].mask.any(-1)
+        assert 0 < chosen.sum() < real[..., 0].sum()
+        assert torch.equal(changed[name].any(-1), chosen)
+    assert not found["time"].inputs[found["time"].mask].any()
+    assert found["replaced"].inputs[found["replaced"].mask].all()
+    band = changed["frequency"].any(1)
+    assert torch.equal(changed["frequency"], band[:, None] & real)
+    assert torch.equal(changed["noise"], real)
+    assert torch.equal(found["noise"].mask, real)  # no span, no band: all of it is predicted

@@ -13,6 +13,8 @@ from tests.helpers.speech import sparse_store
 from utility.audio.features import FeatureConfig
 from utility.labels.alignment import write_alignment
 
+pytestmark = pytest.mark.slow
+
 FRAMES, UTTERANCES = 8000, 10_000
 LIMIT = 1200  # MiB at the peak, libraries and a small model included; about 350 of them are the libraries
 PEAK = """

@@ -14,11 +14,12 @@ import yaml
 import runner_mockingjay
 from mockingjay.config import PretrainConfig
 from mockingjay.pretraining.data import open_data
-from mockingjay.pretraining.run import Place, make_trainer
+from mockingjay.pretraining.run import RunContext, make_trainer
 from preprocess import generate_len_for_bucket, preprocess_any
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.noise import add_noise, levelled, read_noise
-from utility.audio.online import Online, OnlineConfig
+from utility.audio.online import Online
+from utility.audio.online_config import OnlineConfig
 from utility.audio.waveform import read_audio
 from utility.config import as_dict, build
 from utility.loader import Batch, Loader, LoaderConfig
@@ -97,12 +98,15 @@ def test_whole_utterances_train_as_from_the_store_to_the_last_bit(world):
     whole = {"loader": {"batch_frames": 300, "max_frames": None}}
     losses = []
     for online in (None, {"target_level": None}):
-        trainer = make_trainer(world.config(online, **whole), 3, Place(world.root / "x", world.root / "x", CPU, True))
+        trainer = make_trainer(
+            world.config(online, **whole), 3, RunContext(world.root / "x", world.root / "x", CPU, True)
+        )
         stream = trainer.training.loader.stream()
         for _ in range(5):
             trainer.update(stream)
         losses.append([*trainer.window["loss"], *trainer.training.evaluate().values()])
     assert [float(loss) for loss in losses[0]] == [float(loss) for loss in losses[1]]
+    assert min(losses[0]) > 0
     store = Store([world.store / "train"])
     recordings = Recordings([world.table], MEL)
     assert recordings.lengths.tolist() == store.lengths.tolist()
@@ -249,14 +253,14 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit_without_its_flag(world, strai
 
 
 def test_the_checkpoint_is_tested_drawn_and_extracted_from_its_recordings(world, straight, capsys):
-    ckpt = ["--ckpt", str(world.root / "result/straight/best.ckpt"), "--cpu"]
+    ckpt = ["--ckpt", str(world.root / "result/straight/best.ckpt")]
     words = [*ckpt, "--output", str(world.root / "dump"), f"data.test=[{world.table.with_name('dev.csv')}]"]
-    assert runner_mockingjay.main(["--test", *words]) == 0
-    runner_mockingjay.main(["--plot", "--with_head", "--num", "1", *words])
+    assert runner_mockingjay.main(["--test", "--cpu", *words]) == 0
+    runner_mockingjay.main(["--plot", "--with_head", "--num", "1", "--cpu", *words])
     runner_mockingjay.main(["--plot", "--alterations", "--num", "1", *words])
     assert {path.suffix for path in (world.root / "dump").iterdir()} >= {".npy", ".json", ".png", ".wav"}
     runner_mockingjay.main(
-        ["--test", *ckpt, "--input", str(world.store / "dev"), "--output", str(world.root / "dump2")]
+        ["--test", *ckpt, "--cpu", "--input", str(world.store / "dev"), "--output", str(world.root / "dump2")]
     )
     one, other = Store([world.root / "dump/dev"]), Store([world.root / "dump2/dev"])
     assert one.ids == other.ids
@@ -336,7 +340,7 @@ def test_settings_that_make_no_sense(world, values, message):
             build(PretrainConfig, {"online": {"noise_proportion": 0.5}, **more})
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_a_cuda_device_gives_the_same_features():
     rng = np.random.default_rng(8)
     batch = batch_of([rng.standard_normal(n).astype(np.float32) / 9 for n in (9000, 4000, 7000, 5000)])

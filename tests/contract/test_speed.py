@@ -17,11 +17,12 @@ from utility.training.trainer import autocast
 
 SMALL = {"layers": 2, "hidden_size": 32, "heads": 4, "ffn_size": 64, "downsample_rate": 2}
 LENGTHS = torch.tensor([23, 7, 1, 16])
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+MASKS = {"proportion": 0.5, "consecutive_min": 1, "consecutive_max": 2}  # spans of 7 would not fit into these lengths
 
 
 def pretraining(device="cpu", objective="masked", speed=None, **model):
-    values = {"model": SMALL | {"dropout": 0.0, "attention_dropout": 0.0} | model, "objective": objective}
+    sizes = SMALL | {"dropout": 0.0, "attention_dropout": 0.0} | model
+    values = {"model": sizes, "objective": objective, "masking": MASKS}
     config = build(PretrainConfig, values | {"speed": speed or {}})
     return Pretraining(new_model(config, 10, 10, seed=0), config, torch.device(device))
 
@@ -36,10 +37,14 @@ def batch(device="cpu"):
 def gradients(objective, packed=False, device="cpu", precision="fp32"):
     objective.model.zero_grad()
     with autocast(torch.device(device), precision):
-        found = objective._attempt(batch(device), torch.Generator().manual_seed(2), packed)
+        found = objective._prediction(batch(device), torch.Generator().manual_seed(2), packed)
     loss = found.loss().mean()
     loss.backward()
-    return loss.detach(), [p.grad.clone() for p in objective.model.parameters() if p.grad is not None]
+    found = [p.grad.clone() for p in objective.model.parameters() if p.grad is not None]
+    assert loss > 0.1, "nothing is masked: every comparison would hold"
+    assert len(found) > 20
+    assert all(gradient.any() for gradient in found)
+    return loss.detach(), found
 
 
 def assert_same(one, other, tolerance=1e-6):
@@ -98,7 +103,7 @@ def test_unknown_speed_and_wrong_model_are_one_line():
         resolve(PretrainConfig, None, ["objective=apc", "encoder=gru", "speed.packed=True"])
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 @pytest.mark.parametrize("objective", ["masked", "apc"])
 def test_cuda_packed_is_padded_is_the_cpu(objective, precision):
@@ -110,7 +115,7 @@ def test_cuda_packed_is_padded_is_the_cpu(objective, precision):
     assert abs(float(padded[0]) - float(host[0])) < tolerance
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_cuda_packed_batches_take_dropout():
     device = pretraining("cuda", attention_dropout=0.5, dropout=0.1)
     loss, found = gradients(device, True, "cuda", "bf16")
@@ -118,7 +123,7 @@ def test_cuda_packed_batches_take_dropout():
     assert all(torch.isfinite(part).all() for part in found)
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_cuda_steps_do_not_wait_for_the_device():
     device = pretraining("cuda", dropout=0.1, attention_dropout=0.1)
     gradients(device, True, "cuda", "bf16")
@@ -126,12 +131,12 @@ def test_cuda_steps_do_not_wait_for_the_device():
     torch.cuda.set_sync_debug_mode("error")
     try:
         for packed in (False, True):
-            device._attempt(moved, torch.Generator().manual_seed(2), packed).loss().mean().backward()
+            device._prediction(moved, torch.Generator().manual_seed(2), packed).loss().mean().backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_cuda_compiled_blocks_give_the_same():
     plain, compiled = (pretraining("cuda", speed={"compile": flag}) for flag in (False, True))
     assert_same(gradients(plain, device="cuda"), gradients(compiled, device="cuda"), 1e-5)

@@ -13,9 +13,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.files import contents
 from utility.audio.features import FeatureConfig
 from utility.store import writing as store_writer
-from utility.store.files import Row, StoreInfo, offsets_of, read_table
+from utility.store.files import Row, offsets_of, read_table
+from utility.store.info import StoreInfo
 from utility.store.reading import Store, splits_in
 from utility.store.writing import StoreWriter
 
@@ -41,10 +43,6 @@ def fill(root: Path, split="train", rows=ROWS, bad=("u4",), shard=(0, 1), **chan
         else:
             writer.write(i, frames(rows[i]))
     return writer.finish()
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def in_child(function, *args) -> int:
@@ -180,13 +178,13 @@ def test_other_features_are_refused(tmp_path):
 
 
 def test_bad_rows_and_values(tmp_path):
-    for rows in (
-        [],
-        [ROWS[0], ROWS[0]],
-        [dataclasses.replace(ROWS[0], id="")],
-        [dataclasses.replace(ROWS[0], length=-1)],
+    for rows, said in (
+        ([], "no utterances"),
+        ([ROWS[0], ROWS[0]], "'u0' is not unique"),
+        ([dataclasses.replace(ROWS[0], id="")], "is empty"),
+        ([dataclasses.replace(ROWS[0], length=-1)], "length -1"),
     ):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=said):
             StoreWriter.open(tmp_path / "no", "train", rows, info())
     for split in ("errors", "a/b", "", "-x"):
         with pytest.raises(ValueError, match="split name"):
@@ -238,6 +236,10 @@ def test_several_splits_are_one_corpus(tmp_path):
     np.testing.assert_array_equal(store[store.index["vu3"]], frames(more[3]))
     assert store.audio_paths[-1] == Path("/elsewhere/wav/5.wav")
     assert store.fingerprint() != Store([tmp_path / "a/train"]).fingerprint()
+    fill(tmp_path / "longer", "dev", [dataclasses.replace(row, length=row.length + 1) for row in more])
+    longer = Store([tmp_path / "a/train", tmp_path / "longer/dev"])
+    assert longer.ids == store.ids
+    assert store.fingerprint() != longer.fingerprint()
     assert store.fingerprint() == Store([tmp_path / "a/train", tmp_path / "b/dev"]).fingerprint()
     with pytest.raises(ValueError, match="'u0' is not unique"):
         Store([tmp_path / "a/train", tmp_path / "a/train"])

@@ -68,6 +68,7 @@ def straight(config):
     return ending(config, "straight")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_five_times_it_ends_bit_for_bit_like_an_undisturbed_run(config, straight, workers):
     name, rng = f"killed{workers}", random.Random(workers)
@@ -113,6 +114,7 @@ def assert_same(one, other, where):
         assert one == other, where
 
 
+@pytest.mark.slow
 def test_the_newest_checkpoints_are_kept_and_the_best_apart(config, straight):  # R12: max_keep kept one less
     folder = config.parent / "result" / "straight"
     assert saved_steps(folder, "mockingjay") == [39, 40]
@@ -131,6 +133,7 @@ def test_max_keep_keeps_that_many(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_new_values_win_on_resume_without_the_yaml(config, straight):  # R13: saved ones won, and the YAML had to exist
     away = config.rename(config.with_suffix(".away"))
     try:
@@ -145,6 +148,7 @@ def test_new_values_win_on_resume_without_the_yaml(config, straight):  # R13: sa
     assert saved_steps(config.parent / "result" / "straight", "mockingjay") == [42, 44]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run_in_one_line(config):
     command = [sys.executable, "runner_mockingjay.py", "--train", "--config", str(config), "--name", "wild", "--cpu"]
     command += ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log")]
@@ -218,6 +222,7 @@ def test_the_trainer_prints_such_lines_at_its_log_points(config, tmp_path, quiet
 def test_the_schedule_rises_from_zero_and_falls_to_zero():
     share = warmup_linear(0.07, 1000)
     assert [share(step) for step in (0, 35, 70, 535, 1000)] == pytest.approx([0, 0.5, 1, 0.5, 0], abs=1e-12)
+    assert share(1500) == 0  # a run that goes on does not climb the loss
 
 
 def test_bertadam_is_the_formula_in_float64():

@@ -1,6 +1,5 @@
 """Upstreams and representations: one interface, honest baselines, the same bytes however extraction was interrupted."""
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -18,29 +17,26 @@ import runner_mockingjay
 from mockingjay.build import new_model
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.config import PretrainConfig
-from mockingjay.representation import Layers, Representing, represent, write_ark
+from mockingjay.representation import ExtractionOptions, LayerSelection, represent, write_ark
 from mockingjay.upstream import load_upstream
+from mockingjay.upstreams.base import Upstream
 from tests.conftest import PROJECT
-from tests.helpers.speech import MEL, write_store
+from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
+from tests.helpers.files import contents
+from tests.helpers.speech import MEL, wav, write_store
 from utility.audio.features import FeatureConfig
-from utility.config import as_dict, build
+from utility.audio.waveform import read_audio
+from utility.config import build
 from utility.kaldi.archives import read_scp
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
 from utility.store.writing import StoreWriter
 from utility.training.checkpoint import load_checkpoint, save_checkpoint
 
-SMALL = {"layers": 2, "hidden_size": 24, "heads": 2, "ffn_size": 48, "downsample_rate": 3}
-
 
 @pytest.fixture(scope="module")
 def ckpt(tmp_path_factory):
-    config = build(PretrainConfig, {"model": SMALL})
-    about = {"config": as_dict(config), "seed": 5, "input_dim": 80, "target_dim": 80, "frame_shift": 0.0125}
-    about |= {"features": as_dict(MEL), "target": as_dict(MEL), "state": {"step": 1}}
-    path = tmp_path_factory.mktemp("ckpt") / "mockingjay-1.ckpt"
-    save_checkpoint(path, "pretrain", {"model": new_model(config, 80, 80, 5).state_dict(), **about})
-    return path
+    return write_checkpoint(tmp_path_factory.mktemp("ckpt") / "mockingjay-1.ckpt", model=TRANSFORMER)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +78,100 @@ def test_waveforms_in_hidden_states_out(ckpt):
         for row, wave in enumerate(waves):
             alone, _ = upstream.from_waveforms([wave])
             torch.testing.assert_close(alone[-1][0], states[-1][row, : lengths[row]], atol=1e-5, rtol=1e-5)
+
+
+def test_an_upstream_states_what_it_takes_and_gives(ckpt, store):
+    upstream, head = load_upstream("pretrained", ckpt), load_upstream("pretrained_head", ckpt)
+    assert (upstream.takes, upstream.batched, upstream.layers) == ("features", True, ("T0", "T1", "T2"))
+    assert head.layers == ("T0", "T1", "T2", "H")
+    assert (upstream.frame_shift, upstream.frame_offset, upstream.sample_rate) == (0.0125, 0.0, 16000)
+    assert load_upstream("baseline", info=store.info).layers == ("F",)
+    kaldi = replace(store.info, features=FeatureConfig(kind="kaldi_fbank", deltas=0), frame_shift=0.01)
+    assert load_upstream("baseline", info=kaldi).frame_offset == 0.0125
+    nothing = load_upstream("baseline", info=replace(store.info, features=None, frame_shift=float("nan")))
+    assert (nothing.frame_shift, nothing.frame_offset, nothing.sample_rate) == (None, None, None)
+
+
+def test_old_word_opens_the_same(ckpt):
+    assert load_upstream("transformer", ckpt).fingerprint == load_upstream("pretrained", ckpt).fingerprint
+    assert load_upstream("transformer_head", ckpt).fingerprint == load_upstream("pretrained_head", ckpt).fingerprint
+
+
+def test_waveforms_as_arrays_of_any_float_type(ckpt):
+    upstream, wave = load_upstream("pretrained", ckpt), np.random.default_rng(0).uniform(-0.1, 0.1, 4000)
+    wave = wave.astype(np.float32)
+    with torch.no_grad():
+        wanted, lengths = upstream.from_waveforms([torch.from_numpy(wave)])
+        for given in ([wave], (wave,), [wave.astype(np.float64)], [torch.from_numpy(wave).double()]):
+            states, _ = upstream.from_waveforms(given, sample_rate=16000)
+            assert all(torch.equal(state, other) for state, other in zip(states, wanted, strict=True))
+    assert lengths.tolist() == [21]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (np.zeros(4000, np.float32), "got one ndarray of shape [4000]: pass a list of 1-D arrays"),
+        (torch.zeros(2, 4000), "got one Tensor of shape [2, 4000]: pass a list of 1-D arrays"),
+        ("speech.wav", "got 'speech.wav': pass a list of 1-D arrays"),
+        (Path("speech.wav"), "speech.wav"),
+        (None, "got None: pass a list of 1-D arrays"),
+        ([], "at least one waveform"),
+        (["speech.wav"], "waveform 0 is a str: pass a list of 1-D arrays"),
+        ([torch.zeros(4000), torch.zeros(1, 4000)], "waveform 1 is float32 of shape [1, 4000]: pass a list"),
+        ([np.zeros(4000, np.int16)], "waveform 0 is int16 of shape [4000]: pass a list"),
+        ([np.zeros(4000), np.zeros(0)], "waveform 1 has no samples"),
+    ],
+)
+def test_what_is_no_list_of_waveforms_is_refused_in_one_line(given, said, ckpt):
+    with pytest.raises(ValueError) as refused:
+        load_upstream("pretrained", ckpt).from_waveforms(given)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_waveforms_of_another_rate_are_refused(ckpt):
+    with pytest.raises(ValueError, match="sample_rate is 8000, this upstream takes 16000 Hz: resample first"):
+        load_upstream("pretrained", ckpt).from_waveforms([np.zeros(4000)], sample_rate=8000)
+
+
+class Levels(Upstream):
+    """Takes waveforms: a vector for each 400 samples, whose mean over what it is given would see any padding."""
+
+    takes, batched, layers, hidden_size = "waveform", False, ("C1", "T0"), 3
+    feature_config, frame_shift, sample_rate, fingerprint = None, 0.025, 16000, "levels"
+
+    def num_frames(self, lengths):
+        return lengths // 400
+
+    def encode(self, inputs, lengths):
+        assert inputs.shape == (1, int(lengths))
+        frames = inputs[:, : int(lengths) // 400 * 400].unflatten(1, (-1, 400))
+        first = frames[:, :, :3] - inputs.mean()
+        return first, 2 * first
+
+
+def test_an_upstream_of_waveforms_needs_nothing_else_changed(tmp_path):
+    names = {"a/long": 9050, "a/short": 900, "b/other": 4000}
+    for seed, (name, count) in enumerate(names.items()):
+        wav(tmp_path / "audio" / f"{name}.wav", count, seed)
+    wav(tmp_path / "audio/b/none.wav", 300)
+    upstream, corpus = Levels().eval(), Recordings([tmp_path / "audio"], MEL)
+    how = ExtractionOptions(LayerSelection("all"), quiet=True)
+    assert represent(upstream, corpus, tmp_path / "out", "all", how)
+    stored = Store([tmp_path / "out/all"])
+    assert dict(zip(stored.ids, stored.lengths.tolist())) == {"a/long": 22, "a/short": 2, "b/other": 10}
+    assert (stored.info.frame_shift, stored.info.features) == (0.025, None)
+    waves = [read_audio(path) for path in stored.audio_paths]
+    states, lengths = upstream.from_waveforms(waves, 16000)
+    assert lengths.tolist() == stored.lengths.tolist()
+    for row, length in enumerate(lengths):
+        alone, _ = upstream.from_waveforms([waves[row]])
+        for layer in (0, 1):
+            assert torch.equal(states[layer][row, :length], alone[layer][0])
+            assert not states[layer][row, length:].any()
+            np.testing.assert_array_equal(stored[row][:, layer], alone[layer][0].numpy())
+    assert "b/none" in (tmp_path / "out/errors.csv").read_text()
 
 
 def test_features_that_do_not_fit_are_refused_with_both_values(ckpt, tmp_path):
@@ -126,14 +216,12 @@ def test_own_upstream_gives_the_same_alone_and_in_a_batch(store, tmp_path, monke
         load_upstream("own_models:Absent", None, store.info)
 
 
-def digest(folder):
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
-
-
 @pytest.mark.parametrize("layers", ["last", "all", 1, (0.2, 0.3, 0.5)])
 def test_stored_representations_are_what_the_upstream_gives(ckpt, store, tmp_path, layers):
     upstream = load_upstream("transformer", ckpt)
-    assert represent(upstream, store, tmp_path, "test", Representing(Layers(layers), quiet=True, batch_frames=500))
+    assert represent(
+        upstream, store, tmp_path, "test", ExtractionOptions(LayerSelection(layers), quiet=True, batch_frames=500)
+    )
     stored = Store([tmp_path / "test"])
     assert stored.ids == store.ids
     assert stored.lengths.tolist() == store.lengths.tolist()
@@ -142,16 +230,16 @@ def test_stored_representations_are_what_the_upstream_gives(ckpt, store, tmp_pat
         features = torch.from_numpy(store[index])[None]
         with torch.no_grad():
             states = upstream(features, torch.tensor([features.shape[1]]))
-        expected = Layers(layers).pick(states)[0]
+        expected = LayerSelection(layers).pick(states)[0]
         torch.testing.assert_close(torch.from_numpy(stored[index]), expected, atol=1e-5, rtol=1e-5)
         assert list(stored[index].shape[1:]) == ([3, 24] if layers == "all" else [24])
 
 
 def test_shards_and_interruptions_leave_the_same_bytes(ckpt, store, tmp_path):
     upstream, how = load_upstream("transformer", ckpt), {"quiet": True, "batch_frames": 300}
-    assert represent(upstream, store, tmp_path / "one", "test", Representing(**how))
-    assert not represent(upstream, store, tmp_path / "two", "test", Representing(shard=(1, 2), **how))
-    assert represent(upstream, store, tmp_path / "two", "test", Representing(shard=(0, 2), **how))
+    assert represent(upstream, store, tmp_path / "one", "test", ExtractionOptions(**how))
+    assert not represent(upstream, store, tmp_path / "two", "test", ExtractionOptions(shard=(1, 2), **how))
+    assert represent(upstream, store, tmp_path / "two", "test", ExtractionOptions(shard=(0, 2), **how))
     calls = iter(range(4))
 
     class Killed(type(upstream)):
@@ -162,9 +250,11 @@ def test_shards_and_interruptions_leave_the_same_bytes(ckpt, store, tmp_path):
     dying = load_upstream("transformer", ckpt)
     dying.__class__ = Killed
     with pytest.raises(StopIteration):
-        represent(dying, store, tmp_path / "three", "test", Representing(**how))
-    assert represent(upstream, store, tmp_path / "three", "test", Representing(**how))
-    assert digest(tmp_path / "one") == digest(tmp_path / "two") == digest(tmp_path / "three")
+        represent(dying, store, tmp_path / "three", "test", ExtractionOptions(**how))
+    written = (tmp_path / "three" / "test.progress").read_bytes()[: len(store)]
+    assert 0 < written.count(1) < len(store)
+    assert represent(upstream, store, tmp_path / "three", "test", ExtractionOptions(**how))
+    assert contents(tmp_path / "one") == contents(tmp_path / "two") == contents(tmp_path / "three")
 
 
 def trained_on(ckpt, path, seed):
@@ -183,12 +273,12 @@ def test_more_training_is_told_in_words_and_overwritten_when_asked(ckpt, store, 
     best, source = trained_on(ckpt, Path("best.ckpt"), 2), str(store.paths[0])
     words = ["--extract", "--cpu", "--no-msg", "--ckpt", "best.ckpt", "--input", source]
     runner_mockingjay.main(words)
-    first = digest(tmp_path / "best-dump")
+    first = contents(tmp_path / "best-dump")
     info = Store("best-dump/test").info
     assert (info.made_by["checkpoint"], info.made_by["step"]) == ("best.ckpt", 20)
     again = Store("best-dump/test").fingerprint()
     runner_mockingjay.main([*words, "--overwrite"])  # the same once more
-    assert digest(tmp_path / "best-dump") == first
+    assert contents(tmp_path / "best-dump") == first
     best.rename("moved.ckpt")  # what it is called does not matter
     for folder in ("best-dump", "elsewhere"):
         runner_mockingjay.main([*words, "--ckpt", "moved.ckpt", "--output", folder])
@@ -207,16 +297,16 @@ def test_more_training_is_told_in_words_and_overwritten_when_asked(ckpt, store, 
     other = write_store(tmp_path / "data" / "test", {"a-1": 9})
     with pytest.raises(ValueError, match="its input was another; choose"):
         runner_mockingjay.main([*words, "--ckpt", "moved.ckpt", "--output", "best-dump", "--input", str(other)])
-    assert digest(tmp_path / "best-dump") == first
+    assert contents(tmp_path / "best-dump") == first
 
     runner_mockingjay.main([*words, "--overwrite"])
     runner_mockingjay.main([*words, "--output", "fresh"])
-    assert digest(tmp_path / "best-dump") == digest(tmp_path / "fresh")
+    assert contents(tmp_path / "best-dump") == contents(tmp_path / "fresh")
     assert Store("fresh/test").info.made_by["step"] == 30
 
 
 def test_overwriting_spares_what_it_did_not_make(ckpt, store, tmp_path):
-    upstream, how = load_upstream("transformer", ckpt), Representing(quiet=True, overwrite=True)
+    upstream, how = load_upstream("transformer", ckpt), ExtractionOptions(quiet=True, overwrite=True)
     features = write_store(tmp_path / "features" / "test", {"a-1": 9})
     with pytest.raises(
         ValueError, match=r"features/features.yaml: not made by --extract or --test, so not to overwrite"
@@ -225,23 +315,23 @@ def test_overwriting_spares_what_it_did_not_make(ckpt, store, tmp_path):
     assert len(Store(features)) == 1
     for split in ("one", "two"):
         assert represent(upstream, store, tmp_path / "states", split, how)
-    before = digest(tmp_path / "states")
+    before = contents(tmp_path / "states")
     assert represent(upstream, store, tmp_path / "states", "two", how)
     with pytest.raises(ValueError, match="also holds one, made by a checkpoint that it does not name: choose another"):
-        represent(upstream, store, tmp_path / "states", "two", replace(how, layers=Layers("all")))
-    assert digest(tmp_path / "states") == before
+        represent(upstream, store, tmp_path / "states", "two", replace(how, layers=LayerSelection("all")))
+    assert contents(tmp_path / "states") == before
     words = ["--cpu", "--no-msg", "--overwrite", "--ckpt", str(ckpt)]
     with pytest.raises(ValueError, match="which is the input"):
         runner_mockingjay.main(["--extract", *words, "--input", str(features), "--output", str(features.parent)])
-    for mode in (["--plot"], ["--train"], ["--export", "hf"], ["--info", str(ckpt)]):
-        with pytest.raises(ValueError, match="--overwrite belongs to --test and --extract"):
+    for mode in (["--plot"], ["--train"]):
+        with pytest.raises(ValueError, match="would not use --overwrite: it goes with --test, --extract"):
             runner_mockingjay.main([*mode, *words])
     with pytest.raises(ValueError, match="what other shards write"):
         runner_mockingjay.main(["--extract", *words, "--shard", "1/2"])
 
 
 def test_overwriting_continues_what_it_began(ckpt, store, tmp_path):
-    upstream, how = load_upstream("transformer", ckpt), Representing(quiet=True, batch_frames=300, overwrite=True)
+    upstream, how = load_upstream("transformer", ckpt), ExtractionOptions(quiet=True, batch_frames=300, overwrite=True)
     assert not represent(upstream, store, tmp_path, "test", replace(how, overwrite=False, shard=(0, 2)))
     done = (tmp_path / "test.progress").read_bytes()[: len(store)].count(1)
     assert 0 < done < len(store)
@@ -263,7 +353,7 @@ def test_audio_folder_lists_what_cannot_be_used(ckpt, tmp_path):
     (audio / "empty.flac").touch()
     corpus = Recordings([tmp_path / "audio"], MEL)
     assert corpus.ids == ["a/broken", "a/empty", "a/good", "a/other"]
-    assert represent(load_upstream("transformer", ckpt), corpus, tmp_path / "out", "all", Representing(quiet=True))
+    assert represent(load_upstream("transformer", ckpt), corpus, tmp_path / "out", "all", ExtractionOptions(quiet=True))
     stored = Store([tmp_path / "out" / "all"])
     assert stored.ids == ["a/good", "a/other"]
     assert stored.lengths.tolist() == [41, 41]
@@ -280,9 +370,10 @@ def test_audio_folder_lists_what_cannot_be_used(ckpt, tmp_path):
 @pytest.mark.parametrize(("layers", "said"), [(3, "0 to 2"), ((0.5, 0.5), "2 layer weights for 3")])
 def test_layers_that_do_not_exist_are_refused(ckpt, layers, said):
     with pytest.raises(ValueError, match=said):
-        Layers(layers).row_shape(load_upstream("transformer", ckpt))
+        LayerSelection(layers).row_shape(load_upstream("transformer", ckpt))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [1, 2])
 def test_extraction_of_real_speech_killed_midway_ends_with_the_same_bytes(ckpt, corpora, tmp_path, shards):
     audio = corpora / "libri_mini" / "LibriSpeech" / "test-other"
@@ -302,7 +393,7 @@ def test_extraction_of_real_speech_killed_midway_ends_with_the_same_bytes(ckpt, 
     assert not (tmp_path / "killed" / "test-other.csv").exists()
     for part in range(1, shards + 1):
         assert start("killed", "--shard", f"{part}/{shards}").wait() == 0
-    assert digest(tmp_path / "whole") == digest(tmp_path / "killed")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
 
 
 def test_a_checkpoint_brings_its_model_config_and_features(ckpt):

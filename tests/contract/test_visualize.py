@@ -22,7 +22,8 @@ from mockingjay.sound import to_waveform
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.waveform import read_audio
 from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, save_figure, spectrogram_axes
-from utility.store.files import StoreInfo
+from utility.runs import Metric
+from utility.store.info import StoreInfo
 
 MEL = FeatureConfig()
 LINEAR = FeatureConfig(kind="linear", deltas=0)
@@ -217,7 +218,13 @@ def test_names_with_dollars_are_no_formulas(tmp_path):
         hidden_states_figure(torch.randn(9, 4), clock, name),
         attention_figure(torch.eye(5)[None], clock, name),
         confusion_figure(np.eye(2), [name, "b"], name),
-        curves_figure([{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}], 2, "accuracy", name),
+        curves_figure(
+            [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}],
+            2,
+            Metric("accuracy", "accuracy", "%", "higher"),
+            name,
+            name,
+        ),
     ]
     for figure in figures:
         save_figure(figure, tmp_path / "a.png")
@@ -243,6 +250,14 @@ def features_of(waveform: np.ndarray, config: FeatureConfig) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
+def sound() -> np.ndarray:
+    """Two seconds of noise that swells."""
+    time = np.arange(32000) / 16000
+    noise = np.random.default_rng(0).standard_normal(len(time))
+    return (0.1 * noise * np.sin(np.pi * time / 2)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
 def speech(corpora) -> np.ndarray:
     return read_audio(corpora / "timit_sample" / "dr1-fvmh0" / "sa1.wav")
 
@@ -261,21 +276,21 @@ def test_normalised_features_of_speech_become_that_speech_again(config, bound, s
     assert np.abs(again - waveform).max() < 0.01 * np.abs(waveform).max()
 
 
-def test_frames_that_stacking_dropped_leave_the_end_silent(speech):
-    values = features_of(speech, LINEAR)
-    waveform = to_waveform(values[:100], LINEAR, speech)
-    assert waveform.shape == speech.shape
+def test_frames_that_stacking_dropped_leave_the_end_silent(sound):
+    values = features_of(sound, LINEAR)
+    waveform = to_waveform(values[:100], LINEAR, sound)
+    assert waveform.shape == sound.shape
     assert np.abs(waveform[: 90 * 200]).max() > 0.01
     assert not waveform[102 * 200 :].any()
 
 
 @pytest.mark.parametrize("kind", ["fbank", "mfcc", "kaldi_fbank", "kaldi_mfcc"])
-def test_other_features_cannot_be_heard(kind, speech):
+def test_other_features_cannot_be_heard(kind, sound):
     config = FeatureConfig(kind=kind)
     with pytest.raises(ValueError, match=f"only mel and linear.*{kind}"):
-        to_waveform(features_of(speech, config), config, speech)
+        to_waveform(features_of(sound, config), config, sound)
 
 
-def test_features_of_other_audio_are_refused(speech):
+def test_features_of_other_audio_are_refused(sound):
     with pytest.raises(ValueError, match="12 frames do not belong to audio of 1600 samples, which has 9"):
-        to_waveform(np.zeros((12, 160)), MEL, speech[:1600])
+        to_waveform(np.zeros((12, 160)), MEL, sound[:1600])

@@ -36,10 +36,13 @@ def test_every_format_is_read(tmp_path, extension, rate, channels):
     assert np.abs(waveform - expected)[400:-400].max() < tolerance
 
 
-def test_sphere_is_read(tmp_path, corpora):
+def test_sphere_is_read(tmp_path):
     samples = (tone(0.1, 16000)[:, 0] * 32767).astype(np.int16)
     sphere(tmp_path / "tone.wav", samples)
     np.testing.assert_array_equal(read_audio(tmp_path / "tone.wav"), samples.astype(np.float32) / 32768)
+
+
+def test_sphere_of_timit_is_read(corpora):
     real = corpora / "timit_sample/dr1-fvmh0/si836.wav"
     assert len(read_audio(real)) == audio_length(real) == 68813
 

@@ -14,7 +14,8 @@ TEST, PLOT, EXTRACT = (f"runner_mockingjay.py --{mode} --cpu" for mode in ("test
 RUN = "run_downstream.py --cpu --no-msg --expdir exp"
 DATA = "data.train=[data/mel/train] data.alignment=phones data.cache=cache"
 PHONE = f"{RUN} --run phone_linear {DATA} --upstream"
-CLASSIC, DONE = f"runner_mockingjay.py --cpu --expdir exp {DATA}", "exp/result_baseline_phone_linear/done/best.ckpt"
+CLASSIC = f"runner_mockingjay.py --cpu --expdir exp {DATA}"
+SCORE, DONE = f"runner_mockingjay.py --cpu {DATA}", "exp/result_baseline_phone_linear/done/best.ckpt"
 SPEAKER = f"{RUN} --run speaker_utterance data.train=[data/mel/train] data.cache=cache --upstream"
 
 
@@ -277,10 +278,10 @@ PROBES = [
     case("classic probe of APC without its path", f"{CLASSIC} --train_phone --run_apc", "--run_apc", "--apc_path"),
     case("classic probe of two upstreams", f"{CLASSIC} --train_phone --run_apc --run_mockingjay", "--run_apc", "--run_mockingjay"),
     case("classic checkpoint without its flag", f"{CLASSIC} --train_phone --ckpt ckpt/good.ckpt", "ckpt/good.ckpt", "--run_mockingjay"),
-    case("classic test without a probe", f"{CLASSIC} --test_phone", "--test_phone", "--dckpt"),
-    case("classic test of another task's probe", f"{CLASSIC} --test_speaker --dckpt {DONE}", "'phone_linear'", "'speaker_utterance'"),
-    case("classic test of another upstream's probe", f"{CLASSIC} --test_phone --run_mockingjay --ckpt ckpt/good.ckpt --dckpt {DONE}", "another upstream", "ckpt/good.ckpt"),
-    case("classic test of no probe", f"{CLASSIC} --test_phone --dckpt ckpt/good.ckpt", "ckpt/good.ckpt", "'pretrain'", "'probe'"),
+    case("classic test without a probe", f"{SCORE} --test_phone", "--test_phone", "--dckpt"),
+    case("classic test of another task's probe", f"{SCORE} --test_speaker --dckpt {DONE}", "'phone_linear'", "'speaker_utterance'"),
+    case("classic test of another upstream's probe", f"{SCORE} --test_phone --run_mockingjay --ckpt ckpt/good.ckpt --dckpt {DONE}", "another upstream", "ckpt/good.ckpt"),
+    case("classic test of no probe", f"{SCORE} --test_phone --dckpt ckpt/good.ckpt", "ckpt/good.ckpt", "'pretrain'", "'probe'"),
     case("preprocessing of an unknown corpus", "runner_mockingjay.py --preprocess voxceleb", "voxceleb", "libri, timit"),
     case("resume of a probe cut off", f"{PHONE} baseline --name taken --resume", "taken/probe-10.ckpt", "damaged"),
 ]  # fmt: skip

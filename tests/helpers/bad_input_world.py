@@ -20,7 +20,8 @@ from tests.helpers.speech import MEL, write_store
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build
 from utility.labels.alignment import write_alignment
-from utility.store.files import Row, StoreInfo
+from utility.store.files import Row
+from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 from utility.training.checkpoint import save_checkpoint
 

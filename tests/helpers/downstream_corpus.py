@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -14,7 +13,8 @@ from downstream.experiment import Setting
 from downstream.tasks.table import find_task
 from utility.config import build
 from utility.labels.alignment import write_alignment
-from utility.store.files import Row, StoreInfo
+from utility.store.files import Row
+from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 
 PHONES, SPEAKERS, EACH, WIDTH, SHIFT = ["aa", "b", "sil"], 6, 6, 8, 0.01
@@ -79,10 +79,8 @@ def write_store(root: Path, split: str, utterances: dict[str, np.ndarray]) -> No
     assert writer.finish()
 
 
-@pytest.fixture(scope="session", name="small")
-def small_corpus(tmp_path_factory) -> Small:
+def small_corpus(root: Path) -> Small:
     """Six speakers with six utterances: frames that show their phone and, weaker, their speaker."""
-    root = tmp_path_factory.mktemp("probing")
     rng = np.random.default_rng(0)
     patterns, voices = rng.normal(size=(len(PHONES), WIDTH)), rng.normal(size=(SPEAKERS, WIDTH))
     utterances, aligned = {}, []

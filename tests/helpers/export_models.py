@@ -6,12 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mockingjay.build import new_model
-from mockingjay.config import PretrainConfig
 from mockingjay.upstream import load_upstream
+from tests.helpers import checkpoints
 from utility.audio.features import FeatureConfig
-from utility.config import as_dict, build
-from utility.training.checkpoint import save_checkpoint
 
 SIZE = {"layers": 3, "hidden_size": 24, "heads": 2, "ffn_size": 48, "initializer_range": 0.2}
 MODELS = {
@@ -28,12 +25,8 @@ SAMPLES = (16000, 9050, 400)
 
 def write_checkpoint(name: str, path: Path, features: FeatureConfig | None = None) -> Path:
     """A checkpoint of the model `name` with random weights."""
-    config, features = build(PretrainConfig, MODELS[name]), features or FEATURES.get(name, DEFAULT_FEATURES)
-    about = {"config": as_dict(config), "seed": 5, "input_dim": features.dim, "target_dim": features.dim}
-    about |= {"features": as_dict(features), "target": as_dict(features), "frame_shift": features.frame_shift}
-    weights = new_model(config, features.dim, features.dim, 5).state_dict()
-    save_checkpoint(path, "pretrain", {"model": weights, "state": {"step": 7}, **about})
-    return path
+    features = features or FEATURES.get(name, DEFAULT_FEATURES)
+    return checkpoints.write_checkpoint(path, features, step=7, **MODELS[name])
 
 
 def waveforms() -> list[Tensor]:

@@ -7,7 +7,8 @@ import soundfile
 
 from utility.audio.features import FeatureConfig
 from utility.files import replace_file
-from utility.store.files import COLUMNS, Row, SplitFiles, StoreInfo, array_header, create_info, offsets_of, table_bytes
+from utility.store.files import COLUMNS, Row, SplitFiles, array_header, create_info, offsets_of, table_bytes
+from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 
 MEL = FeatureConfig(kind="mel", deltas=0)

@@ -9,7 +9,6 @@ import types
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,43 +16,60 @@ from downstream.config import ProbeConfig
 from downstream.metrics import class_score
 from downstream.tasks.table import find_task
 from mockingjay.checkpoint import load_pretrained
-from mockingjay.foreign.checkpoints import read_original
-from mockingjay.foreign.pickles import read_plain
-from mockingjay.foreign.settings import pruned_heads
-from mockingjay.model.frame_model import ApcModel, MaskedModel, NoHead
+from mockingjay.foreign.settings import Block, pretrain_config, pruned_heads
+from mockingjay.model.frame_model import GruModel, NoHead, TransformerModel
 from mockingjay.objectives.loss import masked_loss
 from mockingjay.upstream import load_upstream
-from tests.helpers.legacy_fixture import NEW, OLD, Fixture, close, parameters_under_their_names
+from tests.helpers.legacy_fixture import (
+    APC,
+    CLASSIFIERS,
+    NEW,
+    OLD,
+    SHORT,
+    Fixture,
+    close,
+    holding,
+    parameters_under_their_names,
+    plain,
+    plain_content,
+    read_arrays,
+    read_original,
+)
 from utility.labels.alignment import IGNORE
 from utility.loader import real_frames
 from utility.training.checkpoint import load_weights
 
-APC = ["apc_prenet", "apc_prenet_conv", "apc_residual"]
+
+def test_the_folder_holds_every_family():
+    assert NEW
+    assert OLD or SHORT
+    assert len(APC) > 1
+    assert len(CLASSIFIERS) > 1
 
 
-@pytest.fixture(params=[*NEW, *OLD])
-def fixture(request, fixtures_dir):
-    return Fixture(fixtures_dir, request.param)
-
-
+@pytest.mark.parametrize("name", [*NEW, *OLD, *SHORT])
 @torch.no_grad()
-def test_every_layer_the_head_and_attention(fixture):
+def test_every_layer_the_head_and_attention(name):
+    fixture = Fixture(name)
     stacked, real = fixture.stack(fixture["spec"]), fixture.real
-    output = fixture.model.predict(stacked, fixture.lengths)
-    close(output.hidden_states[0][real], fixture["input_repr"][real])
-    assert len(output.hidden_states) == 1 + len(fixture["hidden_all"])
-    for found, expected in zip(output.hidden_states[1:], fixture["hidden_all"]):
+    states = fixture.model.encoder(stacked, fixture.lengths)
+    close(states[0][real], fixture["input_repr"][real])
+    for found, expected in zip(states[1:], fixture["hidden_all"], strict=True):
         close(found[real], expected[real])
-    close(output.prediction[real], fixture["head_pred"][real])
-    close(fixture.model.head.state(output.hidden_states[-1])[real], fixture["head_state"][real])
+    if name not in SHORT:
+        output = fixture.model.predict(stacked, fixture.lengths)
+        close(output.prediction[real], fixture["head_pred"][real])
+        close(fixture.model.head.state(output.hidden_states[-1])[real], fixture["head_state"][real])
     if "attention_probs" in fixture.arrays:
         maps = fixture.model.encoder.attention_maps(stacked, fixture.lengths)
         pairs = (real[:, :, None] & real[:, None, :])[None, :, None].expand_as(maps)
         close(maps[pairs], fixture["attention_probs"][pairs])
 
 
+@pytest.mark.parametrize("name", [*NEW, *OLD])
 @torch.no_grad()
-def test_masked_loss(fixture):
+def test_masked_loss(name):
+    fixture = Fixture(name)
     rows = fixture.arrays.get("mask_rows", torch.arange(len(fixture["spec"])))
     prediction = fixture.model.predict(fixture["spec_masked"], fixture.lengths[rows]).prediction
     truth = fixture.stack(fixture.arrays.get("target", fixture["spec"]))[rows]
@@ -64,9 +80,9 @@ def test_masked_loss(fixture):
 
 @pytest.mark.parametrize("name", NEW)
 @torch.no_grad()
-def test_extraction_through_the_upstream(name, fixtures_dir):
+def test_extraction_through_the_upstream(name):
     """At real frames; the last partly padded stacked frame of AALBERT's short rows is real, as the original took it."""
-    fixture = Fixture(fixtures_dir, name)
+    fixture = Fixture(name)
     lengths = fixture.lengths * fixture.model.downsample_rate
     whole = lengths == lengths.max()  # rows as long as the batch: there the original makes up the tail as we do
     lengths = torch.where(whole, fixture["lengths"], lengths)
@@ -83,27 +99,29 @@ def test_extraction_through_the_upstream(name, fixtures_dir):
         close(fixture.model.head(states[-1])[real], fixture["spec_transformer_out"][real])
 
 
-@pytest.mark.parametrize("name", OLD)
+@pytest.mark.parametrize("name", [*OLD, *SHORT])
 @torch.no_grad()
-def test_tester_of_the_first_original(name, fixtures_dir):
+def test_tester_of_the_first_original(name):
     """It stops at r * T' frames; a length without a tail gives the same here."""
-    fixture = Fixture(fixtures_dir, name)
+    fixture = Fixture(name)
     rate = fixture.model.downsample_rate
     states = fixture.upstream()(fixture["spec"], fixture.lengths * rate)[1:]
     tiled = fixture["tester_forward_tiled_row0"]
     close(torch.stack(states)[:, 0, : tiled.shape[1]], tiled)
     real = fixture.real
-    output = fixture.model.predict(fixture.stack(fixture["spec"]), fixture.lengths)
-    close(output.hidden_states[-1][real], fixture["tester_forward_last_untiled"][real])
-    with_head = fixture["tester_forward_with_head_tiled_row0"]
-    close(fixture.model.head.state(states[-1])[0, : len(with_head)], with_head)
+    untiled = fixture.model.encoder(fixture.stack(fixture["spec"]), fixture.lengths)
+    close(untiled[-1][real], fixture["tester_forward_last_untiled"][real])
+    if name not in SHORT:
+        with_head = fixture["tester_forward_with_head_tiled_row0"]
+        close(fixture.model.head.state(states[-1])[0, : len(with_head)], with_head)
 
 
+@pytest.mark.parametrize("name", holding("chunk_max_input_length"))
 @torch.no_grad()
-def test_chunks(fixtures_dir):
+def test_chunks(name):
     """The original cuts the padded batch, so a shorter row falls in pieces of the longest one's; we cut each utterance
     by its own length. The rows as long as the batch agree as they are, the other piece by piece."""
-    fixture = Fixture(fixtures_dir, "mockingjay_dr1")
+    fixture = Fixture(name)
     size = int(fixture["chunk_max_input_length"])
     lengths, expected, spec = fixture["lengths"], fixture["extract_chunked"], fixture["spec"]
     found = fixture.upstream(max_input_length=size)(spec, lengths)[-1]
@@ -117,15 +135,17 @@ def test_chunks(fixtures_dir):
         close(alone[0], expected[row, start:stop])
 
 
+@pytest.mark.parametrize("name", holding("head_mask"))
 @torch.no_grad()
-def test_pruned_heads(fixtures_dir):
-    fixture = Fixture(fixtures_dir, "mockingjay_dr1")
+def test_pruned_heads(name):
+    fixture = Fixture(name)
     heads = (fixture["head_mask"].flatten() == 0).nonzero().flatten().tolist()
     config = replace(fixture.found.config.model, prune_heads=heads)
-    model = MaskedModel(config, fixture.model.input_dim, fixture.model.target_dim).eval()
+    model = TransformerModel(config, fixture.model.input_dim, fixture.model.target_dim).eval()
     load_weights(model, fixture.model.state_dict(), fixture.path)
     states = model.encoder(fixture["spec"], fixture.lengths)
-    for found, expected in zip(states[1:], fixture["hidden_all_head_mask"]):
+    assert 0 < len(heads) < fixture["head_mask"].numel()
+    for found, expected in zip(states[1:], fixture["hidden_all_head_mask"], strict=True):
         close(found[fixture.real], expected[fixture.real])
     with pytest.raises(ValueError, match="beyond the 8 heads"):
         replace(config, prune_heads=[8])
@@ -139,25 +159,41 @@ def test_pruned_heads_as_text():
         pruned_heads("0;1")
 
 
+@pytest.mark.parametrize(("block", "steps"), [("mockingjay", 25), ("transformer", 100)])
+def test_the_first_original_counted_batches_and_the_later_one_updates(block, steps):
+    size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    run = {"total_steps": 100, "gradient_accumulation_steps": 4}
+    config = Block("", {block: size, "optimizer": run, "solver": run, "runner": run})
+    found = pretrain_config(config, Block("task", {}), config, 80, duo=False)
+    assert (found.trainer.steps, found.trainer.accumulation) == (steps, 4)
+
+
+@pytest.mark.parametrize("name", SHORT)
 @torch.no_grad()
-def test_short_form_with_gamma_and_beta(fixtures_dir, tmp_path):
-    short = load_pretrained(fixtures_dir / "legacy_mockingjay_dr3_gammabeta.ckpt")
-    whole = load_pretrained(fixtures_dir / "legacy_mockingjay_dr3.ckpt")
+def test_short_form_with_gamma_and_beta(name, fixtures_dir):
+    short = load_pretrained(fixtures_dir / f"{name}.ckpt")
     assert isinstance(short.model.head, NoHead)
-    for name, value in short.model.state_dict().items():
-        torch.testing.assert_close(value, whole.model.state_dict()[name], rtol=0, atol=0)
-    features, lengths = torch.randn(1, 20, 160), torch.tensor([20])
+    features, lengths = torch.randn(1, 20, short.model.input_dim), torch.tensor([20])
     with pytest.raises(ValueError, match="no head"):
         short.model(features, lengths)
-    states = load_upstream(fixtures_dir / "legacy_mockingjay_dr3_gammabeta.ckpt")(features, lengths)
-    assert len(states) == 3
-    assert short.features == whole.features
+    states = load_upstream(fixtures_dir / f"{name}.ckpt")(features, lengths)
+    assert len(states) == short.model.num_layers + 1
     assert (short.features.kind, short.features.deltas, short.frame_shift) == ("mel", 1, 0.0125)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [(name, other) for name in SHORT for other in OLD if name.startswith(other)]
+)
+def test_short_form_is_the_encoder_of_the_whole(name, other, fixtures_dir):
+    short, whole = (load_pretrained(fixtures_dir / f"{stem}.ckpt") for stem in (name, other))
+    for key, value in short.model.state_dict().items():
+        torch.testing.assert_close(value, whole.model.state_dict()[key], rtol=0, atol=0)
+    assert short.features == whole.features
 
 
 @pytest.mark.parametrize("name", [*NEW, *OLD])
 def test_names_go_both_ways(name, fixtures_dir):
-    saved = read_plain(fixtures_dir / f"{name}.ckpt")
+    saved = plain_content(fixtures_dir / f"{name}.ckpt")
     found = read_original(fixtures_dir / f"{name}.ckpt")
     theirs = parameters_under_their_names(found.weights, found.config.model)
     expected = saved.get("Transformer", saved.get("Mockingjay"))
@@ -170,12 +206,11 @@ def test_names_go_both_ways(name, fixtures_dir):
 @torch.no_grad()
 def test_apc(name, fixtures_dir):
     """A state dict does not say whether layers are residual: where the file did not use it the test says so."""
-    with np.load(fixtures_dir / f"{name}.io.npz") as file:
-        arrays = {key: torch.from_numpy(file[key]) for key in file}
+    arrays = read_arrays(name)
     saved = read_original(fixtures_dir / f"{name}.pt")
     assert saved.config.gru.prenet_layers == int(arrays["prenet_layers"])
     gru = replace(saved.config.gru, residual=bool(arrays["residual"]))
-    model = ApcModel(gru, saved.input_dim, saved.target_dim).eval()
+    model = GruModel(gru, saved.input_dim, saved.target_dim).eval()
     load_weights(model, saved.weights, name)
     inputs, lengths = arrays["inputs"], arrays["lengths"]
     real = real_frames(lengths, inputs.shape[1])
@@ -195,36 +230,38 @@ def test_apc(name, fixtures_dir):
 
 @torch.no_grad()
 def test_apc_opens_as_an_upstream_and_agrees_with_its_name(fixtures_dir, tmp_path):  # R20: a TypeError, and CUDA only
-    source = (fixtures_dir / "apc_residual.pt").read_bytes()
-    named = tmp_path / "bs32-rhl3-rhs48-rd0-adam-res-ts5.pt"
+    name = next(name for name in APC if read_arrays(name)["residual"])
+    source, gru = (fixtures_dir / f"{name}.pt").read_bytes(), load_pretrained(fixtures_dir / f"{name}.pt").config.gru
+    sizes = f"bs32-rhl{gru.layers}-rhs{gru.hidden_size}"
+    named = tmp_path / f"{sizes}-rd0-adam-res-ts5.pt"
     named.write_bytes(source)
     found = load_pretrained(named)
     assert (found.config.gru.residual, found.config.gru.dropout, found.config.apc.time_shift) == (True, 0.0, 5)
-    plain = tmp_path / "bs32-rhl3-rhs48-rd0.1-adam-ts2.pt"
-    plain.write_bytes(source)
-    assert load_pretrained(plain).config.gru.residual is False
-    states = load_upstream("transformer", named)(torch.randn(2, 9, 80), torch.tensor([4, 9]))
-    assert [tuple(state.shape) for state in states] == [(2, 9, 48)] * 4
-    wrong = tmp_path / "bs32-rhl3-rhs512-rd0-adam-res-ts3.pt"
+    unlike = tmp_path / f"{sizes}-rd0.1-adam-ts2.pt"
+    unlike.write_bytes(source)
+    assert load_pretrained(unlike).config.gru.residual is False
+    states = load_upstream("transformer", named)(torch.randn(2, 9, found.model.input_dim), torch.tensor([4, 9]))
+    assert [tuple(state.shape) for state in states] == [(2, 9, gru.hidden_size)] * (gru.layers + 1)
+    wrong = tmp_path / f"bs32-rhl{gru.layers}-rhs512-rd0-adam-res-ts3.pt"
     wrong.write_bytes(source)
-    with pytest.raises(ValueError, match="its name says hidden_size 512, its tensors 48"):
+    with pytest.raises(ValueError, match=f"its name says hidden_size 512, its tensors {gru.hidden_size}"):
         load_pretrained(wrong)
 
 
-@pytest.mark.parametrize(("name", "task"), [("ffn_linear", "phone_linear"), ("ffn_1hidden", "phone_1hidden"),
-                                            ("ffn_concat9", "phone_concat")])  # fmt: skip
+@pytest.mark.parametrize("name", CLASSIFIERS)
 @torch.no_grad()
-def test_frame_classifiers(name, task, fixtures_dir):
+def test_frame_classifiers(name, fixtures_dir):
     """Features and labels are cut to the shorter; the original's context runs on into padding, so lengths are those of
     the batch here."""
-    with np.load(fixtures_dir / f"{name}.io.npz") as file:
-        arrays = {key: torch.from_numpy(file[key]) for key in file}
+    arrays = read_arrays(name)
+    context, linear = int(arrays["config_concat"]), bool(arrays["config_linear"])
+    task = replace(find_task("phone_linear" if linear else "phone_1hidden"), context=context)
     labels = arrays["labels"]
     frames = min(labels.shape[1], arrays["features"].shape[1])
     features, mask = arrays["features"][:, :frames], arrays["label_mask"][:, :frames].bool()
     config = ProbeConfig(hidden_size=int(arrays["config_hidden_size"]) or 768)
-    labels_of_11 = SimpleNamespace(classes=range(11))
-    model = find_task(task).head(features.shape[2], labels_of_11, config, torch.Generator()).eval()
+    labels_of = SimpleNamespace(classes=range(arrays["log_prob"].shape[2]))
+    model = task.head(features.shape[2], labels_of, config, torch.Generator()).eval()
     load_weights(model, torch.load(fixtures_dir / f"{name}.pt", weights_only=True), name)
     logits = model(features, torch.full((len(features),), frames))
     close(logits.log_softmax(-1), arrays["log_prob"])
@@ -243,7 +280,7 @@ class Schedule:
 
 @pytest.mark.parametrize("place", ["utility.timer", "utils.timer"])
 def test_a_live_timer_in_the_settings(place, fixtures_dir, tmp_path, monkeypatch):
-    source = fixtures_dir / "legacy_mockingjay_dr3.ckpt"
+    source = fixtures_dir / f"{[*OLD, *SHORT][0]}.ckpt"
     with torch.serialization.safe_globals(schedules("mockingjay")):
         content = torch.load(source, weights_only=True)
     timer, module = type("Timer", (), {"__module__": place})(), types.ModuleType(place)
@@ -251,18 +288,19 @@ def test_a_live_timer_in_the_settings(place, fixtures_dir, tmp_path, monkeypatch
     for name in dict.fromkeys([place.partition(".")[0], place]):
         monkeypatch.setitem(sys.modules, name, sys.modules.get(name, module))
     content["Settings"]["Config"]["timer"] = timer
-    del content["Optimizer"]  # its schedules are no objects of this process
+    content.pop("Optimizer", None)  # its schedules are no objects of this process
     torch.save(content, tmp_path / "timed.ckpt", _use_new_zipfile_serialization=False)
     found, plain = read_original(tmp_path / "timed.ckpt"), read_original(source)
     assert all(torch.equal(found.weights[name], value) for name, value in plain.weights.items())
-    assert found.hindrance == "it holds no optimiser state"
+    assert found.cannot_resume == "it holds no optimiser state"
 
 
 @torch.no_grad()
 def test_later_pretraining_checkpoints_of_s3prl(fixtures_dir, tmp_path):
     """They keep the config apart from the run's, masks and lengths in `task`, and the features' own definition."""
+    name = plain()
     with torch.serialization.safe_globals(schedules("transformer")):
-        content = torch.load(fixtures_dir / "tera_dr1.ckpt", weights_only=True)
+        content = torch.load(fixtures_dir / f"{name}.ckpt", weights_only=True)
     block = content["Settings"]["Config"]["transformer"]
     kept = (
         "hidden_size",
@@ -288,12 +326,15 @@ def test_later_pretraining_checkpoints_of_s3prl(fixtures_dir, tmp_path):
         },
     }
     for key in ("Upstream_Config", "Config"):  # the first of these files called it Config
-        torch.save({("Config" if name == "Upstream_Config" and key == "Config" else name): value
-                    for name, value in later.items()}, tmp_path / "states-200000.ckpt")  # fmt: skip
+        torch.save({("Config" if part == "Upstream_Config" and key == "Config" else part): value
+                    for part, value in later.items()}, tmp_path / "states-200000.ckpt")  # fmt: skip
         found = load_pretrained(tmp_path / "states-200000.ckpt")
         assert (found.seed, found.step, found.frame_shift, found.features) == (7, 200000, 0.01, None)
-        assert (found.config.model.max_input_length, found.config.masking.frequency) == (1500, 16)
+        assert (found.config.model.max_input_length, found.config.masking.frequency) == (
+            1500,
+            found.model.input_dim // 5,
+        )
         assert (found.config.trainer.accumulation, found.config.optimizer.clip) == (4, 5.0)
-        fixture = Fixture(fixtures_dir, "tera_dr1")
+        fixture = Fixture(name)
         states = found.model.encoder(fixture["spec"], fixture.lengths)
         close(states[-1][fixture.real], fixture["hidden_all"][-1][fixture.real])

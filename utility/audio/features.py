@@ -4,18 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
-import librosa
 import numpy as np
 import pydantic
 import torch
 from torch import Tensor
 
 from utility.audio import spectrum
-from utility.audio.waveform import AudioError, audio_length, read_audio
 from utility.config import section
 from utility.threads import side_by_side
-
-__all__ = ["AudioError", "FeatureConfig", "FeatureExtractor", "audio_length", "read_audio"]
 
 Count = TypeVar("Count", int, np.ndarray, Tensor)
 LOG_FLOOR = 1e-6
@@ -79,7 +75,7 @@ class FeatureConfig:
             return None
         if not self.centred:
             return spectrum.kaldi_centres(self.sample_rate, bands)
-        return librosa.mel_frequencies(bands + 2, fmin=0, fmax=self.sample_rate / 2)[1:-1]
+        return spectrum.slaney_centres(self.sample_rate, bands)
 
     @property
     def frame_shift(self) -> float:
@@ -217,7 +213,7 @@ class _Kernel:
         kaldi, rate, fft = not config.centred, config.sample_rate, config.fft_size
         window = 32768 * spectrum.kaldi_window(config.window) if kaldi else spectrum.hann_window(config.window)
         bands = {"mfcc": 128, "kaldi_mfcc": 23}.get(config.kind, 80)
-        mel = spectrum.kaldi_mel(rate, fft, bands) if kaldi else librosa.filters.mel(sr=rate, n_fft=fft, n_mels=bands)
+        mel = spectrum.kaldi_mel(rate, fft, bands) if kaldi else spectrum.slaney_mel(rate, fft, bands)
         cosines = spectrum.cosine_transform(bands, STATIC_DIM["mfcc"])
         cosines = cosines * (spectrum.kaldi_lifter(cosines.shape[1]) if kaldi else 10)  # 10: decibels
         self.block = _block_frames(device)

@@ -1,4 +1,4 @@
-"""The steps of `spectrum` for a CPU, each in one pass over memory; Numba, which librosa brings, compiles.
+"""The steps of `spectrum` for a CPU, each in one pass over memory; Numba compiles.
 
 Nothing is reordered or fused, and a frame's values come from its own utterance alone, whatever lies around it."""
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import joblib
 from tqdm import tqdm
 
+from utility.audio.extensions import AUDIO_EXTENSIONS
 from utility.audio.waveform import AudioError, audio_header
 
-AUDIO_EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph", ".aif", ".aiff", ".au")
 OTHER_MEDIA = (".m4a", ".mp4", ".m4b", ".aac", ".wma", ".webm", ".mkv", ".mov", ".caf", ".amr", ".3gp", ".ra", ".w64")
 SCAN_THREADS = 8
 SCANNED_AT_ONCE = 64

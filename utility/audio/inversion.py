@@ -1,6 +1,5 @@
 """Features back to sound."""
 
-import librosa
 import numpy as np
 import scipy.signal
 import torch
@@ -8,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from utility.audio.features import LOG_FLOOR, PRE_EMPHASIS, STATIC_DIM, FeatureConfig
+from utility.audio.spectrum import slaney_mel
 
 SPREADING = 20  # iterations of `_spread`; 60 gain 0.7 % of the error of mel features made again
 MOMENTUM = 0.99  # of fast Griffin-Lim, as the paper found best
@@ -43,9 +43,9 @@ def _mel_magnitudes(values: Tensor, config: FeatureConfig) -> Tensor:
     """Magnitudes [bins, T] of which these are the log mel energies [80, T], by the shortest transform of a window:
     it has half the points of the features', and so half of their energy."""
     points = config.fft_size // 2
-    filters = librosa.filters.mel(sr=config.sample_rate, n_fft=points, n_mels=len(values), dtype=np.float64)
+    filters = slaney_mel(config.sample_rate, points, len(values))
     energies = (values.double().exp() - LOG_FLOOR).clamp(min=0) / 2
-    return _spread(energies, torch.from_numpy(filters)).sqrt()
+    return _spread(energies, torch.from_numpy(filters).double()).sqrt()
 
 
 def _spread(energies: Tensor, filters: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from utility.audio.headers import audio_files
+from utility.audio.online_config import GAUSSIAN
 from utility.audio.waveform import audio_length, read_audio
 from utility.loader import real_frames
 
-GAUSSIAN = "gaussian"
 GAUSSIAN_SECONDS = 240  # made once, and entered anywhere
 NOISE_SECONDS = 1800  # held of a folder of noise; of more, every recording gives its share
 

@@ -10,9 +10,9 @@ from praatio import textgrid
 from praatio.utilities.errors import PraatioException
 
 from utility.labels.alignment import Segments
+from utility.labels.names import FORMATS
 
 Utterances = Iterator[tuple[str, Segments]]
-TIERS = ("phones", "words")
 TIMIT_RATE = 16000
 CPC_SHIFT = 0.01  # seconds per label
 
@@ -104,14 +104,9 @@ def read_json(file: Path, tier: str) -> Utterances:
         yield key, sorted(found[key])
 
 
-READERS: dict[str, Callable[[Path, str], Utterances]] = {
-    "textgrid": read_textgrid,
-    "ctm": read_ctm,
-    "timit": read_timit,
-    "montreal": read_montreal,
-    "cpc": read_cpc,
-    "json": read_json,
-}
+READERS: dict[str, Callable[[Path, str], Utterances]] = dict(
+    zip(FORMATS, (read_textgrid, read_ctm, read_timit, read_montreal, read_cpc, read_json), strict=True)
+)
 
 
 def find_files(path: Path, format: str, tier: str) -> tuple[str, list[Path]]:  # noqa: A002

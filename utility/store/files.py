@@ -10,41 +10,19 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
-from utility.audio.features import FeatureConfig
-from utility.config import as_dict, build, read_yaml, section, write_yaml
+from utility.config import Difference, build, differences, read_yaml, write_yaml
 from utility.files import replace_file, temporary
+from utility.store.info import WORDS, StoreInfo
 
 COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 ERROR_COLUMNS = ("split", "path", "reason")
-WORDS = ("checkpoint", "step")  # of `made_by`: what people are told; whether two stores are alike, the hashes say
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
-
-
-@section
-class StoreInfo:
-    """What the rows of a store are; kept in `features.yaml`."""
-
-    format: Literal[1] = 1
-    kind: Literal["features", "representation"] = "features"
-    dtype: Literal["float32", "float16"] = "float32"
-    row_shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]  # [D] or [layers + 1, H]
-    # seconds; NaN where nobody knows (an originals' directory without `features`)
-    frame_shift: Annotated[float, Field(allow_inf_nan=True)]
-    features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
-    audio_root: str | None = None  # the column `path` is relative to it
-    made_by: Annotated[dict[str, Any], Field(default_factory=dict)]  # representation: upstream, layer, `WORDS` ...
-
-    def in_words(self) -> str:
-        """Which checkpoint made these representations."""
-        path, step = (self.made_by.get(name) for name in WORDS)
-        return f"{path} at step {step}" if path else "a checkpoint that it does not name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,22 +143,15 @@ def _link(new: Path, file: Path) -> None:
         os.rename(new, file)
 
 
-def differences(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> list[str]:
-    """`key is value there, value here` of every leaf that differs, `WORDS` apart."""
-    first, second = _leaves(as_dict(there)), _leaves(as_dict(here))
-    words = [f"made_by.{name}" for name in WORDS]
-    return [
-        f"{key} is {first.get(key)!r} there, {second.get(key)!r} here"
-        for key in dict.fromkeys([*first, *second])
-        if repr(first.get(key)) != repr(second.get(key)) and key.partition(".")[0] not in ignore and key not in words
-    ]
+def info_differences(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> list[Difference]:
+    """Every key in which two descriptions differ, `WORDS` apart."""
+    return differences(there, here, [*ignore, *(f"made_by.{name}" for name in WORDS)])
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found = {}
-    for key, value in values.items():
-        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
+def unlike(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> str:
+    """`key is a there, b here` of everything in which two descriptions differ; empty where they agree."""
+    pairs = info_differences(there, here, ignore)
+    return "; ".join(f"{key} is {one!r} there, {other!r} here" for key, one, other in pairs)
 
 
 def array_header(shape: Sequence[int], dtype: str) -> bytes:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from utility.audio.features import FeatureConfig
-from utility.store.files import SplitFiles, StoreInfo, read_table
+from utility.store.files import SplitFiles, read_table
+from utility.store.info import StoreInfo
 
 LIBRISPEECH_ID = re.compile(r"(\d+)-\d+-\d+")
 

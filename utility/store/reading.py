@@ -16,16 +16,15 @@ from utility.audio.features import FeatureConfig
 from utility.config import as_dict
 from utility.store.files import (
     COLUMNS,
-    WORDS,
     Failure,
     Row,
     SplitFiles,
-    StoreInfo,
     check_split_name,
-    differences,
     read_info,
     read_table,
+    unlike,
 )
+from utility.store.info import WORDS, StoreInfo
 from utility.store.originals import NpyFiles, read_legacy
 from utility.store.writing import StoreWriter
 
@@ -67,9 +66,9 @@ class Store:
         self.paths = paths
         self.info = opened[0].info
         for path, split in zip(self.paths, opened):
-            different = differences(self.info, split.info, ignore=("dtype", "audio_root"))
+            different = unlike(self.info, split.info, ignore=("dtype", "audio_root"))
             if different:
-                raise ValueError(f"{self.paths[0]} and {path} were made differently: {'; '.join(different)}")
+                raise ValueError(f"{self.paths[0]} and {path} were made differently: {different}")
         table = pd.concat([split.table for split in opened], ignore_index=True)
         repeated = table["id"][table["id"].duplicated()]
         if len(repeated):
@@ -230,7 +229,7 @@ def _open_split(path: Path, features: FeatureConfig | None) -> _Split:
     info = read_info(files.info)
     if features is not None and features != info.features:
         there, here = (dataclasses.replace(info, features=config) for config in (info.features, features))
-        raise ValueError(f"{files.info} holds other features: {'; '.join(differences(there, here))}")
+        raise ValueError(f"{files.info} holds other features: {unlike(there, here)}")
     table = read_table(files.table, COLUMNS)
     return _Split(info, table, _Array(files, info, table))
 

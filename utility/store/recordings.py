@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from utility.audio.extensions import AUDIO_EXTENSIONS
 from utility.audio.features import FeatureConfig, FeatureExtractor
-from utility.audio.headers import AUDIO_EXTENSIONS, audio_files, scan
+from utility.audio.headers import audio_files, scan
 from utility.audio.waveform import read_audio, resampled_length
-from utility.store.files import StoreInfo, read_table
+from utility.store.files import read_table
+from utility.store.info import StoreInfo
 
 COLUMNS = ("id", "path", "speaker", "rate", "num_samples")  # of a table; num_samples at its own rate
 

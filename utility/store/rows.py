@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from utility.store.files import SplitFiles, StoreInfo
+from utility.store.files import SplitFiles
+from utility.store.info import StoreInfo
 
 PENDING, DONE, FAILED = 0, 1, 2
 REASON_BYTES = 512

@@ -16,15 +16,15 @@ from utility.store.files import (
     Failure,
     Row,
     SplitFiles,
-    StoreInfo,
     array_header,
     create_info,
-    differences,
     offsets_of,
     read_table,
     table_bytes,
+    unlike,
     write_errors,
 )
+from utility.store.info import StoreInfo
 from utility.store.rows import DONE, FAILED, PENDING, REASON_BYTES, RowWriter, write_at
 
 CHUNK_BYTES = 1 << 24
@@ -58,10 +58,9 @@ class StoreWriter:
         if files.table.exists() and not files.info.exists():
             raise ValueError(f"{files.table} is there without features.yaml: choose another output directory")
         files.root.mkdir(parents=True, exist_ok=True)
-        different = differences(create_info(files.info, info), info)
+        different = unlike(create_info(files.info, info), info)
         if different:
-            reason = "; ".join(different)
-            raise ValueError(f"{files.info} was made from something else: {reason}; choose another folder")
+            raise ValueError(f"{files.info} was made from something else: {different}; choose another folder")
         writer = cls(files, rows, info)
         with files.lock():
             if files.table.exists():

@@ -5,7 +5,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -29,13 +29,27 @@ def load_checkpoint(path: Path | str, kind: str, map_location: str | torch.devic
     """Read a checkpoint of `kind`; nothing in the file is executed.
 
     Raises FileNotFoundError, or ValueError for a truncated or foreign file and for another kind."""
+    with open_checkpoint(path) as file:
+        return read_checkpoint(file, path, kind, map_location)
+
+
+def open_checkpoint(path: Path | str) -> BinaryIO:
+    """The file, to be read from its start; FileNotFoundError where there is none."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} {'is a folder' if path.is_dir() else 'does not exist'}")
-    if not zipfile.is_zipfile(path):
+    return path.open("rb")
+
+
+def read_checkpoint(
+    file: BinaryIO, path: Path | str, kind: str, map_location: str | torch.device = "cpu"
+) -> dict[str, Any]:
+    """`load_checkpoint` of the opened file `path`."""
+    if not zipfile.is_zipfile(file):
         raise ValueError(f"{path}: not a checkpoint of this project, or damaged: cut off, or another kind of file")
+    file.seek(0)
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
+        content = torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError:
         raise ValueError(
             f"{path}: not a checkpoint of this project: it holds more than tensors and plain values, and is not opened"

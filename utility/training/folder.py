@@ -1,7 +1,6 @@
 """A pre-trained model as a plain folder: `model.safetensors` and `config.json`, which any language reads."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,6 @@ def read_folder(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{folder}: {DESCRIPTION} is another program's: only --export safetensors and s3prl open again"
         )
-    if about.get("frame_shift", 0) is None:
-        about["frame_shift"] = math.nan
     try:
         return {**about, "model": load_file(folder / WEIGHTS)}
     except SafetensorError as error:

@@ -5,16 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pydantic
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from utility.config import section
 from utility.loader import START, Batch, Loader, Position
 from utility.training.checkpoint import (
     keep_newest,
@@ -24,26 +22,12 @@ from utility.training.checkpoint import (
     saved_steps,
     step_path,
 )
+from utility.training.config import TrainerConfig
 from utility.training.distributed import ALONE, Group
 from utility.training.log import ProgressLines, RunLog
 from utility.training.optimization import OptimizerConfig, make_optimizer, make_schedule
 
 Step = Callable[[Batch, torch.Generator], Mapping[str, Tensor]]
-
-
-@section
-class TrainerConfig:
-    """Length and rhythm of a run; all counted in optimiser updates."""
-
-    steps: int = pydantic.Field(500_000, ge=1)
-    accumulation: int = pydantic.Field(1, ge=1)  # batches per update
-    # Of matrix products; weights, losses, optimiser stay fp32. tf32: 10 bits of mantissa on CUDA, fp32 elsewhere.
-    precision: Literal["fp32", "tf32", "bf16"] = "bf16"
-    log_every: int = pydantic.Field(100, ge=1)
-    eval_every: int = pydantic.Field(5000, ge=1)
-    save_every: int = pydantic.Field(5000, ge=1)
-    max_keep: int = pydantic.Field(2, ge=1)  # step checkpoints kept; the best on dev is kept apart
-    patience: int | None = pydantic.Field(None, ge=1)  # stop after so many evaluations without a better one
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,119 @@
+"""Probe or fine-tune an upstream, once or for many seeds and settings."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from commands.dry_run import print_plan
+from commands.paths import DEFAULT_PROBING_CONFIG
+from commands.settings import Probe
+from downstream.config import DownstreamConfig
+from downstream.experiment import Experiment, Setting
+from downstream.report import describe, run_folder
+from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
+from downstream.tasks.table import find_task
+from utility.config import read_yaml, resolve
+from utility.device import claim_device
+from utility.training.distributed import Group
+
+
+def probe(settings: Probe) -> int:
+    """Run what the settings say and print the result."""
+    task = find_task(settings.run)
+    if settings.seeds < 1:
+        raise ValueError(f"--seeds {settings.seeds}: expected at least 1")
+    directory = run_folder(settings.expdir, settings.upstream, settings.run, settings.name, settings.resume)
+    choices = _choices(settings, directory)
+    config = choices[0].config
+    _check_complete(settings, config)
+    device = claim_device(settings.cpu)
+    group = Group.join(device)
+    quiet = not settings.msg or not group.leads
+    setting = Setting(task, settings.upstream, settings.ckpt, config, settings.seed, device, quiet, group)
+    single = settings.seeds == 1 and not settings.sweep
+    if group.world > 1 and not (single and config.upstream.fine_tune):
+        raise ValueError("several processes are for one --fine_tune run, without --seeds and --sweep; start this alone")
+    if settings.dry_run:
+        for choice in choices:
+            print_experiment(Experiment(replace(setting, config=choice.config), directory), choice.name)
+        if not single:
+            print(f"runs: {len(choices)} settings with {settings.seeds} seeds each")
+    elif single:
+        result = run_single(setting, directory)
+        if result is not None:
+            print(describe(result, directory))
+        group.leave()
+    else:
+        seeds = range(settings.seed, settings.seed + settings.seeds)
+        _print_summary(run_many(setting, choices, seeds, directory), directory)
+    return 0
+
+
+def print_experiment(experiment: Experiment, name: str = "") -> None:
+    """The plan of a probe, `name` its setting in a sweep."""
+    parts = experiment.corpus.describe()
+    rule, left_out = parts.pop("rule"), parts.pop("left_out")
+    lines = [
+        f"{part}: {found['utterances']} utterances, {found['hours']:.4f} hours, {found['speakers']} speakers"
+        for part, found in parts.items()
+    ]
+    lines += [f"division: {rule}", *(f"left out, {reason}: {count}" for reason, count in left_out.items())]
+    models = {"upstream": experiment.upstream, "probe": experiment.probe}
+    more = [f"setting: {name}"] if name else []
+    layer = "all, weighted" if experiment.setting.config.upstream.weighted_sum else experiment.layer
+    more.append(f"hidden state: {layer} (of 0 to {experiment.states - 1})")
+    print_plan(experiment.setting.config, lines, models, experiment.directory, *more)
+
+
+def _choices(settings: Probe, directory: Path) -> list[Choice]:
+    file = settings.config
+    if file is None and settings.resume is not None and (directory / "config.yaml").is_file():
+        file = directory / "config.yaml"
+    if file is None and DEFAULT_PROBING_CONFIG.is_file():
+        file = DEFAULT_PROBING_CONFIG
+    flags = {"layer": settings.layer, "weighted_sum": settings.weighted_sum, "fine_tune": settings.fine_tune}
+    words = [f"upstream.{name}={value}" for name, value in flags.items() if value is not None]
+    return [
+        Choice(choice_name(sweep), resolve(DownstreamConfig, file, [*words, *settings.overrides, *sweep]))
+        for sweep in parse_sweep(settings.sweep)
+    ]
+
+
+def _check_complete(settings: Probe, config: DownstreamConfig) -> None:
+    """Say in one line all that is missing to probe a run of which nothing but its name is known."""
+    if config.data.train:
+        return
+    train = f"data.train=[{','.join(_pretraining_data(settings.ckpt)) or 'data/NAME/SPLIT'}]"
+    phones = "" if config.data.alignment else " data.alignment=data/NAME (of preprocess_alignment.py, for phones)"
+    raise ValueError(
+        f"data.train is empty: list the splits to train on in a YAML of --config or in {DEFAULT_PROBING_CONFIG}, or "
+        f"type run_downstream.py --run {settings.run} {train}{phones}"
+    )
+
+
+def _pretraining_data(ckpt: Path | None) -> list[str]:
+    """The stores that the run of a checkpoint was trained on, where its folder says so."""
+    file = ckpt and ckpt.parent / "config.yaml"
+    values: Mapping[str, Any] = read_yaml(file) if file is not None and file.is_file() else {}
+    data = values.get("data")
+    train = data.get("train") if isinstance(data, Mapping) and not values.get("online") else None
+    return [str(path) for path in train] if isinstance(train, list) else []
+
+
+def _print_summary(summary: Mapping[str, Any], directory: Path) -> None:
+    unit = summary["metric"]["unit"]
+    names = [*summary["seeds"][0]["tried"]]
+    if names != [""]:
+        print(f"{'seed':>6}  {'setting':<32} {f'dev {unit}':>7} {f'test {unit}':>7}")
+    for row in summary["seeds"]:
+        for name, dev in row["tried"].items():
+            chosen = name == row["chosen"]
+            test = f"{row['test_value']:7.2f} <- chosen on dev" if chosen else f"{'':7}"
+            print(f"{row['seed']:>6}  {name or '(as configured)':<32} {dev:7.2f} {test}".rstrip())
+    spread = f" +- {summary['test_deviation']:.2f}" if summary["test_deviation"] is not None else ""
+    value = f"{summary['test_mean']:.2f}{spread} {unit}".rstrip()
+    print(
+        f"{summary['task']} {summary['upstream']}: test {value}, {summary['runs']} seeds "
+        f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
+    )

@@ -1,0 +1,163 @@
+"""What each command is told, typed and frozen: a field for every flag of its modes. It loads nothing heavy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """`--train`; `ckpt` is where `--load` starts from."""
+
+    config: Path | None
+    online_config: Path | None
+    seed: int | None
+    name: str | None
+    logdir: Path
+    ckpdir: Path
+    ckpt: Path | None
+    resume: bool
+    load: bool
+    cpu: bool
+    msg: bool
+    dry_run: bool
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """`--info`."""
+
+    ckpt: Path
+    dry_run: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """`--export`: `export` is the kind of folder."""
+
+    export: str
+    ckpt: Path
+    output: Path | None
+    msg: bool
+    dry_run: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A checkpoint and data that it is given; `input` None is the config's data.test."""
+
+    ckpt: Path
+    input: Path | None
+    output: Path | None
+    cpu: bool
+    msg: bool
+    dry_run: bool
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract(Look):
+    """`--extract`, and `--test`, which extracts too."""
+
+    layer: str
+    format: str
+    dtype: str
+    precision: str
+    shard: tuple[int, int]
+    overwrite: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot(Look):
+    """`--plot --with_head` and `--plot --output_attention`."""
+
+    num: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotStates(Plot):
+    """`--plot`."""
+
+    layer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestAndPlot(Extract):
+    """`--test --load --plot`."""
+
+    num: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotAlterations:
+    """`--plot --alterations`: those of a checkpoint, or without one those of a config."""
+
+    ckpt: Path | None
+    ckpdir: Path
+    config: Path | None
+    online_config: Path | None
+    input: Path | None
+    output: Path | None
+    num: int
+    msg: bool
+    dry_run: bool
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """`run_downstream.py --run`; `ckpt` is None for upstreams that take none."""
+
+    run: str
+    upstream: str
+    ckpt: Path | None
+    layer: str | None
+    weighted_sum: bool | None
+    fine_tune: bool | None
+    config: Path | None
+    seed: int
+    seeds: int
+    sweep: list[str]
+    expdir: Path
+    name: str | None
+    resume: str | None
+    cpu: bool
+    msg: bool
+    dry_run: bool
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainClassic:
+    """The originals' `--train_phone` and the like: `task` and `upstream` in our words."""
+
+    task: str
+    upstream: str
+    ckpt: Path | None
+    fine_tune: bool
+    config: Path | None
+    seed: int | None
+    name: str | None
+    expdir: Path
+    resume: bool
+    load: bool
+    cpu: bool
+    msg: bool
+    dry_run: bool
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestClassic:
+    """The originals' `--test_phone` and the like; `dckpt` is the probe."""
+
+    task: str
+    upstream: str
+    ckpt: Path | None
+    dckpt: Path
+    fine_tune: bool
+    config: Path | None
+    cpu: bool
+    msg: bool
+    dry_run: bool
+    overrides: tuple[str, ...]

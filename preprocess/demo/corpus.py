@@ -1,0 +1,235 @@
+"""The built-in corpus: synthesised English of many speakers in LibriSpeech's layout, with exact phone times."""
+
+import fcntl
+import importlib.metadata
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import yaml
+from praatio import textgrid
+from tqdm import tqdm
+
+from preprocess.demo.sentences import sentences
+from preprocess.demo.speech import Speech, Synthesiser
+from preprocess.demo.voices import Speaker, make_speakers, write_voices
+from utility.config import read_yaml
+from utility.files import check_folder
+
+SAMPLE_RATE = 16000
+SPLITS = ("train", "dev", "test")
+SETTINGS = "demo.yaml"  # written last: a folder that has it is finished
+CHAPTER = 1
+GROUP = 4
+LEAD = (0.05, 0.3)  # seconds of silence added before the speech
+PEAK = (-15.0, -3.0)  # dB below full scale
+NOISE = (-55.0, -35.0)  # dB, root mean square against the speech's peak
+
+
+@dataclass(frozen=True)
+class Task:
+    """One speaker's part of the corpus: `seconds` of speech, written under `root` by `data`'s voices."""
+
+    root: Path
+    data: Path
+    speaker: Speaker
+    seconds: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """Which corpus is made, and where."""
+
+    output_path: Path
+    minutes: float
+    speakers: int
+    seed: int
+    n_jobs: int
+    dry_run: bool
+
+
+def make(flags: Making) -> int:
+    """Make the corpus, or find it made; a folder of the same name that is something else is a `ValueError`."""
+    root = flags.output_path.expanduser()
+    settings = {
+        "minutes": flags.minutes,
+        "speakers": flags.speakers,
+        "seed": flags.seed,
+        "synthesiser": f"espeakng-loader {importlib.metadata.version('espeakng-loader')}",
+        "format": 1,
+    }
+    if is_made(root, settings):
+        print(f"{root}: already made with these settings")
+        return 0
+    if flags.dry_run:
+        print(f"config:\n  {', '.join(f'{name}: {value}' for name, value in settings.items())}")
+        print(f"dry run: nothing is written; the output would go to {root}")
+        return 0
+    began = time.perf_counter()
+    scratch = scratch_beside(root)
+    try:
+        cast = make_speakers(flags.speakers, flags.seed)
+        made = make_corpus(scratch / "corpus", scratch / "voices", cast, flags.minutes, flags.seed, flags.n_jobs)
+        (scratch / "corpus" / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False))
+        os.replace(scratch / "corpus", root)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    report(root, cast, made, time.perf_counter() - began)
+    return 0
+
+
+def scratch_beside(root: Path) -> Path:
+    """A new folder beside `root`, locked while this process lives; what killed runs left there is removed."""
+    check_folder(root)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{root.name}.unfinished."
+    for left in root.parent.glob(f"{prefix}*"):
+        if _lock(left):
+            shutil.rmtree(left, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=root.parent))
+    _lock(scratch)
+    return scratch
+
+
+def _lock(folder: Path) -> bool:
+    """Lock `folder` until this process and those it forks end; False when another process holds it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return False
+    return True
+
+
+def is_made(root: Path, settings: dict) -> bool:
+    """Whether `root` holds the corpus of `settings`; `ValueError` when it holds anything else."""
+    if not root.exists():
+        return False
+    if not (root / SETTINGS).is_file():
+        raise ValueError(f"{root}: exists and is no finished demo corpus; remove it or choose another --output_path")
+    there = read_yaml(root / SETTINGS)
+    for key, value in settings.items():
+        if there.get(key) != value:
+            raise ValueError(
+                f"{root}: holds a corpus with {key} {there.get(key)}, not {value}; "
+                f"remove it or choose another --output_path"
+            )
+    return True
+
+
+def make_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float, seed: int, n_jobs: int) -> dict:
+    """Write the corpus of `cast` under `root`; returns (utterances, seconds) of each reader.
+
+    The synthesiser's state runs on from one utterance to the next, so a fresh process speaks each `GROUP` of speakers.
+    """
+    write_voices(data, cast)
+    tasks = [Task(root, data, speaker, 60 * minutes / len(cast), seed) for speaker in cast]
+    processes = min(len(tasks), os.cpu_count() or 1 if n_jobs == -1 else n_jobs)
+    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
+        results = pool.imap_unordered(speak, tasks, chunksize=GROUP)
+        made = dict(tqdm(results, total=len(tasks), unit="speaker", disable=not sys.stderr.isatty()))
+    lines = ["; reader | sex | split | minutes | name"]
+    lines += [
+        f"{speaker.reader:<6} | {speaker.sex} | {speaker.split:<5} | {made[speaker.reader][1] / 60:5.2f} | "
+        f"voice of {speaker.pitch[0]} Hz"
+        for speaker in cast
+    ]
+    (root / "LibriSpeech" / "SPEAKERS.TXT").write_text("\n".join(lines) + "\n")
+    return made
+
+
+def speak(task: Task) -> tuple[int, tuple[int, float]]:
+    """Write one speaker's utterances, transcripts and alignments; returns reader, (utterances, seconds)."""
+    speaker = task.speaker
+    place = Path(speaker.split, str(speaker.reader), str(CHAPTER))
+    audio, alignments = task.root / "LibriSpeech" / place, task.root / "alignments" / place
+    audio.mkdir(parents=True)
+    alignments.mkdir(parents=True)
+    generator = np.random.default_rng([task.seed, speaker.reader])
+    voice = Synthesiser(task.data, speaker.voice)
+    transcripts: list[str] = []
+    seconds = 0.0
+    for text in sentences(speaker.split, generator):
+        key = f"{speaker.reader}-{CHAPTER}-{len(transcripts):04d}"
+        rate = round(speaker.rate * generator.uniform(0.92, 1.08))
+        pitch, pitch_range = generator.integers(44, 57), generator.integers(35, 66)
+        speech = voice.say(f"{text}.", rate, int(pitch), int(pitch_range))
+        lead = generator.uniform(*LEAD)
+        waveform = recorded(speech.samples, voice.sample_rate, lead, speaker.colour, generator)
+        soundfile.write(audio / f"{key}.flac", waveform, SAMPLE_RATE, "PCM_16", compression_level=0)
+        write_textgrid(alignments / f"{key}.TextGrid", text, speech, voice.sample_rate, lead, len(waveform))
+        transcripts.append(f"{key} {text.replace(',', '').upper()}\n")
+        seconds += len(waveform) / SAMPLE_RATE
+        if seconds >= task.seconds:
+            break
+    (audio / f"{speaker.reader}-{CHAPTER}.trans.txt").write_text("".join(transcripts))
+    return speaker.reader, (len(transcripts), seconds)
+
+
+def recorded(
+    samples: np.ndarray, sample_rate: int, lead: float, colour: float, generator: np.random.Generator
+) -> np.ndarray:
+    """int16 samples [N] at `sample_rate` -> int16 at 16 kHz with silence before, another level, and a little noise."""
+    padded = np.zeros(round(lead * sample_rate) + len(samples), dtype=np.float32)
+    padded[-len(samples) :] = samples
+    speech = soxr.resample(padded, sample_rate, SAMPLE_RATE)
+    peak = 32767 * 10 ** (generator.uniform(*PEAK) / 20)
+    speech *= np.float32(peak / max(speech.max(), -speech.min()))
+    white = generator.standard_normal(len(speech) + 1, dtype=np.float32)
+    white *= np.float32(peak * 10 ** (generator.uniform(*NOISE) / 20) / np.hypot(1, colour))
+    speech += white[1:]
+    white *= np.float32(colour)
+    speech += white[:-1]
+    np.rint(speech, out=speech)
+    return np.clip(speech, -32768, 32767, out=speech).astype(np.int16)
+
+
+def write_textgrid(file: Path, text: str, speech: Speech, sample_rate: int, lead: float, num_samples: int) -> None:
+    """Write the tiers `words` (silence empty) and `phones` (silence `sil`), both over the whole utterance."""
+    end = num_samples / SAMPLE_RATE
+    added = round(lead * sample_rate)
+    starts = [round((added + phone.start) / sample_rate, 6) for phone in speech.phones]
+    labels = [phone.label for phone in speech.phones]
+    words = [phone.word for phone in speech.phones]
+    if labels[0] == "sil":
+        starts[0] = 0.0
+    else:
+        starts, labels, words = [0.0, *starts], ["sil", *labels], [None, *words]
+    phones = list(zip(starts, [*starts[1:], end], labels))
+    grid = textgrid.Textgrid()
+    grid.addTier(textgrid.IntervalTier("words", list(word_intervals(text, words, phones)), 0, end))
+    grid.addTier(textgrid.IntervalTier("phones", phones, 0, end))
+    grid.save(str(file), format="long_textgrid", includeBlankSpaces=True)
+
+
+def word_intervals(
+    text: str, words: Sequence[int | None], phones: Sequence[tuple[float, float, str]]
+) -> Iterator[tuple[float, float, str]]:
+    """Each word from the start of its first phone to the end of its last."""
+    for i, word in enumerate(text.replace(",", "").split()):
+        first = words.index(i)
+        last = first + words.count(i) - 1
+        yield phones[first][0], phones[last][1], word.lower()
+
+
+def report(root: Path, cast: Sequence[Speaker], made: dict[int, tuple[int, float]], seconds: float) -> None:
+    """Print what was made, and how fast."""
+    for split in SPLITS:
+        parts = [made[speaker.reader] for speaker in cast if speaker.split == split]
+        print(
+            f"{root / 'LibriSpeech' / split}: {sum(n for n, _ in parts)} utterances, "
+            f"{sum(s for _, s in parts) / 60:.1f} minutes, {len(parts)} speakers"
+        )
+    total = sum(s for _, s in made.values())
+    print(f"{total / 60:.1f} minutes in {seconds:.1f} s: {total / seconds:.0f} times faster than real time")

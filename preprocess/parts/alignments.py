@@ -1,0 +1,121 @@
+"""Alignment files, read, folded and written as one alignment."""
+
+import csv
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from utility.labels.alignment import ERRORS, Alignment, Segments, check_segments, write_alignment
+from utility.labels.formats import READERS, find_files
+from utility.labels.phone_sets import PHONE_SETS
+
+SHOWN = 80  # labels printed with their counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aligning:
+    """Which files become which alignment; `name` None is made of `data_path` and the tier."""
+
+    data_path: Path
+    output_path: Path
+    name: str | None
+    format: str
+    tier: str
+    phone_set: str
+    dry_run: bool
+
+
+def align(flags: Aligning) -> int:
+    """Write the alignment; 1 when some file or utterance could not be used, which errors.csv lists with the reason."""
+    path = flags.data_path.expanduser()
+    form, files = find_files(path, flags.format, flags.tier)
+    root = flags.output_path.expanduser() / (flags.name or f"{path.resolve().stem}_{flags.tier}")
+    errors: list[tuple[str, str]] = []
+    utterances = collect(files, form, flags.tier, PHONE_SETS[flags.phone_set], errors)
+    if flags.dry_run:
+        return _print_plan(utterances, len(files), form, root)
+    try:
+        write_alignment(root, utterances)
+    except ValueError as error:
+        first = f"; the first of {len(errors)} errors is: {errors[0][1]}" if errors else ""
+        raise ValueError(f"{error}{first}") from None
+    if errors:
+        write_errors(root / ERRORS, errors)
+    describe(Alignment(root))
+    if errors:
+        print(f"{len(errors)} not used, see {root / ERRORS}; the first: {errors[0][1]}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+def _print_plan(utterances: Iterator[tuple[str, Segments]], files: int, form: str, root: Path) -> int:
+    """What `--dry_run` prints."""
+    labels, count, seconds = set(), 0, 0.0
+    for _, segments in utterances:
+        count, seconds = count + 1, seconds + sum(end - start for start, end, _ in segments)
+        labels |= {label for _, _, label in segments}
+    print(
+        f"data:\n  {files} files of form {form}: {count} utterances, {seconds / 3600:.2f} hours, {len(labels)} labels"
+    )
+    print(f"dry run: nothing is written; the output would go to {root}")
+    return 0
+
+
+def collect(
+    files: Sequence[Path], form: str, tier: str, fold: Callable[[str], str], errors: list[tuple[str, str]]
+) -> Iterator[tuple[str, Segments]]:
+    """Utterances of all files in order, labels folded; (file, reason) of what cannot be used goes to `errors`."""
+    origin: dict[str, Path] = {}
+    for file in tqdm(files, unit="file", disable=not sys.stderr.isatty()):
+        utterances = READERS[form](file, tier)
+        while True:
+            try:
+                key, segments = next(utterances)
+                segments = folded(key, segments, fold)
+            except StopIteration:
+                break
+            except (ValueError, OSError) as error:
+                errors.append((str(file), " ".join(str(error).split())))
+                continue
+            if key in origin:
+                where = f"{origin[key]} and {file}" if origin[key] != file else f"two places of {file}"
+                raise ValueError(f"utterance {key!r} is in {where}; give --data_path one alignment of each utterance")
+            origin[key] = file
+            yield key, segments
+
+
+def folded(key: str, segments: Segments, fold: Callable[[str], str]) -> Segments:
+    """The segments under the phone set's labels, those without one left out; `ValueError` for what cannot be stored."""
+    try:
+        named = [(start, end, fold(label)) for start, end, label in segments]
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+    labelled = [segment for segment in named if segment[2]]
+    check_segments(key, labelled)
+    if not labelled:
+        raise ValueError(f"{key}: no labelled segment")
+    return labelled
+
+
+def write_errors(file: Path, errors: Sequence[tuple[str, str]]) -> None:
+    """Write the table of what could not be used, atomically."""
+    scratch = file.with_suffix(".tmp")
+    with scratch.open("w", newline="", encoding="utf-8") as table:
+        csv.writer(table, lineterminator="\n").writerows([("path", "reason"), *errors])
+    os.replace(scratch, file)
+
+
+def describe(alignment: Alignment) -> None:
+    """Print utterances, hours, and each label with its count, the most frequent first."""
+    segments = np.load(alignment.root / "segments.npy", mmap_mode="r")
+    hours = float((segments["end"] - segments["start"]).sum()) / 3600
+    print(f"{alignment.root}: {len(alignment)} utterances, {hours:.2f} hours, {len(alignment.labels)} labels")
+    counts = np.bincount(segments["label"], minlength=len(alignment.labels))
+    order = np.argsort(-counts, kind="stable")
+    print("  ".join(f"{alignment.labels[i]} {counts[i]}" for i in order[:SHOWN]))
+    if len(order) > SHOWN:
+        print(f"and {len(order) - SHOWN} more")

@@ -1,0 +1,108 @@
+"""Feature stores made as a command line says."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from preprocess.parts.corpora import Corpus, folder, manifest, parts
+from preprocess.parts.extraction import SplitResult, Workers, extract_split, plan, processes
+from preprocess.parts.options import Making, Recordings
+from utility.audio.features import FeatureConfig
+from utility.config import as_dict, build
+from utility.device import keep_memory
+from utility.files import check_folder
+from utility.store.files import check_split_name
+
+
+def find_recordings(flags: Recordings) -> Corpus:
+    """The corpus that the flags name: a folder of audio, a CSV or TSV manifest, or a folder for each split."""
+    if flags.folders:
+        return parts(flags.folders, flags.extensions, flags.speaker_from, flags.id_from)
+    assert flags.data_path is not None, "a corpus was named"
+    if flags.data_path.is_file():
+        return manifest(flags.data_path, flags.splits, flags.id_from)
+    return folder(flags.data_path, flags.splits, flags.extensions, flags.speaker_from, flags.id_from)
+
+
+def say_notes(corpus: Corpus, splits: Sequence[str]) -> None:
+    """Print how the corpus was read and what of it is left out; what nobody asked for by `splits` is no news."""
+    for note in corpus.notes:
+        print(note)
+    if corpus.left_out and not splits:
+        print(
+            f"{corpus.root}: {corpus.left_out} audio files there are not part of the corpus as asked for, and left out"
+        )
+
+
+def extract(corpus: Corpus, flags: Making) -> int:
+    """Extract every split and say what came out; 1 when some recordings have no features, else 0."""
+    values = {"kind": flags.feature_type, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
+    features = build(FeatureConfig, values)
+    root = flags.output_path / (flags.name or f"{flags.prefix}_{features.kind}{features.dim}")
+    root = root.absolute() if flags.dask else root  # the workers have folders of their own
+    check_folder(root)
+    for split in corpus.splits:
+        check_split_name(split)
+    say_notes(corpus, flags.splits)
+    if features.kind == "linear" and features.cmvn == "none":
+        print("linear features in [0, 1], without CMVN: --apply_cmvn normalises them")
+    if flags.dry_run:
+        return _print_plan(corpus, features, root)
+    keep_memory()
+    start = time.monotonic()
+    results = []
+    with _workers(flags, (corpus.root, root)) as workers:
+        for split in corpus.splits:
+            results.append(extract_split(corpus, split, root, features, workers, flags.dtype, flags.shard))
+            print(_described(results[-1]), flush=True)
+    extracted = sum(result.extracted for result in results)
+    speed = f"{extracted / (time.monotonic() - start):.0f} x real time" if extracted else "nothing to do"
+    failures = [failure for result in results for failure in result.failures]
+    print(
+        f"{root}: {sum(result.utterances for result in results)} utterances, "
+        f"{sum(result.seconds for result in results) / 3600:.2f} hours, "
+        f"{sum(result.frames for result in results)} frames, {speed}, {len(failures)} failed"
+    )
+    if failures:
+        first = f"{failures[0].path}: {failures[0].reason}"
+        print(f"{len(failures)} not used, see {root / 'errors.csv'}; the first: {first}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _workers(flags: Making, folders: Sequence[Path]) -> contextlib.AbstractContextManager[Workers]:
+    if flags.dask is None:
+        return processes(flags.n_jobs)
+    try:
+        from preprocess.parts.cluster import cluster
+    except ModuleNotFoundError as error:
+        if error.name != "distributed":
+            raise
+        raise ValueError("--dask needs dask.distributed: pip install -r requirements-dask.txt") from None
+    return cluster(flags.dask, folders)
+
+
+def _described(result: SplitResult) -> str:
+    size = f"{result.utterances} utterances, {result.seconds / 3600:.2f} hours, {result.frames} frames"
+    state = ""
+    if result.was_finished:
+        state = ", was finished already"
+    elif result.pending:
+        state = f", {result.pending} of them still to be done by other shards"
+    return f"{result.split}: {size}{state}"
+
+
+def _print_plan(corpus: Corpus, features: FeatureConfig, root: Path) -> int:
+    """What `--dry_run` prints."""
+    print("features:")
+    print("\n".join(f"  {line}" for line in yaml.safe_dump(as_dict(features), sort_keys=False).splitlines()))
+    print("data:")
+    for split in corpus.splits:
+        rows, failed = plan(corpus.root, corpus.of(split), features, split)
+        hours = sum(row.num_samples for row in rows) / features.sample_rate / 3600
+        print(f"  {split}: {len(rows) - len(failed)} utterances, {hours:.2f} hours, {len(failed)} not usable")
+    print(f"dry run: nothing is written; the output would go to {root}")
+    return 0

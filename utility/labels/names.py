@@ -1,0 +1,4 @@
+"""Names that command lines offer; they load nothing."""
+
+FORMATS = ("textgrid", "ctm", "timit", "montreal", "cpc", "json")  # of alignment files
+TIERS = ("phones", "words")

@@ -1,0 +1,22 @@
+"""The trainer's config; apart from the trainer, so that who only reads a checkpoint does not load it."""
+
+from typing import Literal
+
+import pydantic
+
+from utility.config import section
+
+
+@section
+class TrainerConfig:
+    """Length and rhythm of a run; all counted in optimiser updates."""
+
+    steps: int = pydantic.Field(500_000, ge=1)
+    accumulation: int = pydantic.Field(1, ge=1)  # batches per update
+    # Of matrix products; weights, losses, optimiser stay fp32. tf32: 10 bits of mantissa on CUDA, fp32 elsewhere.
+    precision: Literal["fp32", "tf32", "bf16"] = "bf16"
+    log_every: int = pydantic.Field(100, ge=1)
+    eval_every: int = pydantic.Field(5000, ge=1)
+    save_every: int = pydantic.Field(5000, ge=1)
+    max_keep: int = pydantic.Field(2, ge=1)  # step checkpoints kept; the best on dev is kept apart
+    patience: int | None = pydantic.Field(None, ge=1)  # stop after so many evaluations without a better one
