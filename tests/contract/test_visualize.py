@@ -222,7 +222,7 @@ def test_names_with_dollars_are_no_formulas(tmp_path):
             [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}],
             2,
             Metric("accuracy", "accuracy", "%", "higher"),
-            name,
+            "loss",
             name,
         ),
     ]
