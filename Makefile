@@ -1,7 +1,9 @@
-# `make demo` and `make test` need Python 3.11 (or newer) and nothing else: both make .venv when it is missing or stale.
+# `make demo` and `make test` need Python 3.11 (or newer) and nothing else: they make .venv when it is missing or stale.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-demo
+DEV_STAMP := $(VENV)/.installed-dev
 DASK_STAMP := $(VENV)/.installed-dask
 RUN := $(VENV)/bin/python
 HF_VENV := .venv-hf
@@ -10,14 +12,14 @@ HF_RUN := $(HF_VENV)/bin/python
 
 .PHONY: demo test quick test-hf bench check clean
 
-demo: $(STAMP)
+demo: $(DEMO_STAMP)
 	PYTHON=$(RUN) bash examples/demo.sh
 
 test: check $(DASK_STAMP)
 	$(RUN) -m pytest
 
 # All tests but the slow ones, in two processes of one thread each; the output of one follows that of the other.
-quick: $(STAMP)
+quick: $(DEV_STAMP)
 	@export OMP_NUM_THREADS=1; half=$$(mktemp); trap 'rm -f $$half' EXIT; \
 	$(RUN) -m pytest -q -m "not slow" tests/contract > $$half 2>&1 & contract=$$!; \
 	$(RUN) -m pytest -q -m "not slow" --ignore tests/contract; other=$$?; \
@@ -30,22 +32,25 @@ test-hf: $(HF_STAMP)
 	$(HF_RUN) -c "import transformers"
 	$(HF_RUN) -m pytest tests/contract/test_export_hf.py
 
-check: $(STAMP)
+check: $(DEV_STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 $(STAMP): requirements.txt
-$(HF_STAMP): requirements-hf.txt requirements.txt
+$(HF_STAMP): requirements-hf.txt requirements-dev.txt requirements-demo.txt requirements.txt
 $(STAMP) $(HF_STAMP):
 	@test -n "$(PYTHON)" || { echo "make: needs Python 3.11 or newer; name it: make PYTHON=/path/to/python3.11"; exit 2; }
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(^:%=-r %)
 	touch $@
 
-$(DASK_STAMP): requirements-dask.txt $(STAMP)
+# What a target needs beyond requirements.txt goes into the same environment.
+$(DEV_STAMP): requirements-demo.txt
+$(VENV)/.installed-%: requirements-%.txt $(STAMP)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(HF_VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(HF_VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build *.egg-info

@@ -103,7 +103,7 @@ def _add_modes(p: Parser) -> None:
 def _add_common(p: Parser) -> None:
     group = p.add_argument_group("run")
     about = f"YAML config of the run (default: {DEFAULT_CONFIG}); to look at it: that of its --train, instead of --ckpt"
-    train = {"group": group, "modes": TRAIN}
+    train: dict[str, Any] = {"group": group, "modes": TRAIN}
     p.add("--config", group=group, modes=(*TRAIN, *LOOK, "--export", *CLASSIC), type=Path, help=about)
     about = f"of weights, batches, masks and dropout (default: {DEFAULT_SEED})"
     p.add("--seed", group=group, modes=(*TRAIN, *OF_A_RUN, *classic.TRAIN), type=seed, help=about)
@@ -142,7 +142,7 @@ def _add_look(p: Parser) -> None:
     p.add("--num", group=group, modes=(*PLOT, *BOTH), type=int, default=10, help="utterances to plot")
     layers = "last, all, a number (0 = embedding), or ws:FILE for the weights in a probe's result.json"
     p.add("--layer", group=group, modes=(*EXTRACT, "--plot"), default="last", help=layers)
-    extract = {"group": group, "modes": EXTRACT}
+    extract: dict[str, Any] = {"group": group, "modes": EXTRACT}
     p.add("--format", choices=("npy", "ark"), default="npy", help="feature store or Kaldi archive", **extract)
     p.add("--dtype", choices=("float32", "float16"), default="float32", help="of a stored number", **extract)
     p.add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the computation", **extract)

@@ -67,6 +67,8 @@ class PlainBlock(nn.Module):
 class PlainModel(nn.Module):
     """Encoder and head over stacked frames [B, T, D]; the last hidden state and the prediction come out."""
 
+    positions: Tensor
+
     def __init__(self, config: TransformerConfig, input_dim: int, target_dim: int):
         super().__init__()
         size = config.hidden_size
@@ -110,6 +112,7 @@ class Baseline:
 
     def __init__(self, config: PretrainConfig, input_dim: int, target_dim: int):
         self.config, self.rate = config, config.model.downsample_rate
+        self.model: PlainGru | PlainModel
         if config.encoder == "gru":
             self.model = PlainGru(config.gru.layers, config.gru.hidden_size, input_dim)
         else:
@@ -132,6 +135,7 @@ class Baseline:
     @torch.no_grad()
     def represent(self, features: Tensor, lengths: Tensor) -> Tensor:
         """The last hidden state, one per frame."""
+        assert isinstance(self.model, PlainModel)
         self.model.eval()
         states = self.model.encode(self._stack(features).to(self.device), (lengths // self.rate).to(self.device))
         return states.repeat_interleave(self.rate, 1).cpu()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from statistics import median
 
 Turn = Callable[[], None]
@@ -28,7 +29,7 @@ def contest(makers: Mapping[str, Callable[[], Turn]], rounds: int) -> dict[str, 
 
     A maker must be importable (picklable); what it returns does one turn and leaves no work behind on a device."""
     context = multiprocessing.get_context("spawn")
-    workers: dict[str, tuple[multiprocessing.Process, Connection]] = {}
+    workers: dict[str, tuple[SpawnProcess, Connection]] = {}
     try:
         for name, maker in makers.items():
             here, there = context.Pipe()
@@ -37,7 +38,7 @@ def contest(makers: Mapping[str, Callable[[], Turn]], rounds: int) -> dict[str, 
             there.close()
             workers[name] = (worker, here)
             _answer(name, here)
-        times = {name: [] for name in workers}
+        times: dict[str, list[float]] = {name: [] for name in workers}
         for _ in range(rounds):
             for name, (_, pipe) in workers.items():
                 pipe.send("turn")

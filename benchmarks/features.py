@@ -19,7 +19,7 @@ import torch
 from benchmarks.contest import Turn
 from preprocess.parts.corpora import folder
 from preprocess.parts.extraction import extract_split, processes
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.features import FeatureConfig, FeatureExtractor, Kind
 from utility.audio.waveform import read_audio
 from utility.device import keep_memory
 
@@ -34,7 +34,7 @@ LONG = {"n_fft": 2048, "win_length": 800, "hop_length": 200, "pad_mode": "reflec
 class Stage:
     """One kind of features and who else computes it: float32 [N] -> static features [T, dim], not yet normalised."""
 
-    kind: str
+    kind: Kind
     deltas: int
     static: Callable[[np.ndarray], np.ndarray]
 
@@ -73,7 +73,7 @@ def measure(rounds: int) -> list[dict]:
     return rows
 
 
-def scaling(seconds: float, n_jobs: Sequence[int] = (1, 2), kind: str = "mel") -> dict:
+def scaling(seconds: float, n_jobs: Sequence[int] = (1, 2), kind: Kind = "mel") -> dict:
     """Wall seconds of extracting a made-up corpus of so many `seconds` with each number of jobs, and their ratio.
 
     The first number of jobs goes first and again last, and its faster time counts.

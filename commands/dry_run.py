@@ -54,10 +54,11 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def _size(path: str, features: FeatureConfig | None) -> str:
-    if not is_split(path) and features is None:
-        return "not here"
     try:
-        corpus = Store([path]) if is_split(path) else Recordings([path], features)
+        if is_split(path) or features is None:
+            corpus: Store | Recordings = Store([path])
+        else:
+            corpus = Recordings([path], features)
     except (ValueError, OSError) as error:
         return f"not usable: {error}"
     seconds = float(corpus.lengths.sum()) * corpus.info.frame_shift

@@ -14,7 +14,7 @@ class WarmupBertAdam(BertAdam):
         schedule = {"base": lr, "warmup": warmup_proportion, "total": training_steps, "updates": 0}
         super().__init__([{**group, **schedule} for group in groups], lr)
 
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient; the first update of all has rate 0, as in the original."""
         for group in self.param_groups:
             group["lr"] = group["base"] * warmup_linear(group["warmup"], group["total"])(group["updates"])

@@ -39,7 +39,7 @@ class Reconstruction:
     @property
     def hidden(self) -> np.ndarray:
         """Bool [T]: the frames that were chosen whole."""
-        return self.chosen.all(-1)
+        return np.asarray(self.chosen.all(-1))
 
     @property
     def filled(self) -> np.ndarray:

@@ -51,7 +51,8 @@ def _open(name: str, ckpt: Path | str | Pretrained | None, info: StoreInfo | Non
     if kind == "random":
         return _random(name, ckpt, info, seed)
     if ckpt is not None:
-        raise ValueError(f"upstream {name!r} takes no checkpoint, got {ckpt}")
+        given = ckpt.path if isinstance(ckpt, Pretrained) else ckpt
+        raise ValueError(f"upstream {name!r} takes no checkpoint, got {given}")
     if kind == "baseline":
         if info is None:
             raise ValueError("upstream 'baseline' needs the store whose features it hands on")

@@ -48,7 +48,7 @@ def add_classic_flags(parser: Parser) -> None:
         for what, text in helps.items():
             shown = text if label in SUPPORTED else argparse.SUPPRESS
             parser.add_boolean(f"--{what}_{label}", group=flags, help=shown)
-    both = {"group": flags, "modes": (*TRAIN, *TEST)}
+    both: dict[str, Any] = {"group": flags, "modes": (*TRAIN, *TEST)}
     parser.add_boolean("--run_mockingjay", help="probe --ckpt; without it or --run_apc, the features", **both)
     parser.add_boolean("--run_apc", help="probe --apc_path", **both)
     parser.add("--apc_path", type=Path, help="an APC checkpoint, named as --ckpt is", **both)

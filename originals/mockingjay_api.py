@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mockingjay.build import build_model
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
-from mockingjay.model.frame_model import GruModel
+from mockingjay.model.frame_model import GruModel, Head, NoHead
 from mockingjay.model.transformer import TransformerEncoder
 from utility.config import as_dict
 from utility.device import pick_device
@@ -53,6 +53,7 @@ def get_apc_model(
     if residual is not None:
         config = replace(config, gru=replace(config.gru, residual=residual))
     model = build_model(config, found.model.input_dim, found.model.target_dim)
+    assert isinstance(model, GruModel)
     load_weights(model, found.model.state_dict(), path)
     return ApcUpstream(model, config).eval().to(pick_device(False) if device is None else device)
 
@@ -129,7 +130,9 @@ class MockingjayModel:
     ) -> Tensor:
         """The hidden state of the pre-training head [B, T', H]."""
         states, real = self._states(spec, lengths, process_from_loader)
-        return self._finish(self.model.head.state(states[-1]), real, tile)
+        head = self.model.head
+        assert isinstance(head, Head | NoHead)
+        return self._finish(head.state(states[-1]), real, tile)
 
     def _states(self, spec, lengths: Lengths, process_from_loader: bool) -> tuple[tuple[Tensor, ...], Tensor]:
         features, lengths = as_batch(spec[0] if process_from_loader else spec, lengths, self.device)

@@ -21,15 +21,13 @@ def pytest_report_header() -> str:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """What asks for real speech needs it."""
-    if "corpora" in item.fixturenames:
+    if {"corpora", "kaldi_dir"} & set(item.fixturenames):
         item.add_marker("needs_shared")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    if item.get_closest_marker("needs_shared") and not CORPORA.is_dir():
-        pytest.skip("no corpora: set MOCKINGJAY_SHARED to the folder that holds them")
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +42,14 @@ def corpora() -> Path:
 def fixtures_dir() -> Path:
     """Checkpoints, features and scores of the original programs."""
     return FIXTURES
+
+
+@pytest.fixture(scope="session")
+def kaldi_dir() -> Path:
+    """Archives that Kaldi wrote, of recordings; not in the project."""
+    if not (FIXTURES / "kaldi").is_dir():
+        pytest.skip("no archives of Kaldi: set MOCKINGJAY_SHARED to the folder that holds fixtures/kaldi")
+    return FIXTURES / "kaldi"
 
 
 @pytest.fixture(scope="session")

@@ -56,10 +56,10 @@ class Command:
     typed: Mapping[str, str]  # destination -> the flag as it was typed
     overrides: tuple[str, ...]
 
-    def fill(self, settings: Callable[..., T], **more: Any) -> T:
+    def fill(self, settings: type[T], **more: Any) -> T:
         """The dataclass `settings`, its fields the values of the flags of those names, or what is given as `more`."""
         values = {**self.values, "overrides": self.overrides, **more}
-        return settings(**{field.name: values[field.name] for field in dataclasses.fields(settings)})
+        return settings(**{field.name: values[field.name] for field in dataclasses.fields(settings)})  # type: ignore[arg-type]
 
 
 class Parser(argparse.ArgumentParser):
@@ -106,7 +106,7 @@ class Parser(argparse.ArgumentParser):
     def add_boolean(self, name: str, default: bool | None = False, **options: Any) -> None:
         """Accept `--flag`, `--flag=True`, `--flag False` and `--no-flag` for one destination."""
         destination = name.lstrip("-").replace("-", "_")
-        kind = {"nargs": "?", "const": True, "default": default, "type": boolean, "metavar": "BOOL"}
+        kind: dict[str, Any] = {"nargs": "?", "const": True, "default": default, "type": boolean, "metavar": "BOOL"}
         self.add(name, dest=destination, **kind, **options)
         group = options.get("group") or self
         group.add_argument(
@@ -177,7 +177,9 @@ class _Words:
         self.overrides: list[str] = []
         self.typed: dict[str, str] = {}
         self.switched_off: set[str] = set()
-        unknown, strange, rest = [], [], list(argv)
+        unknown: list[str] = []
+        strange: list[str] = []
+        rest = list(argv)
         while rest:
             word = rest.pop(0)
             if not FLAG.match(word):
@@ -210,7 +212,8 @@ class _Words:
 
 def _values(action: argparse.Action, rest: list[str]) -> list[str]:
     """Take the values of a flag from the words that follow it."""
-    count = {None: 1, "?": 1, "+": len(rest)}.get(action.nargs, 0)
+    counts: dict[Any, int] = {None: 1, "?": 1, "+": len(rest)}
+    count = counts.get(action.nargs, 0)
     values: list[str] = []
     while rest and len(values) < count and not FLAG.match(rest[0]):
         optional = action.nargs == "?" and (OVERRIDE.match(rest[0]) or action.type is boolean)

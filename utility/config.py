@@ -5,7 +5,7 @@ import dataclasses
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, dataclass_transform, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, cast, dataclass_transform, get_args, get_type_hints
 
 import pydantic
 import yaml
@@ -14,11 +14,11 @@ from pydantic.dataclasses import dataclass as validated
 T = TypeVar("T")
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(pydantic.Field,))
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 def section(cls: type[T]) -> type[T]:
     """Make `cls` a frozen, keyword-only dataclass that checks types and ranges and refuses unknown keys."""
     config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
-    return validated(cls, frozen=True, kw_only=True, config=config)
+    return cast(type[T], validated(cls, frozen=True, kw_only=True, config=config))
 
 
 def build(schema: type[T], values: Mapping[str, Any]) -> T:
@@ -138,7 +138,7 @@ def _leaves(schema: type, prefix: str = "") -> list[str]:
 
 
 def _dataclass_in(kind: Any) -> type | None:
-    return next((k for k in (kind, *get_args(kind)) if dataclasses.is_dataclass(k)), None)
+    return next((k for k in (kind, *get_args(kind)) if isinstance(k, type) and dataclasses.is_dataclass(k)), None)
 
 
 def _lay(values: dict[str, Any], above: Mapping[str, Any]) -> None:

@@ -21,6 +21,8 @@ def _package(module: str) -> ModuleType:
     if name not in sys.modules:
         places = [str(folder)]
         spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=places)
+        assert spec is not None
+        assert spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     return importlib.import_module(f"{name}.{module}")

@@ -38,11 +38,13 @@ class MockingjayConfig(PretrainedConfig):
         self.pretraining, self.features = pretraining or {}, features
         self.input_dim, self.frame_shift = input_dim, frame_shift
         settings = self.settings()
-        encoder = settings.gru if settings.encoder == "gru" else settings.model
-        self.hidden_size, self.num_hidden_layers = encoder.hidden_size, encoder.layers
-        if settings.encoder == "transformer":
-            self.num_attention_heads, self.intermediate_size = encoder.heads, encoder.ffn_size
-            self.initializer_range = encoder.initializer_range
+        transformer, gru = settings.model, settings.gru
+        if settings.encoder == "gru":
+            self.hidden_size, self.num_hidden_layers = gru.hidden_size, gru.layers
+        else:
+            self.hidden_size, self.num_hidden_layers = transformer.hidden_size, transformer.layers
+            self.num_attention_heads, self.intermediate_size = transformer.heads, transformer.ffn_size
+            self.initializer_range = transformer.initializer_range
 
     def settings(self) -> PretrainConfig:
         """The pre-training config, checked."""
@@ -58,7 +60,8 @@ class MockingjayModel(PreTrainedModel):
 
     def __init__(self, config: MockingjayConfig):
         super().__init__(config)
-        settings, features = config.settings(), config.features and build(FeatureConfig, config.features)
+        settings = config.settings()
+        features = build(FeatureConfig, config.features) if config.features else None
         model = build_model(settings, config.input_dim, config.input_dim)
         self.upstream = PretrainedUpstream(model, settings, features, config.frame_shift)
         self.post_init()
@@ -149,8 +152,7 @@ def _extractor(config: FeatureConfig) -> FeatureExtractor:
 
 
 def _waveforms(raw: np.ndarray | Tensor | Sequence) -> list[Tensor]:
-    arrays = isinstance(raw, np.ndarray | Tensor)
-    several = raw.ndim > 1 if arrays else not isinstance(raw[0], float | int)
+    several = raw.ndim > 1 if isinstance(raw, np.ndarray | Tensor) else not isinstance(raw[0], float | int)
     waves = [np.asarray(wave) for wave in (raw if several else [raw])]
     for wave in waves:
         if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):

@@ -21,8 +21,8 @@ def portable(entries: Mapping[str, str]) -> dict[str, str]:
     while waiting:
         owner, bound = waiting.pop()
         for other, name in modules[owner].needs(bound):
-            modules.setdefault(other, None)
-            modules[other] = modules[other] or _Module.read(other)
+            if other not in modules:
+                modules[other] = _Module.read(other)
             assert name in modules[other].bound, f"{other} does not define {name}"
             if name not in needed.setdefault(other, set()):
                 needed[other].add(name)
@@ -63,11 +63,10 @@ class _Module:
     @cached_property
     def imports(self) -> dict[str, _Import]:
         """What each imported name stands for."""
-        imported = {}
-        for statement in self.tree.body:
-            for alias in statement.names if isinstance(statement, ast.Import | ast.ImportFrom) else ():
-                imported[_alias_name(alias)] = _imported(statement, alias)
-        return imported
+        statements = [statement for statement in self.tree.body if isinstance(statement, ast.Import | ast.ImportFrom)]
+        return {
+            _alias_name(alias): _imported(statement, alias) for statement in statements for alias in statement.names
+        }
 
     def needs(self, name: str) -> Iterator[tuple[str, str]]:
         """(module, name) of everything of this project that the definition of `name` uses directly."""
@@ -80,9 +79,9 @@ class _Module:
             if isinstance(node, ast.Name) and node.id in self.bound:
                 yield self.name, node.id
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                source = self.imports.get(node.value.id)
-                if source is not None and source.inside and source.attribute is None:
-                    yield source.module, node.attr
+                whole = self.imports.get(node.value.id)
+                if whole is not None and whole.inside and whole.attribute is None:
+                    yield whole.module, node.attr
             assert not (isinstance(node, ast.ImportFrom) and _inside(node.module)), f"{self.name}.{name} imports inside"
 
     def emit(self, names: set[str], files: Mapping[str, str]) -> str:
@@ -106,7 +105,8 @@ class _Module:
             file = files[_imported(statement, alias).module]
             lines += [f"from . import {file} as {_alias_name(alias)}", f"from .{file} import __name__ as _"]
         single = ", ".join(words[alias.name] for alias in kept if alias not in whole)
-        place = f".{files[statement.module]}" if _inside(statement.module) and single else statement.module
+        module = statement.module or ""
+        place = f".{files[module]}" if _inside(module) and single else module
         return [*lines, f"from {place} import {single}"] if single else lines
 
     def _source(self, statement: ast.stmt) -> list[str]:

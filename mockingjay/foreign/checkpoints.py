@@ -50,7 +50,7 @@ class Original:
 
     def content(self) -> dict[str, Any]:
         """What a checkpoint of ours would hold."""
-        progress = {"position": [0, 0], "best": None, "best_step": 0, "stale": 0, "pending": {}}
+        progress: dict[str, Any] = {"position": [0, 0], "best": None, "best_step": 0, "stale": 0, "pending": {}}
         return {
             "model": self.weights,
             "optimizer": self.optimizer,

@@ -44,7 +44,7 @@ def head_names() -> dict[str, list[str]]:
 
 def aliases(config: TransformerConfig) -> dict[str, str]:
     """Names under which the originals' encoder lists a tensor again, and the name that stands for it."""
-    renamed = {}
+    renamed: dict[str, str] = {}
     inner = [name for theirs in LAYER.values() for name in theirs]
     for layer in range(config.layers):
         own = f"encoder.layer.{0 if config.share_layers else layer}"
@@ -76,7 +76,7 @@ def to_ours(
 
 def to_theirs(ours: Mapping[str, Tensor], config: TransformerConfig) -> dict[str, Tensor]:
     """The encoder's tensors under the originals' names, aliases included."""
-    renamed = {}
+    renamed: dict[str, Tensor] = {}
     for name, parts in encoder_names(config).items():
         renamed |= dict(zip(parts, ours[name].chunk(len(parts))))
     return renamed | {name: renamed[kept] for name, kept in aliases(config).items()}

@@ -46,7 +46,7 @@ def continuation(saved: Any, step: int, config: PretrainConfig, model: nn.Module
     for (ours, _), key in zip(pairs, keys):
         by_parameter.setdefault(ours, []).append(states.get(key) or {})
     optimizer = make_optimizer(original_groups(model, config.optimizer.weight_decay), config.optimizer)
-    done = set()
+    done: set[Any] = set()
     for ours, parameter in model.named_parameters():
         saved_states = by_parameter[ours]
         if any(saved_states):
@@ -63,8 +63,10 @@ def _parts_of(saved: Any) -> tuple[list[dict], dict]:
     if not isinstance(saved, Mapping):
         raise ValueError(f"'Optimizer' holds a {type(saved).__name__}, expected groups and states")
     groups, states = saved.get("param_groups"), saved.get("state")
-    known = isinstance(groups, list) and all(isinstance(g, dict) and isinstance(g.get("params"), list) for g in groups)
-    if not known or not isinstance(states, dict) or not all(isinstance(state, dict) for state in states.values()):
+    if not isinstance(groups, list) or not isinstance(states, dict):
+        raise ValueError("'Optimizer' does not hold groups and states")
+    known = all(isinstance(group, dict) and isinstance(group.get("params"), list) for group in groups)
+    if not known or not all(isinstance(state, dict) for state in states.values()):
         raise ValueError("'Optimizer' does not hold groups and states")
     if any(type(key) is not int for group in groups for key in group["params"]):
         raise ValueError("'Optimizer' does not number its tensors")
@@ -93,8 +95,8 @@ def _scheduled(config: PretrainConfig, groups: list[dict]) -> tuple[PretrainConf
 
 
 def _joined(name: str, moment: str, states: list[dict], shape: torch.Size) -> Tensor:
-    parts = [state.get(moment) for state in states]
-    if not all(isinstance(value, Tensor) and value.dtype == torch.float32 for value in parts):
+    parts = [value for state in states if isinstance(value := state.get(moment), Tensor)]
+    if len(parts) != len(states) or any(value.dtype != torch.float32 for value in parts):
         raise ValueError(f"its optimiser has no {moment!r} for {name!r}")
     rows = [shape[0] // len(parts), *shape[1:]]
     wrong = next((value for value in parts if list(value.shape) != rows), None)

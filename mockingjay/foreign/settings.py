@@ -127,7 +127,7 @@ def feature_config(path: str, dim: int) -> FeatureConfig | None:
     kind, static = match[1], STATIC_DIM.get(match[1], 1025)
     if dim % static or dim // static > (1 if kind == "linear" else 3):
         return None
-    return FeatureConfig(kind=kind, deltas=dim // static - 1)
+    return build(FeatureConfig, {"kind": kind, "deltas": dim // static - 1})
 
 
 def frame_shift(path: str, audio: Section) -> float | None:

@@ -44,7 +44,8 @@ class BlockedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, query, key, value, scope, drop):
         query, key, value = (part.contiguous() for part in (query, key, value))
-        heads = _Heads(*query.shape, scope, drop)
+        batch, count, frames, size = query.shape
+        heads = _Heads(batch, count, frames, size, scope, drop)
         mixed, logsum = torch.empty_like(query), torch.empty(query.shape[:3])
         flat = [part.detach().flatten(0, 1) for part in (query, key, value, mixed, logsum)]
         _each(lambda block: heads.forward(block, *(part[block] for part in flat)), heads.blocks())
@@ -70,6 +71,7 @@ class _Heads:
     def __init__(self, batch: int, heads: int, frames: int, size: int, scope: Scope, drop: DropoutMask):
         self.number, self.frames, self.causal, self.drop = batch * heads, frames, scope.causal, drop
         self.steepness = np.float32(1 / math.sqrt(size))
+        assert scope.counts is not None, "lengths on a CPU"
         self.counts = scope.counts.repeat(heads)
 
     def blocks(self) -> list[slice]:
@@ -100,10 +102,12 @@ class _Heads:
 def _product(left: Tensor, right: Tensor, place: int) -> Tensor:
     """left right^T, [n, T, T], in memory that each thread keeps: fresh pages cost more than the product."""
     number, frames = left.shape[:2]
-    kept = _memory.__dict__.get((place, left.dtype))
+    name = f"{place} {left.dtype}"
+    kept = getattr(_memory, name, None)
     if kept is None or kept.numel() < number * frames**2:
         with torch.inference_mode(False):
-            kept = _memory.__dict__[place, left.dtype] = torch.empty(number * frames**2, dtype=left.dtype)
+            kept = torch.empty(number * frames**2, dtype=left.dtype)
+        setattr(_memory, name, kept)
     out = kept[: number * frames**2].view(number, frames, frames)
     return torch.bmm(left, right.transpose(1, 2), out=out)
 

@@ -56,7 +56,14 @@ class NoHead(nn.Module):
 class FrameModel(nn.Module):
     """An encoder of frames and a head that predicts frames: features [B, T, input_dim] with lengths [B] in."""
 
-    def __init__(self, encoder: nn.Module, head: nn.Module, input_dim: int, target_dim: int, downsample_rate: int = 1):
+    def __init__(
+        self,
+        encoder: TransformerEncoder | GruEncoder,
+        head: nn.Module,
+        input_dim: int,
+        target_dim: int,
+        downsample_rate: int = 1,
+    ):
         super().__init__()
         self.encoder, self.head, self.input_dim, self.target_dim = encoder, head, input_dim, target_dim
         self.downsample_rate = downsample_rate

@@ -41,12 +41,13 @@ class Packing:
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
         """Attention within each utterance; [1, heads, N, d] in and out."""
-        bounds = {"min_seqlen": self.shortest, "max_seqlen": self.longest}
-        parts = (
-            torch.nested.nested_tensor_from_jagged(values, self.offsets, **bounds).transpose(1, 2)
+        query, key, value = (
+            torch.nested.nested_tensor_from_jagged(
+                values, self.offsets, min_seqlen=self.shortest, max_seqlen=self.longest
+            ).transpose(1, 2)
             for values in (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
         )
-        mixed = F.scaled_dot_product_attention(*parts, dropout_p=dropout, is_causal=self.causal)
+        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=self.causal)
         return mixed.transpose(1, 2).values().transpose(0, 1)[None]
 
 

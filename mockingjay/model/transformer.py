@@ -1,7 +1,7 @@
 """The bidirectional Transformer encoder over acoustic frames (Mockingjay, Liu et al. 2020)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import field
 from typing import Annotated, Literal
 
@@ -17,7 +17,7 @@ from utility.config import section
 from utility.loader import real_frames
 
 LAYER_NORM_EPS = 1e-12
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "swish": F.silu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "swish": F.silu}
 
 
 @section
@@ -32,7 +32,7 @@ class TransformerConfig:
     attention_dropout: float = pydantic.Field(0.1, ge=0, lt=1)
     activation: Literal["gelu", "relu", "swish"] = "gelu"
     downsample_rate: int = pydantic.Field(1, ge=1)  # so many neighbouring frames are stacked into one
-    max_input_length: int | None = pydantic.Field(None, gt=0)  # longer ones are encoded in pieces of so many frames
+    max_input_length: int | None = pydantic.Field(None, gt=0)  # longer ones are encoded in segments of so many
     share_layers: bool = False  # one block's weights in every layer (AALBERT, Chi et al. 2021)
     prune_heads: list[Annotated[int, pydantic.Field(ge=0)]] = field(
         default_factory=list
@@ -117,9 +117,10 @@ class SelfAttention(nn.Module):
         scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
         return scores.masked_fill(~scope.mask[:, None], -math.inf).softmax(-1)
 
-    def _heads(self, x: Tensor) -> Tensor:
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))  # [B, T, 3, heads, H / heads]
-        return parts.permute(2, 0, 3, 1, 4)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        return query, key, value
 
 
 class Block(nn.Module):
@@ -159,6 +160,9 @@ class TransformerEncoder(nn.Module):
 
     With a packing x is [1, N, D] and so are the states. `recompute` keeps of each block only its input for backward."""
 
+    positions: Tensor
+    kept: Tensor | None  # [layers, heads]
+
     def __init__(self, config: TransformerConfig, input_dim: int, causal: bool = False):
         super().__init__()
         self.hidden_size, self.num_layers, self.causal = config.hidden_size, config.layers, causal
@@ -173,8 +177,8 @@ class TransformerEncoder(nn.Module):
         self.register_buffer("positions", sinusoid_positions(0, config.hidden_size), persistent=False)
         kept = torch.ones(config.layers * config.heads)
         kept[config.prune_heads] = 0.0
-        kept = kept.view(config.layers, config.heads) if config.prune_heads else None
-        self.register_buffer("kept", kept, persistent=False)
+        kept = kept.view(config.layers, config.heads)
+        self.register_buffer("kept", kept if config.prune_heads else None, persistent=False)
 
     def forward(self, x: Tensor, lengths: Tensor, packing: Packing | None = None) -> tuple[Tensor, ...]:
         scope = packing or Scope(lengths, x.shape[1], self.causal)
@@ -201,11 +205,12 @@ class TransformerEncoder(nn.Module):
         scope, maps = Scope(lengths, x.shape[1], self.causal), []
         x = self._embed(x)
         for block, kept in self._stack():
+            assert isinstance(block, Block)
             maps.append(block.attention_weights(x, scope))
             x = block(x, scope, kept)
         return torch.stack(maps)
 
-    def _stack(self) -> Iterator[tuple[Block, Tensor | None]]:
+    def _stack(self) -> Iterator[tuple[nn.Module, Tensor | None]]:
         for layer in range(self.num_layers):
             yield self.blocks[layer % len(self.blocks)], None if self.kept is None else self.kept[layer]
 

@@ -148,7 +148,7 @@ class _Draws:
     @classmethod
     def make(cls, lengths: Tensor, shape: Sequence[int], config: MaskingConfig, generator) -> "_Draws":
         if isinstance(generator, torch.Generator):
-            return cls(**cls._draw(len(lengths), *shape, config, generator))
+            return cls(**cls._draw(len(lengths), shape[0], shape[1], config, generator))
         rows = [cls._draw(1, length, shape[1], config, own) for length, own in zip(lengths.tolist(), generator)]
         return cls(**{name: _join([row[name][0] for row in rows], shape[0]) for name in rows[0]})
 

@@ -66,7 +66,7 @@ class Pretraining:
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch, data: Data) -> Reconstruction:
-        """What the model makes of a batch of one utterance, masked as in `evaluate`; its pieces end to end."""
+        """What the model makes of a batch of one utterance, masked as in `evaluate`; its segments end to end."""
         self.model.eval()
         seen = self._fixed_prediction(batch)
         shown = {"true": seen.truth, "predicted": seen.prediction, "masked": seen.inputs, "mask": seen.mask}

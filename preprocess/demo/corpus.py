@@ -1,7 +1,6 @@
 """The built-in corpus: synthesised English of many speakers in LibriSpeech's layout, with exact phone times."""
 
 import fcntl
-import importlib.metadata
 import multiprocessing
 import os
 import shutil
@@ -20,7 +19,7 @@ from praatio import textgrid
 from tqdm import tqdm
 
 from preprocess.demo.sentences import sentences
-from preprocess.demo.speech import Speech, Synthesiser
+from preprocess.demo.speech import Speech, Synthesiser, synthesiser
 from preprocess.demo.voices import Speaker, make_speakers, write_voices
 from utility.config import read_yaml
 from utility.files import check_folder
@@ -65,7 +64,7 @@ def make(flags: Making) -> int:
         "minutes": flags.minutes,
         "speakers": flags.speakers,
         "seed": flags.seed,
-        "synthesiser": f"espeakng-loader {importlib.metadata.version('espeakng-loader')}",
+        "synthesiser": synthesiser(),
         "format": 1,
     }
     if is_made(root, settings):

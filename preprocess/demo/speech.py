@@ -1,11 +1,12 @@
 """Speech from text with exact phone times, by the eSpeak NG library; nothing else loads that (GPL) library."""
 
 import ctypes
+import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
-import espeakng_loader
 import numpy as np
 
 VARIANTS = Path("voices/!v")  # where, in its data folder, the library looks for voice variants
@@ -34,6 +35,24 @@ _PAIRS = {
 _PHONES = {name: phone for table in (_VOWELS, _CONSONANTS) for phone in table for name in table[phone].split()}
 _L_AFTER = 0.55  # of the vowel and the `l` together
 _GLIDE = ";"  # a transition between two vowels: part of the first
+
+
+def synthesiser() -> str:
+    """Name and version of the library; `ValueError` where it is not installed."""
+    return f"espeakng-loader {importlib.metadata.version(_loader().__name__)}"
+
+
+def library_data() -> Path:
+    """The library's own data folder."""
+    return Path(_loader().get_data_path())
+
+
+def _loader() -> ModuleType:
+    try:
+        import espeakng_loader
+    except ModuleNotFoundError:
+        raise ValueError("the built-in corpus needs a synthesiser: pip install -r requirements-demo.txt") from None
+    return espeakng_loader
 
 
 @dataclass(frozen=True)
@@ -76,7 +95,7 @@ class Synthesiser:
     """
 
     def __init__(self, data: Path, voice: str):
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        self._library = ctypes.CDLL(_loader().get_library_path())
         options = _PHONEME_EVENTS | _NO_EXIT
         self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 2000, str(data).encode(), options)
         if self.sample_rate <= 0:
@@ -106,7 +125,7 @@ class Synthesiser:
         return Speech(samples, _phones(self._events, samples))
 
     def _collect(self, wave: int | None, count: int, events) -> int:
-        if count > 0:
+        if wave is not None and count > 0:
             self._audio.append(ctypes.string_at(wave, 2 * count))
         i = 0
         while events[i].type:

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import espeakng_loader
 import numpy as np
 
-from preprocess.demo.speech import VARIANTS
+from preprocess.demo.speech import VARIANTS, library_data
 
 FORMANTS = 9
 FIRST_READER = 1000
@@ -71,7 +70,7 @@ def make_speakers(count: int, seed: int) -> list[Speaker]:
 def write_voices(data: Path, cast: Sequence[Speaker]) -> None:
     """A data folder for the synthesiser: links to its own, and a voice variant per speaker."""
     (data / VARIANTS).mkdir(parents=True)
-    for path in Path(espeakng_loader.get_data_path()).iterdir():
+    for path in library_data().iterdir():
         if path.name != VARIANTS.parts[0]:
             (data / path.name).symlink_to(path.resolve())
     for speaker in cast:

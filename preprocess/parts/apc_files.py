@@ -34,15 +34,17 @@ class Blogmel:
     """A text file of utterances: a line with the id, a line of numbers per frame, a line with a dot (xz or plain)."""
 
     def __init__(self, path: Path):
-        self.path, self.split = path, TEXT.fullmatch(path.name)[1]
+        match = TEXT.fullmatch(path.name)
+        assert match is not None, path
+        self.path, self.split = path, match[1]
         self.dim = 0
         self.entries = self._scan()
 
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[str, np.ndarray | BrokenUtterance]]:
         """Frames float32 [T, dim] of the wanted ids, in the order of the file."""
-        wanted = set(wanted)
+        names = set(wanted)
         for name, first, lines in self._utterances():
-            if name in wanted:
+            if name in names:
                 try:
                     yield name, np.loadtxt(lines, np.float32, comments=None, ndmin=2)
                 except ValueError as error:
@@ -80,7 +82,8 @@ class Blogmel:
         )
 
     def _parse(self, file: TextIO) -> Iterator[tuple[str, int, list[str]]]:
-        name, first, lines = None, 0, []
+        name, first = None, 0
+        lines: list[str] = []
         for number, line in enumerate(file, 1):
             line = line.strip()
             if name is None:
@@ -107,9 +110,9 @@ class TensorFolder:
 
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[str, np.ndarray | BrokenUtterance]]:
         """Frames float32 [T, dim] of the wanted ids, without their padding."""
-        wanted = set(wanted)
+        names = set(wanted)
         for entry in self.entries:
-            if entry.id in wanted:
+            if entry.id in names:
                 try:
                     yield entry.id, self._frames(entry)
                 except BrokenUtterance as error:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -25,7 +26,7 @@ class Importing:
     name: str | None
     splits: Sequence[str]
     frame_shift: float
-    dtype: str
+    dtype: Literal["float32", "float16"]
     dry_run: bool
 
 

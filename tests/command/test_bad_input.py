@@ -1,4 +1,4 @@
-"""Bad input of every kind: one line on stderr, exit code 2, nothing left behind; docs/bad_input.md shows the lines."""
+"""Bad input of every kind: one line on stderr, exit code 2, nothing left behind; bad_input.md shows the lines."""
 
 import importlib
 import os
@@ -18,7 +18,7 @@ from tests.helpers.files import Watched, contents
 from utility.command import run
 from utility.training.checkpoint import save_checkpoint
 
-PAGE = PROJECT / "docs" / "bad_input.md"
+PAGE = Path(__file__).with_name("bad_input.md")
 UPDATE = os.environ.get("UPDATE_DOCS") == "1"
 CASES = [case for cases in TABLE.values() for case in cases]
 SCRIPTS = {
@@ -38,8 +38,8 @@ INTRODUCTION = """\
 # What bad input gets
 
 One line on stderr and exit code 2, before any work is done: what is wrong, where, and what is allowed or helps. The
-table is run by `tests/command/test_bad_input.py`; with `UPDATE_DOCS=1` in its environment that test writes this page.
-`DIR` stands for the folder that the commands are run in, `HASH` for a fingerprint.
+table is run by `test_bad_input.py`; with `UPDATE_DOCS=1` in its environment that test writes this page. `DIR`
+stands for the folder that the commands are run in, `HASH` for a fingerprint.
 """
 ANSWERS: dict[str, str] = {}  # what the cases of this session got, by name
 

@@ -17,6 +17,7 @@ from preprocess.demo.sentences import RICH, sentences
 from preprocess.demo.voices import make_speakers
 from preprocess.demo_corpus import main
 from tests.helpers.files import contents
+from utility.command import run
 from utility.labels.formats import read_textgrid
 from utility.labels.phone_sets import ARPABET_39
 
@@ -229,3 +230,15 @@ def test_bad_usage_is_one_line_and_code_2(tmp_path, argv, reason):
     assert reason in result.stderr
     assert result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_synthesiser_is_named_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    monkeypatch.setattr(sys, "argv", ["demo_corpus.py", "--output_path", str(tmp_path / "corpus")])
+    with pytest.raises(SystemExit) as left:
+        run(main)
+    said = capsys.readouterr().err
+    assert left.value.code == 2
+    assert said.count("\n") == 1
+    assert "pip install -r requirements-demo.txt" in said
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Every command of the README runs, in its order, on a smaller corpus and with fewer steps."""
+"""Every command and every Python block of README.md and docs/*.md runs, on a smaller corpus and with fewer steps."""
 
 import os
 import re
@@ -6,67 +6,146 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import PROJECT
 
+PAGES = ("README.md", "docs/originals.md", "docs/export.md", "docs/scaling.md")
+LINKED = ("config", "preprocess", "utility", "mockingjay", "downstream", "originals", "commands", "hubconf.py")
 SMALLER = {
     "preprocess/demo_corpus.py": ["--minutes", "1.5", "--speakers", "6"],
     "run_downstream.py": ["--cpu", "trainer.steps=4", "trainer.eval_every=2", "data.batch_frames=300"],
 }
 TRAINING = ["model.hidden_size=16", "model.heads=2", "model.ffn_size=16", "trainer.steps=4", "trainer.eval_every=2"]
-
 PROBING = SMALLER["run_downstream.py"][1:]
+SEVERAL_MACHINES = "--nnodes=4 --nproc_per_node=8 --rdzv_backend=c10d --rdzv_endpoint=head:29500"
+SCHEDULER = "tcp://head:8786"
 
 
-def commands() -> list[list[str]]:
-    text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if line.startswith(("python ", "torchrun "))]
-    return [shlex.split(line.replace("torchrun ", "python -m torch.distributed.run --standalone ")) for line in lines]
+def blocks(page: str) -> list[tuple[str, str, str]]:
+    """(heading, language, text) of every fenced block of a page."""
+    found, heading = [], ""
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    for match in re.finditer(r"^#+ ([^\n]*)$|^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if match[1]:
+            heading = match[1]
+        else:
+            found.append((heading, match[2], match[3]))
+    return found
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_commands_of_the_readme_run_in_order(tmp_path):
-    for name in (
-        "config",
-        "preprocess",
-        "utility",
-        "mockingjay",
-        "downstream",
-        "commands",
-        "originals",
-        "runner_mockingjay.py",
-        "run_downstream.py",
-    ):
-        (tmp_path / name).symlink_to(PROJECT / name)
-    assert len(commands()) >= 14
-    seen = set()
-    for _, *words in commands():
-        at = next(i for i, word in enumerate(words) if word.endswith(".py"))
-        launcher, script, words = words[:at], words[at], words[at + 1 :]
-        if "recordings/" in words:
-            shutil.copytree(tmp_path / "data/demo_corpus/LibriSpeech/dev", tmp_path / "recordings")
-        smaller = [*SMALLER.get(script, []), *(TRAINING if "--train" in words else [])]
-        smaller += PROBING if "--train_phone" in words else []
-        smaller = [] if "--preprocess" in words else smaller
-        smaller += ["--num", "1"] if "--plot" in words else []
-        done = subprocess.run(
-            [sys.executable, *launcher, script, *words, *smaller],
-            cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, f"{script} {words}: {done.stderr}"
-        assert done.stdout.strip(), f"{script} {words} printed nothing"
-        seen.add(script)
-    assert seen >= {"preprocess/preprocess_libri.py", "runner_mockingjay.py", *SMALLER}
-    shown = {path.suffix for path in (tmp_path / "result/result_mockingjay/demo/best-dump").iterdir()}
-    assert shown >= {".png", ".wav", ".npy", ".json"}
-    assert len(list((tmp_path / "result").glob("result_*_phone_linear/exp_000/confusion.png"))) == 3
+def commands(page: str) -> list[tuple[str, list[str]]]:
+    """(heading, words) of every line that starts Python or torchrun; several machines become two processes of one."""
+    lines = [(heading, line) for heading, _, block in blocks(page) for line in block.splitlines()]
+    found = []
+    for heading, line in lines:
+        if line.startswith(("python ", "torchrun ")):
+            line = line.replace(SEVERAL_MACHINES, "--nproc_per_node=2")
+            line = line.replace("torchrun ", "python -m torch.distributed.run --standalone ")
+            found.append((heading, shlex.split(line)[1:]))
+    return found
+
+
+def run(folder: Path, words: list[str]) -> str:
+    """Run a command of a page, made smaller, in `folder`; what it prints."""
+    at = next(i for i, word in enumerate(words) if word.endswith(".py"))
+    launcher, script, words = words[:at], words[at], words[at + 1 :]
+    smaller = [*SMALLER.get(script, []), *(TRAINING if "--train" in words else [])]
+    smaller += PROBING if "--train_phone" in words else []
+    smaller = [] if {"--preprocess", "--info", "--export"} & set(words) else smaller
+    smaller += ["--num", "1"] if "--plot" in words else []
+    done = subprocess.run(
+        [sys.executable, *launcher, script, *words, *smaller],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{script} {words}: {done.stderr}"
+    assert done.stdout.strip(), f"{script} {words} printed nothing"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    """A folder where the README's demo has run, with recordings and alignments as a reader of it would have them."""
+    folder = tmp_path_factory.mktemp("readme")
+    for name in (*LINKED, *(path.name for path in PROJECT.glob("run*.py"))):
+        (folder / name).symlink_to(PROJECT / name)
+    steps = [words for heading, words in commands("README.md") if heading == "The demo"]
+    assert len(steps) == 6
+    for words in steps:
+        run(folder, words)
+    corpus = folder / "data/demo_corpus"
+    for path in (corpus / "LibriSpeech").rglob("*.flac"):
+        split, speaker = path.relative_to(corpus / "LibriSpeech").parts[:2]
+        (folder / "recordings" / split / speaker).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / "recordings" / split / speaker / path.name)
+    (folder / "alignments").mkdir()
+    for path in (corpus / "alignments").rglob("*.TextGrid"):
+        shutil.copy(path, folder / "alignments" / path.name)
+    return folder
+
+
+@pytest.fixture
+def scheduler():
+    """The address of a Dask scheduler with a worker on this machine."""
+    distributed = pytest.importorskip("distributed", reason="dask absent: pip install -r requirements-dask.txt")
+    one = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
+    with distributed.LocalCluster(**one) as local:
+        yield local.scheduler_address
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_of_a_page_run_in_order(page, demo, request):
+    steps = [words for heading, words in commands(page) if heading != "The demo"]
+    assert len(steps) >= {"README.md": 11, "docs/scaling.md": 8}.get(page, 3)
+    for words in steps:
+        if SCHEDULER in words:
+            words = [request.getfixturevalue("scheduler") if word == SCHEDULER else word for word in words]
+        run(demo, words)
+    if page == "README.md":
+        shown = {path.suffix for path in (demo / "result/result_mockingjay/demo/best-dump").iterdir()}
+        assert shown >= {".png", ".wav", ".npy", ".json"}
+        assert len(list((demo / "result").glob("result_*_phone_linear/exp_000/confusion.png"))) == 3
+        assert (demo / "data/mine/train.npy").is_file()
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("page", PAGES)
+def test_python_of_a_page_runs(page, demo):
+    codes = [text for _, language, text in blocks(page) if language == "python"]
+    assert bool(codes) == (page in ("README.md", "docs/export.md"))
+    recordings = sorted((demo / "recordings/dev").rglob("*.flac"))
+    for name, path in zip(("a.wav", "b.wav"), recordings):
+        shutil.copy(path, demo / name)  # the reader of sound files looks at what a file holds, not at its name
+    if page == "docs/export.md":
+        run(demo, ["runner_mockingjay.py", *shlex.split("--export s3prl --ckpt demo/best.ckpt")])
+        run(demo, ["runner_mockingjay.py", *shlex.split("--export hf --ckpt demo/best.ckpt")])
+    for code in codes:
+        if "transformers" in code and find_spec("transformers") is None:
+            continue  # `make test-hf` has it, and tests the folder itself
+        done = subprocess.run([sys.executable, "-c", code], cwd=demo, capture_output=True, text=True)
+        assert done.returncode == 0, f"{code}\n{done.stderr}"
+
+
+def test_no_page_shows_a_command_that_is_not_run():
+    pages = {path.relative_to(PROJECT).as_posix() for path in PROJECT.glob("docs/*.md")} | {"README.md"}
+    assert {page for page in pages if commands(page)} == set(PAGES)
+
+
+def test_pages_link_to_files_that_are_there():
+    for page in [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *PROJECT.glob("docs/*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_readme_is_short():
+    assert len((PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 220
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from downstream.examples import Frames, Means, Pieces, Use, Wholes
 from downstream.figures import confusion_figure
 from downstream.heads import Linears, join_context, mean_pool
 from downstream.labels import PhoneLabels, SpeakerLabels
-from downstream.metrics import class_score
+from downstream.metrics import accuracy, class_score, selection_error
 from downstream.probe import Probe, evaluate
 from downstream.splits import PARTS, Division, Parts, Utterances, divide
 from downstream.tasks.classification import ByFrame
@@ -210,6 +210,8 @@ def test_label_fraction_is_nested_and_keeps_every_speaker():
     ]
     assert shares[0] < shares[1] < shares[2]
     assert Counter(corpus.speakers[i] for i in shares[0]).keys() == {"s0", "s1", "s2"}
+    whole, half = (Counter(corpus.speakers[i] for i in shares[index]) for index in (2, 1))
+    assert half == {speaker: -(-count // 2) for speaker, count in whole.items()}  # of each its share
 
 
 def test_confusion_figure_of_many_classes_has_readable_axes():
@@ -241,3 +243,12 @@ def test_batch_padding_is_marked_by_the_loader(small):
     assert not batch.mask().all()
     assert (batch.target[~batch.mask()] == IGNORE).all()
     assert (batch.target[batch.mask()] != IGNORE).any()
+
+
+def test_equal_accuracies_are_decided_by_the_loss_and_others_are_not():
+    right = torch.tensor([0, 1])
+    sure, unsure = (torch.tensor([[size, 0.0], [0.0, size]]) for size in (5.0, 0.1))
+    errors = [selection_error(accuracy("frame"), class_score(logits, right).figures()) for logits in (sure, unsure)]
+    assert errors[0] < errors[1]
+    wrong = torch.tensor([[0.01, 0.0], [0.01, 0.0]])  # half right, and a small loss
+    assert selection_error(accuracy("frame"), class_score(wrong, right).figures()) > errors[1] + 1

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -126,7 +127,7 @@ def test_packages_are_empty_and_scripts_folders_hide_no_standard_module():
 
 def test_only_the_built_in_corpus_loads_the_gpl_library():
     users = {path.name for path in sources() if "espeakng_loader" in imports(path)}
-    assert users == {"speech.py", "voices.py"}  # the voices lie beside the library's data
+    assert users == {"speech.py"}
 
 
 def test_only_the_exported_code_imports_transformers():
@@ -147,7 +148,7 @@ def test_configs_are_valid_and_hold_only_what_differs(path):
     schema = DownstreamConfig if path.name.startswith(("demo_", "real_", "downstream")) else PretrainConfig
     config = as_dict(resolve(schema, path))
     defaults = as_dict(schema())
-    if path.name == "downstream.yaml":  # the commented page of every key
+    if path.name in ("downstream.yaml", "pretrain.yaml"):  # the commented pages of every key
         assert yaml.safe_load(path.read_text()) == defaults
         return
     if path.name == "online.yaml":  # likewise
@@ -170,6 +171,17 @@ def test_examples_without_their_argument_show_usage(path, words, monkeypatch, ca
     assert left.value.code == 2
     name = "RESULT_DIRECTORY" if path.name == "table.py" else "CHECKPOINT"
     assert capsys.readouterr().err == f"usage: python {path} {name}\n"
+
+
+def test_architecture_names_every_folder_and_no_other():
+    page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = {name.strip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    hidden = {".venv", ".venv-hf", "data", "result", "log", "build"}
+    paths = [p.relative_to(PROJECT) for p in PROJECT.rglob("*.py") if not hidden & set(p.relative_to(PROJECT).parts)]
+    folders = {parent.as_posix() for path in paths for parent in path.parents}
+    assert folders <= named, "docs/architecture.md does not name them"
+    assert not [name for name in named if not (PROJECT / name).is_dir()]
 
 
 def test_table_of_results(tmp_path):

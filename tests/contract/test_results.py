@@ -7,13 +7,12 @@ import pytest
 import torch
 
 import run_downstream
-from commands.common import _layers
+from commands.common import parse_layers
 from downstream.predictions import PredictionFile, read_predictions
 from downstream.report import describe, read_result
 from downstream.sweep import run_single
 from downstream.tasks.table import TASKS, find_task
 from examples.table import table
-from tests.helpers.downstream_corpus import SPEAKERS, Small, small_corpus, write_store  # noqa: F401
 from utility.labels.alignment import IGNORE
 from utility.loader import Batch
 from utility.store import reading
@@ -113,4 +112,4 @@ def test_results_without_a_header_are_still_read(tmp_path):
     assert (found["value"], found["dev_value"], found["selection_error"]) == (44.5, 50.25, 49.750002)
     assert "dev 50.25 %, test 44.50 %" in describe(found, file.parent)
     assert table(tmp_path).splitlines()[-1] == "| 1 mel | 44.5 |"
-    assert _layers(f"ws:{file}").which == (0.25, 0.75)
+    assert parse_layers(f"ws:{file}").which == (0.25, 0.75)

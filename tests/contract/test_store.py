@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.files import contents
+from tests.helpers.speech import write_originals
 from utility.audio.features import FeatureConfig
 from utility.store import writing as store_writer
 from utility.store.files import Row, offsets_of, read_table
@@ -106,6 +107,16 @@ def test_killed_at_any_moment_gives_the_same_bytes(tmp_path):
         assert fill(tmp_path / f"{call}")
         assert contents(tmp_path / f"{call}") == expected, call
     assert call > 20
+
+
+def test_what_a_write_that_was_cut_short_left_of_a_failed_row_is_cleared(tmp_path):
+    fill(tmp_path / "whole")
+    StoreWriter.open(tmp_path / "torn", "train", ROWS, info())
+    array = np.load(tmp_path / "torn/train.npy", mmap_mode="r+")
+    array[offsets_of(np.array([row.length for row in ROWS]))[4]] = 1.0  # u4 will fail
+    array.flush()
+    fill(tmp_path / "torn")
+    assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
 
 
 def test_no_finished_row_is_written_twice(tmp_path):
@@ -274,14 +285,8 @@ def test_damage_is_named(tmp_path):
 
 
 def legacy(root: Path, names: list[str]) -> None:
-    """What the originals' preprocessing leaves: an unnamed index, longest first."""
-    lines = [",file_path,length,label"]
-    for i, name in enumerate(names):
-        path = root / "train" / f"{name}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, np.full((5 - i, 80), i, np.float32))
-        lines.append(f"{i},train/{name}.npy,{5 - i},")
-    (root / "train.csv").write_text("\n".join(lines) + "\n")
+    """What the originals' preprocessing leaves, longest first."""
+    write_originals(root / "train", {name: np.full((5 - i, 80), i) for i, name in enumerate(names)})
 
 
 def test_directories_of_the_originals(tmp_path):

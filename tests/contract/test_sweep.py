@@ -11,7 +11,7 @@ from downstream.experiment import Experiment
 from downstream.labels import PhoneLabels
 from downstream.sweep import Choice, run_many, run_single
 from mockingjay import states
-from tests.helpers.downstream_corpus import SPEAKERS, Small, small_corpus, write_store  # noqa: F401
+from tests.helpers.downstream_corpus import SPEAKERS, write_store
 from utility.config import as_dict, resolve
 from utility.store import reading
 
@@ -80,12 +80,13 @@ def test_sweep_opens_stores_and_labels_once(small, counts, upstream, monkeypatch
     assert len(made) == 3 * weights
 
 
-def test_sweep_over_the_division_divides_anew(small):
+def test_sweep_over_the_division_divides_anew_what_is_opened_once(small, counts):
     setting = small.setting("phone_linear")
     words = ["data.split_seed=0", "data.split_seed=2", "data.label_fraction=0.5"]
     choices = [Choice(word, resolve(DownstreamConfig, as_dict(setting.config), [word])) for word in words]
     folder = small.root / "divisions"
     run_many(setting, choices, [1], folder)
+    assert counts["open store/all"] == 1
     for choice in choices:
         alone = Experiment(replace(setting, config=choice.config), small.root / "alone").corpus.describe()
         assert json.loads((folder / "seed_1" / choice.name / "result.json").read_text())["division"] == alone

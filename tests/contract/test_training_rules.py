@@ -19,7 +19,7 @@ from utility.loader import START, Batch, Position
 from utility.training.checkpoint import load_checkpoint, load_weights
 from utility.training.distributed import Group
 from utility.training.optimization import OptimizerConfig
-from utility.training.trainer import Run, Task, Trainer, TrainerConfig
+from utility.training.trainer import Run, Trainer, TrainerConfig, Training
 
 CPU = torch.device("cpu")
 
@@ -58,7 +58,7 @@ class Apart(Group):
 
 def trainer(folder: Path, step, evaluate=None, group: Group | None = None, **config) -> Trainer:
     module = Line()
-    task = Task(module, lambda batch, generator: step(module, generator), Endless(), [{"params": [module.weight]}],
+    task = Training(module, lambda batch, generator: step(module, generator), Endless(), [{"params": [module.weight]}],
                 evaluate)  # fmt: skip
     run = Run(folder, folder / "log", "line", "test", {}, 3, CPU, True, group or Group())
     rules = TrainerConfig(**{"steps": 9, "precision": "fp32", "log_every": 1, "save_every": 99, **config})
@@ -73,7 +73,7 @@ def test_gradients_are_clipped_to_the_norm_asked_for(tmp_path, monkeypatch):
     made, norms = trainer(tmp_path, loss), []
     update = made.optimizer.step
     monkeypatch.setattr(made.optimizer, "step", lambda: (norms.append(float(made.parameters[0].grad.norm())), update()))
-    made.update(made.task.loader.stream())
+    made.update(made.training.loader.stream())
     assert norms == [pytest.approx(0.5, rel=1e-4)]
     assert float(made.window["grad_norm"][0]) == pytest.approx(100 * 3**0.5)  # logged as it was
 
@@ -82,7 +82,7 @@ def test_a_gradient_below_the_limit_is_left_as_it_is(tmp_path, monkeypatch):
     made, norms = trainer(tmp_path, lambda module, _: {"loss": 0.01 * module.weight.sum()}), []
     update = made.optimizer.step
     monkeypatch.setattr(made.optimizer, "step", lambda: (norms.append(float(made.parameters[0].grad.norm())), update()))
-    made.update(made.task.loader.stream())
+    made.update(made.training.loader.stream())
     assert norms == [pytest.approx(0.01 * 3**0.5, rel=1e-4)]
 
 
@@ -96,7 +96,7 @@ def seeds(folder: Path, accumulation: int, world: int, rank: int) -> list[list[i
         return loss(module, generator)
 
     made = trainer(folder, step, group=Apart(rank, world), accumulation=accumulation)
-    stream = made.task.loader.stream()
+    stream = made.training.loader.stream()
     for _ in range(3):
         made.update(stream)
     return [seen[i : i + accumulation] for i in range(0, len(seen), accumulation)]

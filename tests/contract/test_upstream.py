@@ -322,9 +322,9 @@ def test_overwriting_spares_what_it_did_not_make(ckpt, store, tmp_path):
     words = ["--cpu", "--no-msg", "--overwrite", "--ckpt", str(ckpt)]
     with pytest.raises(ValueError, match="which is the input"):
         runner_mockingjay.main(["--extract", *words, "--input", str(features), "--output", str(features.parent)])
-    for mode in (["--plot"], ["--train"]):
-        with pytest.raises(ValueError, match="would not use --overwrite: it goes with --test, --extract"):
-            runner_mockingjay.main([*mode, *words])
+    for mode in (["--plot"], ["--train"], ["--export", "hf"], ["--info", str(ckpt)]):
+        with pytest.raises(ValueError, match="would not use --overwrite"):
+            runner_mockingjay.main([*mode, "--overwrite"])
     with pytest.raises(ValueError, match="what other shards write"):
         runner_mockingjay.main(["--extract", *words, "--shard", "1/2"])
 

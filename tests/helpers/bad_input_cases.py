@@ -39,6 +39,22 @@ def case(what: str, command: str, *names: str, code: int = 2) -> Case:
     return Case(what, command, names, code)
 
 
+FLAGS = [
+    case("mistyped mode", "runner_mockingjay.py --tain", "--tain", "did you mean --train?"),
+    case("nothing to do", "runner_mockingjay.py", "--train"),
+    case("flag of another mode", f"{EXTRACT} --ckpt ckpt/good.ckpt --num 3", "--extract", "--num", "--plot"),
+    case("override of another mode", f"{EXTRACT} --ckpt ckpt/good.ckpt trainer.steps=3", "--extract", "trainer.steps=3", "data.test"),
+    case("override beside what it changes", f"{EXTRACT} --ckpt ckpt/good.ckpt --input data/mel/dev data.test=[data/mel/test]", "data.test", "--input"),
+    case("checkpoint that training would not use", f"{NEW} --ckpt ckpt/good.ckpt", "--ckpt", "--load"),
+    case("folder without a checkpoint of a run", f"{EXTRACT} --ckpt empty", "empty", "no checkpoint"),
+    case("flag of the originals", f"{NEW} --multi_gpu", "--multi_gpu", "torchrun"),
+    case("flag of the originals for probes", f"{PHONE} baseline --phone_set montreal_phone", "--phone_set", "preprocess_alignment.py"),
+    case("S3PRL's command line", "run_downstream.py -m train -u fbank -d phone_linear -n x", "run_downstream.py --upstream baseline --run phone_linear --name x"),
+    case("APC for an upstream", f"{PHONE} apc", "--upstream pretrained --ckpt FILE"),
+    case("no task", "run_downstream.py --upstream baseline", "--run", "phone_linear"),
+    case("name of a resumed folder", f"{PHONE} baseline --resume exp/x --name y", "--resume exp/x", "--name"),
+]  # fmt: skip
+
 AUDIO = [
     case("corpus that does not exist", f"{LIBRI} --data_path nowhere", "nowhere", "no such folder"),
     case("a file for a corpus", f"{LIBRI} --data_path notes.txt", "notes.txt"),
@@ -241,7 +257,7 @@ CHECKPOINTS = [
 
 PROBES = [
     case("unknown task", f"{RUN} --run phones --upstream baseline", "'phones'", "phone_linear"),
-    case("unknown upstream", f"{PHONE} bert", "'bert'", "transformer"),
+    case("unknown upstream", f"{PHONE} bert", "'bert'", "pretrained", "package.module:Class"),
     case("upstream without a checkpoint", f"{PHONE} transformer", "--ckpt"),
     case("upstream checkpoint cut off", f"{PHONE} transformer --ckpt ckpt/cut.ckpt", "ckpt/cut.ckpt", "damaged"),
     case("upstream of a probe", f"{PHONE} transformer --ckpt ckpt/probe.ckpt", "ckpt/probe.ckpt", "'probe'"),
@@ -295,6 +311,7 @@ FINISHED = [
 ]  # fmt: skip
 
 TABLE = {
+    "Flags": FLAGS,
     "Audio, corpora and features": AUDIO,
     "Features of the originals' APC": APC_FILES,
     "Alignment files and the built-in corpus": ALIGNMENTS,

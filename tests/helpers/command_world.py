@@ -16,6 +16,7 @@ from utility.training.checkpoint import save_checkpoint
 
 RUN = Path("result/result_mockingjay/mockingjay_libri_sd1337")
 MODEL = {"layers": 1, "hidden_size": 8, "heads": 2, "ffn_size": 8}
+UTTERANCES = {"train": 9, "dev": 6, "test": 3}
 MASKING = {"proportion": 0.4, "consecutive_min": 2, "consecutive_max": 2}
 TRAINER = {"steps": 2, "eval_every": 1, "log_every": 1, "precision": "fp32"}
 
@@ -23,8 +24,8 @@ TRAINER = {"steps": 2, "eval_every": 1, "log_every": 1, "precision": "fp32"}
 def build_world(root: Path) -> None:
     """Fill `root`, the working directory of the commands, and let the owner's first line train there."""
     parts = {}
-    for number, part in enumerate(("train", "dev", "test")):
-        write_store(root / "data/mel" / part, {f"s{k % 3}-{part}{k}": 30 for k in range(9)}, seed=number)
+    for number, (part, count) in enumerate(UTTERANCES.items()):
+        write_store(root / "data/mel" / part, {f"s{k % 3}-{part}{k}": 30 for k in range(count)}, seed=number)
         parts[part] = [f"data/mel/{part}"]
     aligned = [(f"s{k % 3}-{part}{k}", [(0.0, 0.2, "aa"), (0.2, 0.37, "b")]) for part in parts for k in range(9)]
     write_alignment(root / "phones", aligned)

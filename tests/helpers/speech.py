@@ -28,6 +28,19 @@ def write_store(path: Path, lengths: dict[str, int], features: FeatureConfig = M
     return path
 
 
+def write_originals(path: Path, utterances: dict[str, np.ndarray]) -> Path:
+    """The directory that the originals' preprocessing leaves for the split `path`: a table with an unnamed index, and a
+    .npy file for each utterance."""
+    lines = [",file_path,length,label"]
+    for number, (name, frames) in enumerate(utterances.items()):
+        file = path / f"{name}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, np.asarray(frames, np.float32))
+        lines.append(f"{number},{path.name}/{name}.npy,{len(frames)},")
+    path.with_suffix(".csv").write_text("\n".join(lines) + "\n")
+    return path
+
+
 def sparse_store(path: Path, lengths: np.ndarray, features: FeatureConfig = MEL, speakers: int = 50) -> Path:
     """A finished store `path` of zeros that takes no disk, of any size; ids are `<speaker>-<split>-<number>`."""
     info = StoreInfo(row_shape=[features.dim], frame_shift=features.frame_shift, features=features)

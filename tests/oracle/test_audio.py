@@ -12,7 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.helpers.shared import CORPORA, FIXTURES
 from utility.audio import spectrum
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.inversion import griffin_lim
@@ -32,7 +31,8 @@ SPEECH = (
 @pytest.fixture(params=["wave.wav", *(pytest.param(name, marks=pytest.mark.needs_shared) for name in SPEECH)])
 def speech(request) -> np.ndarray:
     """A synthetic wave, and real speech where there is any."""
-    return read_audio((CORPORA if request.param in SPEECH else FIXTURES) / request.param)
+    folder = request.getfixturevalue("corpora" if request.param in SPEECH else "fixtures_dir")
+    return read_audio(folder / request.param)
 
 
 def extract(waveform: np.ndarray, **options) -> np.ndarray:

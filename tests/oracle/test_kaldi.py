@@ -71,12 +71,12 @@ def kaldi_writes(table, writer, items, *more):
 # Kaldi's files
 
 
-def test_every_file_of_kaldi_is_read_as_kaldi_reads_it(fixtures_dir):
-    expected = np.load(fixtures_dir / "kaldi" / "expected.npz")
+def test_every_file_of_kaldi_is_read_as_kaldi_reads_it(kaldi_dir):
+    expected = np.load(kaldi_dir / "expected.npz")
     assert len(expected) > 60
     for name in expected:
         table, _, key = name.partition("/")
-        matrices = read_scp(fixtures_dir / "kaldi" / f"{table}.scp")
+        matrices = read_scp(kaldi_dir / f"{table}.scp")
         values = matrices[key].astype(expected[name].dtype)  # text does not say of which type it is
         assert np.array_equal(values, expected[name]), name
         assert values.shape == expected[name].shape, name
@@ -84,31 +84,31 @@ def test_every_file_of_kaldi_is_read_as_kaldi_reads_it(fixtures_dir):
         for first in {0, len(values) // 2, len(values)}:
             assert np.array_equal(matrices.rows(key, first, len(values)), matrices[key][first:])
         if "range" not in table:
-            archive = dict(read_ark(fixtures_dir / "kaldi" / f"{table}.ark"))
+            archive = dict(read_ark(kaldi_dir / f"{table}.ark"))
             assert list(archive) == matrices.keys
             assert np.array_equal(archive[key], matrices[key])
 
 
-def test_a_packed_archive_of_kaldi(fixtures_dir):
-    packed = dict(read_ark(fixtures_dir / "kaldi" / "ali.1.gz"))
-    same(packed, dict(read_ark(fixtures_dir / "kaldi" / "ali.ark")))
+def test_a_packed_archive_of_kaldi(kaldi_dir):
+    packed = dict(read_ark(kaldi_dir / "ali.1.gz"))
+    same(packed, dict(read_ark(kaldi_dir / "ali.ark")))
 
 
 @pytest.mark.parametrize("name", SAME_BYTES)
-def test_we_write_the_bytes_that_kaldi_writes(fixtures_dir, folder, name):
+def test_we_write_the_bytes_that_kaldi_writes(kaldi_dir, folder, name):
     source = "feats_float" if name.startswith("feats_cm") else name
-    items = list(read_ark(fixtures_dir / "kaldi" / f"{source}.ark"))
+    items = list(read_ark(kaldi_dir / f"{source}.ark"))
     if name == "short_cm1_auto":
-        items = [(key, values[:8]) for key, values in read_ark(fixtures_dir / "kaldi" / "feats_float.ark")]
+        items = [(key, values[:8]) for key, values in read_ark(kaldi_dir / "feats_float.ark")]
     write_ark(f"{name}.ark", items, form=SAME_BYTES[name])
     for ending in ("ark", "scp"):
         ours = (folder / f"{name}.{ending}").read_bytes()
-        assert ours == (fixtures_dir / "kaldi" / f"{name}.{ending}").read_bytes()
+        assert ours == (kaldi_dir / f"{name}.{ending}").read_bytes()
 
 
-def test_recordings_in_an_archive_are_no_matrices(fixtures_dir):
+def test_recordings_in_an_archive_are_no_matrices(kaldi_dir):
     with pytest.raises(ValueError, match=r"wav_ark\.ark: key 'fbbh-an90-fbbh-b', byte 17: neither a binary object"):
-        list(read_ark(fixtures_dir / "kaldi" / "wav_ark.ark"))
+        list(read_ark(kaldi_dir / "wav_ark.ark"))
 
 
 # Kaldi's code

@@ -7,16 +7,15 @@ import argparse
 import sys
 import types
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from downstream.config import ProbeConfig
 from downstream.metrics import class_score
-from downstream.tasks.table import find_task
+from downstream.tasks.classification import ByFrame
 from mockingjay.checkpoint import load_pretrained
-from mockingjay.foreign.settings import Block, pretrain_config, pruned_heads
+from mockingjay.foreign.settings import Section, pretrain_config, pruned_heads
 from mockingjay.model.frame_model import GruModel, NoHead, TransformerModel
 from mockingjay.objectives.loss import masked_loss
 from mockingjay.upstream import load_upstream
@@ -163,8 +162,8 @@ def test_pruned_heads_as_text():
 def test_the_first_original_counted_batches_and_the_later_one_updates(block, steps):
     size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     run = {"total_steps": 100, "gradient_accumulation_steps": 4}
-    config = Block("", {block: size, "optimizer": run, "solver": run, "runner": run})
-    found = pretrain_config(config, Block("task", {}), config, 80, duo=False)
+    config = Section("", {block: size, "optimizer": run, "solver": run, "runner": run})
+    found = pretrain_config(config, Section("task", {}), config, 80, duo=False)
     assert (found.trainer.steps, found.trainer.accumulation) == (steps, 4)
 
 
@@ -254,14 +253,12 @@ def test_frame_classifiers(name, fixtures_dir):
     """Features and labels are cut to the shorter; the original's context runs on into padding, so lengths are those of
     the batch here."""
     arrays = read_arrays(name)
-    context, linear = int(arrays["config_concat"]), bool(arrays["config_linear"])
-    task = replace(find_task("phone_linear" if linear else "phone_1hidden"), context=context)
+    level = ByFrame(int(arrays["config_concat"]), hidden_layer=not arrays["config_linear"])
     labels = arrays["labels"]
     frames = min(labels.shape[1], arrays["features"].shape[1])
     features, mask = arrays["features"][:, :frames], arrays["label_mask"][:, :frames].bool()
     config = ProbeConfig(hidden_size=int(arrays["config_hidden_size"]) or 768)
-    labels_of = SimpleNamespace(classes=range(arrays["log_prob"].shape[2]))
-    model = task.head(features.shape[2], labels_of, config, torch.Generator()).eval()
+    model = level.head(features.shape[2], arrays["log_prob"].shape[2], config, torch.Generator()).eval()
     load_weights(model, torch.load(fixtures_dir / f"{name}.pt", weights_only=True), name)
     logits = model(features, torch.full((len(features),), frames))
     close(logits.log_softmax(-1), arrays["log_prob"])

@@ -1,6 +1,5 @@
 """Training goes on from the originals' checkpoints as it did in the originals, and through the runner."""
 
-import csv
 import json
 import math
 
@@ -26,6 +25,7 @@ from tests.helpers.legacy_fixture import (
     plain,
     read_original,
 )
+from tests.helpers.speech import write_originals
 from utility.loader import Batch, Loader, Position
 from utility.store.reading import Store
 from utility.training.optimization import Lamb, OptimizerConfig, make_optimizer, make_schedule
@@ -83,14 +83,7 @@ class Ended(Exception):
 
 def store(folder, *rows):
     """Features in the originals' form."""
-    (folder / "train").mkdir(parents=True)
-    with (folder / "train.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["", "file_path", "length", "label"])
-        for index, row in enumerate(rows):
-            np.save(folder / f"train/u{index}.npy", np.asarray(row, np.float32))
-            table.writerow([index, f"train/u{index}.npy", len(row), ""])
-    return str(folder / "train")
+    return str(write_originals(folder / "train", {f"u{number}": row for number, row in enumerate(rows)}))
 
 
 @pytest.mark.parametrize("name", [name for name in TRAINED if name in NEW])

@@ -18,6 +18,8 @@ LOG_FLOOR = 1e-6
 PRE_EMPHASIS = 0.97
 STATIC_DIM = {"mel": 80, "fbank": 80, "mfcc": 13, "kaldi_fbank": 80, "kaldi_mfcc": 13}
 
+Kind = Literal["mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc"]
+
 
 @section
 class FeatureConfig:
@@ -28,7 +30,7 @@ class FeatureConfig:
     `kaldi_fbank` and `kaldi_mfcc` are Kaldi's (`snip_edges`, no dither, `use_energy` off, samples scaled to 16 bit).
     """
 
-    kind: Literal["mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc"] = "mel"
+    kind: Kind = "mel"
     deltas: Annotated[int, pydantic.Field(ge=0, le=2)] = 1
     cmvn: Literal["none", "utterance"] = "utterance"
     sample_rate: Annotated[int, pydantic.Field(ge=4000, le=384000)] = 16000
@@ -241,7 +243,7 @@ class _Kernel:
         """Put what `_features` gives of each utterance's frames into its rows."""
         window, hop = self.config.window, self.config.hop
         work = spectrum.workspace(self.block, window, self.config.fft_size, packed.signal.device)
-        end, block = 0, None
+        end, block = 0, packed.signal  # no block yet
         for rows, first in zip(utterances, packed.first):
             done = 0
             while done < len(rows):

@@ -130,8 +130,8 @@ def add_deltas_at_once(features: Tensor, lengths: Sequence[int], orders: int) ->
     edges = np.concatenate([side, ends - 1 - side], 1).clip(0, static.shape[1] - 1)  # [B, 8]
     nearest = np.minimum(edges.clip(DELTA_REACH), (ends - 1 - DELTA_REACH).clip(0))
     every = torch.arange(len(lengths), device=features.device)[:, None]
-    edges, nearest = (torch.from_numpy(index).to(features.device) for index in (edges, nearest))
-    derivatives[every, edges] = derivatives[every, nearest]
+    to, source = (torch.from_numpy(index).to(features.device) for index in (edges, nearest))
+    derivatives[every, to] = derivatives[every, source]
     for row, length in enumerate(lengths):
         if length < width:
             head = static[row, :length]

@@ -69,14 +69,14 @@ class _Original(torch.optim.Optimizer):
     moments: tuple[str, str]
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # nothing here is evaluated again
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
+            parameters: list[Tensor] = [p for p in group["params"] if p.grad is not None]
             if parameters:
                 self._update(parameters, group)
 
-    def _update(self, parameters: list[nn.Parameter], group: dict) -> None:
+    def _update(self, parameters: list[Tensor], group: dict) -> None:
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter] = {k: torch.zeros_like(parameter) for k in self.moments}
@@ -86,17 +86,17 @@ class _Original(torch.optim.Optimizer):
         torch._foreach_lerp_(mean, gradients, 1 - beta1)
         torch._foreach_mul_(square, beta2)
         torch._foreach_addcmul_(square, gradients, gradients, 1 - beta2)
-        update = torch._foreach_sqrt(square)
+        update = list(torch._foreach_sqrt(square))
         torch._foreach_add_(update, group["eps"])
-        update = torch._foreach_div(mean, update)
+        update = list(torch._foreach_div(mean, update))
         if group["weight_decay"]:
             torch._foreach_add_(update, parameters, alpha=group["weight_decay"])
         torch._foreach_add_(parameters, self._sized(update, parameters, group), alpha=-group["lr"])
 
-    def _gradients(self, parameters: list[nn.Parameter], group: dict) -> list[Tensor]:
-        return [p.grad for p in parameters]
+    def _gradients(self, parameters: list[Tensor], group: dict) -> list[Tensor]:
+        return [p.grad for p in parameters if p.grad is not None]
 
-    def _sized(self, update: list[Tensor], parameters: list[nn.Parameter], group: dict) -> list[Tensor]:
+    def _sized(self, update: list[Tensor], parameters: list[Tensor], group: dict) -> list[Tensor]:
         return update
 
 
@@ -111,8 +111,8 @@ class BertAdam(_Original):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.01, "tensor_clip": 1.0, "parts": 1}
         super().__init__(groups, defaults)
 
-    def _gradients(self, parameters: list[nn.Parameter], group: dict) -> list[Tensor]:
-        gradients, limit = [p.grad for p in parameters], group["tensor_clip"]
+    def _gradients(self, parameters: list[Tensor], group: dict) -> list[Tensor]:
+        gradients, limit = super()._gradients(parameters, group), group["tensor_clip"]
         norms = torch._foreach_norm(_parts(gradients, group))
         return _scaled(gradients, [(limit / (norm + 1e-6)).clamp(max=1.0) for norm in norms], group)
 
@@ -125,7 +125,7 @@ class Lamb(_Original):
     def __init__(self, groups: Iterable, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.01, "parts": 1})
 
-    def _sized(self, update: list[Tensor], parameters: list[nn.Parameter], group: dict) -> list[Tensor]:
+    def _sized(self, update: list[Tensor], parameters: list[Tensor], group: dict) -> list[Tensor]:
         of_weight = torch._foreach_norm(_parts(parameters, group))
         of_step = torch._foreach_norm(_parts(update, group))
         pairs = zip(of_weight, of_step)
@@ -138,6 +138,6 @@ def _parts(tensors: Iterable[Tensor], group: dict) -> list[Tensor]:
 
 def _scaled(tensors: list[Tensor], factors: list[Tensor], group: dict) -> list[Tensor]:
     """Each part of each tensor times its factor."""
-    scaled = torch._foreach_mul(_parts(tensors, group), factors)
+    scaled = list(torch._foreach_mul(_parts(tensors, group), factors))
     count = group["parts"]
     return [torch.cat(scaled[i : i + count]) for i in range(0, len(scaled), count)] if count > 1 else scaled

@@ -1,0 +1,41 @@
+"""`--dry_run` of every script in preprocess/: what would be made of which data, and nothing written."""
+
+import importlib
+
+import pytest
+
+from tests.conftest import PROJECT
+from tests.helpers.command_world import tree
+from tests.helpers.speech import wav
+
+SCRIPTS = {
+    "preprocess_libri": (["--data_path", "corpus"], ("kind: mel", "train: 2 utterances, 0.00 hours, 1 not usable")),
+    "preprocess_timit": (["--data_path", "timit"], ("kind: mel", "train: 1 utterances, 0.00 hours, 0 not usable")),
+    "preprocess_any": (["--data_path", "corpus", "--name", "x"], ("kind: fbank", "2 utterances", "data/x")),
+    "generate_len_for_bucket": (["--data_path", "corpus"], ("3 recordings, 0.00 hours, 0 failed",)),
+    "preprocess_alignment": (["--data_path", "a.ctm"], ("1 files of form ctm: 2 utterances, 0.00 hours, 2 labels",)),
+    "preprocess_apc": (["--data_path", "apc.blogmel"], ("apc: 1 utterances, 0.00 hours, 2 frames of 2",)),
+    "demo_corpus": (["--minutes", "2"], ("minutes: 2.0", "data/demo_corpus")),
+}
+
+
+def test_every_script_is_tried():
+    assert {path.stem for path in (PROJECT / "preprocess").glob("*.py")} == SCRIPTS.keys()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_dry_run_says_what_would_be_made_and_writes_nothing(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number, samples in enumerate((1600, 3200, 100)):
+        wav(tmp_path / f"corpus/train/1/2/1-2-{number}.flac", samples)
+    wav(tmp_path / "timit/TRAIN/DR1/FAEM0/SI1392.WAV")
+    (tmp_path / "a.ctm").write_text("u 1 0 0.5 aa\nv 1 0 0.5 b\n")
+    (tmp_path / "apc.blogmel").write_text("a\n1 2\n3 4\n.\n")
+    before = tree(tmp_path)
+    words, shown = SCRIPTS[script]
+    code = importlib.import_module(f"preprocess.{script}").main([*words, "--dry_run"])
+    out = capsys.readouterr().out
+    assert not code
+    assert not [part for part in shown if part not in out], out
+    assert "dry run: nothing is written" in out
+    assert tree(tmp_path) == before
