@@ -33,9 +33,10 @@ def feature_axis(config: FeatureConfig | None) -> ValueAxis:
         return ValueAxis("feature dimension (index)")
     if config.kind == "linear":
         return ValueAxis("frequency (kHz)", step=config.sample_rate / config.fft_size / 1000)
-    if config.kind.endswith("mfcc"):
+    centres = config.band_centres
+    if centres is None:
         return ValueAxis("cepstral coefficient (index)")
-    return ValueAxis("frequency (kHz, mel scale)", ticks=_frequency_ticks(config.band_centres))
+    return ValueAxis("frequency (kHz, mel scale)", ticks=_frequency_ticks(centres))
 
 
 def _frequency_ticks(centres: np.ndarray) -> tuple[tuple[float, str], ...]:
