@@ -53,29 +53,29 @@ TITLES = "stage", "measured", "unit", "of its limit", "x baseline", "peak MiB"
 
 def limits(rounds: int) -> Iterator[Row]:
     """What the machine can do at best."""
-    found = contest({"copy": copying, "read": reading}, rounds)
-    yield Row("limit: copy in memory", 2 * COPIED / found["copy"].seconds / 1e9, "GB/s, read + written")
-    yield Row("limit: read a file held in memory", COPIED / found["read"].seconds / 1e9, "GB/s")
+    results = contest({"copy": copying, "read": reading}, rounds)
+    yield Row("limit: copy in memory", 2 * COPIED / results["copy"].seconds / 1e9, "GB/s, read + written")
+    yield Row("limit: read a file held in memory", COPIED / results["read"].seconds / 1e9, "GB/s")
 
 
 def extraction(rounds: int) -> Iterator[Row]:
     """Features, one core; then a corpus by one and two processes."""
     for row in features.measure(rounds):
         yield Row(f"{row['stage']}, {row['setting']}", row["ours"], "x real time", ratio=row["ratio"])
-    found = features.scaling(CORPUS_SECONDS)
-    yield Row("features, 2 processes beside 1", found["ratio"], "times as fast")
+    results = features.scaling(CORPUS_SECONDS)
+    yield Row("features, 2 processes beside 1", results["ratio"], "times as fast")
 
 
 def loader(rounds: int) -> Iterator[Row]:
     """Batches from a store."""
     makers: dict[str, Callable[[], Turn]] = {f"{n} workers": loading.Loading(n) for n in (0, 1, 2)}
-    found = contest({"read": reading, "plain": loading.plain_loading, **makers}, rounds)
+    results = contest({"read": reading, "plain": loading.plain_loading, **makers}, rounds)
     frames = loading.UTTERANCES * loading.FRAMES
     for name in makers:
-        seconds = found[name].seconds
-        share = frames * loading.DIM * 4 / seconds / (COPIED / found["read"].seconds)
-        ratio = found["plain"].seconds / seconds
-        yield Row(f"loader, {name}", frames / seconds, "frames/s", share, ratio, found[name].memory)
+        seconds = results[name].seconds
+        share = frames * loading.DIM * 4 / seconds / (COPIED / results["read"].seconds)
+        ratio = results["plain"].seconds / seconds
+        yield Row(f"loader, {name}", frames / seconds, "frames/s", share, ratio, results[name].memory)
     yield Row("first batch of 300,000 utterances", loading.first_batch(300_000), "s")
     yield Row("padding, Base on LibriSpeech's lengths", 100 * loading.padding_share(), "% of what is computed")
 
@@ -98,16 +98,16 @@ def choices(shape: Shape, rounds: int) -> Iterator[Row]:
     """What CUDA offers besides: packed and compiled, each beside neither; utterances of uneven length."""
     uneven = replace(shape, spread=0.5)
     ways = {"padded": (), "packed": ("speed.packed=True",), "compiled": ("speed.compile=True",)}
-    found = contest({name: Steps(uneven, "bf16", words) for name, words in ways.items()}, rounds)
-    for name, result in found.items():
-        ratio = found["padded"].seconds / result.seconds
+    results = contest({name: Steps(uneven, "bf16", words) for name, words in ways.items()}, rounds)
+    for name, result in results.items():
+        ratio = results["padded"].seconds / result.seconds
         yield Row(f"step {shape.name}, bf16, uneven, {name} (beside padded)", 1000 * result.seconds, "ms", ratio=ratio)
 
 
 def from_audio(shape: Shape, rounds: int) -> Row:
     """On-the-fly training beside that on stored features."""
-    found = contest({"stored": Steps(shape, "bf16"), "online": Steps(shape, "bf16", online=True)}, rounds)
-    times = found["online"].seconds / found["stored"].seconds
+    results = contest({"stored": Steps(shape, "bf16"), "online": Steps(shape, "bf16", online=True)}, rounds)
+    times = results["online"].seconds / results["stored"].seconds
     return Row(f"step {shape.name}, bf16, straight from audio", times, "x a step on stored features")
 
 
@@ -123,11 +123,11 @@ def probes(rounds: int) -> Iterator[Row]:
     """Training a probe."""
     for tuned, updates in ((False, 20), (True, 1)):
         ours, plain = probing.Probing(tuned, updates), probing.PlainProbing(tuned)
-        found = contest({"ours": ours, "plain": plain}, rounds)
-        frames, seconds = 6000 if tuned else 2000, found["ours"].seconds / updates  # of one update
+        results = contest({"ours": ours, "plain": plain}, rounds)
+        frames, seconds = 6000 if tuned else 2000, results["ours"].seconds / updates  # of one update
         name = "probe through a tuned Base" if tuned else "probe from the cache"
-        ratio = found["plain"].seconds / seconds
-        yield Row(name, frames / seconds, "frames/s", ratio=ratio, memory=found["ours"].memory)
+        ratio = results["plain"].seconds / seconds
+        yield Row(name, frames / seconds, "frames/s", ratio=ratio, memory=results["ours"].memory)
 
 
 def _computing(
@@ -136,15 +136,15 @@ def _computing(
     """Ours beside the baseline, and both beside the matrix products alone."""
     recurrent = shape.resolved().encoder == "gru"
     bounds = {} if recurrent else {f"limit {n}": Products(shape, d, passes == 3) for n, d in PRECISIONS.items()}
-    found = contest({**bounds, **makers}, rounds)
+    results = contest({**bounds, **makers}, rounds)
     frames, operations = batches * shape.utterances * shape.frames, passes * shape.operations
     for name in bounds:
-        yield Row(f"{stage}, {name}: products alone", operations / found[name].seconds / 1e9, "GFLOP/s")
+        yield Row(f"{stage}, {name}: products alone", operations / results[name].seconds / 1e9, "GFLOP/s")
     for name in makers:
-        result: Result = found[name]
-        limit = found.get(f"limit {name}")
+        result: Result = results[name]
+        limit = results.get(f"limit {name}")
         share = None if limit is None else batches * limit.seconds / result.seconds
-        ratio = None if name == "plain" else found["plain"].seconds / result.seconds
+        ratio = None if name == "plain" else results["plain"].seconds / result.seconds
         yield Row(f"{stage}, {name}", frames / result.seconds, "frames/s", share, ratio, result.memory)
 
 
@@ -165,9 +165,9 @@ def machine() -> str:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if "model name" in line
     ]
-    place = f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
+    processor = f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{place}{gpu}, PyTorch {torch.__version__}"
+    return f"{processor}{gpu}, PyTorch {torch.__version__}"
 
 
 def main() -> None:

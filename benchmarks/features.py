@@ -144,10 +144,10 @@ def _on_device(stage: Stage, rounds: int) -> dict:
     return _row(stage, f"on the device, {utterances} x {seconds} s", utterances * seconds, times)
 
 
-def write_audio(place: Path, utterances: int, seconds: int) -> list[Path]:
+def write_audio(folder: Path, utterances: int, seconds: int) -> list[Path]:
     """FLAC files that compress about as speech does (half of 16 bits)."""
-    place.mkdir(parents=True, exist_ok=True)
-    files = [place / f"{seconds}-{number}.flac" for number in range(utterances)]
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{seconds}-{number}.flac" for number in range(utterances)]
     for number, file in enumerate(files):
         soundfile.write(file, _waveform(seconds * RATE, number), RATE)
     return files

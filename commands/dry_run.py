@@ -28,10 +28,10 @@ def print_plan(
     print("dry run: nothing is written" + (f"; the output would go to {output}" if output is not None else ""))
 
 
-def print_look(found: Pretrained, paths: Sequence[str], output: Path | None) -> None:
+def print_look(pretrained: Pretrained, paths: Sequence[str], output: Path | None) -> None:
     """The plan of a command that looks at a checkpoint."""
-    data = describe_paths("test", paths, found.features)
-    print_plan(found.config, data, {"model": found.model}, output, f"steps done: {found.step}")
+    data = describe_paths("test", paths, pretrained.features)
+    print_plan(pretrained.config, data, {"model": pretrained.model}, output, f"steps done: {pretrained.step}")
 
 
 def describe_parts(config: PretrainConfig, features: FeatureConfig | None = None) -> list[str]:

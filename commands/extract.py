@@ -34,7 +34,7 @@ def check_flags(settings: Extract) -> None:
         raise ValueError("--overwrite removes what other shards write: remove the old folder, then start the shards")
 
 
-def write_representations(found: Pretrained, settings: Extract) -> int:
+def write_representations(pretrained: Pretrained, settings: Extract) -> int:
     """Write the representations that an opened checkpoint gives; 1 when some recordings could not be used."""
     how = ExtractionOptions(
         parse_layers(settings.layer),
@@ -43,43 +43,43 @@ def write_representations(found: Pretrained, settings: Extract) -> int:
         shard=settings.shard,
         quiet=not settings.msg,
         checkpoint=str(settings.ckpt),
-        step=found.step,
+        step=pretrained.step,
         overwrite=settings.overwrite,
     )
-    paths = test_paths(settings, found.config)
-    corpus = _open_corpus(found, settings, paths)
-    upstream = load_upstream(found, info=corpus.info, device=claim_device(settings.cpu))
+    paths = test_paths(settings, pretrained.config)
+    corpus = _open_corpus(pretrained, settings, paths)
+    upstream = load_upstream(pretrained, info=corpus.info, device=claim_device(settings.cpu))
     folder, split = output_folder(settings), Path(paths[0]).stem if len(paths) == 1 else "test"
     if settings.overwrite and (folder / split).resolve() in [Path(path).resolve() for path in paths]:
         raise ValueError(f"--overwrite would remove {folder / split}, which is the input: choose another --output")
     if settings.dry_run:
-        print_look(found, paths, folder)
+        print_look(pretrained, paths, folder)
         return 0
     if settings.format == "ark":
         archive = represent_as_archive(upstream, corpus, folder, split, how)
-        lengths, shape, place = archive.lengths, how.layers.row_shape(upstream), folder / f"{split}.ark"
+        lengths, shape, written = archive.lengths, how.layers.row_shape(upstream), folder / f"{split}.ark"
     elif represent(upstream, corpus, folder, split, how):
         store = Store([folder / split])
-        lengths, shape, place = store.lengths, store.info.row_shape, folder / split
+        lengths, shape, written = store.lengths, store.info.row_shape, folder / split
     else:
         say(settings.msg, f"{folder / split}: this shard is done, others are not yet")
         return 0
     failed = len(corpus.ids) - len(lengths)
-    say(settings.msg, f"{len(lengths)} utterances, {lengths.sum()} frames of {shape} in {place}")
+    say(settings.msg, f"{len(lengths)} utterances, {lengths.sum()} frames of {shape} in {written}")
     if failed:
         print(f"{failed} recordings not used, see {folder / 'errors.csv'}", file=sys.stderr)
     return int(failed > 0)
 
 
-def _open_corpus(found: Pretrained, settings: Extract, paths: list[str]) -> Store | Recordings:
+def _open_corpus(pretrained: Pretrained, settings: Extract, paths: list[str]) -> Store | Recordings:
     first = Path(paths[0])
-    named = settings.input is None and found.config.online is None  # by the config, where stores are what is usual
+    named = settings.input is None and pretrained.config.online is None  # by the config, where stores are what is usual
     if is_split(first) or splits_in(first) or (named and not first.exists()):
         return Store(paths)
     if settings.input is not None and not settings.input.exists():
         raise FileNotFoundError(f"--input {settings.input}: neither a store/split nor a recording or folder of audio")
-    if found.features is None:
+    if pretrained.features is None:
         raise ValueError(f"{settings.ckpt} does not say which features it takes: extract from a store, not from audio")
     if first.is_dir() and (unread := unread_media(first)):
         say(settings.msg, f"{first}: {unread}")
-    return Recordings(paths, found.features)
+    return Recordings(paths, pretrained.features)

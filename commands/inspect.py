@@ -26,8 +26,10 @@ def info(settings: Info) -> None:
     """Print what a checkpoint is."""
     if not settings.dry_run:
         return print(describe_checkpoint(settings.ckpt))
-    found = open_model(settings.ckpt)
-    return print_plan(found.config, describe_parts(found.config, found.features), {"model": found.model}, None)
+    pretrained = open_model(settings.ckpt)
+    return print_plan(
+        pretrained.config, describe_parts(pretrained.config, pretrained.features), {"model": pretrained.model}, None
+    )
 
 
 def test(settings: Extract) -> int:
@@ -75,10 +77,10 @@ def plot_alterations(settings: PlotAlterations) -> None:
     if settings.ckpt is not None:
         if settings.online_config is not None:
             raise ValueError(f"--ckpt {settings.ckpt} brings its own config: leave --online_config out")
-        found = open_model(settings.ckpt, settings.overrides)
-        config, folder = found.config, settings.output or settings.ckpt.with_name(f"{settings.ckpt.stem}-dump")
+        pretrained = open_model(settings.ckpt, settings.overrides)
+        config, folder = pretrained.config, settings.output or settings.ckpt.with_name(f"{settings.ckpt.stem}-dump")
         paths = test_paths(settings, config)
-        data = Inspection.open(found, paths, folder, torch.device("cpu")).data
+        data = Inspection.open(pretrained, paths, folder, torch.device("cpu")).data
     else:
         source = settings.config or DEFAULT_CONFIG
         config = resolve(PretrainConfig, source, settings.overrides, settings.online_config)
@@ -99,11 +101,11 @@ def _open(settings: Look) -> Inspection | None:
         check_flags(settings)
     if isinstance(settings, Plot | TestAndPlot):
         _check_number(settings.num)
-    found = open_model(settings.ckpt, settings.overrides)
-    paths, folder = test_paths(settings, found.config), output_folder(settings)
-    inspection = Inspection.open(found, paths, folder, claim_device(settings.cpu))
+    pretrained = open_model(settings.ckpt, settings.overrides)
+    paths, folder = test_paths(settings, pretrained.config), output_folder(settings)
+    inspection = Inspection.open(pretrained, paths, folder, claim_device(settings.cpu))
     if settings.dry_run:
-        print_look(found, paths, folder)
+        print_look(pretrained, paths, folder)
         return None
     return inspection
 

@@ -23,15 +23,15 @@ def find_checkpoint(path: Path, ckpdir: Path = CKPDIR, flag: str = "--ckpt") -> 
     """`path` as a file or a folder of `--export`, or as a run's folder its best.ckpt; itself or below `ckpdir`.
 
     A run without a dev set has no best.ckpt: its newest checkpoint is taken. Raises ValueError where there is none."""
-    places = [path] if path.is_absolute() else [path, ckpdir / path]
-    for place in places:
-        found = checkpoint_in(place) if place.is_dir() else place if place.is_file() else None
-        if found is not None:
-            return found
-    folder = next((place for place in places if place.is_dir()), None)
+    candidates = [path] if path.is_absolute() else [path, ckpdir / path]
+    for candidate in candidates:
+        checkpoint = checkpoint_in(candidate) if candidate.is_dir() else candidate if candidate.is_file() else None
+        if checkpoint is not None:
+            return checkpoint
+    folder = next((candidate for candidate in candidates if candidate.is_dir()), None)
     if folder is not None:
         raise ValueError(f"{flag} {path}: the folder {folder} holds no checkpoint{_known(ckpdir)}")
-    below = f", nor does {places[1]}" if len(places) > 1 else ""
+    below = f", nor does {candidates[1]}" if len(candidates) > 1 else ""
     raise ValueError(f"{flag} {path} does not exist{below}{_known(ckpdir)}")
 
 
@@ -55,8 +55,8 @@ def chosen_checkpoint(ckpt: Path | None, config: Path | None, name: str | None, 
             raise ValueError(f"--ckpt {ckpt} brings its own config: {flag} belongs to --train, or names a run instead")
         return find_checkpoint(ckpt, ckpdir)
     folder = ckpdir / run_name(config, name, seed)
-    found = checkpoint_in(folder) if folder.is_dir() else None
-    if found is None:
+    checkpoint = checkpoint_in(folder) if folder.is_dir() else None
+    if checkpoint is None:
         words = [f"{flag} {value}" for flag, value in given.items()]
         if ckpdir != CKPDIR:
             words.append(f"--ckpdir {ckpdir}")
@@ -64,7 +64,7 @@ def chosen_checkpoint(ckpt: Path | None, config: Path | None, name: str | None, 
         raise ValueError(
             f"{folder} holds no checkpoint: train it by {command}, or name another by --ckpt{_known(ckpdir)}"
         )
-    return found
+    return checkpoint
 
 
 def _known(ckpdir: Path) -> str:

@@ -55,8 +55,8 @@ def print_experiment(experiment: Experiment, name: str = "") -> None:
     parts = experiment.corpus.describe()
     rule, left_out = parts.pop("rule"), parts.pop("left_out")
     lines = [
-        f"{part}: {found['utterances']} utterances, {found['hours']:.4f} hours, {found['speakers']} speakers"
-        for part, found in parts.items()
+        f"{part}: {figures['utterances']} utterances, {figures['hours']:.4f} hours, {figures['speakers']} speakers"
+        for part, figures in parts.items()
     ]
     lines += [f"division: {rule}", *(f"left out, {reason}: {count}" for reason, count in left_out.items())]
     models = {"upstream": experiment.upstream, "probe": experiment.probe}

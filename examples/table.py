@@ -17,12 +17,12 @@ TASKS = ("phone_linear", "phone_1hidden", "phone_concat", "speaker_frame", "spea
 def cell(run: Path) -> str | None:
     """Test accuracy of a run, or None where it is not finished."""
     if (run / "summary.json").is_file():
-        found = json.loads((run / "summary.json").read_text())
-        spread = found["test_deviation"]
-        return f"{found['test_mean']:.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
+        summary = json.loads((run / "summary.json").read_text())
+        spread = summary["test_deviation"]
+        return f"{summary['test_mean']:.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
     if (run / "result.json").is_file():
-        found = json.loads((run / "result.json").read_text())
-        return f"{found.get('value', found.get('test_accuracy')):.1f}"  # old files have no header
+        result = json.loads((run / "result.json").read_text())
+        return f"{result.get('value', found.get('test_accuracy')):.1f}"  # old files have no header
     return None
 
 

@@ -65,10 +65,11 @@ class Inspection:
         `source` is the file that the weights of `layers` are from; the figure names it, and them."""
         upstream = self._upstream()
         last = upstream.num_layers
-        given = isinstance(layers.which, tuple)
-        weighted = layers if given else LayerSelection((1 / (last + 1),) * (last + 1))
+        if isinstance(layers.which, tuple):
+            weighted, weights = layers, f"\nweights of {source}:\n{_numbers(layers.which)}"
+        else:
+            weighted, weights = LayerSelection((1 / (last + 1),) * (last + 1)), ", equal weights"
         weighted.row_shape(upstream)
-        weights = f"\nweights of {source}:\n{_numbers(weighted.which)}" if given else ", equal weights"
         wanted = {
             "first": (LayerSelection(0), "hidden state 0, the embedding"),
             "last": (LayerSelection("last"), f"hidden state {last}, the last"),
@@ -104,17 +105,18 @@ class Inspection:
 
     def silent_because(self) -> str | None:
         """Why reconstructions cannot be made into sound, or None where they can."""
-        features, store = self.data.target.features, self.data.loader.source
+        features, corpus = self.data.target.features, self.data.corpus
         if features is None or features.kind not in ("mel", "linear"):
             return f"{features.kind if features else 'unknown'} features cannot be turned back into a waveform"
-        if not store.audio_paths[0].is_file():
-            return f"the recordings are not where the store says, e.g. {store.audio_paths[0]}"
+        if not corpus.audio_paths[0].is_file():
+            return f"the recordings are not where the store says, e.g. {corpus.audio_paths[0]}"
         return None
 
     def _save_sound(self, shown: Reconstruction, name: str, stem: str) -> list[Path]:
-        features, store = self.data.target.features, self.data.loader.source
-        index = store.index[name]
-        reference = read_audio(store.audio_paths[index], features.sample_rate, span=store.spans[index])
+        features, corpus = self.data.target.features, self.data.corpus
+        assert features is not None, "features that nobody knows are silent"
+        index = corpus.index[name]
+        reference = read_audio(corpus.audio_paths[index], features.sample_rate, span=corpus.spans[index])
         saved = []
         for kind, frames in (("predicted", shown.predicted), ("true", shown.true), ("filled", shown.filled)):
             path = self.folder / f"{stem}_{kind}.wav"

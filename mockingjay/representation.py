@@ -46,22 +46,35 @@ class LayerSelection:
         if self.which == "all":
             return torch.stack(tuple(states), dim=2)
         if isinstance(self.which, tuple):
-            return sum(weight * state for weight, state in zip(self.which, states))
+            return sum((weight * state for weight, state in zip(self.which, states)), torch.zeros(()))
         return states[-1 if self.which == "last" else self.which]
 
 
 class UtteranceSource(Protocol):
     """What is represented: a `Store`, or `Recordings`."""
 
-    info: StoreInfo
-    ids: list[str]
-    lengths: np.ndarray
-    num_samples: np.ndarray
-    speakers: list[str]
-    audio_paths: list[Path]
-    spans: list[Span]
+    @property
+    def info(self) -> StoreInfo: ...
 
-    def __getitem__(self, index: int) -> np.ndarray: ...
+    @property
+    def ids(self) -> list[str]: ...
+
+    @property
+    def lengths(self) -> np.ndarray: ...
+
+    @property
+    def num_samples(self) -> np.ndarray: ...
+
+    @property
+    def speakers(self) -> list[str]: ...
+
+    @property
+    def audio_paths(self) -> list[Path]: ...
+
+    @property
+    def spans(self) -> list[Span]: ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
 
     def fingerprint(self) -> str: ...
 
@@ -98,8 +111,8 @@ def represent(
     readable = np.flatnonzero(inputs.frames)
     batches = [readable[batch] for batch in frame_batches(inputs.frames[readable], how.batch_frames, None)]
     batches = [batch for batch in batches[how.shard[0] :: how.shard[1]] if pending[batch].any()]
-    for index in np.flatnonzero((inputs.frames == 0) & pending):
-        writer.fail(int(index), inputs.reason(int(index)))
+    for failed in np.flatnonzero((inputs.frames == 0) & pending).tolist():
+        writer.fail(failed, inputs.reason(failed))
     device = next(iter(upstream.parameters()), torch.zeros(0)).device
     total = int(sum(inputs.frames[batch].sum() for batch in batches))
     with torch.inference_mode(), tqdm(total=total, unit="frame", unit_scale=True, disable=how.quiet or None) as bar:
@@ -181,6 +194,7 @@ class _Inputs:
     def __init__(self, upstream: Upstream, corpus: UtteranceSource):
         self.corpus, self.frames, self.read = corpus, corpus.lengths, corpus.__getitem__
         if upstream.takes == "waveform":
+            assert upstream.sample_rate is not None, "an upstream of waveforms says at which rate"
             self.rate, self.read = upstream.sample_rate, self._waveform
             samples = [self._num_samples(path, span) for path, span in zip(corpus.audio_paths, corpus.spans)]
             self.frames = upstream.num_frames(torch.tensor(samples)).clamp(min=0).numpy()  # [U] of the hidden states

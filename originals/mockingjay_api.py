@@ -30,12 +30,12 @@ def get_mockingjay_model(
     """Open a checkpoint, ours or an original's, in evaluation mode on `device` (default: CUDA where there is one).
 
     `display_settings` prints its config. Raises ValueError or OSError for a file that holds no such model."""
-    found = load_pretrained(Path(from_path))
-    if not isinstance(found.model.encoder, TransformerEncoder):
+    saved = load_pretrained(Path(from_path))
+    if not isinstance(saved.model.encoder, TransformerEncoder):
         raise ValueError(f"{from_path} holds an APC model: open it with get_apc_model")
     if display_settings:
-        print(yaml.safe_dump(as_dict(found.config), sort_keys=False), end="")
-    return MockingjayModel(found, pick_device(False) if device is None else torch.device(device))
+        print(yaml.safe_dump(as_dict(saved.config), sort_keys=False), end="")
+    return MockingjayModel(saved, pick_device(False) if device is None else torch.device(device))
 
 
 def get_apc_model(
@@ -46,15 +46,15 @@ def get_apc_model(
     `residual` says what a bare state dict does not: whether each GRU's input is added to its output (`--rnn_residual`).
     Without it the name of the file is believed where it is a release's, or else that there are residuals, as in all of
     the releases."""
-    found = load_pretrained(Path(path))
-    if not isinstance(found.model, GruModel):
+    saved = load_pretrained(Path(path))
+    if not isinstance(saved.model, GruModel):
         raise ValueError(f"{path} holds no APC model of GRUs: open it with get_mockingjay_model")
-    config = found.config
+    config = saved.config
     if residual is not None:
         config = replace(config, gru=replace(config.gru, residual=residual))
-    model = build_model(config, found.model.input_dim, found.model.target_dim)
+    model = build_model(config, saved.model.input_dim, saved.model.target_dim)
     assert isinstance(model, GruModel)
-    load_weights(model, found.model.state_dict(), path)
+    load_weights(model, saved.model.state_dict(), path)
     return ApcUpstream(model, config).eval().to(pick_device(False) if device is None else device)
 
 
@@ -86,8 +86,8 @@ class MockingjayModel:
     frames as in the original, not T as its README says (`load_upstream` gives T). Vectors beyond an utterance's end are
     zero. `process_from_loader` takes the loader's [1, B, T, D]."""
 
-    def __init__(self, found: Pretrained, device: torch.device):
-        self.model, self.config, self.device = found.model.eval().to(device), found.config, device
+    def __init__(self, saved: Pretrained, device: torch.device):
+        self.model, self.config, self.device = saved.model.eval().to(device), saved.config, device
 
     @property
     def mockingjay(self) -> nn.Module:
@@ -158,7 +158,7 @@ class ApcUpstream(nn.Module):
 
         `lengths` [B] come in any order. A prenet's output stands before the layers in `feats`; zero at padding."""
         features, lengths = as_batch(inputs, lengths, next(self.parameters()).device)
-        found = self.model(features, lengths)
-        states = found.hidden_states if self.config.gru.prenet_layers else found.hidden_states[1:]
+        output = self.model(features, lengths)
+        states = output.hidden_states if self.config.gru.prenet_layers else output.hidden_states[1:]
         real = real_frames(lengths, features.shape[1])[..., None]
-        return found.prediction * real, torch.stack(states) * real
+        return output.prediction * real, torch.stack(states) * real

@@ -130,11 +130,11 @@ def _values(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _leaves(schema: type, prefix: str = "") -> list[str]:
-    found = []
+    paths = []
     for name, kind in get_type_hints(schema).items():
         inner = _dataclass_in(kind)
-        found += _leaves(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
-    return found
+        paths += _leaves(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
+    return paths
 
 
 def _dataclass_in(kind: Any) -> type | None:

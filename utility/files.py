@@ -11,7 +11,7 @@ from pathlib import Path
 def check_folder(path: Path | str) -> None:
     """Raise OSError where no files can be made in the folder `path`, there already or not; nothing is changed."""
     path = Path(path)
-    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    there = next(ancestor for ancestor in (path, *path.parents) if os.path.lexists(ancestor))
     if not there.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is not a folder: choose another place", str(there))
     if not os.access(there, os.W_OK | os.X_OK):

@@ -106,8 +106,8 @@ class _Module:
             lines += [f"from . import {file} as {_alias_name(alias)}", f"from .{file} import __name__ as _"]
         single = ", ".join(words[alias.name] for alias in kept if alias not in whole)
         module = statement.module or ""
-        place = f".{files[module]}" if _inside(module) and single else module
-        return [*lines, f"from {place} import {single}"] if single else lines
+        origin = f".{files[module]}" if _inside(module) and single else module
+        return [*lines, f"from {origin} import {single}"] if single else lines
 
     def _source(self, statement: ast.stmt) -> list[str]:
         """The lines of a definition, with decorators, comments above, and the blank lines before them."""

@@ -57,12 +57,12 @@ class BlockedAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient):
         query, key, value, mixed, logsum = ctx.saved_tensors
-        found = tuple(torch.empty_like(part) for part in (query, key, value))
+        gradients = tuple(torch.empty_like(part) for part in (query, key, value))
         share = (gradient.float() * mixed).sum(-1)  # of each query: sum over keys of weight times its gradient
-        parts = (query, key, value, logsum, share, gradient.contiguous(), *found)
+        parts = (query, key, value, logsum, share, gradient.contiguous(), *gradients)
         flat = [part.detach().flatten(0, 1) for part in parts]
         _each(lambda block: ctx.heads.backward(block, *(part[block] for part in flat)), ctx.heads.blocks())
-        return *found, None, None
+        return *gradients, None, None
 
 
 class _Heads:
@@ -99,10 +99,10 @@ class _Heads:
         return self.counts[block], self.causal, self.steepness, drop.threshold, drop.scale, drop.streams[block]
 
 
-def _product(left: Tensor, right: Tensor, place: int) -> Tensor:
+def _product(left: Tensor, right: Tensor, buffer: int) -> Tensor:
     """left right^T, [n, T, T], in memory that each thread keeps: fresh pages cost more than the product."""
     number, frames = left.shape[:2]
-    name = f"{place} {left.dtype}"
+    name = f"{buffer} {left.dtype}"
     kept = getattr(_memory, name, None)
     if kept is None or kept.numel() < number * frames**2:
         with torch.inference_mode(False):

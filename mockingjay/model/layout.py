@@ -15,7 +15,7 @@ class Packing:
 
     frames: int  # T
     index: Tensor  # [N], of each real frame in the flat batch [B * T]
-    place: Tensor  # [N], of each real frame within its utterance
+    position: Tensor  # [N], of each real frame within its utterance
     offsets: Tensor  # [B + 1], where each utterance begins
     shortest: int
     longest: int
@@ -24,11 +24,11 @@ class Packing:
     @classmethod
     def of(cls, lengths: Tensor, frames: int, device: torch.device, causal: bool = False) -> "Packing":
         """The packing of utterances of these true lengths [B], in host memory."""
-        place = torch.cat([torch.arange(length) for length in lengths.tolist()])
-        index = place + frames * torch.arange(len(lengths)).repeat_interleave(lengths)
+        position = torch.cat([torch.arange(length) for length in lengths.tolist()])
+        index = position + frames * torch.arange(len(lengths)).repeat_interleave(lengths)
         offsets = F.pad(lengths.cumsum(0), (1, 0))
-        index, place, offsets = (_sent(part, device) for part in (index, place, offsets))
-        return cls(frames, index, place, offsets, int(lengths.min()), int(lengths.max()), causal)
+        index, position, offsets = (_sent(part, device) for part in (index, position, offsets))
+        return cls(frames, index, position, offsets, int(lengths.min()), int(lengths.max()), causal)
 
     def pack(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [1, N, D]."""

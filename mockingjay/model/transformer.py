@@ -219,7 +219,7 @@ class TransformerEncoder(nn.Module):
         frames = packing.frames if packing else x.shape[1]
         if len(self.positions) < frames:
             self.positions = sinusoid_positions(frames, self.projection.out_features).to(self.projection.weight)
-        positions = self.positions[packing.place] if packing else self.positions[:frames]
+        positions = self.positions[packing.position] if packing else self.positions[:frames]
         return self.dropout(self.norm(self.projection(x) + positions))
 
 

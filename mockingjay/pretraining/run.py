@@ -35,13 +35,13 @@ class RunContext:
     group: Group = ALONE
 
 
-def make_trainer(config: PretrainConfig, seed: int, place: RunContext) -> Trainer:
+def make_trainer(config: PretrainConfig, seed: int, context: RunContext) -> Trainer:
     """Open the data of `config`, build the model, and give the trainer that fits it."""
     if not config.data.train:
         raise ValueError("config key 'data.train' is empty: name store/split paths, e.g. [data/libri_mel160/train]")
     data = open_data(config.data.train, config, seed, noisy=True)
     model = new_model(config, data.source.row_shape[0], data.target.row_shape[0], seed)
-    objective = Pretraining(model, config, place.device)
+    objective = Pretraining(model, config, context.device)
     evaluate = figures = None
 
     def step(batch: AnyBatch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -50,10 +50,10 @@ def make_trainer(config: PretrainConfig, seed: int, place: RunContext) -> Traine
     if config.data.dev:
         dev = open_data(config.data.dev, config)
         check_features(data.source.features, dev.source.features, "data.train", "data.dev")
-        example = dev.one(0, place.device)
+        example = dev.one(0, context.device)
 
         def evaluate() -> dict[str, float]:
-            return objective.evaluate(islice(dev.once(place.device), config.eval_batches))
+            return objective.evaluate(islice(dev.once(context.device), config.eval_batches))
 
         def figures() -> dict[str, Figure]:
             shown = objective.reconstruct(example, dev)
@@ -71,7 +71,7 @@ def make_trainer(config: PretrainConfig, seed: int, place: RunContext) -> Traine
         "features": data.source.features and as_dict(data.source.features),
         "target": data.target.features and as_dict(data.target.features),
     }
-    run = Run(place.directory, place.log, STEM, KIND, about, seed, place.device, place.quiet, place.group)
+    run = Run(context.directory, context.log, STEM, KIND, about, seed, context.device, context.quiet, context.group)
     training = Training(model, step, data.loader, groups, evaluate, figures)
     return Trainer(training, config.trainer, config.optimizer, run)
 

@@ -152,8 +152,8 @@ def make_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float,
 def speak(task: Task) -> tuple[int, tuple[int, float]]:
     """Write one speaker's utterances, transcripts and alignments; returns reader, (utterances, seconds)."""
     speaker = task.speaker
-    place = Path(speaker.split, str(speaker.reader), str(CHAPTER))
-    audio, alignments = task.root / "LibriSpeech" / place, task.root / "alignments" / place
+    chapter = Path(speaker.split, str(speaker.reader), str(CHAPTER))
+    audio, alignments = task.root / "LibriSpeech" / chapter, task.root / "alignments" / chapter
     audio.mkdir(parents=True)
     alignments.mkdir(parents=True)
     generator = numpy_generator(task.seed, speaker.reader)

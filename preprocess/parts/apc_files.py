@@ -51,18 +51,18 @@ class Blogmel:
                     yield name, BrokenUtterance(f"frames from line {first} on: {' '.join(str(error).split())}")
 
     def _scan(self) -> list[Entry]:
-        found = {}
+        entries = {}
         for name, first, lines in self._utterances():
-            if name in found:
+            if name in entries:
                 raise ValueError(f"{self.path}: line {first - 1}: utterance {name!r} is there twice")
             self.dim = self.dim or (len(lines[0].split()) if lines else 0)
             for number, line in enumerate(lines, first):
                 if len(line.split()) != self.dim:
                     raise ValueError(f"{self.path}: line {number}: {len(line.split())} numbers, expected {self.dim}")
-            found[name] = Entry(name, len(lines), self.path)
-        if not found:
+            entries[name] = Entry(name, len(lines), self.path)
+        if not entries:
             raise ValueError(f"{self.path}: no utterances")
-        return list(found.values())
+        return list(entries.values())
 
     def _utterances(self) -> Iterator[tuple[str, int, list[str]]]:
         """Id, number of the first frame's line, and the lines of the frames."""
@@ -138,28 +138,28 @@ Source = Blogmel | TensorFolder
 
 def find_sources(paths: Sequence[Path]) -> list[Source]:
     """What the paths name, or hold where they are folders; ValueError where there is none, or two of a split."""
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     for path in paths:
-        for place in _places(path):
-            source = TensorFolder(place) if place.is_dir() else Blogmel(place)
-            if source.split in found:
-                raise ValueError(f"{place} and {found[source.split].path} are both split {source.split!r}: name one")
-            found[source.split] = source
-    return [found[split] for split in sorted(found)]
+        for file in _source_paths(path):
+            source = TensorFolder(file) if file.is_dir() else Blogmel(file)
+            if source.split in sources:
+                raise ValueError(f"{file} and {sources[source.split].path} are both split {source.split!r}: name one")
+            sources[source.split] = source
+    return [sources[split] for split in sorted(sources)]
 
 
-def _places(path: Path) -> list[Path]:
+def _source_paths(path: Path) -> list[Path]:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     inside = [path, *sorted(path.iterdir())] if path.is_dir() else [path]
-    places = [
-        place for place in inside if (place / LENGTHS).is_file() or (place.is_file() and TEXT.fullmatch(place.name))
+    sources = [
+        inner for inner in inside if (inner / LENGTHS).is_file() or (inner.is_file() and TEXT.fullmatch(inner.name))
     ]
-    if not places:
+    if not sources:
         raise ValueError(
             f"{path}: neither <split>-hires-norm.blogmel (or .xz) nor a folder of .pt files with {LENGTHS}"
         )
-    return places
+    return sources
 
 
 class _Plain(pickle.Unpickler):

@@ -71,12 +71,12 @@ def _import(source: Source, root: Path, info: StoreInfo) -> list[Failure]:
     """Write one split, in the alphabetical order of its ids."""
     rows = [_row(entry.id, entry.length) for entry in sorted(source.entries, key=lambda entry: entry.id)]
     writer = StoreWriter.open(root, source.split, rows, info)
-    place = {rows[i].id: i for i in writer.pending()}
-    for name in [name for name, i in place.items() if not rows[i].length]:
-        writer.fail(place.pop(name), "no frames")
-    found = tqdm(source.read(list(place)), source.split, len(place), unit="utt", disable=None)
-    for name, frames in found:
-        _store(writer, place[name], frames)
+    row_of = {rows[i].id: i for i in writer.pending()}
+    for name in [name for name, i in row_of.items() if not rows[i].length]:
+        writer.fail(row_of.pop(name), "no frames")
+    utterances = tqdm(source.read(list(row_of)), source.split, len(row_of), unit="utt", disable=None)
+    for name, frames in utterances:
+        _store(writer, row_of[name], frames)
     writer.finish()
     failures = writer.failures()
     lost = {failure.path for failure in failures}

@@ -57,7 +57,7 @@ def test_a_packing_holds_the_real_frames_in_order():
     x = torch.arange(12.0).view(3, 4, 1)
     packed = packing.pack(x)
     assert packed.flatten().tolist() == [0, 1, 8, 9, 10]
-    assert packing.place.tolist() == [0, 1, 0, 1, 2]
+    assert packing.position.tolist() == [0, 1, 0, 1, 2]
     assert packing.offsets.tolist() == [0, 2, 2, 5]
     assert packing.unpack(packed).flatten().tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 8, 9, 10, 0]
 

@@ -83,9 +83,9 @@ def span_samples(frames: int, native: int, span: Span) -> tuple[int, int]:
     last = frames if stop is None else round(stop * native)
     if frames < last <= frames + BEYOND * native:
         last = frames
-    for name, place, beyond in (("starts", start, first >= frames), ("ends", stop, last > frames)):
+    for name, seconds, beyond in (("starts", start, first >= frames), ("ends", stop, last > frames)):
         if beyond:
-            raise ValueError(f"{name} at {place} s beyond the {frames / native:.3f} s of the recording")
+            raise ValueError(f"{name} at {seconds} s beyond the {frames / native:.3f} s of the recording")
     if last <= first:
         raise ValueError(f"no samples between {start or 0} and {stop} s")
     return first, last

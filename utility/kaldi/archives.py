@@ -110,12 +110,12 @@ class Matrices:
 
         Other scp files share its keys but not its lengths (cmvn.scp), so they do not look there."""
         beside = self.path.with_name(FRAMES)
-        found = _stated(beside) if self.path.name == "feats.scp" and beside.is_file() else {}
-        if not all(key in found for key in self.keys):
+        lengths = _stated(beside) if self.path.name == "feats.scp" and beside.is_file() else {}
+        if not all(key in lengths for key in self.keys):
             for entry in sorted(self._entries.values(), key=lambda entry: (entry.path, entry.offset)):
                 with entry.open() as (_, _, start, end):
-                    found[entry.key] = end - start
-        return np.array([found[key] for key in self.keys], np.int64)
+                    lengths[entry.key] = end - start
+        return np.array([lengths[key] for key in self.keys], np.int64)
 
 
 def read_scp(path: Path | str, root: Path | str | None = None) -> Matrices:
@@ -181,13 +181,13 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _stated(path: Path) -> dict[str, int]:
     """The lines `key count` of a file as utt2num_frames."""
-    found = {}
+    lengths = {}
     for number, line in _lines(path):
         words = line.split()
         if len(words) != 2 or not re.fullmatch("[0-9]{1,9}", words[1]):
             raise ValueError(f"{path}:{number}: expected 'key frames', got {line[:80]!r}")
-        found[words[0]] = int(words[1])
-    return found
+        lengths[words[0]] = int(words[1])
+    return lengths
 
 
 def write_ark(

@@ -57,10 +57,10 @@ class Alignment:
             raise ValueError(f"{self.root}: no alignment of utterance {id!r}")
         offset, count = self._where[id]
         file = self.root / SEGMENTS
-        found = np.fromfile(file, SEGMENT, count, offset=self._start + offset * SEGMENT.itemsize)
-        if len(found) != count:
+        segments = np.fromfile(file, SEGMENT, count, offset=self._start + offset * SEGMENT.itemsize)
+        if len(segments) != count:
             raise ValueError(f"{file}: cut off; make it again")
-        return found
+        return segments
 
     def frame_labels(self, id: str, times: np.ndarray, duration: float | None = None) -> np.ndarray:  # noqa: A002
         """Labels int64 [T] of the frames with centres `times` [T] in seconds (ascending).
@@ -85,9 +85,9 @@ class Alignment:
         centres, starts, ends = (_microseconds(x) for x in (times, segments["start"], segments["end"]))
         if len(centres) > 1:
             ends[-1] += centres[1] - centres[0] + 1
-        found = np.searchsorted(starts, centres, side="right") - 1
-        held = (found >= 0) & (centres < ends[found])
-        return np.where(held, segments["label"][found].astype(np.int64), IGNORE)
+        latest = np.searchsorted(starts, centres, side="right") - 1
+        held = (latest >= 0) & (centres < ends[latest])
+        return np.where(held, segments["label"][latest].astype(np.int64), IGNORE)
 
 
 def write_alignment(root: str | Path, utterances: Iterable[tuple[str, Segments]]) -> None:
@@ -159,7 +159,7 @@ def _write_files(folder: Path, utterances: Iterable[tuple[str, Segments]]) -> No
     seen: set[str] = set()
     total = 0
     raw = folder / "raw"
-    with raw.open("wb") as spool, (folder / UTTERANCES).open("w", newline="", encoding="utf-8") as table:
+    with raw.open("wb") as segments_file, (folder / UTTERANCES).open("w", newline="", encoding="utf-8") as table:
         rows = csv.writer(table, lineterminator="\n")
         rows.writerow(HEADER)
         for key, segments in utterances:
@@ -168,7 +168,7 @@ def _write_files(folder: Path, utterances: Iterable[tuple[str, Segments]]) -> No
                 raise ValueError(f"utterance {key!r} comes twice")
             seen.add(key)
             coded = [(start, end, codes.setdefault(label, len(codes))) for start, end, label in segments]
-            spool.write(np.array(coded, dtype=SEGMENT).tobytes())
+            segments_file.write(np.array(coded, dtype=SEGMENT).tobytes())
             rows.writerow([key, total, len(coded)])
             total += len(coded)
     if not total:

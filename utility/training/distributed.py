@@ -53,9 +53,9 @@ class Group:
         """The values [N] of all processes, [world, N]."""
         if self.world == 1:
             return values[None]
-        found = [torch.empty_like(values) for _ in range(self.world)]
-        dist.all_gather(found, values.contiguous())
-        return torch.stack(found)
+        gathered = [torch.empty_like(values) for _ in range(self.world)]
+        dist.all_gather(gathered, values.contiguous())
+        return torch.stack(gathered)
 
     def from_leader(self, value: Value) -> Value:
         """What the first process holds, in every process."""

@@ -171,8 +171,8 @@ class Trainer:
     def _settle(self) -> dict[str, list[float]]:
         """Bring the window's figures to the host; the only synchronisation, and where a bad loss stops the run."""
         pending = {name: list(values) for name, values in self.progress.pending.items()}
-        for name, values in self.window.items():
-            pending.setdefault(name, []).extend(self.run.group.gather(torch.stack(values)).mean(0).tolist())
+        for name, scalars in self.window.items():
+            pending.setdefault(name, []).extend(self.run.group.gather(torch.stack(scalars)).mean(0).tolist())
         self.window = {}
         for name, values in pending.items():
             if not np.isfinite(values).all():
@@ -208,8 +208,8 @@ class Trainer:
         step = self.progress.step
         self.training.module.eval()
         with self.clock.paused():
-            found = self.run.group.from_leader(self._evaluated() if self.log is not None else {})
-        score = found[self.training.choose]
+            figures = self.run.group.from_leader(self._evaluated() if self.log is not None else {})
+        score = figures[self.training.choose]
         if self.progress.best is None or score < self.progress.best:
             self.progress = replace(self.progress, best=score, best_step=step, stale=0)
             self._write(self.best_path)
@@ -218,12 +218,14 @@ class Trainer:
 
     @torch.no_grad()
     def _evaluated(self) -> dict[str, float]:
-        step, found = self.progress.step, dict(self.training.evaluate())
-        self.log.metrics(step, {f"dev_{name}": value for name, value in found.items()})
+        assert self.training.evaluate is not None, "without a dev part nothing is evaluated"
+        assert self.log is not None, "the leader alone evaluates"
+        step, figures = self.progress.step, dict(self.training.evaluate())
+        self.log.metrics(step, {f"dev_{name}": value for name, value in figures.items()})
         if self.training.figures is not None:
             for name, figure in self.training.figures().items():
                 self.log.figure(step, name, figure)
-        return found
+        return figures
 
     def save(self) -> None:
         """Write the checkpoint of this step and delete those beyond `max_keep`."""
@@ -251,6 +253,9 @@ class _Clock:
     """Frames per second and the share of time spent waiting for data, of the time that trains."""
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
         self.frames, self.wait, self.idle, self.start = 0, 0.0, 0.0, time.perf_counter()
 
     def waiting(self) -> AbstractContextManager:
@@ -263,7 +268,7 @@ class _Clock:
         """The figures since the last reading."""
         spent = max(time.perf_counter() - self.start - self.idle, 1e-9)
         values = {"frames_per_s": self.frames / spent, "data_wait_share": self.wait / spent}
-        self.__init__()
+        self.restart()
         return values
 
 
