@@ -22,7 +22,7 @@ def cell(run: Path) -> str | None:
         return f"{summary['test_mean']:.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
     if (run / "result.json").is_file():
         result = json.loads((run / "result.json").read_text())
-        return f"{result.get('value', found.get('test_accuracy')):.1f}"  # old files have no header
+        return f"{result.get('value', result.get('test_accuracy')):.1f}"  # old files have no header
     return None
 
 
@@ -42,10 +42,10 @@ def table(directory: Path) -> str:
 
 
 if __name__ == "__main__":
-    place = Path(only_argument("RESULT_DIRECTORY"))
-    if not place.is_dir():
-        print(f"table.py: {place}: no such folder", file=sys.stderr)
+    results = Path(only_argument("RESULT_DIRECTORY"))
+    if not results.is_dir():
+        print(f"table.py: {results}: no such folder", file=sys.stderr)
         raise SystemExit(2)
-    print(table(place))
-    if "speaker_" in table(place):
+    print(table(results))
+    if "speaker_" in table(results):
         print("\nSpeakers: of utterances that were never seen, by speakers that were.")

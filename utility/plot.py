@@ -43,8 +43,8 @@ def _frequency_ticks(centres: np.ndarray) -> tuple[tuple[float, str], ...]:
     """Octaves from 250 Hz where they lie among the bands, whose centres are in Hz and whose places are 0, 1, 2 ..."""
     octaves = 250.0 * 2 ** np.arange(8)
     octaves = octaves[(octaves >= centres[0]) & (octaves <= centres[-1])]
-    places = np.interp(octaves, centres, np.arange(len(centres)))
-    return tuple((float(place), f"{octave / 1000:g}") for place, octave in zip(places, octaves))
+    positions = np.interp(octaves, centres, np.arange(len(centres)))
+    return tuple((float(position), f"{octave / 1000:g}") for position, octave in zip(positions, octaves))
 
 
 def feature_unit(config: FeatureConfig | None) -> str:

@@ -19,8 +19,10 @@ def _package(module: str) -> ModuleType:
     folder = Path(__file__).resolve().parent
     name = f"mockingjay_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     if name not in sys.modules:
-        places = [str(folder)]
-        spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=places)
+        locations = [str(folder)]
+        spec = importlib.util.spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=locations
+        )
         assert spec is not None
         assert spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)

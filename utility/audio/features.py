@@ -205,10 +205,10 @@ def _pack(config: FeatureConfig, waveforms: Sequence[Tensor]) -> _Packed:
     signal, first = torch.cat(pieces), regions.cumsum() - regions
     counts, tails, start = counts[:, None], tails[:, None], (first * hop + lead)[:, None]
     outside = np.arange(-lead, len(edge))
-    place = outside + counts * (outside >= 0)  # [B, edges], from the utterance's first sample
+    sample = outside + counts * (outside >= 0)  # [B, edges], from the utterance's first sample
     real = outside < tails
-    source, place = (start + spectrum.reflected(place, counts))[real], (start + place)[real]
-    signal[torch.from_numpy(place).to(device)] = signal[torch.from_numpy(source).to(device)]
+    source, sample = (start + spectrum.reflected(sample, counts))[real], (start + sample)[real]
+    signal[torch.from_numpy(sample).to(device)] = signal[torch.from_numpy(source).to(device)]
     return _Packed(signal, first.tolist(), lengths.tolist())
 
 

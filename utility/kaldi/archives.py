@@ -207,18 +207,18 @@ def write_ark(
         raise ValueError(f"unknown form {form!r}: expected {', '.join(get_args(Form))}")
     if scp and ("\n" in str(path) or str(path)[0] in WHITE):
         raise ValueError(f"{str(path)!r}: an index cannot hold a path with line breaks or with a blank in front")
-    places: dict[str, int] = {}
+    starts: dict[str, int] = {}
     with replacing(index) if scp else nullcontext() as new_index, replacing(path) as new:
         with new.open("wb") as file:
             for key, values in items:
                 try:
-                    file.write(_key(key, places))
-                    places[key] = file.tell()
+                    file.write(_key(key, starts))
+                    starts[key] = file.tell()
                     file.write(pack(values, form))
                 except ValueError as error:
                     raise ValueError(f"{path}: key {key!r}: {error}") from None
         if new_index:
-            new_index.write_text("".join(f"{key} {path}:{places[key]}\n" for key in sorted(places)), "utf-8")
+            new_index.write_text("".join(f"{key} {path}:{starts[key]}\n" for key in sorted(starts)), "utf-8")
         index.unlink(missing_ok=True)  # until the new one is there, none: the old one would point to wrong bytes
 
 
