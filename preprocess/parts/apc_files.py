@@ -51,18 +51,18 @@ class Blogmel:
                     yield name, BrokenUtterance(f"frames from line {first} on: {' '.join(str(error).split())}")
 
     def _scan(self) -> list[Entry]:
-        found = {}
+        entries = {}
         for name, first, lines in self._utterances():
-            if name in found:
+            if name in entries:
                 raise ValueError(f"{self.path}: line {first - 1}: utterance {name!r} is there twice")
             self.dim = self.dim or (len(lines[0].split()) if lines else 0)
             for number, line in enumerate(lines, first):
                 if len(line.split()) != self.dim:
                     raise ValueError(f"{self.path}: line {number}: {len(line.split())} numbers, expected {self.dim}")
-            found[name] = Entry(name, len(lines), self.path)
-        if not found:
+            entries[name] = Entry(name, len(lines), self.path)
+        if not entries:
             raise ValueError(f"{self.path}: no utterances")
-        return list(found.values())
+        return list(entries.values())
 
     def _utterances(self) -> Iterator[tuple[str, int, list[str]]]:
         """Id, number of the first frame's line, and the lines of the frames."""
@@ -133,19 +133,19 @@ class TensorFolder:
         raise ValueError(f"{self.path}: none of the {len(self.entries)} files that {LENGTHS} names can be read")
 
 
-Source = Blogmel | TensorFolder
+ApcSource = Blogmel | TensorFolder
 
 
-def find_sources(paths: Sequence[Path]) -> list[Source]:
+def find_sources(paths: Sequence[Path]) -> list[ApcSource]:
     """What the paths name, or hold where they are folders; ValueError where there is none, or two of a split."""
-    found: dict[str, Source] = {}
+    sources: dict[str, ApcSource] = {}
     for path in paths:
         for place in _places(path):
             source = TensorFolder(place) if place.is_dir() else Blogmel(place)
-            if source.split in found:
-                raise ValueError(f"{place} and {found[source.split].path} are both split {source.split!r}: name one")
-            found[source.split] = source
-    return [found[split] for split in sorted(found)]
+            if source.split in sources:
+                raise ValueError(f"{place} and {sources[source.split].path} are both split {source.split!r}: name one")
+            sources[source.split] = source
+    return [sources[split] for split in sorted(sources)]
 
 
 def _places(path: Path) -> list[Path]:

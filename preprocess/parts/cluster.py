@@ -42,22 +42,22 @@ def cluster(address: str, folders: Sequence[Path]) -> Iterator["Cluster"]:
         except TimeoutError:
             raise OSError(f"--dask {address}: it has no workers: start some, `dask worker {address}`") from None
         client.run(importlib.import_module, "preprocess.parts.extraction")
-        client.run(_Standing(_code(), [folder for folder in folders if folder.is_dir()]).check)
-        yield Cluster(client, _Standing(_code(), folders))
+        client.run(_Requirements(_code(), [folder for folder in folders if folder.is_dir()]).check)
+        yield Cluster(client, _Requirements(_code(), folders))
 
 
 def _connected(address: str) -> distributed.Client:
-    found: Future[distributed.Client] = Future()
+    connected: Future[distributed.Client] = Future()
 
     def connect() -> None:
         try:
-            found.set_result(distributed.Client(address, timeout=PATIENCE, set_as_default=False))
+            connected.set_result(distributed.Client(address, timeout=PATIENCE, set_as_default=False))
         except OSError as error:
-            found.set_exception(error)
+            connected.set_exception(error)
 
     threading.Thread(target=connect, daemon=True).start()  # for another kind of server Dask would wait for ever
     try:
-        return found.result(2 * PATIENCE)
+        return connected.result(2 * PATIENCE)
     except OSError:
         raise OSError(f"--dask {address}: no scheduler answers there within {PATIENCE} seconds") from None
 
@@ -65,8 +65,8 @@ def _connected(address: str) -> distributed.Client:
 class Cluster:
     """Workers that run calls; what a worker that dies was at is done again by another."""
 
-    def __init__(self, client: distributed.Client, standing: "_Standing"):
-        self.client, self.standing = client, standing
+    def __init__(self, client: distributed.Client, requirements: "_Requirements"):
+        self.client, self.requirements = client, requirements
 
     def __call__(self, calls: Iterator[Callable[[], Result]], count: int) -> Iterator[Result]:
         """The results of `count` calls, in the order in which they come."""
@@ -74,7 +74,7 @@ class Cluster:
         tasks = iter(lambda: list(islice(calls, size)), [])
         with joblib.parallel_config(_Backend(client=self.client)):
             pool = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-            for results in pool(joblib.delayed(_task)(self.standing, task) for task in tasks):
+            for results in pool(joblib.delayed(_task)(self.requirements, task) for task in tasks):
                 yield from results
 
 
@@ -93,7 +93,7 @@ class _Backend(DaskDistributedBackend):
 
 
 @dataclass(frozen=True)
-class _Standing:
+class _Requirements:
     """What a worker must have."""
 
     code: str
@@ -118,8 +118,8 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _task(standing: _Standing, calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    standing.check()
+def _task(requirements: _Requirements, calls: Sequence[Callable[[], Result]]) -> list[Result]:
+    requirements.check()
     return [call() for call in calls]
 
 

@@ -72,7 +72,7 @@ class Corpus:
 def librispeech(root: Path, splits: Sequence[str] = (), extensions: Sequence[str] = AUDIO_EXTENSIONS) -> Corpus:
     """`<split>/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac` under `root` or `root/LibriSpeech`."""
     root = _inside(root, ("LibriSpeech",))
-    found = []
+    utterances = []
     paths = audio_files(root, extensions)
     for path in paths:
         parts = PurePosixPath(path).parts
@@ -80,9 +80,9 @@ def librispeech(root: Path, splits: Sequence[str] = (), extensions: Sequence[str
             split, speaker, chapter, _ = parts
             stem = PurePosixPath(path).stem
             key = stem if stem.startswith(f"{speaker}-") else f"{speaker}-{chapter}-{stem}"
-            found.append(Utterance(key, split, speaker, path))
+            utterances.append(Utterance(key, split, speaker, path))
     expected = "<split>/<speaker>/<chapter>/*" + "|".join(extensions)
-    return _corpus(root, found, splits, expected, len(paths), notes=_unread(root, extensions))
+    return _corpus(root, utterances, splits, expected, len(paths), notes=_unread(root, extensions))
 
 
 def timit(
@@ -100,7 +100,7 @@ def timit(
     gives speakers another split, as {"FADG0": "dev"}; ValueError for one who is not there.
     """
     root = _inside(root, ("TIMIT", "timit", "data", "DATA"))
-    found = []
+    utterances = []
     paths = _without_copies(audio_files(root, extensions))
     for path in paths:
         parts = PurePosixPath(path).parts
@@ -109,12 +109,12 @@ def timit(
         official = len(parts) == 4 and parts[0].lower() in ("train", "dev", "test")
         sample = len(parts) == 2 and re.match(r"dr\d-", parts[0], re.IGNORECASE)
         if (official or sample) and not (drop_sa and sentence in ("SA1", "SA2")):
-            found.append(Utterance(key, parts[0].lower() if official else "train", speaker, path))
+            utterances.append(Utterance(key, parts[0].lower() if official else "train", speaker, path))
     if not complete_test:
-        found = _core_test(found)
-    found = _hold_out(found, held_out or {})
+        utterances = _core_test(utterances)
+    utterances = _hold_out(utterances, held_out or {})
     expected = "{TRAIN,TEST}/DR?/<speaker>/*.WAV or dr?-<speaker>/*.wav"
-    return _corpus(root, found, splits, expected, len(paths), notes=_unread(root, extensions))
+    return _corpus(root, utterances, splits, expected, len(paths), notes=_unread(root, extensions))
 
 
 def folder(
@@ -143,17 +143,17 @@ def folder(
     if splits:
         names = {name: split for name, split in known.items() if split in splits}
         names |= {name: name for name in folders & set(splits)}  # asked for by its own name, a folder keeps it
-    found = []
+    utterances = []
     for path, key in zip(paths, _ids(paths, id_from)):
         first, *rest = PurePosixPath(path).parts
         split = names[first] if first in names and rest else WHOLE
         if split != WHOLE or not names:
             below = "/".join(rest) if split != WHOLE else path
-            found.append(Utterance(key, split, speaker(below), path))
+            utterances.append(Utterance(key, split, speaker(below), path))
     notes = [f"{root / name}: split {split}" for name, split in sorted(names.items()) if name != split]
     chosen = [*names.values(), *({WHOLE} & set(splits))] if splits else ()
     expected = "*" + "|".join(extensions)
-    return _corpus(root, found, chosen, expected, len(paths), notes=[*notes, *_unread(root, extensions)])
+    return _corpus(root, utterances, chosen, expected, len(paths), notes=[*notes, *_unread(root, extensions)])
 
 
 def parts(
@@ -171,16 +171,16 @@ def parts(
         if other:
             raise ValueError(f"{folders[split]}: {split} lies in the folder of {other}, {folders[other]}")
     root = Path(os.path.commonpath(roots.values()))
-    found: list[Utterance] = []
+    utterances: list[Utterance] = []
     notes: list[str] = []
     for split, place in roots.items():
         corpus = folder(place, [WHOLE], extensions, speaker_from, id_from)
         below = place.relative_to(root)
         for u in corpus.utterances:
             key = f"{split}_{u.id}" if id_from == "path" else u.id
-            found.append(Utterance(key, split, u.speaker, (below / u.path).as_posix()))
+            utterances.append(Utterance(key, split, u.speaker, (below / u.path).as_posix()))
         notes += corpus.notes
-    return _corpus(root, found, (), "*" + "|".join(extensions), len(found), notes=notes)
+    return _corpus(root, utterances, (), "*" + "|".join(extensions), len(utterances), notes=notes)
 
 
 def split_folders(names: Collection[str]) -> dict[str, str]:
@@ -241,11 +241,11 @@ def manifest(
         raise ValueError(f"{file}: --clip is for a manifest with a column start; it has {', '.join(names)}")
     paths = [PurePosixPath(row[path_column].replace("\\", "/")).as_posix() for _, row in rows]
     keys = [row[id_column] for _, row in rows] if id_column else _ids(paths, id_from)
-    found = [
+    utterances = [
         Utterance(key, row[split_column] if split_column else WHOLE, row.get("speaker", ""), path, *span)
         for (_, row), key, path, span in zip(rows, keys, paths, spans)
     ]
-    return _corpus(file.parent, found, splits, "rows", len(rows))
+    return _corpus(file.parent, utterances, splits, "rows", len(rows))
 
 
 def _span(file: Path, line: int, row: Mapping[str, str], clip: bool) -> tuple[float | None, float | None]:
@@ -291,13 +291,13 @@ def speaker_rule(speaker_from: str) -> Callable[[str], str]:
 
 def _corpus(
     root: Path,
-    found: Sequence[Utterance],
+    utterances: Sequence[Utterance],
     splits: Sequence[str],
     expected: str,
     files: int,
     notes: Sequence[str] = (),
 ) -> Corpus:
-    utterances = sorted(found, key=lambda utterance: (utterance.split, utterance.id, utterance.path))
+    utterances = sorted(utterances, key=lambda utterance: (utterance.split, utterance.id, utterance.path))
     if not utterances:
         raise ValueError("; ".join([f"{root}: no audio found, expected {expected}", *notes]))
     seen: dict[str, Utterance] = {}
@@ -343,20 +343,20 @@ def _without_copies(paths: Sequence[str]) -> list[str]:
     return [path for path in paths if (single := str(_single_suffix(path))) == path or single.lower() not in there]
 
 
-def _hold_out(found: Sequence[Utterance], split_of: Mapping[str, str]) -> list[Utterance]:
-    absent = sorted(split_of.keys() - {utterance.speaker for utterance in found})
+def _hold_out(utterances: Sequence[Utterance], split_of: Mapping[str, str]) -> list[Utterance]:
+    absent = sorted(split_of.keys() - {utterance.speaker for utterance in utterances})
     if absent:
         raise ValueError(f"no recordings of speaker {absent[0]!r}, who is to be held out")
-    return [replace(utterance, split=split_of.get(utterance.speaker, utterance.split)) for utterance in found]
+    return [replace(utterance, split=split_of.get(utterance.speaker, utterance.split)) for utterance in utterances]
 
 
-def _core_test(found: Sequence[Utterance]) -> list[Utterance]:
-    test = {utterance.speaker for utterance in found if utterance.split == "test"}
+def _core_test(utterances: Sequence[Utterance]) -> list[Utterance]:
+    test = {utterance.speaker for utterance in utterances if utterance.split == "test"}
     if not test.issuperset(TIMIT_CORE + TIMIT_DEV):
-        return list(found)
+        return list(utterances)
     split_of = dict.fromkeys(TIMIT_CORE, "test") | dict.fromkeys(TIMIT_DEV, "dev")
     return [
         Utterance(u.id, split_of[u.speaker] if u.split == "test" else u.split, u.speaker, u.path)
-        for u in found
+        for u in utterances
         if u.split != "test" or u.speaker in split_of
     ]

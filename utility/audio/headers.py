@@ -22,15 +22,15 @@ SCANNED_AT_ONCE = 64
 def audio_files(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> list[str]:
     """Paths below `root`, with forward slashes, sorted; hidden files and folders left out, links followed."""
     endings = tuple(extension.lower() for extension in extensions)
-    found = []
+    names = []
     for place, folders, files in os.walk(root, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = Path(place).relative_to(root)
-        found += [(below / n).as_posix() for n in files if n.lower().endswith(endings) and not n.startswith(".")]
-    for path in found:
+        names += [(below / n).as_posix() for n in files if n.lower().endswith(endings) and not n.startswith(".")]
+    for path in names:
         if path != path.encode(errors="replace").decode():
             raise ValueError(f"{root}: file name {path!r} is not UTF-8: rename it")
-    return sorted(found)
+    return sorted(names)
 
 
 def unread_media(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> str:

@@ -39,8 +39,8 @@ class Online:
             target = _padded(self.target(clean, counts, threads)[0], multiple)
         elif len(chosen):
             rows, target = _on(chosen, clean), features.clone()
-            found = self.input(clean[rows], counts[chosen], threads)[0]
-            target[rows, : found.shape[1]] = found
+            noiseless = self.input(clean[rows], counts[chosen], threads)[0]
+            target[rows, : noiseless.shape[1]] = noiseless
         return batch.with_features(features, target)
 
     def _heard(

@@ -34,11 +34,11 @@ def read_digest(files: SplitFiles, rows: Callable[[], Iterable[bytes]]) -> str |
         return None
     if _touched(files.array) <= _touched(files.digest):
         return text
-    found = _combined(rows())
-    if found == text:
+    made_again = _combined(rows())
+    if made_again == text:
         with contextlib.suppress(OSError):  # of a store that may only be read
             os.utime(files.digest)
-    return found
+    return made_again
 
 
 def _combined(rows: Iterable[bytes]) -> str:

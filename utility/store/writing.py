@@ -193,7 +193,7 @@ class StoreWriter:
 
     def _digests(self, rows: Sequence[int]) -> list[bytes]:
         """The digests of rows that are written; of those that an earlier version wrote, from their data."""
-        empty, found = bytes(ROW_BYTES), []
+        empty, digests = bytes(ROW_BYTES), []
         with self.files.progress.open("rb") as progress, self.files.array.open("rb") as array:
             for i in rows:
                 progress.seek(len(self.lengths) + i * REASON_BYTES)
@@ -201,8 +201,8 @@ class StoreWriter:
                 if digest == empty:
                     array.seek(self._position(i))
                     digest = row_digest(array.read(int(self.lengths[i]) * self._frame_bytes))
-                found.append(digest)
-        return found
+                digests.append(digest)
+        return digests
 
     def _position(self, i: int) -> int:
         return len(self._header) + int(self.offsets[i]) * self._frame_bytes
