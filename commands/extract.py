@@ -7,10 +7,11 @@ from commands.common import open_model, output_folder, parse_layers, say, test_p
 from commands.dry_run import print_look
 from commands.settings import Extract
 from mockingjay.checkpoint import Pretrained
-from mockingjay.representation import ExtractionOptions, represent, write_ark
+from mockingjay.representation import ExtractionOptions, represent, represent_as_archive
 from mockingjay.upstream import load_upstream
+from utility.audio.headers import unread_media
 from utility.device import claim_device
-from utility.store.reading import Store, is_split
+from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
 
 
@@ -25,6 +26,10 @@ def check_flags(settings: Extract) -> None:
     parse_layers(settings.layer)
     if settings.format == "ark" and settings.layer == "all":
         raise ValueError("--format ark holds one vector per frame, not all layers: choose one by --layer")
+    if settings.format == "ark" and settings.shard != (0, 1):
+        raise ValueError(
+            "--format ark is written by one process: --shard without it, and at the end --format ark alone"
+        )
     if settings.overwrite and settings.shard != (0, 1):
         raise ValueError("--overwrite removes what other shards write: remove the old folder, then start the shards")
 
@@ -50,25 +55,31 @@ def write_representations(found: Pretrained, settings: Extract) -> int:
     if settings.dry_run:
         print_look(found, paths, folder)
         return 0
-    if not represent(upstream, corpus, folder, split, how):
+    if settings.format == "ark":
+        archive = represent_as_archive(upstream, corpus, folder, split, how)
+        lengths, shape, place = archive.lengths, how.layers.row_shape(upstream), folder / f"{split}.ark"
+    elif represent(upstream, corpus, folder, split, how):
+        store = Store([folder / split])
+        lengths, shape, place = store.lengths, store.info.row_shape, folder / split
+    else:
         say(settings.msg, f"{folder / split}: this shard is done, others are not yet")
         return 0
-    store = Store([folder / split])
-    if settings.format == "ark":
-        write_ark(store, folder / split)
-    failed = len(corpus.ids) - len(store)
-    counts = f"{len(store)} utterances, {store.lengths.sum()} frames of {store.info.row_shape}"
-    say(settings.msg, f"{counts} in {folder / split}")
+    failed = len(corpus.ids) - len(lengths)
+    say(settings.msg, f"{len(lengths)} utterances, {lengths.sum()} frames of {shape} in {place}")
     if failed:
         print(f"{failed} recordings not used, see {folder / 'errors.csv'}", file=sys.stderr)
     return int(failed > 0)
 
 
 def _open_corpus(found: Pretrained, settings: Extract, paths: list[str]) -> Store | Recordings:
-    if is_split(paths[0]) or (settings.input is None and found.config.online is None):
+    first = Path(paths[0])
+    named = settings.input is None and found.config.online is None  # by the config, where stores are what is usual
+    if is_split(first) or splits_in(first) or (named and not first.exists()):
         return Store(paths)
     if settings.input is not None and not settings.input.exists():
         raise FileNotFoundError(f"--input {settings.input}: neither a store/split nor a recording or folder of audio")
     if found.features is None:
         raise ValueError(f"{settings.ckpt} does not say which features it takes: extract from a store, not from audio")
+    if first.is_dir() and (unread := unread_media(first)):
+        say(settings.msg, f"{first}: {unread}")
     return Recordings(paths, found.features)

@@ -55,7 +55,8 @@ def plot_states(settings: PlotStates) -> None:
         raise ValueError(
             f"--layer {settings.layer}: --plot draws the first and the last, and takes only weights, ws:FILE"
         )
-    _draw(settings, lambda inspection: inspection.plot_hidden_states(layers, settings.num))
+    source = settings.layer.partition(":")[2]
+    _draw(settings, lambda inspection: inspection.plot_hidden_states(layers, settings.num, source))
 
 
 def plot_reconstructions(settings: Plot) -> None:

@@ -28,11 +28,11 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> 
     figure.colorbar(image, ax=axes, label="share of the true class (%)", fraction=0.046, pad=0.02)
     if len(classes) <= MANY:
         size = float(np.clip(580 / len(classes), 6, 10))
-        axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=size)
-        axes.set_yticks(range(len(classes)), classes, fontsize=size)
+        axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=size, parse_math=False)
+        axes.set_yticks(range(len(classes)), classes, fontsize=size, parse_math=False)
     together = f" ({group} to a cell)" if group > 1 else ""
-    axes.set(xlabel=f"predicted class{together}", ylabel=f"true class{together}", title=title)
-    axes.title.set_fontsize(10)
+    axes.set(xlabel=f"predicted class{together}", ylabel=f"true class{together}")
+    axes.set_title(title, fontsize=10, parse_math=False)
     return figure
 
 
@@ -52,8 +52,8 @@ def curves_figure(records: Sequence[dict[str, float]], chosen: int, metric: Metr
         if points:
             axes.plot(*zip(*points), color=color, label=label, marker="." if len(points) < 40 else None)
     scores.axvline(chosen, color="gray", linestyle=":", label=f"kept: step {chosen}")
-    losses.set(xlabel="step", ylabel=loss, title=title)
-    losses.title.set_fontsize(10)
+    losses.set(xlabel="step", ylabel=loss)
+    losses.set_title(title, fontsize=10, parse_math=False)
     scores.set(ylabel=f"dev {metric}, {metric.better} is better")
     handles = [handle for axes in (losses, scores) for handle in axes.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=len(handles))

@@ -8,8 +8,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from originals.mockingjay_api import get_apc_model
+from utility.command import only_argument
 
-model = get_apc_model(sys.argv[1])
+ckpt = only_argument("CHECKPOINT")
+model = get_apc_model(ckpt)
 
 # A batch of log mel spectrograms (batch_size, seq_len, feature_size) and their lengths, in any order
 inputs = torch.randn(3, 400, model.model.input_dim)

@@ -11,6 +11,7 @@ started=$SECONDS
 rm -rf result/result_mockingjay/demo log/log_mockingjay/demo result/demo data/representations
 run preprocess/demo_corpus.py --minutes 20
 run preprocess/preprocess_libri.py --data_path data/demo_corpus --name demo_mel160
+run preprocess/preprocess_libri.py --data_path data/demo_corpus --name demo_mel160_bare --no-apply_cmvn
 run preprocess/preprocess_alignment.py --data_path data/demo_corpus/alignments --name demo_phones
 run runner_mockingjay.py --train --config config/mockingjay_demo.yaml --name demo
 run runner_mockingjay.py --test --ckpt demo/best.ckpt
@@ -20,17 +21,22 @@ run runner_mockingjay.py --plot --output_attention --num 2 --ckpt demo/best.ckpt
 
 phones="--run phone_linear --config config/demo_phones.yaml --expdir result/demo"
 speakers="--run speaker_utterance --config config/demo_speakers.yaml --expdir result/demo"
+bare="data.train=[data/demo_mel160_bare/train]" # CMVN takes the mean of an utterance, and with it most of a speaker
+bare_phones="$bare data.dev=[data/demo_mel160_bare/dev] data.test=[data/demo_mel160_bare/test]"
+bare_speakers="$bare"
 for task in phones speakers; do
+    others="bare_$task"
     # shellcheck disable=SC2086  # the flags are words
-    run run_downstream.py ${!task} --upstream baseline --name "demo-1_filterbank"
+    run run_downstream.py ${!task} --upstream baseline ${!others} --name "demo-1_filterbank,_without_CMVN"
+    run run_downstream.py ${!task} --upstream baseline --name "demo-2_filterbank,_with_CMVN"
     run run_downstream.py ${!task} --upstream random --ckpt "$ckpt" --weighted_sum \
-        --name "demo-2_random,_weighted_sum"
-    run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --name "demo-3_pre-trained,_last_layer"
+        --name "demo-3_random,_weighted_sum"
+    run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --name "demo-4_pre-trained,_last_layer"
     run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --weighted_sum \
-        --name "demo-4_pre-trained,_weighted_sum"
+        --name "demo-5_pre-trained,_weighted_sum"
 done
 
-printf '\nTest accuracy (%%) on speakers and sentences that were never seen:\n\n'
+printf '\nTest accuracy (%%). Phones: of speakers and sentences that were never seen. The models take features with CMVN.\n\n'
 "$python" examples/table.py result/demo
 printf '\nFigures: result/result_mockingjay/demo/best-dump, result/demo; curves: tensorboard --logdir log/\n'
 printf 'Done in %d minutes %d seconds.\n' $(((SECONDS - started) / 60)) $(((SECONDS - started) % 60))

@@ -8,8 +8,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from runner_mockingjay import get_mockingjay_model
+from utility.command import only_argument
 
-mockingjay = get_mockingjay_model(from_path=sys.argv[1])
+ckpt = only_argument("CHECKPOINT")
+mockingjay = get_mockingjay_model(from_path=ckpt)
 
 # A batch of spectrograms: (batch_size, seq_len, feature_size)
 spec = torch.randn(3, 200, mockingjay.model.input_dim)

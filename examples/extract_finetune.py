@@ -10,9 +10,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from downstream.model import example_classifier
 from downstream.solver import get_optimizer
 from originals.s3prl_api import TRANSFORMER  # there: from transformer.nn_transformer import TRANSFORMER
+from utility.command import only_argument
 
+ckpt = only_argument("CHECKPOINT")
 options = {
-    "ckpt_file": sys.argv[1],
+    "ckpt_file": ckpt,
     "load_pretrain": "True",
     "no_grad": "False",  # "True" only extracts
     "dropout": "default",

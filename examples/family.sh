@@ -15,7 +15,7 @@ store() { # NAME FLAGS...
 
 [ -d data/demo_corpus ] || "$python" preprocess/demo_corpus.py --minutes 20
 store demo_mel160
-store demo_linear1025 --feature_type linear --no-apply_cmvn
+store demo_linear1025 --feature_type linear
 store demo_fbank160 --feature_type fbank --delta
 store demo_fbank80 --feature_type fbank --no-delta
 [ -d data/demo_phones ] ||

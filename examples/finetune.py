@@ -10,8 +10,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from downstream.model import example_classifier
 from downstream.solver import get_mockingjay_optimizer
 from runner_mockingjay import get_mockingjay_model
+from utility.command import only_argument
 
-solver = get_mockingjay_model(from_path=sys.argv[1])
+ckpt = only_argument("CHECKPOINT")
+solver = get_mockingjay_model(from_path=ckpt)
 classifier = example_classifier(input_dim=solver.model.hidden_size, hidden_dim=128, class_num=2).to(solver.device)
 params = list(solver.mockingjay.named_parameters()) + list(classifier.named_parameters())
 optimizer = get_mockingjay_optimizer(params=params, lr=4e-3, warmup_proportion=0.7, training_steps=50000)

@@ -7,6 +7,10 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from utility.command import only_argument
+
 TASKS = ("phone_linear", "phone_1hidden", "phone_concat", "speaker_frame", "speaker_utterance")
 
 
@@ -38,6 +42,10 @@ def table(directory: Path) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
-        raise SystemExit("usage: python examples/table.py RESULT_DIRECTORY")
-    print(table(Path(sys.argv[1])))
+    place = Path(only_argument("RESULT_DIRECTORY"))
+    if not place.is_dir():
+        print(f"table.py: {place}: no such folder", file=sys.stderr)
+        raise SystemExit(2)
+    print(table(place))
+    if "speaker_" in table(place):
+        print("\nSpeakers: of utterances that were never seen, by speakers that were.")

@@ -8,9 +8,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mockingjay.upstream import load_upstream
+from utility.command import only_argument
 from utility.device import pick_device
 
-upstream = load_upstream(sys.argv[1], device=pick_device(cpu=False))
+ckpt = only_argument("CHECKPOINT")
+upstream = load_upstream(ckpt, device=pick_device(cpu=False))
 waveforms = [torch.randn(16000), torch.randn(12000), torch.randn(8000)]  # 1-D, at 16 kHz, of any lengths
 with torch.no_grad():
     hidden_states, lengths = upstream.from_waveforms(waveforms)

@@ -68,9 +68,8 @@ def reconstruction_figure(shown: Reconstruction, source: StoreInfo, target: Stor
             figure.colorbar(image, ax=ax, label=feature_unit(info.features), extend="both", pad=0.01)
     if same:
         figure.colorbar(image, ax=axes, label=feature_unit(target.features), extend="both", pad=0.01, aspect=60)
-    figure.suptitle(
-        f"{name}: {100 * shown.chosen.mean():.1f}% of the values count in the loss (whole frames: red)", fontsize=11
-    )
+    counted = f"{100 * shown.chosen.mean():.1f}% of the values count in the loss (whole frames: red)"
+    figure.suptitle(f"{name}: {counted}", fontsize=11, parse_math=False)
     return figure
 
 
@@ -85,7 +84,7 @@ def alterations_figure(altered: Mapping[str, Tensor], info: StoreInfo, name: str
         image = spectrogram_axes(ax, values, clock, feature_axis(info.features), norm, title)
         ax.label_outer()
     figure.colorbar(image, ax=axes, label=feature_unit(info.features), extend="both", pad=0.01, aspect=60)
-    figure.suptitle(f"{name}: alterations", fontsize=11)
+    figure.suptitle(f"{name}: alterations", fontsize=11, parse_math=False)
     return figure
 
 
@@ -122,7 +121,7 @@ def attention_figure(maps: Tensor, clock: Clock, title: str) -> Figure:
         ax.set_ylabel(f"query: time ({clock.unit})" if leftmost else "")
     label = "attention weight (log; a row sums to 1)"
     figure.colorbar(image, ax=figure.axes, label=label, extend="both", pad=0.01, shrink=0.7, aspect=30)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
     return figure
 
 

@@ -1,5 +1,6 @@
 """Looking at a pre-trained model: masked loss on a test set, reconstructions, alterations, hidden states, attention."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from mockingjay.figures import (
     hidden_states_figure,
     reconstruction_figure,
 )
+from mockingjay.model.segments import Segments
 from mockingjay.model.transformer import stack_frames
 from mockingjay.objectives.masking import alter, each_alteration
 from mockingjay.pretraining.data import Data, open_given
@@ -44,7 +46,7 @@ class Inspection:
     @classmethod
     def open(cls, pretrained: Pretrained, paths: Sequence[str], folder: Path, device: torch.device) -> "Inspection":
         """Open the stores or recordings `paths`; ValueError where their features are not those of the checkpoint."""
-        data = open_given(paths, pretrained.config)
+        data = open_given(paths, pretrained.config, pretrained.features, pretrained.target)
         check_features(data.source.features, pretrained.features, paths[0], "the checkpoint")
         if data.source.row_shape != [pretrained.model.input_dim]:
             raise ValueError(
@@ -57,29 +59,38 @@ class Inspection:
         objective = Pretraining(self.pretrained.model, self.pretrained.config, self.device)
         return objective.evaluate(self.data.once(self.device))["loss"]
 
-    def plot_hidden_states(self, layers: LayerSelection, count: int) -> list[Path]:
-        """First, last and weighted hidden states of `count` utterances (equal weights unless `layers` brings some)."""
+    def plot_hidden_states(self, layers: LayerSelection, count: int, source: str = "") -> list[Path]:
+        """First, last and weighted hidden states of `count` utterances (equal weights unless `layers` brings some).
+
+        `source` is the file that the weights of `layers` are from; the figure names it, and them."""
         upstream = self._upstream()
-        equal = (1 / (upstream.num_layers + 1),) * (upstream.num_layers + 1)
-        weighted = layers if isinstance(layers.which, tuple) else LayerSelection(equal)
+        last = upstream.num_layers
+        given = isinstance(layers.which, tuple)
+        weighted = layers if given else LayerSelection((1 / (last + 1),) * (last + 1))
         weighted.row_shape(upstream)
-        wanted = {"first": LayerSelection(0), "last": LayerSelection("last"), "weighted": weighted}
+        weights = f"\nweights of {source}:\n{_numbers(weighted.which)}" if given else ", equal weights"
+        wanted = {
+            "first": (LayerSelection(0), "hidden state 0, the embedding"),
+            "last": (LayerSelection("last"), f"hidden state {last}, the last"),
+            "weighted": (weighted, f"sum of hidden states 0 to {last}{weights}"),
+        }
 
         def draw(batch: Batch, stem: str) -> list[Path]:
             states = upstream(batch.features, batch.lengths)
             clock = Clock.of(self.data.source)
             pictures = {
-                name: hidden_states_figure(which.pick(states)[0], clock, f"{batch.ids[0]}: {name} hidden states")
-                for name, which in wanted.items()
+                name: hidden_states_figure(which.pick(states)[0], clock, f"{batch.ids[0]}: {title}")
+                for name, (which, title) in wanted.items()
             }
             return [self._save(picture, f"{stem}_{name}.png") for name, picture in pictures.items()]
 
         return self._each(count, draw)
 
     def plot_reconstructions(self, count: int) -> list[Path]:
-        """Masked, predicted, true and filled spectrograms of `count` utterances; `predicted` and `filled` as sound too.
+        """Masked, predicted, true and filled spectrograms of `count` utterances, all but the first as sound too.
 
-        `filled` is the truth with the masked frames taken from the prediction."""
+        `filled` is the truth with the masked frames taken from the prediction; the sound of `true` shows what the way
+        from features back to sound costs alone."""
         objective = Pretraining(self.pretrained.model, self.pretrained.config, self.device)
         audible = self.silent_because() is None
 
@@ -105,7 +116,7 @@ class Inspection:
         index = store.index[name]
         reference = read_audio(store.audio_paths[index], features.sample_rate, span=store.spans[index])
         saved = []
-        for kind, frames in (("predicted", shown.predicted), ("filled", shown.filled)):
+        for kind, frames in (("predicted", shown.predicted), ("true", shown.true), ("filled", shown.filled)):
             path = self.folder / f"{stem}_{kind}.wav"
             with replacing(path) as temporary:
                 sound = to_waveform(frames, features, reference)
@@ -118,21 +129,34 @@ class Inspection:
         return draw_alterations(self.pretrained.config, self.data, self.folder, count)
 
     def plot_attention(self, count: int) -> list[Path]:
-        """Attention of every head, a picture per layer, and the weights [layers, heads, T', T'] as .npy."""
+        """Attention of every head, a picture per layer, and the weights [layers, heads, T', T'] as .npy.
+
+        Of an utterance that is encoded in pieces it is the attention of the first one, and the figure says so."""
         upstream = self._upstream()
-        clock = Clock.of(self.data.source).stacked(self.pretrained.config.model.downsample_rate)
+        rate = self.pretrained.config.model.downsample_rate
+        clock = Clock.of(self.data.source).stacked(rate)
 
         def draw(batch: Batch, stem: str) -> list[Path]:
             maps = upstream.attention_maps(batch.features, batch.lengths)[:, 0]
             with replacing(self.folder / f"{stem}_attention.npy") as temporary, temporary.open("wb") as file:
                 np.save(file, maps.cpu().numpy())
             saved = [self.folder / f"{stem}_attention.npy"]
+            part = self._piece(int(batch.lengths[0]))
             for layer, heads in enumerate(maps, start=1):
-                figure = attention_figure(heads, clock, f"{batch.ids[0]}: attention of layer {layer}")
+                figure = attention_figure(heads, clock, f"{batch.ids[0]}: attention of layer {layer}{part}")
                 saved.append(self._save(figure, f"{stem}_attention_layer{layer}.png"))
             return saved
 
         return self._each(count, draw)
+
+    def _piece(self, frames: int) -> str:
+        """What a title says of an utterance that is encoded in pieces: which frames the first one is."""
+        limit = self.pretrained.config.model.max_input_length
+        if limit is None or frames <= limit:
+            return ""
+        first, shift = int(Segments.of(torch.tensor([frames]), limit).lengths[0]), self.data.source.frame_shift
+        seconds = "" if math.isnan(shift) else f", {first * shift:.1f} of {frames * shift:.1f} s"
+        return f"\nfirst piece alone: frames 1 to {first} of {frames}{seconds} (max_input_length {limit})"
 
     @torch.no_grad()
     def _each(self, count: int, draw: Callable[[Batch, str], list[Path]]) -> list[Path]:
@@ -151,6 +175,12 @@ class Inspection:
         self.folder.mkdir(parents=True, exist_ok=True)
         save_figure(figure, self.folder / name)
         return self.folder / name
+
+
+def _numbers(weights: Sequence[float]) -> str:
+    """Weights of layers for a title, ten to a line."""
+    texts = [f"{weight:.2f}" for weight in weights]
+    return "\n".join("  ".join(texts[start : start + 10]) for start in range(0, len(texts), 10))
 
 
 def draw_alterations(config: PretrainConfig, data: Data, folder: Path, count: int) -> list[Path]:

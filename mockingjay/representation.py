@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -91,7 +91,7 @@ def represent(
     Batches depend on the lengths alone, and one is redone whole where any of its rows is missing, so a killed run
     continued, or several shards, leave the same bytes as one undisturbed run."""
     info, inputs = _info(upstream, corpus, how), _Inputs(upstream, corpus)
-    _make_way(SplitFiles(Path(root), split), info, how.overwrite)
+    make_way(SplitFiles(Path(root), split), info, how.overwrite)
     writer = StoreWriter.open(root, split, _rows(corpus, inputs.frames), info)
     pending = np.zeros(len(inputs.frames), bool)
     pending[writer.pending()] = True
@@ -134,7 +134,7 @@ def _info(upstream: Upstream, corpus: UtteranceSource, how: ExtractionOptions) -
     )
 
 
-def _make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
+def make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
     """Refuse what is there and was made otherwise, in words, or remove it."""
     if not files.info.is_file():
         return
@@ -159,9 +159,11 @@ def _make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
             f"{files} was made by {there.in_words()}, this is {info.in_words()}: "
             f"{''.join(f'{text}; ' for text in values)}choose another --output, or add --overwrite to replace it"
         )
-    if not overwrite or (not different and not files.table.exists()):
+    finished = files.table.exists() or files.archive_index.exists()
+    if not overwrite or (not different and not finished):
         return
-    others = [name for name in splits_in(files.root) if name != files.split]
+    archived = {path.stem for path in files.root.glob("*.scp")}
+    others = sorted({*splits_in(files.root), *archived} - {files.split})
     if different and others:
         raise ValueError(
             f"{files.root} also holds {', '.join(others)}, made by {there.in_words()}: "
@@ -239,9 +241,28 @@ def _read(
                 yield kept, pad(rows, multiple=PAD_MULTIPLE), lengths
 
 
-def write_ark(store: Store, path: Path) -> None:
-    """Write a store of one vector per frame as a Kaldi archive `path`.ark with its index `path`.scp."""
-    if len(store.info.row_shape) != 1:
-        raise ValueError(f"a Kaldi archive holds one vector per frame, not {store.info.row_shape}: choose one layer")
-    items = ((name, store[index]) for index, name in enumerate(store.ids))
-    archives.write_ark(path.with_name(f"{path.name}.ark"), items)
+def represent_as_archive(
+    upstream: Upstream, corpus: UtteranceSource, root: Path | str, split: str, how: ExtractionOptions
+) -> archives.Matrices:
+    """Write the representations of every utterance to the Kaldi archive `root/split.ark`, its index `.scp` beside it.
+
+    On the way they are a store, which `represent` continues when it was killed: batches come by length, an archive in
+    the order of its utterances. When the archive is whole the store goes; `features.yaml` and `errors.csv` stay."""
+    files = SplitFiles(Path(root), split)
+    if len(shape := how.layers.row_shape(upstream)) != 1:
+        raise ValueError(f"a Kaldi archive holds one vector per frame, not {shape}: choose one layer")
+    for name in corpus.ids:
+        try:
+            archives.check_key(name)
+        except ValueError as error:
+            raise ValueError(f"utterance {name!r} has no place in an archive: {error}") from None
+    make_way(files, _info(upstream, corpus, how), how.overwrite)
+    if not files.archive_index.is_file() or files.table.is_file():
+        assert represent(upstream, corpus, root, split, replace(how, overwrite=False)), "one process does all of it"
+        store = Store([files.root / split])
+        archives.write_ark(files.archive, ((name, store[index]) for index, name in enumerate(store.ids)))
+    files.remove_rows()
+    written = archives.read_scp(files.archive_index)
+    if other := set(written.keys) - set(corpus.ids):
+        raise ValueError(f"{files.archive} is of other utterances, as {min(other)!r}: add --overwrite to replace it")
+    return written

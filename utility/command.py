@@ -275,6 +275,14 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def only_argument(name: str) -> str:
+    """The one argument of a small script without flags; anything else ends in a line of usage and exit code 2."""
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        print(f"usage: python {sys.argv[0]} {name}", file=sys.stderr)
+        raise SystemExit(2)
+    return sys.argv[1]
+
+
 def run(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     """Run a command's `main(argv)`; bad input ends in one line on stderr and exit code 2, without a traceback."""
     name = os.path.basename(sys.argv[0])

@@ -18,11 +18,13 @@ DPI = 120
 
 @dataclass(frozen=True)
 class ValueAxis:
-    """What the columns of a [T, D] array are: the axis' label with its unit, the centre of column 0, and the step."""
+    """What the columns of a [T, D] array are: the axis' label with its unit, the centre of column 0, the step, and the
+    places and labels of the ticks, where they are not those of the numbers."""
 
     label: str
     start: float = 0.0
     step: float = 1.0
+    ticks: tuple[tuple[float, str], ...] = ()
 
 
 def feature_axis(config: FeatureConfig | None) -> ValueAxis:
@@ -31,9 +33,18 @@ def feature_axis(config: FeatureConfig | None) -> ValueAxis:
         return ValueAxis("feature dimension (index)")
     if config.kind == "linear":
         return ValueAxis("frequency (kHz)", step=config.sample_rate / config.fft_size / 1000)
-    if config.kind.endswith("mfcc"):
+    centres = config.band_centres
+    if centres is None:
         return ValueAxis("cepstral coefficient (index)")
-    return ValueAxis("mel band (index)")
+    return ValueAxis("frequency (kHz, mel scale)", ticks=_frequency_ticks(centres))
+
+
+def _frequency_ticks(centres: np.ndarray) -> tuple[tuple[float, str], ...]:
+    """Octaves from 250 Hz where they lie among the bands, whose centres are in Hz and whose places are 0, 1, 2 ..."""
+    octaves = 250.0 * 2 ** np.arange(8)
+    octaves = octaves[(octaves >= centres[0]) & (octaves <= centres[-1])]
+    places = np.interp(octaves, centres, np.arange(len(centres)))
+    return tuple((float(place), f"{octave / 1000:g}") for place, octave in zip(places, octaves))
 
 
 def feature_unit(config: FeatureConfig | None) -> str:
@@ -98,7 +109,9 @@ def spectrogram_axes(
         values.T, origin="lower", aspect="auto", interpolation="nearest", extent=extent, norm=norm, cmap=cmap
     )
     ax.set(xlabel=f"time ({clock.unit})", ylabel=axis.label)
-    ax.set_title(title, loc="left", fontsize=10, pad=8)
+    if axis.ticks:
+        ax.set_yticks(*zip(*axis.ticks))
+    ax.set_title(title, loc="left", fontsize=10, pad=8, parse_math=False)
     return image
 
 

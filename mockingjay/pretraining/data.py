@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
-from mockingjay.config import PretrainConfig
+from mockingjay.config import DataConfig, PretrainConfig
+from utility.audio.features import FeatureConfig
 from utility.audio.online import Online
+from utility.audio.online_config import OnlineConfig
 from utility.loader import AnyBatch, Batch, Loader, Target
 from utility.store.info import StoreInfo
-from utility.store.reading import Store, is_split
+from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
 
 
@@ -63,9 +66,23 @@ def open_data(paths: Sequence[str], config: PretrainConfig, seed: int = 0, noisy
     return Data(Loader(store, config.loader, seed, frames), store.info, other.info)
 
 
-def open_given(paths: Sequence[str], config: PretrainConfig) -> Data:
-    """Open what a command line names: it may be a store where the config trains online."""
-    return open_data(paths, replace(config, online=None) if is_split(paths[0]) else config)
+def open_given(
+    paths: Sequence[str],
+    config: PretrainConfig,
+    features: FeatureConfig | None = None,
+    target: FeatureConfig | None = None,
+) -> Data:
+    """Open what a command line names: it may be a store where the config trains from audio, and audio where it trains
+    from a store, if it is known which `features` the model takes and which are its `target`."""
+    first = Path(paths[0])
+    if is_split(first):
+        return open_data(paths, replace(config, online=None))
+    if config.online is not None or not first.exists() or splits_in(first):
+        return open_data(paths, config)
+    if features is None:
+        raise ValueError(f"{first}: nothing says which features the model takes: give a store/split, not audio")
+    online = OnlineConfig(target_level=None, input=features, target=None if target == features else target)
+    return open_data(paths, replace(config, data=DataConfig(), online=online))
 
 
 def _paired(store: Store, other: Store, name: str) -> Target:

@@ -71,7 +71,8 @@ def feature_parser(
     parser.add_argument("--feature_type", choices=FEATURE_TYPES, default=feature_type, help="kind of features")
     parser.add_boolean("--delta", default=None, help=f"append time derivatives (default: {delta}; not of linear)")
     parser.add_boolean("--delta_delta", default=False, help="append second derivatives too")
-    parser.add_boolean("--apply_cmvn", default=True, help="zero mean, unit variance over each utterance")
+    about = "zero mean, unit variance over each utterance (default: True, of linear False: they stay in [0, 1])"
+    parser.add_boolean("--apply_cmvn", default=None, help=about)
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="numbers on disk")
     parser.add_argument("--sample_rate", type=int, default=16000, metavar="HZ", help="audio is resampled to this rate")
     parser.add_argument(
@@ -137,7 +138,8 @@ def recordings(command: Command) -> RecordingFlags:
 def making(command: Command, prefix: str, usual_delta: bool) -> Making:
     """What the flags say of a store; ValueError for those that do not go together.
 
-    Linear features have no derivatives, asked for they are an error."""
+    Linear features have no derivatives, asked for they are an error, and no CMVN unless asked for: they stay in [0, 1]
+    and can be inverted to sound."""
     values = command.values
     linear = values["feature_type"] == "linear"
     delta = usual_delta and not linear if values["delta"] is None else values["delta"]
@@ -148,12 +150,13 @@ def making(command: Command, prefix: str, usual_delta: bool) -> Making:
         raise ValueError("--delta_delta needs --delta")
     if values["dask"] and "n_jobs" in command.typed:
         raise ValueError("--n_jobs counts processes of this machine, which --dask does not use: leave it out")
+    normalised = not linear if values["apply_cmvn"] is None else values["apply_cmvn"]
     return command.fill(
         Making,
         prefix=prefix,
         output_path=values["output_path"].expanduser(),
         deltas=int(delta) + int(values["delta_delta"]),
-        cmvn="utterance" if values["apply_cmvn"] else "none",
+        cmvn="utterance" if normalised else "none",
     )
 
 

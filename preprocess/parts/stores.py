@@ -48,6 +48,8 @@ def extract(corpus: Corpus, flags: Making) -> int:
     for split in corpus.splits:
         check_split_name(split)
     say_notes(corpus, flags.splits)
+    if features.kind == "linear" and features.cmvn == "none":
+        print("linear features in [0, 1], without CMVN: --apply_cmvn normalises them")
     if flags.dry_run:
         return _print_plan(corpus, features, root)
     claim_core()

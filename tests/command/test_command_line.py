@@ -54,6 +54,7 @@ def refused(main, *words: str) -> str:
 # The owner's lines
 
 
+@pytest.mark.slow
 def test_the_owner_s_four_lines(here, capsys):
     assert BEST.is_file()  # --train, which made this world
     runner_mockingjay.main(["--plot"])
@@ -426,6 +427,7 @@ def flags_of(parser: Parser) -> dict[str, list[str]]:
     return {dest: SAMPLES.get(dest) or words[dest] for dest in dict.fromkeys(destinations)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probing", [False, True], ids=["runner", "probing"])
 def test_every_flag_in_every_mode_acts_or_is_refused(here, probing, capsys):
     Path("weights.json").write_text(json.dumps({"layer_weights": [0.5, 0.5]}))

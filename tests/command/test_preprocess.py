@@ -18,6 +18,7 @@ from tests.helpers.files import contents
 from tests.helpers.speech import wav
 from utility.audio.features import FeatureConfig
 from utility.command import run
+from utility.config import build
 from utility.store.reading import Store, splits_in
 
 
@@ -44,7 +45,8 @@ def libri(tmp_path) -> Path:
         (["--no-delta"], "libri_mel80", {"deltas": 0}),
         (["--delta=True", "--delta_delta=True", "--feature_type=mfcc"], "libri_mfcc39", {"kind": "mfcc", "deltas": 2}),
         (["--delta", "False", "--apply_cmvn=False", "--name=raw"], "raw", {"deltas": 0, "cmvn": "none"}),
-        (["--feature_type=linear"], "libri_linear1025", {"kind": "linear", "deltas": 0}),
+        (["--feature_type=linear"], "libri_linear1025", {"kind": "linear", "deltas": 0, "cmvn": "none"}),
+        (["--feature_type=linear", "--apply_cmvn"], "libri_linear1025", {"kind": "linear", "deltas": 0}),
         (["--feature_type=kaldi_fbank"], "libri_kaldi_fbank160", {"kind": "kaldi_fbank", "deltas": 1}),
     ],
 )
@@ -59,6 +61,22 @@ def test_libri_flags_and_names(libri, tmp_path, capsys, flags, name, features):
     assert store.lengths.tolist() == features.num_frames(store.num_samples).tolist()
     assert all(path.is_file() for path in store.audio_paths)
     assert store[2].shape == (store.lengths[2], features.dim)
+
+
+def test_linear_features_stay_between_0_and_1_unless_asked(libri, tmp_path, capsys):
+    """They were normalised by default, though what tells them from others is that they can be inverted to sound."""
+    flags = ["--data_path", libri, "--n_jobs=1", "--feature_type=linear", "--splits", "dev-clean", "--output_path"]
+    for place, more, low, high in (("bare", [], 0, 1), ("normal", ["--apply_cmvn=True"], -9, 9)):
+        assert preprocess_libri.main([str(flag) for flag in (*flags, tmp_path / place, *more)]) == 0
+        said = "linear features in [0, 1], without CMVN" in capsys.readouterr().out
+        values = Store([tmp_path / place / "libri_linear1025/dev-clean"])[0]
+        assert said == (place == "bare")
+        assert low <= values.min() < values.max() <= high
+        assert (values.min() < 0) == (place == "normal")
+
+
+def test_old_files_of_linear_features_are_what_they_were():
+    assert build(FeatureConfig, {"kind": "linear", "deltas": 0}).cmvn == "utterance"
 
 
 def test_splits_are_chosen_without_a_prompt(libri, tmp_path, capsys):

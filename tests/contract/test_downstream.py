@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import run_downstream
 from downstream import experiment as experiments
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment
@@ -188,7 +189,9 @@ def test_resume_refuses_another_setting(small):
         small.run("phone_linear", "baseline", "--name", "fixed", "--resume", "optimizer.lr=0.01")
     before = result(small, "result_baseline_phone_linear/fixed")
     folder = small.root / "result" / "result_baseline_phone_linear" / "fixed"
-    small.run("phone_linear", "baseline", "--resume", str(folder))
+    words = small.words("--run", "phone_linear", "--upstream", "baseline", "--resume", str(folder))
+    at = words.index("--expdir")  # the folder says it all
+    assert run_downstream.main([*words[:at], *words[at + 2 :]]) == 0
     assert result(small, "result_baseline_phone_linear/fixed") == before
 
 

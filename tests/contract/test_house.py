@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -157,6 +158,19 @@ def test_configs_are_valid_and_hold_only_what_differs(path):
         for key in values if isinstance(values, dict) else ():
             assert config[section][key] != defaults[section][key], f"{path.name}: {section}.{key} is the default"
         assert config[section] != defaults[section], f"{path.name}: {section} is the default"
+
+
+@pytest.mark.parametrize("words", [[], ["a", "b"], ["--help"]])
+@pytest.mark.parametrize("path", sorted((PROJECT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_examples_without_their_argument_show_usage(path, words, monkeypatch, capsys):
+    """They ended in IndexError."""
+    monkeypatch.setattr(sys, "argv", [str(path), *words])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(path), run_name="__main__")
+    assert left.value.code == 2
+    name = "RESULT_DIRECTORY" if path.name == "table.py" else "CHECKPOINT"
+    assert capsys.readouterr().err == f"usage: python {path} {name}\n"
 
 
 def test_architecture_names_every_folder_and_no_other():

@@ -101,6 +101,7 @@ def imported(modules: list[str], python: str | Path, path: str | Path, folder: P
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_installed_package_is_imported_from_another_folder(copy, tmp_path):
     target, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -111,6 +112,7 @@ def test_installed_package_is_imported_from_another_folder(copy, tmp_path):
     assert not NOT_INSTALLED & {path.name for path in target.iterdir()}
 
 
+@pytest.mark.slow
 def test_editable_install_is_imported_from_another_folder(copy, tmp_path):
     python, elsewhere = tmp_path / "venv/bin/python", tmp_path / "elsewhere"
     elsewhere.mkdir()

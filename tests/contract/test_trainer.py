@@ -1,8 +1,10 @@
 """Training: killed at any moment and resumed it ends bit for bit where an undisturbed run ends."""
 
+import io
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+import runner_mockingjay
 from tests.conftest import PROJECT
 from tests.helpers.speech import write_store
 from utility.training.checkpoint import (
@@ -23,7 +26,7 @@ from utility.training.checkpoint import (
     saved_steps,
     step_path,
 )
-from utility.training.log import RunLog, read_metrics
+from utility.training.log import ProgressLines, RunLog, read_metrics
 from utility.training.optimization import BertAdam, OptimizerConfig, decay_groups, make_optimizer, warmup_linear
 
 EXACT = ("loss", "masked_share", "grad_norm", "lr", "dev_loss")
@@ -185,6 +188,35 @@ def test_the_log_of_a_killed_run_is_taken_back_to_the_checkpoint(tmp_path):
         file.write('{"step": 20, "lo')
     RunLog(tmp_path, start=10).close()
     assert [record["step"] for record in read_metrics(tmp_path)] == [5, 10]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_run_without_a_terminal_says_now_and_then_where_it_stands(terminal, monkeypatch):
+    """It printed nothing for hours."""
+    now, out = [1000.0], io.StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: terminal, raising=False)
+    lines = ProgressLines(100, 3100, clock=lambda: now[0], stream=out)
+    for second in range(1, 91):
+        now[0] += 1
+        lines.say(100 + 10 * second, 2.0 / second, 4e-4, 51234.4)
+    assert out.getvalue().splitlines() == ([] if terminal else [
+        "step 400/3100: loss 0.0667, rate 0.0004, 51234 frames/s, 4 min 30 s left",
+        "step 700/3100: loss 0.0333, rate 0.0004, 51234 frames/s, 4 min 0 s left",
+        "step 1000/3100: loss 0.0222, rate 0.0004, 51234 frames/s, 3 min 30 s left",
+    ])  # fmt: skip
+    now[0] += 3 * 86400
+    lines.say(1001, 1.0, 1e-9, 3.0)
+    assert terminal or out.getvalue().endswith("6 d 23 h left\n")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_trainer_prints_such_lines_at_its_log_points(config, tmp_path, quiet, monkeypatch, capsys):
+    monkeypatch.setattr(ProgressLines, "INTERVAL", 0.0)
+    words = ["--train", "--config", str(config), "--cpu", "--name", "said", "trainer.steps=10", "data.dev=[]"]
+    words += ["--ckpdir", str(tmp_path / "result"), "--logdir", str(tmp_path / "log"), *(["--no-msg"] if quiet else [])]
+    runner_mockingjay.main(words)
+    found = re.findall(r"step (\d+)/10: loss 0\.\d+, rate [\d.e-]+, \d+ frames/s, \d+ s left", capsys.readouterr().err)
+    assert found == ([] if quiet else ["4", "8", "10"])
 
 
 def test_the_schedule_rises_from_zero_and_falls_to_zero():

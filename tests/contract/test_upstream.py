@@ -17,7 +17,7 @@ import runner_mockingjay
 from mockingjay.build import new_model
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.config import PretrainConfig
-from mockingjay.representation import ExtractionOptions, LayerSelection, represent, write_ark
+from mockingjay.representation import ExtractionOptions, LayerSelection, represent, represent_as_archive
 from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.base import Upstream
 from tests.conftest import PROJECT
@@ -27,7 +27,6 @@ from tests.helpers.speech import MEL, wav, write_store
 from utility.audio.features import FeatureConfig
 from utility.audio.waveform import read_audio
 from utility.config import build
-from utility.kaldi.archives import read_scp
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
 from utility.store.writing import StoreWriter
@@ -280,8 +279,10 @@ def test_more_training_is_told_in_words_and_overwritten_when_asked(ckpt, store, 
     runner_mockingjay.main([*words, "--overwrite"])  # the same once more
     assert contents(tmp_path / "best-dump") == first
     best.rename("moved.ckpt")  # what it is called does not matter
-    runner_mockingjay.main([*words, "--ckpt", "moved.ckpt", "--output", "best-dump"])
-    assert Store("best-dump/test").fingerprint() == again
+    for folder in ("best-dump", "elsewhere"):
+        runner_mockingjay.main([*words, "--ckpt", "moved.ckpt", "--output", folder])
+        assert Store(f"{folder}/test").fingerprint() == again
+    assert Store("elsewhere/test").info.made_by["checkpoint"] == "moved.ckpt"
 
     trained_on(ckpt, best, 3)
     with pytest.raises(ValueError) as refused:
@@ -358,8 +359,16 @@ def test_audio_folder_lists_what_cannot_be_used(ckpt, tmp_path):
     errors = (tmp_path / "out" / "errors.csv").read_text()
     assert "broken.wav" in errors
     assert "empty.flac" in errors
-    write_ark(stored, tmp_path / "out" / "all")
-    written = read_scp(tmp_path / "out" / "all.scp")
+    written = represent_as_archive(
+        load_upstream("transformer", ckpt), corpus, tmp_path / "ark", "all", ExtractionOptions()
+    )
+    assert sorted(path.name for path in (tmp_path / "ark").iterdir()) == [
+        "all.ark",
+        "all.scp",
+        "errors.csv",
+        "features.yaml",
+    ]
+    assert (tmp_path / "ark/errors.csv").read_text() == errors
     assert written.keys == stored.ids
     for index, name in enumerate(written.keys):
         assert np.array_equal(written[name], stored[index])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from matplotlib.colors import Normalize
 
+from downstream.figures import confusion_figure, curves_figure
 from mockingjay.figures import (
     Reconstruction,
     alterations_figure,
@@ -21,6 +22,7 @@ from mockingjay.sound import to_waveform
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.waveform import read_audio
 from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, save_figure, spectrogram_axes
+from utility.runs import Metric
 from utility.store.info import StoreInfo
 
 MEL = FeatureConfig()
@@ -68,7 +70,7 @@ def test_reconstruction_shows_four_labelled_panels_at_the_feature_rate(rate, tmp
     for ax in shown:
         assert ax.images[0].get_array().shape == (80, 40 * rate)  # the static half
         assert ax.images[0].get_extent() == pytest.approx((-shift / 2, (40 * rate - 0.5) * shift, -0.5, 79.5))
-        assert ax.get_ylabel() == "mel band (index)"
+        assert ax.get_ylabel() == "frequency (kHz, mel scale)"
         assert ax.images[0].norm is shown[0].images[0].norm
     assert shown[-1].get_xlabel() == "time (s)"
     assert [ax.get_ylabel() for ax in colour_bars(figure)] == ["log energy\n(standard deviations)"]
@@ -124,7 +126,7 @@ def test_another_target_has_its_own_axis_and_colours(tmp_path):
     figure = draw(found, 2, info_of(MEL), info_of(LINEAR), "a")
     save_figure(figure, tmp_path / "a.png")
     masked, *rest = panels(figure)
-    assert masked.get_ylabel() == "mel band (index)"
+    assert masked.get_ylabel() == "frequency (kHz, mel scale)"
     assert {ax.get_ylabel() for ax in rest} == {"frequency (kHz)"}
     assert rest[0].images[0].get_extent()[2:] == pytest.approx((-0.0039, 8.0039), abs=1e-4)
     assert len({id(ax.images[0].norm) for ax in rest}) == 1
@@ -189,6 +191,45 @@ def test_every_kind_of_feature_has_labels_with_units(kind, cmvn):
     assert feature_unit(config).endswith(")")
 
 
+@pytest.mark.parametrize("kind", ["mel", "fbank", "kaldi_fbank"])
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_ticks_of_mel_axes_stand_where_a_tone_of_that_frequency_is_loudest(kind, rate, tmp_path):
+    config = FeatureConfig(kind=kind, deltas=0, cmvn="none", sample_rate=rate)
+    (figure, clock), axis = (new_figure(7, 3), Clock.of(info_of(config))), feature_axis(config)
+    ax = figure.subplots()
+    spectrogram_axes(ax, np.zeros((4, config.dim)), clock, axis, Normalize(0, 1))
+    save_figure(figure, tmp_path / "a.png")
+    shown = [(place, float(label.get_text())) for place, label in zip(ax.get_yticks(), ax.get_yticklabels())]
+    assert [kilohertz for _, kilohertz in shown] == ([0.25, 0.5, 1, 2, 4] if rate == 16000 else [0.25, 0.5, 1, 2])
+    seconds = np.arange(rate) / rate
+    for place, kilohertz in shown:
+        tone = 0.5 * np.sin(2 * np.pi * 1000 * kilohertz * seconds).astype(np.float32)
+        loudest = features_of(tone, config)[20:60].mean(0).argmax()
+        assert abs(loudest - place) < 1
+
+
+def test_names_with_dollars_are_no_formulas(tmp_path):
+    """An utterance `a$b_$c` ended training at its first evaluation, before the checkpoint of that step was saved."""
+    name, info = "a$b_$c", info_of(replace(MEL, deltas=0))
+    clock = Clock.of(info)
+    figures = [
+        draw(reconstruction(9, 1, 80, 80, [(0, 3)]), 1, info, info, name),
+        alterations_figure({name: torch.randn(9, 80)}, info, name),
+        hidden_states_figure(torch.randn(9, 4), clock, name),
+        attention_figure(torch.eye(5)[None], clock, name),
+        confusion_figure(np.eye(2), [name, "b"], name),
+        curves_figure(
+            [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}],
+            2,
+            Metric("accuracy", "accuracy", "%", "higher"),
+            "loss",
+            name,
+        ),
+    ]
+    for figure in figures:
+        save_figure(figure, tmp_path / "a.png")
+
+
 def test_kaldi_frames_start_later():
     config = FeatureConfig(kind="kaldi_fbank", deltas=0)
     assert Clock.of(info_of(config)).edges(1) == pytest.approx([0.0075, 0.0175])
@@ -221,7 +262,7 @@ def speech(corpora) -> np.ndarray:
     return read_audio(corpora / "timit_sample" / "dr1-fvmh0" / "sa1.wav")
 
 
-@pytest.mark.parametrize(("config", "bound"), [(MEL, 0.45), (LINEAR, 0.1)], ids=["mel", "linear"])
+@pytest.mark.parametrize(("config", "bound"), [(MEL, 0.3), (LINEAR, 0.1)], ids=["mel", "linear"])
 def test_normalised_features_of_speech_become_that_speech_again(config, bound, speech):
     waveform = to_waveform(features_of(speech, config), config, speech)
     assert waveform.dtype == np.float32

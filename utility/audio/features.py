@@ -70,6 +70,16 @@ class FeatureConfig:
         return STATIC_DIM.get(self.kind, self.fft_size // 2 + 1) * (1 + self.deltas)
 
     @property
+    def band_centres(self) -> np.ndarray | None:
+        """Centres of the mel bands that the static values are, in Hz, float64 [bands]; None of other kinds."""
+        bands = STATIC_DIM.get(self.kind)
+        if bands is None or self.kind.endswith("mfcc"):
+            return None
+        if not self.centred:
+            return spectrum.kaldi_centres(self.sample_rate, bands)
+        return spectrum.slaney_centres(self.sample_rate, bands)
+
+    @property
     def frame_shift(self) -> float:
         """Seconds from one frame to the next."""
         return self.hop / self.sample_rate

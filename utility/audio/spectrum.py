@@ -25,23 +25,43 @@ def reflected(index: np.ndarray, length: np.ndarray) -> np.ndarray:
 
 def kaldi_mel(sample_rate: int, fft_size: int, bands: int) -> np.ndarray:
     """Kaldi's triangles, straight in mel = 1127 ln(1 + f / 700), from 20 Hz to half the rate: float64 [bands, bins]."""
-    low, high = (1127 * np.log1p(f / 700) for f in (KALDI_LOW_FREQUENCY, sample_rate / 2))
-    edges = np.linspace(low, high, bands + 2)[:, None]
+    edges = _kaldi_edges(sample_rate, bands)[:, None]
     mel = 1127 * np.log1p(np.arange(fft_size // 2) * (sample_rate / fft_size) / 700)
     width = edges[1] - edges[0]
     filters = np.minimum(mel - edges[:-2], edges[2:] - mel) / width
     return np.pad(filters.clip(min=0), ((0, 0), (0, 1)))  # Kaldi leaves the last bin out
 
 
+def kaldi_centres(sample_rate: int, bands: int) -> np.ndarray:
+    """The tops of Kaldi's triangles in Hz, float64 [bands]."""
+    return 700 * np.expm1(_kaldi_edges(sample_rate, bands)[1:-1] / 1127)
+
+
+def _kaldi_edges(sample_rate: int, bands: int) -> np.ndarray:
+    """In mel, float64 [bands + 2]: triangle k reaches from edge k to edge k + 2."""
+    low, high = (1127 * np.log1p(f / 700) for f in (KALDI_LOW_FREQUENCY, sample_rate / 2))
+    return np.linspace(low, high, bands + 2)
+
+
 def slaney_mel(sample_rate: int, fft_size: int, bands: int) -> np.ndarray:
     """Slaney's triangles of equal area, straight below 1 kHz and logarithmic above, up to half the rate: float32
     [bands, bins]. The bits are those of `librosa.filters.mel`, which takes a second to load."""
-    step, log_step, first = 200 / 3, np.log(6.4) / 27, 1000.0 / (200 / 3)  # Hz per mel, and above mel `first`: 1 kHz
-    mels = np.linspace(0.0, first + np.log(sample_rate / 2 / 1000) / log_step, bands + 2)
-    edges = np.where(mels < first, step * mels, 1000 * np.exp(log_step * (mels - first)))
+    edges = _slaney_edges(sample_rate, bands)
     distance, width = np.subtract.outer(edges, np.fft.rfftfreq(fft_size, 1 / sample_rate)), np.diff(edges)[:, None]
     filters = np.maximum(0, np.minimum(-distance[:-2] / width[:-1], distance[2:] / width[1:])).astype(np.float32)
     return (filters * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
+
+
+def slaney_centres(sample_rate: int, bands: int) -> np.ndarray:
+    """The tops of Slaney's triangles in Hz, float64 [bands]."""
+    return _slaney_edges(sample_rate, bands)[1:-1]
+
+
+def _slaney_edges(sample_rate: int, bands: int) -> np.ndarray:
+    """In Hz, float64 [bands + 2]: triangle k reaches from edge k to edge k + 2."""
+    step, log_step, first = 200 / 3, np.log(6.4) / 27, 1000.0 / (200 / 3)  # Hz per mel, and above mel `first`: 1 kHz
+    mels = np.linspace(0.0, first + np.log(sample_rate / 2 / 1000) / log_step, bands + 2)
+    return np.where(mels < first, step * mels, 1000 * np.exp(log_step * (mels - first)))
 
 
 def kaldi_window(size: int) -> np.ndarray:

@@ -222,11 +222,16 @@ def write_ark(
         index.unlink(missing_ok=True)  # until the new one is there, none: the old one would point to wrong bytes
 
 
-def _key(key: str, others: Iterable[str]) -> bytes:
+def check_key(key: str) -> None:
+    """ValueError for what no archive can have for a key."""
     if not key or any(letter.isspace() or letter == "\0" for letter in key):
         raise ValueError("a key needs letters, and has no white space: Kaldi's lines are split there")
     if len(key.encode()) > LONGEST_KEY:
         raise ValueError(f"a key has at most {LONGEST_KEY} bytes")
+
+
+def _key(key: str, others: Iterable[str]) -> bytes:
+    check_key(key)
     if key in others:
         raise ValueError("the key comes twice")
     return key.encode() + b" "

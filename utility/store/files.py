@@ -108,6 +108,14 @@ class SplitFiles:
     def progress(self) -> Path:
         return self.root / f"{self.split}.progress"
 
+    @property
+    def archive(self) -> Path:
+        return self.root / f"{self.split}.ark"
+
+    @property
+    def archive_index(self) -> Path:
+        return self.root / f"{self.split}.scp"
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the store alone; the system lets go when the process dies. File systems without locks go on unlocked."""
@@ -120,11 +128,17 @@ class SplitFiles:
             yield
 
     def remove(self) -> None:
-        """Remove this split of the store. Its table goes first: at no moment does anybody find half a split."""
+        """Remove this split of the store, and its archive."""
+        self.remove_rows()
+        self.archive_index.unlink(missing_ok=True)
+        self.archive.unlink(missing_ok=True)
+        write_errors(self, [])
+
+    def remove_rows(self) -> None:
+        """Remove the frames, not what is known of failures. The table goes first: nobody ever finds half a split."""
         self.table.unlink(missing_ok=True)
         self.remove_helpers()
         self.array.unlink(missing_ok=True)
-        write_errors(self, [])
 
     def remove_helpers(self) -> None:
         """Remove what only an unfinished split needs, and what killed processes left half-written."""

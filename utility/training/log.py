@@ -1,8 +1,11 @@
-"""Where a run's figures go: one JSON line per record, and TensorBoard."""
+"""Where a run's figures go: one JSON line per record, TensorBoard, and lines where there is no terminal."""
 
 import json
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from matplotlib.figure import Figure
 from tensorboardX import SummaryWriter
@@ -39,6 +42,37 @@ class RunLog:
         """Write out what is still buffered."""
         self.file.close()
         self.board.close()
+
+
+class ProgressLines:
+    """Lines for a run that has no terminal and so no progress bar: at most one in `INTERVAL` seconds."""
+
+    INTERVAL = 30.0
+
+    def __init__(
+        self, start: int, stop: int, clock: Callable[[], float] = time.monotonic, stream: TextIO | None = None
+    ):
+        self.first, self.stop, self.clock, self.stream = start, stop, clock, stream or sys.stderr
+        self.began = self.last = clock()
+
+    def say(self, step: int, loss: float, rate: float, frames_per_s: float) -> None:
+        """Print where the run stands, unless a line was printed a short time ago."""
+        now = self.clock()
+        if self.stream.isatty() or now - self.last < self.INTERVAL:
+            return
+        self.last = now
+        left = _span((now - self.began) / (step - self.first) * (self.stop - step))
+        figures = f"loss {loss:.4f}, rate {rate:.3g}, {frames_per_s:.0f} frames/s"
+        print(f"step {step}/{self.stop}: {figures}, {left} left", file=self.stream, flush=True)
+
+
+def _span(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def _step(line: str) -> float:

@@ -25,7 +25,7 @@ from utility.training.checkpoint import (
 )
 from utility.training.config import TrainerConfig
 from utility.training.distributed import ALONE, Group
-from utility.training.log import RunLog
+from utility.training.log import ProgressLines, RunLog
 from utility.training.optimization import OptimizerConfig, make_optimizer, make_schedule
 
 Step = Callable[[AnyBatch, torch.Generator], Mapping[str, Tensor]]
@@ -120,6 +120,7 @@ class Trainer:
             self.run.directory.mkdir(parents=True, exist_ok=True)
             self.log = RunLog(self.run.log, start)
         silent = self.run.quiet or not group.leads or None
+        self.lines = None if silent else ProgressLines(start, self.config.steps)
         bar = tqdm(total=self.config.steps, initial=start, disable=silent, unit="step", dynamic_ncols=True)
         stream = self.training.loader.stream(self.progress.position, group.rank, group.world)
         self.clock = _Clock()
@@ -193,6 +194,8 @@ class Trainer:
             rate = self.optimizer.param_groups[0]["lr"]
             if self.log is not None:
                 self.log.metrics(step, {**means, "lr": rate, **speed})
+            if self.lines is not None:
+                self.lines.say(step, means["loss"], rate, speed["frames_per_s"])
             bar.set_postfix(loss=f"{means['loss']:.4f}", frames_per_s=f"{speed['frames_per_s']:.0f}", refresh=False)
         bar.update()
         if self.training.evaluate is not None and (step % config.eval_every == 0 or last):

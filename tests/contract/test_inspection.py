@@ -1,0 +1,150 @@
+"""Looking at a model: audio or its store alike, and what the titles of its figures say."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import runner_mockingjay
+from mockingjay.build import new_model
+from mockingjay.config import PretrainConfig
+from preprocess import generate_len_for_bucket, preprocess_any
+from utility.audio.features import FeatureConfig
+from utility.config import as_dict, build
+from utility.files import replacing
+from utility.store.reading import Store
+from utility.training.checkpoint import save_checkpoint
+
+MEL = FeatureConfig(kind="mel", deltas=0)
+MODEL = {"layers": 2, "hidden_size": 24, "heads": 2, "ffn_size": 48, "max_input_length": 60}
+
+
+def checkpoint(path, features=MEL, target=MEL):
+    """A random model of those features."""
+    config = build(PretrainConfig, {"model": MODEL})
+    about = {
+        "config": as_dict(config),
+        "seed": 5,
+        "input_dim": MEL.dim,
+        "target_dim": target.dim,
+        "frame_shift": 0.0125,
+    }
+    about |= {"features": features and as_dict(features), "target": as_dict(target), "state": {"step": 1}}
+    model = new_model(config, MEL.dim, target.dim, 5)
+    save_checkpoint(path, "pretrain", {"model": model.state_dict(), **about})
+    return str(path)
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A checkpoint, three recordings, and their store."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for index, seconds in enumerate((0.6, 1.5, 2.0)):
+        (tmp_path / "audio").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / f"audio/u{index}.wav", 0.1 * rng.standard_normal(int(16000 * seconds)), 16000)
+    words = ["--data_path=audio", "--name=store", "--feature_type=mel", "--n_jobs=1"]
+    assert preprocess_any.main(words) == 0
+    checkpoint(tmp_path / "model.ckpt")
+    return tmp_path
+
+
+@pytest.fixture
+def titles(monkeypatch):
+    """The title of each figure that is saved, by the name of its file."""
+    found = {}
+
+    def save(figure, path):
+        texts = [figure.get_suptitle(), *(ax.get_title("left") for ax in figure.axes)]
+        found[path.name] = next(text for text in texts if text)
+        with replacing(path) as temporary:
+            temporary.touch()
+
+    monkeypatch.setattr("mockingjay.inspection.save_figure", save)
+    return found
+
+
+def run(*words: str) -> None:
+    device = [] if "--alterations" in words else ["--cpu"]
+    assert not runner_mockingjay.main([*words, *device, "--ckpt", "model.ckpt"])
+
+
+@pytest.mark.parametrize("way", ["--input=audio", "data.test=[audio]", "table"])
+def test_audio_is_tested_and_drawn_as_its_store_is(world, way, capsys):
+    """`--help` says that they take audio."""
+    (world / "audio/film.mp4").touch()
+    if way == "table":
+        assert generate_len_for_bucket.main(["--data_path=audio", "--n_jobs=1"]) == 0
+        way = "--input=data/len_for_bucket/all.csv"
+    capsys.readouterr()
+    run("--test", "--output=heard", way)
+    said = capsys.readouterr().out
+    assert ("audio: 1 .mp4 not read: convert them" in said) == ("len_for" not in way)
+    run("--test", "--output=stored", "--input=data/store/all")
+    loss, expected = (json.loads((world / name / "test.json").read_text())["loss"] for name in ("heard", "stored"))
+    assert loss == pytest.approx(expected, rel=1e-6)
+    assert loss > 0.1
+    heard = Store(next(path.with_suffix("") for path in (world / "heard").glob("*.csv")))
+    stored = Store("stored/all")
+    assert heard.ids == stored.ids
+    for index in range(3):
+        np.testing.assert_allclose(heard[index], stored[index], atol=1e-5)
+    for kind in ([], ["--with_head"], ["--output_attention"], ["--alterations"]):
+        run("--plot", *kind, "--output=heard", "--num=1", way)
+        run("--plot", *kind, "--output=stored", "--num=1", "--input=data/store/all")
+    pictures = sorted(path.name for path in (world / "stored").glob("u0_*"))
+    assert len(pictures) == 3 + 4 + 3 + 1
+    assert sorted(path.name for path in (world / "heard").glob("u0_*")) == pictures
+
+
+def test_audio_with_a_target_of_other_features(world):
+    linear = FeatureConfig(kind="linear", deltas=0, cmvn="none")
+    assert (
+        preprocess_any.main(["--data_path=audio", "--name=linear", "--feature_type=linear", "--apply_cmvn=False"]) == 0
+    )
+    checkpoint(world / "model.ckpt", target=linear)
+    run("--test", "--output=heard", "--input=audio")
+    run("--test", "--output=stored", "--input=data/store/all", "data.target=[data/linear/all]")
+    loss, expected = (json.loads((world / name / "test.json").read_text())["loss"] for name in ("heard", "stored"))
+    assert loss == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["--plot", "--input=audio"],
+            "audio: nothing says which features the model takes: give a store/split, not audio",
+        ),
+        (["--test", "--input=nowhere"], "nowhere: no feature store here"),
+        (["--test", "--input=data/store"], "data/store: no such split; data/store has all"),
+        (["--extract", "--input=data/store"], "data/store: no such split; data/store has all"),
+    ],
+)
+def test_input_that_cannot_be_used(world, words, line):
+    checkpoint(world / "model.ckpt", features=None)
+    with pytest.raises(ValueError, match=line):
+        run(*words)
+
+
+def test_hidden_states_say_which_weights_their_sum_has(world, titles):
+    run("--plot", "--num=1", "--input=data/store/all")
+    assert titles == {
+        "u0_first.png": "u0: hidden state 0, the embedding",
+        "u0_last.png": "u0: hidden state 2, the last",
+        "u0_weighted.png": "u0: sum of hidden states 0 to 2, equal weights",
+    }
+    (world / "result.json").write_text('{"layer_weights": [0.125, 0.25, 0.625]}')
+    run("--plot", "--num=1", "--input=data/store/all", "--layer=ws:result.json")
+    expected = "u0: sum of hidden states 0 to 2\nweights of result.json:\n0.12  0.25  0.62"
+    assert titles["u0_weighted.png"] == expected
+
+
+def test_attention_says_where_it_is_that_of_a_piece(world, titles):
+    run("--plot", "--output_attention", "--input=data/store/all")
+    assert titles["u0_attention_layer1.png"] == "u0: attention of layer 1"
+    assert titles["u1_attention_layer2.png"] == (
+        "u1: attention of layer 2\nfirst piece alone: frames 1 to 41 of 121, 0.5 of 1.5 s (max_input_length 60)"
+    )
+    assert np.load(world / "model-dump/u1_attention.npy").shape == (2, 2, 41, 41)
