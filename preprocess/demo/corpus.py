@@ -36,7 +36,7 @@ NOISE = (-55.0, -35.0)  # dB, root mean square against the speech's peak
 
 
 @dataclass(frozen=True)
-class Task:
+class SpeakerPart:
     """One speaker's part of the corpus: `seconds` of speech, written under `root` by `data`'s voices."""
 
     root: Path
@@ -134,7 +134,7 @@ def make_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float,
     The synthesiser's state runs on from one utterance to the next, so a fresh process speaks each `GROUP` of speakers.
     """
     write_voices(data, cast)
-    tasks = [Task(root, data, speaker, 60 * minutes / len(cast), seed) for speaker in cast]
+    tasks = [SpeakerPart(root, data, speaker, 60 * minutes / len(cast), seed) for speaker in cast]
     processes = min(len(tasks), os.cpu_count() or 1 if n_jobs == -1 else n_jobs)
     with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
         results = pool.imap_unordered(speak, tasks, chunksize=GROUP)
@@ -149,7 +149,7 @@ def make_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float,
     return made
 
 
-def speak(task: Task) -> tuple[int, tuple[int, float]]:
+def speak(task: SpeakerPart) -> tuple[int, tuple[int, float]]:
     """Write one speaker's utterances, transcripts and alignments; returns reader, (utterances, seconds)."""
     speaker = task.speaker
     chapter = Path(speaker.split, str(speaker.reader), str(CHAPTER))

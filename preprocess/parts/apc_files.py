@@ -133,12 +133,12 @@ class TensorFolder:
         raise ValueError(f"{self.path}: none of the {len(self.entries)} files that {LENGTHS} names can be read")
 
 
-Source = Blogmel | TensorFolder
+ApcSource = Blogmel | TensorFolder
 
 
-def find_sources(paths: Sequence[Path]) -> list[Source]:
+def find_sources(paths: Sequence[Path]) -> list[ApcSource]:
     """What the paths name, or hold where they are folders; ValueError where there is none, or two of a split."""
-    sources: dict[str, Source] = {}
+    sources: dict[str, ApcSource] = {}
     for path in paths:
         for file in _source_paths(path):
             source = TensorFolder(file) if file.is_dir() else Blogmel(file)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from preprocess.parts.apc_files import BrokenUtterance, Source, find_sources
+from preprocess.parts.apc_files import ApcSource, BrokenUtterance, find_sources
 from utility.files import check_folder
 from utility.store.files import Failure, Row, check_split_name
 from utility.store.info import StoreInfo
@@ -56,7 +56,7 @@ def import_apc(flags: Importing) -> int:
     return 1 if failures else 0
 
 
-def _print_plan(sources: Sequence[Source], root: Path, frame_shift: float) -> int:
+def _print_plan(sources: Sequence[ApcSource], root: Path, frame_shift: float) -> int:
     """What `--dry_run` prints."""
     print("data:")
     for source in sources:
@@ -67,7 +67,7 @@ def _print_plan(sources: Sequence[Source], root: Path, frame_shift: float) -> in
     return 0
 
 
-def _import(source: Source, root: Path, info: StoreInfo) -> list[Failure]:
+def _import(source: ApcSource, root: Path, info: StoreInfo) -> list[Failure]:
     """Write one split, in the alphabetical order of its ids."""
     rows = [_row(entry.id, entry.length) for entry in sorted(source.entries, key=lambda entry: entry.id)]
     writer = StoreWriter.open(root, source.split, rows, info)

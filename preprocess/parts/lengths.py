@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from preprocess.parts.corpora import Corpus
-from preprocess.parts.options import Recordings
+from preprocess.parts.options import RecordingFlags
 from preprocess.parts.stores import find_recordings, say_notes
 from utility.audio.headers import scan
 from utility.files import check_folder, replace_file
@@ -13,7 +13,7 @@ from utility.store.files import Failure, SplitFiles, table_bytes, write_errors
 LENGTH_COLUMNS = ("id", "path", "speaker", "duration", "rate", "num_samples")  # seconds; the rest as in the file
 
 
-def write_tables(flags: Recordings, root: Path, n_jobs: int, dry_run: bool) -> int:
+def write_tables(flags: RecordingFlags, root: Path, n_jobs: int, dry_run: bool) -> int:
     """Write a table for each split; 1 when some recordings cannot be used, which errors.csv lists with the reason."""
     corpus = find_recordings(flags)
     check_folder(root)

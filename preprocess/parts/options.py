@@ -13,7 +13,7 @@ from utility.command import Command, Parser, shard
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recordings:
+class RecordingFlags:
     """Which recordings: those of `data_path`, a folder or a table, or those of a folder for each split."""
 
     data_path: Path | None
@@ -117,7 +117,7 @@ def add_recordings(parser: Parser, parts: bool = False) -> None:
     )
 
 
-def recordings(command: Command) -> Recordings:
+def recordings(command: Command) -> RecordingFlags:
     """What the flags say of the recordings; ValueError for those that do not go together."""
     values, typed = command.values, command.typed
     folders = {name: path.expanduser() for name in PARTS if (path := values[name]) is not None}
@@ -133,7 +133,7 @@ def recordings(command: Command) -> Recordings:
     if "clip" in typed and not (path is not None and path.is_file()):
         raise ValueError(f"{typed['clip']} is for a manifest with a column start: leave it out")
     extensions = tuple(values["audio_extension"] or AUDIO_EXTENSIONS)
-    return command.fill(Recordings, data_path=path, folders=folders, extensions=extensions, clip=values.get("clip"))
+    return command.fill(RecordingFlags, data_path=path, folders=folders, extensions=extensions, clip=values.get("clip"))
 
 
 def making(command: Command, prefix: str, usual_delta: bool) -> Making:

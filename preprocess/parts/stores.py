@@ -10,7 +10,7 @@ import yaml
 
 from preprocess.parts.corpora import Corpus, folder, manifest, parts
 from preprocess.parts.extraction import SplitResult, Workers, extract_split, plan, processes
-from preprocess.parts.options import Making, Recordings
+from preprocess.parts.options import Making, RecordingFlags
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build
 from utility.device import claim_core
@@ -18,7 +18,7 @@ from utility.files import check_folder
 from utility.store.files import check_split_name
 
 
-def find_recordings(flags: Recordings) -> Corpus:
+def find_recordings(flags: RecordingFlags) -> Corpus:
     """The corpus that the flags name: a folder of audio, a CSV or TSV manifest, or a folder for each split."""
     if flags.folders:
         return parts(flags.folders, flags.extensions, flags.speaker_from, flags.id_from)

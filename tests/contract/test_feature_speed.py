@@ -45,7 +45,8 @@ def test_bands_of_kernel_and_operations_agree(kind):
     bank = _Kernel(config, torch.device("cpu")).mel
     powers = torch.randn(70, config.fft_size // 2 + 1, generator=torch.Generator().manual_seed(0)).square()
     bands = bank(powers)
-    torch.testing.assert_close(bands, (powers.double() @ torch.from_numpy(bank.filters.T).double()).float())
+    bank._matrix = torch.from_numpy(bank.filters.T).double()  # what another device has
+    torch.testing.assert_close(bank(powers), bands)
     assert bands.all()
 
 

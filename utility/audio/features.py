@@ -236,7 +236,6 @@ class _Kernel:
         cosines = cosines * (spectrum.kaldi_lifter(cosines.shape[1]) if kaldi else 10)  # 10: decibels
         self.block = _block_frames(device)
         self.window = torch.from_numpy(window).to(device)
-        self.no_offsets = torch.zeros(self.block, dtype=torch.float64, device=device)
         self.mel = spectrum.FilterBank(mel, device)
         self.cosines = torch.from_numpy(np.ascontiguousarray(cosines)).to(device)
 
@@ -274,7 +273,7 @@ class _Kernel:
 
     def _features(self, signal: Tensor, work: spectrum.Workspace) -> Tensor:
         """One block of frames from the samples below them, [block, static dim]; mfcc: log10 of bands, and the RMS."""
-        config, offsets = self.config, self.no_offsets
+        config, offsets = self.config, None
         if not config.centred:  # a frame's first sample, emphasised otherwise, meets a window of 0
             signal = signal.to(torch.float64)
             offsets = (1 - PRE_EMPHASIS) * signal.unfold(0, config.window, config.hop).mean(1)

@@ -230,11 +230,12 @@ class Workspace:
             self.padded = torch.zeros(block, fft_size, dtype=torch.float64, device=device)
             self.powers = torch.empty(block, fft_size // 2 + 1, device=device)
 
-    def power(self, signal: Tensor, hop: int, offsets: Tensor, window: Tensor) -> Tensor:
+    def power(self, signal: Tensor, hop: int, offsets: Tensor | None, window: Tensor) -> Tensor:
         """Squared magnitudes [block, bins], float32, of windowed frames of the signal, less offsets [block] float64.
 
         The next call overwrites them."""
-        frames = signal.unfold(0, len(window), hop) - offsets[:, None]
+        frames = signal.unfold(0, len(window), hop)
+        frames = frames if offsets is None else frames - offsets[:, None]
         torch.mul(frames, window, out=self.padded[:, : len(window)])
         real, imaginary = torch.view_as_real(torch.fft.rfft(self.padded)).to(torch.float32).square_().unbind(-1)
         return torch.add(real, imaginary, out=self.powers)
