@@ -139,6 +139,7 @@ class SplitFiles:
         self.table.unlink(missing_ok=True)
         self.remove_helpers()
         self.array.unlink(missing_ok=True)
+        self.digest.unlink(missing_ok=True)
 
     def remove_helpers(self) -> None:
         """Remove what only an unfinished split needs, and what killed processes left half-written."""
