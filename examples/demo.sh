@@ -31,8 +31,8 @@ for task in phones speakers; do
     run run_downstream.py ${!task} --upstream baseline --name "demo-2_filterbank,_with_CMVN"
     run run_downstream.py ${!task} --upstream random --ckpt "$ckpt" --weighted_sum \
         --name "demo-3_random,_weighted_sum"
-    run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --name "demo-4_pre-trained,_last_layer"
-    run run_downstream.py ${!task} --upstream transformer --ckpt "$ckpt" --weighted_sum \
+    run run_downstream.py ${!task} --upstream pretrained --ckpt "$ckpt" --name "demo-4_pre-trained,_last_layer"
+    run run_downstream.py ${!task} --upstream pretrained --ckpt "$ckpt" --weighted_sum \
         --name "demo-5_pre-trained,_weighted_sum"
 done
 

@@ -32,8 +32,8 @@ for config in $configs; do
         "$python" runner_mockingjay.py --train --config "config/$config.yaml" --name "family_$config" --no-msg \
             "trainer.steps=$steps" trainer.eval_every=50 trainer.log_every=10 trainer.accumulation=1 \
             "loader.batch_frames=$frames" eval_batches=10 "${parts[@]}" "${target[@]}"
-    [ -f "result/family/result_transformer_phone_linear/$features-$config/result.json" ] ||
-        "$python" run_downstream.py --run phone_linear --upstream transformer --no-msg \
+    [ -f "result/family/result_pretrained_phone_linear/$features-$config/result.json" ] ||
+        "$python" run_downstream.py --run phone_linear --upstream pretrained --no-msg \
             --ckpt "result/result_mockingjay/family_$config/best.ckpt" --config config/demo_phones.yaml \
             --expdir result/family --name "$features-$config" "${parts[@]}"
     "$python" - "$config" "log/log_mockingjay/family_$config/metrics.jsonl" <<'PY'

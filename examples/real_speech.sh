@@ -55,11 +55,11 @@ phone_probes() { # COLUMN TASK FLAGS...
     local column=$1 task=$2 flags="${*:3} --run $2"
     echo "$column-1_mel $flags --upstream baseline"
     echo "$column-3_random,_layer_by_dev $flags --upstream random --ckpt $ckpt --sweep layer=1,2,3"
-    echo "$column-4_pre-trained,_last_layer $flags --upstream transformer --ckpt $ckpt"
-    echo "$column-5_pre-trained,_layer_by_dev $flags --upstream transformer --ckpt $ckpt --sweep layer=1,2,3"
-    echo "$column-6_pre-trained,_weighted_sum $flags --upstream transformer --ckpt $ckpt --weighted_sum"
+    echo "$column-4_pre-trained,_last_layer $flags --upstream pretrained --ckpt $ckpt"
+    echo "$column-5_pre-trained,_layer_by_dev $flags --upstream pretrained --ckpt $ckpt --sweep layer=1,2,3"
+    echo "$column-6_pre-trained,_weighted_sum $flags --upstream pretrained --ckpt $ckpt --weighted_sum"
     case "$column-$task" in libri-phone_linear | libri_10%-phone_linear | timit-phone_linear)
-        echo "$column-7_pre-trained,_fine-tuned $flags --upstream transformer --ckpt $ckpt --fine_tune $tune" ;;
+        echo "$column-7_pre-trained,_fine-tuned $flags --upstream pretrained --ckpt $ckpt --fine_tune $tune" ;;
     esac
 }
 
@@ -77,10 +77,10 @@ probes() {
     echo "an4-2_mel_without_CMVN $speakers --upstream baseline $rate" \
         "data.train=[data/an4_mel160_raw/train] data.dev=[data/an4_mel160_raw/dev] data.test=[data/an4_mel160_raw/test]"
     echo "an4-3_random,_layer_by_dev $speakers --upstream random --ckpt $ckpt $rate --sweep layer=1,2,3"
-    echo "an4-4_pre-trained,_last_layer $speakers --upstream transformer --ckpt $ckpt $rate"
-    echo "an4-5_pre-trained,_layer_by_dev $speakers --upstream transformer --ckpt $ckpt $rate --sweep layer=1,2,3"
-    echo "an4-6_pre-trained,_weighted_sum $speakers --upstream transformer --ckpt $ckpt --weighted_sum $rate"
-    echo "an4-7_pre-trained,_fine-tuned $speakers --upstream transformer --ckpt $ckpt --fine_tune $tune"
+    echo "an4-4_pre-trained,_last_layer $speakers --upstream pretrained --ckpt $ckpt $rate"
+    echo "an4-5_pre-trained,_layer_by_dev $speakers --upstream pretrained --ckpt $ckpt $rate --sweep layer=1,2,3"
+    echo "an4-6_pre-trained,_weighted_sum $speakers --upstream pretrained --ckpt $ckpt --weighted_sum $rate"
+    echo "an4-7_pre-trained,_fine-tuned $speakers --upstream pretrained --ckpt $ckpt --fine_tune $tune"
 }
 
 probe() { # NAME FLAGS...: run it, or continue it, unless it is finished
@@ -97,7 +97,7 @@ probe() { # NAME FLAGS...: run it, or continue it, unless it is finished
 family_probes() {
     local name ckpt
     while read -r name _; do
-        ckpt="--upstream transformer --ckpt result/result_mockingjay/$name/best.ckpt --weighted_sum"
+        ckpt="--upstream pretrained --ckpt result/result_mockingjay/$name/best.ckpt --weighted_sum"
         echo "libri-$name --config config/real_libri.yaml --run phone_linear $ckpt"
         echo "an4-$name --config config/real_an4.yaml --run speaker_utterance $ckpt optimizer.lr=4e-2"
     done < <(family)
