@@ -35,8 +35,8 @@ def main(argv: Sequence[str]) -> int:
     flags, values = making(command, "timit", usual_delta=True), command.values
     held_out = {name.upper(): part for part in ("dev", "test") for name in values[f"{part}_speakers"]}
 
-    from preprocess.parts.corpora import timit  # heavy, and wanted only now
     from preprocess.parts.stores import extract
+    from preprocess.parts.timit import timit  # heavy, and wanted only now
 
     root, extensions = values["data_path"].expanduser(), values["audio_extension"] or TIMIT_EXTENSIONS
     corpus = timit(root, flags.splits, extensions, values["drop_sa"], values["complete_test"], held_out)

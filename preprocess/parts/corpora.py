@@ -1,7 +1,5 @@
-"""Speech corpora on disk -> utterances: LibriSpeech, TIMIT, any folder of audio, and CSV or TSV manifests."""
+"""Speech corpora on disk -> utterances: LibriSpeech, and any folder of audio."""
 
-import csv
-import math
 import os
 import re
 from collections import Counter
@@ -9,29 +7,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from preprocess.parts.names import TIMIT_EXTENSIONS
 from utility.audio.extensions import AUDIO_EXTENSIONS
 from utility.audio.headers import audio_files, unread_media
-from utility.labels.formats import timit_id
 
-START_COLUMN, END_COLUMN = "start", "end"  # seconds: a row is a part of a recording
-ID_COLUMNS = ("id", "utt_id", "utterance")
-PATH_COLUMNS = ("path", "file", "wav", "audio")
-SPLIT_COLUMNS = ("split", "subset")
 SPLIT_WORDS = frozenset(
     "train training dev development valid validation val test testing eval evaluation".split()  # noqa: SIM905
 )
 WHOLE = "all"  # the split of a corpus that has none
-# The 24 speakers of TIMIT's core test set, and the 50 of its test part that Kaldi's recipe keeps for development.
-TIMIT_CORE = """
-    MDAB0 MWBT0 FELC0 MTAS1 MWEW0 FPAS0 MJMP0 MLNT0 FPKT0 MLLL0 MTLS0 FJLM0
-    MBPM0 MKLT0 FNLP0 MCMJ0 MJDH0 FMGD0 MGRT0 MNJM0 FDHC0 MJLN0 MPAM0 FMLD0
-""".split()  # noqa: SIM905
-TIMIT_DEV = """
-    FAKS0 FDAC1 FJEM0 MGWT0 MJAR0 MMDB1 MMDM2 MPDF0 FCMH0 FKMS0 MBDG0 MBWM0 MCSH0 FADG0 FDMS0 FEDW0 MGJF0
-    MGLB0 MRTK0 MTAA0 MTDT0 MTHC0 MWJG0 FNMR0 FREW0 FSEM0 MBNS0 MMJR0 MDLS0 MDLF0 MDVC0 MERS0 FMAH0 FDRW0
-    MRCS0 MRJM4 FCAL1 MMWH0 FJSJ0 MAJC0 MJSW0 MREB0 FGJD0 FJMG0 MROA0 MTEB0 MJFC0 MRJR0 FMML0 MRWS1
-""".split()  # noqa: SIM905
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +53,7 @@ class Corpus:
 
 def librispeech(root: Path, splits: Sequence[str] = (), extensions: Sequence[str] = AUDIO_EXTENSIONS) -> Corpus:
     """`<split>/<speaker>/<chapter>/<speaker>-<chapter>-<number>.flac` under `root` or `root/LibriSpeech`."""
-    root = _inside(root, ("LibriSpeech",))
+    root = corpus_root(root, ("LibriSpeech",))
     utterances = []
     paths = audio_files(root, extensions)
     for path in paths:
@@ -82,39 +64,7 @@ def librispeech(root: Path, splits: Sequence[str] = (), extensions: Sequence[str
             key = stem if stem.startswith(f"{speaker}-") else f"{speaker}-{chapter}-{stem}"
             utterances.append(Utterance(key, split, speaker, path))
     expected = "<split>/<speaker>/<chapter>/*" + "|".join(extensions)
-    return _corpus(root, utterances, splits, expected, len(paths), notes=_unread(root, extensions))
-
-
-def timit(
-    root: Path,
-    splits: Sequence[str] = (),
-    extensions: Sequence[str] = TIMIT_EXTENSIONS,
-    drop_sa: bool = False,
-    complete_test: bool = False,
-    held_out: Mapping[str, str] | None = None,
-) -> Corpus:
-    """TIMIT as published, `{TRAIN,TEST}/DR?/<speaker>/*.WAV` in either case, or its NLTK sample, `dr?-<speaker>/*.wav`.
-
-    Ids are `FAEM0_SI1392`. The sample, all training speakers, is one split `train`. Where all of TEST is there, `test`
-    is the core test set of 24 speakers and `dev` the usual 50, unless `complete_test` keeps TEST as it is. `held_out`
-    gives speakers another split, as {"FADG0": "dev"}; ValueError for one who is not there.
-    """
-    root = _inside(root, ("TIMIT", "timit", "data", "DATA"))
-    utterances = []
-    paths = _without_copies(audio_files(root, extensions))
-    for path in paths:
-        parts = PurePosixPath(path).parts
-        key = timit_id(_single_suffix(path))
-        speaker, _, sentence = key.partition("_")
-        official = len(parts) == 4 and parts[0].lower() in ("train", "dev", "test")
-        sample = len(parts) == 2 and re.match(r"dr\d-", parts[0], re.IGNORECASE)
-        if (official or sample) and not (drop_sa and sentence in ("SA1", "SA2")):
-            utterances.append(Utterance(key, parts[0].lower() if official else "train", speaker, path))
-    if not complete_test:
-        utterances = _core_test(utterances)
-    utterances = _hold_out(utterances, held_out or {})
-    expected = "{TRAIN,TEST}/DR?/<speaker>/*.WAV or dr?-<speaker>/*.wav"
-    return _corpus(root, utterances, splits, expected, len(paths), notes=_unread(root, extensions))
+    return make_corpus(root, utterances, splits, expected, len(paths), notes=_unread(root, extensions))
 
 
 def folder(
@@ -130,7 +80,7 @@ def folder(
     `splits` may name any other folders. `speaker_from` is `parent`, `none`, or a regular expression whose first group
     is found in the path. Ids are made of the path below `root` (`id_from="path"`) or of the file name alone (`"stem"`).
     """
-    root = _inside(root, ())
+    root = corpus_root(root, ())
     speaker = speaker_rule(speaker_from)
     paths = audio_files(root, extensions)
     folders = {PurePosixPath(path).parts[0] for path in paths if "/" in path}
@@ -144,7 +94,7 @@ def folder(
         names = {name: split for name, split in known.items() if split in splits}
         names |= {name: name for name in folders & set(splits)}  # asked for by its own name, a folder keeps it
     utterances = []
-    for path, key in zip(paths, _ids(paths, id_from)):
+    for path, key in zip(paths, ids_of(paths, id_from)):
         first, *rest = PurePosixPath(path).parts
         split = names[first] if first in names and rest else WHOLE
         if split != WHOLE or not names:
@@ -153,7 +103,7 @@ def folder(
     notes = [f"{root / name}: split {split}" for name, split in sorted(names.items()) if name != split]
     chosen = [*names.values(), *({WHOLE} & set(splits))] if splits else ()
     expected = "*" + "|".join(extensions)
-    return _corpus(root, utterances, chosen, expected, len(paths), notes=[*notes, *_unread(root, extensions)])
+    return make_corpus(root, utterances, chosen, expected, len(paths), notes=[*notes, *_unread(root, extensions)])
 
 
 def parts(
@@ -165,7 +115,7 @@ def parts(
     """One folder of audio for each split, {"train": ..., "dev": ...}, wherever they lie; rules as of `folder`.
 
     Ids from paths begin with the name of the split. Raises ValueError where one folder lies in another."""
-    roots = {split: _inside(path, ()).resolve() for split, path in folders.items()}
+    roots = {split: corpus_root(path, ()).resolve() for split, path in folders.items()}
     for split, path in roots.items():
         other = next((name for name, it in roots.items() if name != split and path.is_relative_to(it)), None)
         if other:
@@ -180,7 +130,7 @@ def parts(
             key = f"{split}_{u.id}" if id_from == "path" else u.id
             utterances.append(Utterance(key, split, u.speaker, (below / u.path).as_posix()))
         notes += corpus.notes
-    return _corpus(root, utterances, (), "*" + "|".join(extensions), len(utterances), notes=notes)
+    return make_corpus(root, utterances, (), "*" + "|".join(extensions), len(utterances), notes=notes)
 
 
 def split_folders(names: Collection[str]) -> dict[str, str]:
@@ -206,81 +156,6 @@ def _split_word(name: str) -> str | None:
     return words.pop() if len(words) == 1 else None
 
 
-class _Tabs(csv.excel):
-    """Columns separated by tabs, in which quotation marks are letters like others."""
-
-    delimiter = "\t"
-    quoting = csv.QUOTE_NONE
-
-
-def manifest(
-    file: Path, splits: Sequence[str] = (), id_from: str = "path", clip: bool = False, parts: bool = True
-) -> Corpus:
-    """A CSV or TSV table with a column `path` (relative to the table) and, where known, `id`, `speaker` and `split`.
-
-    With the columns `start` and `end`, seconds, a row is a part of a recording: both empty are all of it, an end of -1
-    its end. A start below 0 is refused, or 0 where `clip` says so. Who takes no `parts` refuses them."""
-    try:
-        dialect = _Tabs if file.suffix.lower() == ".tsv" else csv.excel
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream, dialect=dialect, strict=True)
-            rows = [(table.line_num, row) for row in table]
-            names = list(table.fieldnames or ())
-    except UnicodeDecodeError:
-        raise ValueError(f"{file}: not a table (CSV or TSV): not UTF-8 text") from None
-    except csv.Error as error:
-        raise ValueError(f"{file}: not a table (CSV or TSV): {error}") from None
-    path_column, id_column, split_column = (
-        next((name for name in known if name in names), None) for known in (PATH_COLUMNS, ID_COLUMNS, SPLIT_COLUMNS)
-    )
-    if path_column is None:
-        raise ValueError(f"{file}: no column path; it has {', '.join(names) or 'none'}")
-    for line, row in rows:
-        if None in row or None in row.values() or not row[path_column]:
-            raise ValueError(f"{file}: line {line} has no path, or fields that do not fit the {len(names)} columns")
-    if not parts and (START_COLUMN in names or END_COLUMN in names):
-        raise ValueError(f"{file}: parts of recordings (start, end) are taken by preprocess_any.py alone")
-    spans = [_span(file, line, row, clip) for line, row in rows]
-    cut = next((line for (line, _), span in zip(rows, spans) if span != (None, None)), None)
-    if cut is not None and id_column is None:
-        raise ValueError(f"{file}: line {cut} is a part of a recording, which needs an id: add a column id")
-    if clip and START_COLUMN not in names:
-        raise ValueError(f"{file}: --clip is for a manifest with a column start; it has {', '.join(names)}")
-    paths = [PurePosixPath(row[path_column].replace("\\", "/")).as_posix() for _, row in rows]
-    keys = [row[id_column] for _, row in rows] if id_column else _ids(paths, id_from)
-    utterances = [
-        Utterance(key, row[split_column] if split_column else WHOLE, row.get("speaker", ""), path, *span)
-        for (_, row), key, path, span in zip(rows, keys, paths, spans)
-    ]
-    return _corpus(file.parent, utterances, splits, "rows", len(rows))
-
-
-def _span(file: Path, line: int, row: Mapping[str, str], clip: bool) -> tuple[float | None, float | None]:
-    """Start and stop of one row; None for the recording's own."""
-    start, stop = (_seconds(file, line, name, row.get(name, "")) for name in (START_COLUMN, END_COLUMN))
-    if stop == -1:
-        stop = None
-    if start is not None and start < 0:
-        if not clip:
-            raise ValueError(f"{file}: line {line}: start is {start:g}, below 0: correct it, or take 0 with --clip")
-        start = 0.0
-    if stop is not None and stop <= (start or 0):
-        raise ValueError(f"{file}: line {line}: end is {stop:g}, not after start {start or 0:g}")
-    return start, stop
-
-
-def _seconds(file: Path, line: int, name: str, text: str) -> float | None:
-    if not text.strip():
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"{file}: line {line}: {name} is {text!r}, expected seconds, or nothing for all of it")
-    return value
-
-
 def speaker_rule(speaker_from: str) -> Callable[[str], str]:
     """From a path to its speaker: `parent` folder, `none`, or the first group of a regular expression."""
     if speaker_from == "none":
@@ -296,7 +171,7 @@ def speaker_rule(speaker_from: str) -> Callable[[str], str]:
     return lambda path: (match[1] or "") if (match := pattern.search(path)) else ""
 
 
-def _corpus(
+def make_corpus(
     root: Path,
     utterances: Sequence[Utterance],
     splits: Sequence[str],
@@ -327,43 +202,14 @@ def _unread(root: Path, extensions: Sequence[str]) -> list[str]:
     return [f"{root}: {unread}"] if unread else []
 
 
-def _inside(root: Path, names: Sequence[str]) -> Path:
+def corpus_root(root: Path, names: Sequence[str]) -> Path:
     if not root.is_dir():
         raise ValueError(f"{root}: no such folder")
     return next((root / name for name in names if (root / name).is_dir()), root)
 
 
-def _ids(paths: Sequence[str], id_from: str) -> list[str]:
+def ids_of(paths: Sequence[str], id_from: str) -> list[str]:
     if id_from == "stem":
         return [PurePosixPath(path).stem for path in paths]
     joined = [PurePosixPath(path).with_suffix("").as_posix().strip("/").replace("/", "_") for path in paths]
     return joined if len(set(joined)) == len(joined) else list(paths)
-
-
-def _single_suffix(path: str) -> Path:
-    return Path(re.sub(r"(\.\w+)\1$", r"\1", path, flags=re.IGNORECASE))
-
-
-def _without_copies(paths: Sequence[str]) -> list[str]:
-    """Leave out `SA1.WAV.wav`, which some copies of TIMIT have beside `SA1.WAV`."""
-    there = {path.lower() for path in paths}
-    return [path for path in paths if (single := str(_single_suffix(path))) == path or single.lower() not in there]
-
-
-def _hold_out(utterances: Sequence[Utterance], split_of: Mapping[str, str]) -> list[Utterance]:
-    absent = sorted(split_of.keys() - {utterance.speaker for utterance in utterances})
-    if absent:
-        raise ValueError(f"no recordings of speaker {absent[0]!r}, who is to be held out")
-    return [replace(utterance, split=split_of.get(utterance.speaker, utterance.split)) for utterance in utterances]
-
-
-def _core_test(utterances: Sequence[Utterance]) -> list[Utterance]:
-    test = {utterance.speaker for utterance in utterances if utterance.split == "test"}
-    if not test.issuperset(TIMIT_CORE + TIMIT_DEV):
-        return list(utterances)
-    split_of = dict.fromkeys(TIMIT_CORE, "test") | dict.fromkeys(TIMIT_DEV, "dev")
-    return [
-        Utterance(u.id, split_of[u.speaker] if u.split == "test" else u.split, u.speaker, u.path)
-        for u in utterances
-        if u.split != "test" or u.speaker in split_of
-    ]

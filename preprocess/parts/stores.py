@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from preprocess.parts.corpora import Corpus, folder, manifest, parts
+from preprocess.parts.corpora import Corpus, folder, parts
 from preprocess.parts.extraction import SplitResult, Workers, extract_split, plan, processes
+from preprocess.parts.manifest import manifest
 from preprocess.parts.options import Making, RecordingFlags
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build

@@ -12,7 +12,9 @@ import pytest
 import soundfile
 
 from preprocess import preprocess_any, preprocess_libri, preprocess_timit
-from preprocess.parts.corpora import TIMIT_CORE, TIMIT_DEV, folder, librispeech, manifest, split_folders, timit
+from preprocess.parts.corpora import folder, librispeech, split_folders
+from preprocess.parts.manifest import manifest
+from preprocess.parts.timit import TIMIT_CORE, TIMIT_DEV, timit
 from tests.conftest import PROJECT
 from tests.helpers.files import contents
 from tests.helpers.speech import wav

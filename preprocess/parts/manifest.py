@@ -1,0 +1,94 @@
+"""A CSV or TSV table of recordings, or of parts of them -> utterances."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from preprocess.parts.corpora import (
+    WHOLE,
+    Corpus,
+    Utterance,
+    ids_of,
+    make_corpus,
+)
+
+START_COLUMN, END_COLUMN = "start", "end"  # seconds: a row is a part of a recording
+ID_COLUMNS = ("id", "utt_id", "utterance")
+PATH_COLUMNS = ("path", "file", "wav", "audio")
+SPLIT_COLUMNS = ("split", "subset")
+
+
+class _Tabs(csv.excel):
+    """Columns separated by tabs, in which quotation marks are letters like others."""
+
+    delimiter = "\t"
+    quoting = csv.QUOTE_NONE
+
+
+def manifest(
+    file: Path, splits: Sequence[str] = (), id_from: str = "path", clip: bool = False, parts: bool = True
+) -> Corpus:
+    """A CSV or TSV table with a column `path` (relative to the table) and, where known, `id`, `speaker` and `split`.
+
+    With the columns `start` and `end`, seconds, a row is a part of a recording: both empty are all of it, an end of -1
+    its end. A start below 0 is refused, or 0 where `clip` says so. Who takes no `parts` refuses them."""
+    try:
+        dialect = _Tabs if file.suffix.lower() == ".tsv" else csv.excel
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream, dialect=dialect, strict=True)
+            rows = [(table.line_num, row) for row in table]
+            names = list(table.fieldnames or ())
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: not a table (CSV or TSV): not UTF-8 text") from None
+    except csv.Error as error:
+        raise ValueError(f"{file}: not a table (CSV or TSV): {error}") from None
+    path_column, id_column, split_column = (
+        next((name for name in known if name in names), None) for known in (PATH_COLUMNS, ID_COLUMNS, SPLIT_COLUMNS)
+    )
+    if path_column is None:
+        raise ValueError(f"{file}: no column path; it has {', '.join(names) or 'none'}")
+    for line, row in rows:
+        if None in row or None in row.values() or not row[path_column]:
+            raise ValueError(f"{file}: line {line} has no path, or fields that do not fit the {len(names)} columns")
+    if not parts and (START_COLUMN in names or END_COLUMN in names):
+        raise ValueError(f"{file}: parts of recordings (start, end) are taken by preprocess_any.py alone")
+    spans = [_span(file, line, row, clip) for line, row in rows]
+    cut = next((line for (line, _), span in zip(rows, spans) if span != (None, None)), None)
+    if cut is not None and id_column is None:
+        raise ValueError(f"{file}: line {cut} is a part of a recording, which needs an id: add a column id")
+    if clip and START_COLUMN not in names:
+        raise ValueError(f"{file}: --clip is for a manifest with a column start; it has {', '.join(names)}")
+    paths = [PurePosixPath(row[path_column].replace("\\", "/")).as_posix() for _, row in rows]
+    keys = [row[id_column] for _, row in rows] if id_column else ids_of(paths, id_from)
+    utterances = [
+        Utterance(key, row[split_column] if split_column else WHOLE, row.get("speaker", ""), path, *span)
+        for (_, row), key, path, span in zip(rows, keys, paths, spans)
+    ]
+    return make_corpus(file.parent, utterances, splits, "rows", len(rows))
+
+
+def _span(file: Path, line: int, row: Mapping[str, str], clip: bool) -> tuple[float | None, float | None]:
+    """Start and stop of one row; None for the recording's own."""
+    start, stop = (_seconds(file, line, name, row.get(name, "")) for name in (START_COLUMN, END_COLUMN))
+    if stop == -1:
+        stop = None
+    if start is not None and start < 0:
+        if not clip:
+            raise ValueError(f"{file}: line {line}: start is {start:g}, below 0: correct it, or take 0 with --clip")
+        start = 0.0
+    if stop is not None and stop <= (start or 0):
+        raise ValueError(f"{file}: line {line}: end is {stop:g}, not after start {start or 0:g}")
+    return start, stop
+
+
+def _seconds(file: Path, line: int, name: str, text: str) -> float | None:
+    if not text.strip():
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{file}: line {line}: {name} is {text!r}, expected seconds, or nothing for all of it")
+    return value
