@@ -8,7 +8,7 @@ from commands.probe import print_experiment
 from commands.settings import TestClassic, TrainClassic
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment, Setting
-from downstream.report import describe, run_folder
+from downstream.report import describe_result, run_folder
 from downstream.sweep import run_single
 from downstream.tasks.table import find_task
 from originals.probing import open_probe, score_again
@@ -29,7 +29,7 @@ def train(settings: TrainClassic) -> None:
         return print_experiment(Experiment(setting, folder))
     result = run_single(setting, folder)
     assert result is not None, "there is one process"
-    return print(describe(result, folder))
+    return print(describe_result(result, folder))
 
 
 def test(settings: TestClassic) -> None:

@@ -10,7 +10,7 @@ from commands.paths import DEFAULT_PROBING_CONFIG
 from commands.settings import Probe
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment, Setting
-from downstream.report import describe, run_folder
+from downstream.report import describe_result, run_folder
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks.table import find_task
 from utility.config import read_yaml, resolve
@@ -42,7 +42,7 @@ def probe(settings: Probe) -> int:
     elif single:
         result = run_single(setting, directory)
         if result is not None:
-            print(describe(result, directory))
+            print(describe_result(result, directory))
         group.leave()
     else:
         seeds = range(settings.seed, settings.seed + settings.seeds)

@@ -41,7 +41,7 @@ def run_folder(expdir: Path, upstream: str, task: str, name: str | None, resume:
     return folder
 
 
-def describe(result: Mapping[str, Any], folder: Path) -> str:
+def describe_result(result: Mapping[str, Any], folder: Path) -> str:
     """A run's scores in a line, and its layer weights in another if it has any."""
     unit = result["metric"]["unit"]
     scores = f"dev {with_unit(result['dev_value'], unit)}, test {with_unit(result['value'], unit)}"

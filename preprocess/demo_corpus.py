@@ -35,9 +35,9 @@ def main(argv: Sequence[str]) -> int:
     """Make the corpus, or find it made; a folder of the same name that is something else is a `ValueError`."""
     command = arguments(argv)
 
-    from preprocess.demo.corpus import Making, make  # heavy, and wanted only now
+    from preprocess.demo.corpus import CorpusFlags, make  # heavy, and wanted only now
 
-    return make(command.fill(Making))
+    return make(command.fill(CorpusFlags))
 
 
 if __name__ == "__main__":

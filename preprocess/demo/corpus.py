@@ -47,7 +47,7 @@ class SpeakerPart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Making:
+class CorpusFlags:
     """Which corpus is made, and where."""
 
     output_path: Path
@@ -58,7 +58,7 @@ class Making:
     dry_run: bool
 
 
-def make(flags: Making) -> int:
+def make(flags: CorpusFlags) -> int:
     """Make the corpus, or find it made; a folder of the same name that is something else is a `ValueError`."""
     root = flags.output_path.expanduser()
     settings = {
@@ -79,7 +79,7 @@ def make(flags: Making) -> int:
     scratch = scratch_beside(root)
     try:
         cast = make_speakers(flags.speakers, flags.seed)
-        made = make_corpus(scratch / "corpus", scratch / "voices", cast, flags.minutes, flags.seed, flags.n_jobs)
+        made = synthesise_corpus(scratch / "corpus", scratch / "voices", cast, flags.minutes, flags.seed, flags.n_jobs)
         (scratch / "corpus" / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False))
         os.replace(scratch / "corpus", root)
     finally:
@@ -128,7 +128,7 @@ def is_made(root: Path, settings: dict) -> bool:
     return True
 
 
-def make_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float, seed: int, n_jobs: int) -> dict:
+def synthesise_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float, seed: int, n_jobs: int) -> dict:
     """Write the corpus of `cast` under `root`; returns (utterances, seconds) of each reader.
 
     The synthesiser's state runs on from one utterance to the next, so a fresh process speaks each `GROUP` of speakers.

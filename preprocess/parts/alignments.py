@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from utility.labels.alignment import ERRORS, Alignment, Segments, check_segments, write_alignment
+from utility.labels.alignment import ERRORS, Alignment, TimedLabels, check_segments, write_alignment
 from utility.labels.formats import READERS, find_files
 from utility.labels.phone_sets import PHONE_SETS
 
@@ -46,13 +46,13 @@ def align(flags: Aligning) -> int:
         raise ValueError(f"{error}{first}") from None
     if errors:
         write_errors(root / ERRORS, errors)
-    describe(Alignment(root))
+    describe_alignment(Alignment(root))
     if errors:
         print(f"{len(errors)} not used, see {root / ERRORS}; the first: {errors[0][1]}", file=sys.stderr)
     return 1 if errors else 0
 
 
-def _print_plan(utterances: Iterator[tuple[str, Segments]], files: int, form: str, root: Path) -> int:
+def _print_plan(utterances: Iterator[tuple[str, TimedLabels]], files: int, form: str, root: Path) -> int:
     """What `--dry_run` prints."""
     labels, count, seconds = set(), 0, 0.0
     for _, segments in utterances:
@@ -67,7 +67,7 @@ def _print_plan(utterances: Iterator[tuple[str, Segments]], files: int, form: st
 
 def collect(
     files: Sequence[Path], form: str, tier: str, fold: Callable[[str], str], errors: list[tuple[str, str]]
-) -> Iterator[tuple[str, Segments]]:
+) -> Iterator[tuple[str, TimedLabels]]:
     """Utterances of all files in order, labels folded; (file, reason) of what cannot be used goes to `errors`."""
     origin: dict[str, Path] = {}
     for file in tqdm(files, unit="file", disable=not sys.stderr.isatty()):
@@ -88,7 +88,7 @@ def collect(
             yield key, segments
 
 
-def folded(key: str, segments: Segments, fold: Callable[[str], str]) -> Segments:
+def folded(key: str, segments: TimedLabels, fold: Callable[[str], str]) -> TimedLabels:
     """The segments under the phone set's labels, those without one left out; `ValueError` for what cannot be stored."""
     try:
         named = [(start, end, fold(label)) for start, end, label in segments]
@@ -109,7 +109,7 @@ def write_errors(file: Path, errors: Sequence[tuple[str, str]]) -> None:
     os.replace(scratch, file)
 
 
-def describe(alignment: Alignment) -> None:
+def describe_alignment(alignment: Alignment) -> None:
     """Print utterances, hours, and each label with its count, the most frequent first."""
     segments = np.load(alignment.root / "segments.npy", mmap_mode="r")
     hours = float((segments["end"] - segments["start"]).sum()) / 3600

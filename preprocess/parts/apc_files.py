@@ -22,7 +22,7 @@ class BrokenUtterance(ValueError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class ApcUtterance:
     """An utterance: its id, its frames, and the file that holds it."""
 
     id: str
@@ -50,7 +50,7 @@ class Blogmel:
                 except ValueError as error:
                     yield name, BrokenUtterance(f"frames from line {first} on: {' '.join(str(error).split())}")
 
-    def _scan(self) -> list[Entry]:
+    def _scan(self) -> list[ApcUtterance]:
         entries = {}
         for name, first, lines in self._utterances():
             if name in entries:
@@ -59,7 +59,7 @@ class Blogmel:
             for number, line in enumerate(lines, first):
                 if len(line.split()) != self.dim:
                     raise ValueError(f"{self.path}: line {number}: {len(line.split())} numbers, expected {self.dim}")
-            entries[name] = Entry(name, len(lines), self.path)
+            entries[name] = ApcUtterance(name, len(lines), self.path)
         if not entries:
             raise ValueError(f"{self.path}: no utterances")
         return list(entries.values())
@@ -105,7 +105,7 @@ class TensorFolder:
     def __init__(self, path: Path):
         self.path, self.split = path, FOLDER_ENDING.sub("", path.name)
         lengths = _read_lengths(path / LENGTHS)
-        self.entries = [Entry(name.removesuffix(".pt"), length, path / name) for name, length in lengths.items()]
+        self.entries = [ApcUtterance(name.removesuffix(".pt"), length, path / name) for name, length in lengths.items()]
         self.dim = self._width()
 
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[str, np.ndarray | BrokenUtterance]]:
@@ -118,7 +118,7 @@ class TensorFolder:
                 except BrokenUtterance as error:
                     yield entry.id, error
 
-    def _frames(self, entry: Entry) -> np.ndarray:
+    def _frames(self, entry: ApcUtterance) -> np.ndarray:
         tensor = _read_tensor(entry.path)
         if len(tensor) < entry.length:
             raise BrokenUtterance(f"{len(tensor)} frames, {LENGTHS} says {entry.length}")

@@ -26,7 +26,7 @@ class RecordingFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Making:
+class ExtractionFlags:
     """Which store is made, where and by whom; `name` None is made of `prefix` and the features."""
 
     prefix: str
@@ -136,7 +136,7 @@ def recordings(command: Command) -> RecordingFlags:
     return command.fill(RecordingFlags, data_path=path, folders=folders, extensions=extensions, clip=values.get("clip"))
 
 
-def making(command: Command, prefix: str, usual_delta: bool) -> Making:
+def making(command: Command, prefix: str, usual_delta: bool) -> ExtractionFlags:
     """What the flags say of a store; ValueError for those that do not go together.
 
     Linear features have no derivatives, asked for they are an error, and no CMVN unless asked for: they stay in [0, 1]
@@ -153,7 +153,7 @@ def making(command: Command, prefix: str, usual_delta: bool) -> Making:
         raise ValueError("--n_jobs counts processes of this machine, which --dask does not use: leave it out")
     normalised = not linear if values["apply_cmvn"] is None else values["apply_cmvn"]
     return command.fill(
-        Making,
+        ExtractionFlags,
         prefix=prefix,
         output_path=values["output_path"].expanduser(),
         deltas=int(delta) + int(values["delta_delta"]),

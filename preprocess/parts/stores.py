@@ -11,7 +11,7 @@ import yaml
 from preprocess.parts.corpora import Corpus, folder, parts
 from preprocess.parts.extraction import SplitResult, Workers, extract_split, plan, processes
 from preprocess.parts.manifest import manifest
-from preprocess.parts.options import Making, RecordingFlags
+from preprocess.parts.options import ExtractionFlags, RecordingFlags
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build
 from utility.device import claim_core
@@ -39,7 +39,7 @@ def say_notes(corpus: Corpus, splits: Sequence[str]) -> None:
         )
 
 
-def extract(corpus: Corpus, flags: Making) -> int:
+def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
     """Extract every split and say what came out; 1 when some recordings have no features, else 0."""
     values = {"kind": flags.feature_type, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
     features = build(FeatureConfig, values)
@@ -74,7 +74,7 @@ def extract(corpus: Corpus, flags: Making) -> int:
     return 1 if failures else 0
 
 
-def _workers(flags: Making, folders: Sequence[Path]) -> contextlib.AbstractContextManager[Workers]:
+def _workers(flags: ExtractionFlags, folders: Sequence[Path]) -> contextlib.AbstractContextManager[Workers]:
     if flags.dask is None:
         return processes(flags.n_jobs)
     try:

@@ -9,7 +9,7 @@ import torch
 import run_downstream
 from commands.common import parse_layers
 from downstream.predictions import PredictionFile, read_predictions
-from downstream.report import describe, read_result
+from downstream.report import describe_result, read_result
 from downstream.sweep import run_single
 from downstream.tasks.table import TASKS, find_task
 from examples.table import table
@@ -110,6 +110,6 @@ def test_results_without_a_header_are_still_read(tmp_path):
     found = read_result(file)
     assert found["metric"] == {"name": "frame accuracy", "unit": "%", "better": "higher"}
     assert (found["value"], found["dev_value"], found["selection_error"]) == (44.5, 50.25, 49.750002)
-    assert "dev 50.25 %, test 44.50 %" in describe(found, file.parent)
+    assert "dev 50.25 %, test 44.50 %" in describe_result(found, file.parent)
     assert table(tmp_path).splitlines()[-1] == "| 1 mel | 44.5 |"
     assert parse_layers(f"ws:{file}").which == (0.25, 0.75)

@@ -14,7 +14,7 @@ from downstream.examples import Means
 from downstream.heads import Linears, mean_pool
 from downstream.metrics import accuracy, class_score, selection_error
 from downstream.predictions import read_predictions
-from downstream.report import describe, read_result
+from downstream.report import describe_result, read_result
 from downstream.splits import Division
 from downstream.sweep import Choice, run_many, run_single
 from downstream.tasks.base import Task
@@ -132,7 +132,7 @@ def test_task_of_ones_own_runs_end_to_end(small):
     assert np.mean(numbers(folder, "test", "error")) == pytest.approx(found["value"], abs=1e-3)
     assert len(numbers(folder, "test", "error")) == found["scored"]["test"]
     assert not (folder / "confusion.png").exists()
-    assert f"test {found['value']:.2f} (best step" in describe(found, folder)
+    assert f"test {found['value']:.2f} (best step" in describe_result(found, folder)
     summary = run_many(setting, [Choice("", setting.config)], [1], folder.parent / "many")
     assert summary["seeds"][0]["test_mae"] == summary["test_mean"] == found["value"]
     assert summary["metric"]["better"] == "lower"

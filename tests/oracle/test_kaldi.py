@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from utility.kaldi.archives import read_ark, read_scp, write_ark
-from utility.kaldi.matrices import Source
+from utility.kaldi.matrices import ByteSource
 
 NIO = kaldi_native_io
 METHODS = [method for name, method in vars(NIO.CompressionMethod).items() if re.fullmatch("k[A-Z]\\w+", name)]
@@ -512,8 +512,8 @@ def test_lengths_come_from_utt2num_frames_for_features_only(folder):
 def test_only_the_rows_asked_for_are_read(folder, monkeypatch, form, row):
     write_ark("x.ark", [("a", np.random.default_rng(0).standard_normal((1000, 5)).astype("f"))], form=form)
     sizes = []
-    read = Source.read
-    monkeypatch.setattr(Source, "read", lambda self, count: sizes.append(count) or read(self, count))
+    read = ByteSource.read
+    monkeypatch.setattr(ByteSource, "read", lambda self, count: sizes.append(count) or read(self, count))
     matrices = read_scp("x.scp")
     assert matrices.lengths.tolist() == [1000]
     assert sum(sizes) < 30

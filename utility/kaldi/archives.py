@@ -15,7 +15,7 @@ from typing import get_args
 import numpy as np
 
 from utility.files import replacing
-from utility.kaldi.matrices import BLANK, LONGEST_KEY, Header, Source, read_header, read_key, read_rows
+from utility.kaldi.matrices import BLANK, LONGEST_KEY, ByteSource, ObjectHeader, read_header, read_key, read_rows
 from utility.kaldi.writing import Form, pack
 
 WHITE = BLANK.decode()
@@ -25,7 +25,7 @@ RANGE = re.compile(f"{SPAN}(?:,{SPAN})?")
 TOLERANCE = 3  # a range may end less than this many rows beyond the end, as in Kaldi: segments are rounded to frames
 FRAMES = "utt2num_frames"
 
-Span = tuple[int, int] | None  # first and last, both included; None: all
+RowRange = tuple[int, int] | None  # first and last, both included; None: all
 
 
 def read_ark(path: Path | str) -> Iterator[tuple[str, np.ndarray]]:
@@ -35,7 +35,7 @@ def read_ark(path: Path | str) -> Iterator[tuple[str, np.ndarray]]:
     int32. Raises ValueError with file, key and byte for entries that are cut off, unknown, absurd or there twice."""
     keys = set()
     zeros = 0
-    with Source.open(Path(path)) as source:
+    with ByteSource.open(Path(path)) as source:
         while (key := read_key(source, zeros)) is not None:
             if key in keys:
                 source.refuse("the key is there twice")
@@ -46,19 +46,19 @@ def read_ark(path: Path | str) -> Iterator[tuple[str, np.ndarray]]:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ScpEntry:
     """A line of an scp: the object at byte `offset` of the file `path`, or a part of it."""
 
     key: str
     path: Path
     offset: int
-    rows: Span
-    columns: Span
+    rows: RowRange
+    columns: RowRange
 
     @contextmanager
-    def open(self) -> Iterator[tuple[Source, Header, int, int]]:
+    def open(self) -> Iterator[tuple[ByteSource, ObjectHeader, int, int]]:
         """The file, what stands there, the first of the rows that are meant and the one after the last."""
-        with Source.open(self.path) as source:
+        with ByteSource.open(self.path) as source:
             source.key = self.key
             source.seek(self.offset)
             header = read_header(source)
@@ -76,7 +76,7 @@ class Matrices:
 
     No file stays open, so threads and processes may share one."""
 
-    def __init__(self, path: Path, entries: dict[str, Entry]):
+    def __init__(self, path: Path, entries: dict[str, ScpEntry]):
         self.path = path
         self.keys = list(entries)
         self._entries = entries
@@ -124,7 +124,7 @@ def read_scp(path: Path | str, root: Path | str | None = None) -> Matrices:
     Paths in it are relative to `root` if given; else to the working directory and, where nothing is there, to the scp's
     folder. Raises ValueError with file and line for shell commands, which are never run, and for lines of no entry."""
     path = Path(path)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ScpEntry] = {}
     known: dict[Path, Path] = {}
     for number, line in _lines(path):
         try:
@@ -140,7 +140,7 @@ def read_scp(path: Path | str, root: Path | str | None = None) -> Matrices:
     return Matrices(path, entries)
 
 
-def _entry(line: str) -> Entry:
+def _entry(line: str) -> ScpEntry:
     """The entry of a line, its path as it stands there."""
     words = re.split(f"[{WHITE}]+", line, maxsplit=1)
     if len(words) < 2:
@@ -153,10 +153,10 @@ def _entry(line: str) -> Entry:
     if path.endswith(".gz"):
         raise ValueError(f"{path} is packed, so nothing in it can be found by an offset: unpack it first")
     rows, columns = (None, None) if part is None else _range(part)
-    return Entry(words[0], Path(path), int(offset or 0), rows, columns)
+    return ScpEntry(words[0], Path(path), int(offset or 0), rows, columns)
 
 
-def _range(text: str) -> tuple[Span, Span]:
+def _range(text: str) -> tuple[RowRange, RowRange]:
     """Rows and columns of `r0:r1` or `r0:r1,c0:c1`, where `:` alone means all."""
     match = RANGE.fullmatch(text)
     numbers = [int(number) if number else None for number in match.groups()] if match else []

@@ -36,7 +36,7 @@ COLUMN_HEADER = np.dtype(("<u2", 4))  # of CM: minimum, quartiles and maximum of
 INT32 = np.iinfo(np.int32)
 
 
-class Source:
+class ByteSource:
     """A file of Kaldi objects, read from the front or at an offset; its errors say file, key and byte.
 
     In files ending `.gz` positions count the unpacked bytes."""
@@ -48,7 +48,7 @@ class Source:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path) -> Iterator["Source"]:
+    def open(cls, path: Path) -> Iterator["ByteSource"]:
         with path.open("rb") as file:
             about = os.fstat(file.fileno())
             if path.suffix == ".gz":
@@ -102,7 +102,7 @@ class Source:
             self.refuse(f"gzip: {error}")
 
 
-def read_key(source: Source, zeros: int = 0) -> str | None:
+def read_key(source: ByteSource, zeros: int = 0) -> str | None:
     """The key that begins an entry, with the blank after it; None at the end of the file.
 
     Up to `zeros` zero bytes may stand before it."""
@@ -131,7 +131,7 @@ def read_key(source: Source, zeros: int = 0) -> str | None:
 
 
 @dataclass(frozen=True)
-class Header:
+class ObjectHeader:
     """What is known of an object before its values are read. `shape` is (rows, columns) or (values,).
 
     Text has no header: it is read whole, into `text`."""
@@ -144,7 +144,7 @@ class Header:
     text: np.ndarray | None = None
 
 
-def read_header(source: Source) -> Header:
+def read_header(source: ByteSource) -> ObjectHeader:
     """The header of the object that begins here; the values are in the file, as far as its length tells.
 
     Raises ValueError for what is no object of the kinds above."""
@@ -152,7 +152,7 @@ def read_header(source: Source) -> Header:
     first = source.byte()
     if first != b"\0":
         values = _read_text(source, first, start)
-        return Header("text", values.shape, start, text=values)
+        return ObjectHeader("text", values.shape, start, text=values)
     if source.byte() != b"B":
         source.refuse("neither a binary object (a zero byte, then B) nor text", start)
     token = _token(source, start)
@@ -164,13 +164,13 @@ def read_header(source: Source) -> Header:
     shape = tuple(_count(source, marked=token in ("FM", "DM", "FV", "DV")) for _ in range(axes))
     if axes == 2 and (shape[0] == 0) != (shape[1] == 0):
         source.refuse(f"a size of {shape[0]} x {shape[1]}: an empty matrix is 0 x 0", start)
-    header = Header(token, shape, source.position, low, span)
+    header = ObjectHeader(token, shape, source.position, low, span)
     heads = shape[1] * COLUMN_HEADER.itemsize if token == "CM" else 0
     source.expect(heads + size * shape[0] * (shape[1] if axes == 2 else 1))
     return header
 
 
-def _token(source: Source, start: int) -> str:
+def _token(source: ByteSource, start: int) -> str:
     token = bytearray(source.read(1))
     if token == b"\4":  # a vector of integers has no token: this is the mark before its size
         return "integers"
@@ -182,7 +182,7 @@ def _token(source: Source, start: int) -> str:
     return name
 
 
-def _count(source: Source, marked: bool) -> int:
+def _count(source: ByteSource, marked: bool) -> int:
     """An int32 that says how many; `marked`: behind a byte with its size, 4."""
     start = source.position
     if marked and source.read(1) != b"\4":
@@ -193,7 +193,7 @@ def _count(source: Source, marked: bool) -> int:
     return count
 
 
-def read_rows(source: Source, header: Header, first: int, last: int) -> np.ndarray:
+def read_rows(source: ByteSource, header: ObjectHeader, first: int, last: int) -> np.ndarray:
     """Rows (or values of a vector) from `first` up to but not including `last`, 0 <= first <= last <= shape[0].
 
     Only these rows are read, except of CM, which stands column by column, and of text. float32, float64 for DM, DV and
@@ -219,7 +219,7 @@ def read_rows(source: Source, header: Header, first: int, last: int) -> np.ndarr
     return values
 
 
-def _read_columns(source: Source, header: Header, first: int, last: int) -> np.ndarray:
+def _read_columns(source: ByteSource, header: ObjectHeader, first: int, last: int) -> np.ndarray:
     rows, columns = header.shape
     heads = np.frombuffer(source.read(columns * COLUMN_HEADER.itemsize), COLUMN_HEADER)  # [columns, 4]
     data = np.frombuffer(source.read(rows * columns), np.uint8).reshape(columns, rows)[:, first:last].T.astype("f4")
@@ -235,7 +235,7 @@ def unpack_uint16(values: np.ndarray, low: float, span: float) -> np.ndarray:
     return low + span * np.float32(1 / 65535) * values.astype(np.float32)
 
 
-def _read_text(source: Source, first: bytes, start: int) -> np.ndarray:
+def _read_text(source: ByteSource, first: bytes, start: int) -> np.ndarray:
     while first in (b" ", b"\t"):
         first = source.byte()
     if first != b"[":
@@ -261,7 +261,7 @@ def _read_text(source: Source, first: bytes, start: int) -> np.ndarray:
     return np.array(rows[0] if lines == 1 else rows)
 
 
-def _numbers(source: Source, text: bytes, position: int) -> list[float]:
+def _numbers(source: ByteSource, text: bytes, position: int) -> list[float]:
     try:
         if b"_" in text:  # Python would take 1_0 for 10
             raise ValueError
@@ -270,7 +270,7 @@ def _numbers(source: Source, text: bytes, position: int) -> list[float]:
         source.refuse(f"not numbers: {_shown(text)}", position)
 
 
-def _read_integers(source: Source, first: bytes, start: int) -> np.ndarray:
+def _read_integers(source: ByteSource, first: bytes, start: int) -> np.ndarray:
     if first and first not in b"+-0123456789\r\n":
         source.refuse("neither a binary object (a zero byte, then B) nor text ([ or whole numbers)", start)
     line = first if first == b"\n" else first + source.line()

@@ -11,7 +11,7 @@ import numpy as np
 
 from utility.files import check_folder
 
-Segments = Sequence[tuple[float, float, str]]  # start and end in seconds, label
+TimedLabels = Sequence[tuple[float, float, str]]  # start and end in seconds, label
 
 IGNORE = -100  # the label of a frame that has none; what torch's cross entropy leaves out by default
 SEGMENT = np.dtype([("start", "<f8"), ("end", "<f8"), ("label", "<i4")])
@@ -52,7 +52,7 @@ class Alignment:
         return list(self._where)
 
     def segments(self, id: str) -> np.ndarray:  # noqa: A002
-        """Segments of one utterance [S]: fields `start`, `end` (seconds), `label` (index into `labels`)."""
+        """TimedLabels of one utterance [S]: fields `start`, `end` (seconds), `label` (index into `labels`)."""
         if id not in self._where:
             raise ValueError(f"{self.root}: no alignment of utterance {id!r}")
         offset, count = self._where[id]
@@ -90,7 +90,7 @@ class Alignment:
         return np.where(held, segments["label"][latest].astype(np.int64), IGNORE)
 
 
-def write_alignment(root: str | Path, utterances: Iterable[tuple[str, Segments]]) -> None:
+def write_alignment(root: str | Path, utterances: Iterable[tuple[str, TimedLabels]]) -> None:
     """Write (id, segments) pairs as one alignment; `root` appears, or changes, only when all are written.
 
     `ValueError` for segments that `check_segments` refuses, an id that comes twice, no utterance at all, or a `root`
@@ -109,7 +109,7 @@ def write_alignment(root: str | Path, utterances: Iterable[tuple[str, Segments]]
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def check_segments(id: str, segments: Segments) -> None:  # noqa: A002
+def check_segments(id: str, segments: TimedLabels) -> None:  # noqa: A002
     """`ValueError` naming id and line unless segments are positive, ascending, without overlap, and labelled."""
     previous = 0.0
     for line, (start, end, label) in enumerate(segments, 1):
@@ -154,7 +154,7 @@ def _refuse_foreign(root: Path) -> None:
             raise ValueError(f"{root}: holds {min(others)!r}, which is no part of an alignment; choose another name")
 
 
-def _write_files(folder: Path, utterances: Iterable[tuple[str, Segments]]) -> None:
+def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]]) -> None:
     codes: dict[str, int] = {}
     seen: set[str] = set()
     total = 0

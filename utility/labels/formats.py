@@ -9,15 +9,15 @@ from pathlib import Path
 from praatio import textgrid
 from praatio.utilities.errors import PraatioException
 
-from utility.labels.alignment import Segments
+from utility.labels.alignment import TimedLabels
 from utility.labels.names import FORMATS
 
-Utterances = Iterator[tuple[str, Segments]]
+AlignedUtterances = Iterator[tuple[str, TimedLabels]]
 TIMIT_RATE = 16000
 CPC_SHIFT = 0.01  # seconds per label
 
 
-def read_textgrid(file: Path, tier: str) -> Utterances:
+def read_textgrid(file: Path, tier: str) -> AlignedUtterances:
     """The tier `phones` or `words`, or `<speaker> - phones`, of a Praat TextGrid; empty intervals are kept."""
     try:
         grid = textgrid.openTextgrid(str(file), includeEmptyIntervals=True, reportingMode="silence")
@@ -37,7 +37,7 @@ def read_textgrid(file: Path, tier: str) -> Utterances:
     yield file.stem, [(float(entry.start), float(entry.end), entry.label.strip()) for entry in entries]
 
 
-def read_ctm(file: Path, tier: str) -> Utterances:
+def read_ctm(file: Path, tier: str) -> AlignedUtterances:
     """NIST CTM: `utterance channel start duration label [confidence]`, one utterance's lines together."""
     rows = _fields(file, "utterance channel start duration label", (5, 6), comment=";;")
     for key, group in itertools.groupby(rows, key=lambda row: row[1][0]):
@@ -48,7 +48,7 @@ def read_ctm(file: Path, tier: str) -> Utterances:
         yield key, segments
 
 
-def read_timit(file: Path, tier: str) -> Utterances:
+def read_timit(file: Path, tier: str) -> AlignedUtterances:
     """TIMIT's `.phn` and `.wrd`: `start end label` in samples; a word that overlaps the next ends where that starts."""
     segments: list[tuple[float, float, str]] = []
     for where, (start, end, label) in _fields(file, "start end label", (3,)):
@@ -65,13 +65,13 @@ def timit_id(file: Path) -> str:
     return f"{speaker}_{file.stem}".upper()
 
 
-def read_montreal(file: Path, tier: str) -> Utterances:
+def read_montreal(file: Path, tier: str) -> AlignedUtterances:
     """One text file per utterance, lines `start end label` in seconds."""
     rows = _fields(file, "start end label", (3,))
     yield file.stem, [(_number(where, start), _number(where, end), label) for where, (start, end, label) in rows]
 
 
-def read_cpc(file: Path, tier: str) -> Utterances:
+def read_cpc(file: Path, tier: str) -> AlignedUtterances:
     """Lines `utterance id id ...`, one phone id per 10 ms; runs of one id become a segment."""
     for where, (key, *ids) in _fields(file, "utterance id id ...", None):
         segments, begin = [], 0
@@ -84,7 +84,7 @@ def read_cpc(file: Path, tier: str) -> Utterances:
         yield key, segments
 
 
-def read_json(file: Path, tier: str) -> Utterances:
+def read_json(file: Path, tier: str) -> AlignedUtterances:
     """`{token: [[utterance, audio, start, end], ...]}` or `{utterance: [audio, [start, end, token], ...]}`, seconds."""
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ def read_json(file: Path, tier: str) -> Utterances:
         yield key, sorted(segments[key])
 
 
-READERS: dict[str, Callable[[Path, str], Utterances]] = dict(
+READERS: dict[str, Callable[[Path, str], AlignedUtterances]] = dict(
     zip(FORMATS, (read_textgrid, read_ctm, read_timit, read_montreal, read_cpc, read_json), strict=True)
 )
 
