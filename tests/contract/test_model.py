@@ -120,7 +120,8 @@ def test_a_piece_is_encoded_as_if_it_stood_alone():
     with torch.no_grad():
         whole = upstream(features, lengths)[-1][0]
         alone = [upstream(part[None], torch.tensor([len(part)]))[-1][0] for part in features[0].split(6)]
-    torch.testing.assert_close(whole, torch.cat(alone), atol=1e-6, rtol=1e-6)
+    # As of a batch and its utterances: products of other shapes are shared out to threads in another way.
+    torch.testing.assert_close(whole, torch.cat(alone), atol=1e-5, rtol=1e-5)
 
 
 def test_long_utterances_train_and_are_not_cut():  # R36: an assert at 3,000 frames, a silent cut at 5,000
