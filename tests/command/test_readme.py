@@ -99,6 +99,7 @@ def scheduler():
         yield local.scheduler_address
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_of_a_page_run_in_order(page, demo, request):
@@ -115,6 +116,7 @@ def test_commands_of_a_page_run_in_order(page, demo, request):
         assert (demo / "data/mine/train.npy").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", PAGES)
 def test_python_of_a_page_runs(page, demo):

@@ -70,6 +70,7 @@ def run(*words: str) -> None:
     assert not runner_mockingjay.main([*words, *device, "--ckpt", "model.ckpt"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["--input=audio", "data.test=[audio]", "table"])
 def test_audio_is_tested_and_drawn_as_its_store_is(world, way, capsys):
     """`--help` says that they take audio."""

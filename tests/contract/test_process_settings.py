@@ -102,6 +102,7 @@ def recordings(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["medium", "highest"])
 def test_extraction_from_audio_leaves_the_same_bytes_six_times(recordings, tmp_path, precision):
     """Features set the precision of the whole process while the encoder ran: five different files in six runs."""

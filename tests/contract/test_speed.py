@@ -80,6 +80,7 @@ def test_recomputed_blocks_give_the_same_with_dropout_too():
     assert_same(*found)
 
 
+@pytest.mark.slow
 def test_blocks_compile_whole_and_once_for_all_lengths():
     """In float64, where a CPU takes the same way as CUDA."""
     torch._dynamo.reset()

@@ -104,6 +104,7 @@ def _die_at(call: int, root: Path) -> None:
     fill(root)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_gives_the_same_bytes(tmp_path):
     fill(tmp_path / "whole")
     expected = contents(tmp_path / "whole")
