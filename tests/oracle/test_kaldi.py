@@ -246,7 +246,10 @@ def test_what_is_written_is_read(folder, kind, form, data):
 @MANY
 @given(
     values=arrays.arrays(
-        np.float32, st.tuples(st.integers(1, 40), st.integers(1, 5)), elements=st.floats(-1e6, 1e6, width=32)
+        np.float32,
+        st.tuples(st.integers(1, 40), st.integers(1, 5)),
+        # Steps that are no normal numbers are rounded in another way; features are far from them.
+        elements=st.floats(-1e6, 1e6, width=32).map(lambda value: value if abs(value) > 1e-20 else 0.0),
     )
 )
 def test_compressed_matrices_are_the_bytes_of_kaldi(folder, values):
