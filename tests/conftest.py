@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import torch
 
@@ -63,6 +64,9 @@ def small(tmp_path_factory) -> "Small":
     return small_corpus(tmp_path_factory.mktemp("probing"))
 
 
+if os.environ.get("CI"):  # a change is judged by the same examples every time; elsewhere they are drawn anew
+    hypothesis.settings.register_profile("ci", derandomize=True)
+    hypothesis.settings.load_profile("ci")
 PRECISION = os.environ.get("PRECISION", torch.get_float32_matmul_precision())  # make test PRECISION=medium
 torch.set_float32_matmul_precision(PRECISION)
 SETTINGS = ProcessSettings.now()
