@@ -14,7 +14,15 @@ from mockingjay.export.write import write_export
 from mockingjay.upstream import load_upstream
 from runner_mockingjay import main
 from tests.conftest import PROJECT
-from tests.helpers.export_models import MODELS, check_alone, expected, largest_difference, waveforms, write_checkpoint
+from tests.helpers.export_models import (
+    MODELS,
+    as_here,
+    check_alone,
+    expected,
+    largest_difference,
+    waveforms,
+    write_checkpoint,
+)
 from utility.audio.features import FeatureConfig
 from utility.training.folder import read_folder
 
@@ -77,7 +85,7 @@ def test_s3prl_folders_are_called_as_s3prl_does(tmp_path):
     for name, ckpt in ckpts.items():
         write_export(load_pretrained(ckpt), "s3prl", tmp_path / name)
     torch.save(waveforms(), tmp_path / "wavs.pt")
-    command = [sys.executable, "-I", "-c", S3PRL, tmp_path / "wavs.pt", *(tmp_path / name for name in MODELS)]
+    command = [sys.executable, "-I", "-c", as_here(S3PRL), tmp_path / "wavs.pt", *(tmp_path / name for name in MODELS)]
     done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name, ckpt in ckpts.items():

@@ -12,7 +12,15 @@ import torch
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.export.write import write_export
 from mockingjay.upstream import load_upstream
-from tests.helpers.export_models import MODELS, check_alone, expected, largest_difference, waveforms, write_checkpoint
+from tests.helpers.export_models import (
+    MODELS,
+    as_here,
+    check_alone,
+    expected,
+    largest_difference,
+    waveforms,
+    write_checkpoint,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -150,7 +158,7 @@ def test_padding_options_of_transformers(transformers, folder):
 
 def test_folder_works_without_this_project(transformers, ckpt, folder, tmp_path):
     torch.save(waveforms(), tmp_path / "waves.pt")
-    command = [sys.executable, "-I", "-c", ALONE, folder, tmp_path / "waves.pt", tmp_path / "states.pt"]
+    command = [sys.executable, "-I", "-c", as_here(ALONE), folder, tmp_path / "waves.pt", tmp_path / "states.pt"]
     done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert largest_difference([torch.load(tmp_path / "states.pt")], [expected(ckpt)[0][-1]]) < 1e-6

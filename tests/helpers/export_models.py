@@ -56,3 +56,8 @@ def largest_difference(states, wanted) -> float:
     assert len(states) == len(wanted)
     assert all(one.shape == other.shape for one, other in zip(states, wanted))
     return max((one - other).abs().max().item() for one, other in zip(states, wanted))
+
+
+def as_here(code: str) -> str:
+    """The code for a process that takes the kernels of this one: those of another precision differ in the last bits."""
+    return f"import torch\n\ntorch.set_float32_matmul_precision({torch.get_float32_matmul_precision()!r})\n{code}"
