@@ -11,7 +11,7 @@ from mockingjay.representation import ExtractionOptions, represent_as_archive
 from mockingjay.upstream import load_upstream
 from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
 from tests.helpers.files import contents
-from tests.helpers.speech import write_store
+from tests.helpers.speech import UNEVEN, write_store
 from utility.store.reading import Store
 
 
@@ -22,8 +22,7 @@ def ckpt(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    lengths = {f"s{i % 3}-{i}": 1 + 17 * i % 90 for i in range(30)}
-    return Store([write_store(tmp_path_factory.mktemp("store") / "test", lengths)])
+    return Store([write_store(tmp_path_factory.mktemp("store") / "test", UNEVEN)])
 
 
 @pytest.mark.parametrize("moment", ["rows", "archive", "index", "removal", "array"])

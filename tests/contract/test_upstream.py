@@ -23,7 +23,7 @@ from mockingjay.upstreams.base import Upstream
 from tests.conftest import PROJECT
 from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
 from tests.helpers.files import contents
-from tests.helpers.speech import MEL, wav, write_store
+from tests.helpers.speech import MEL, UNEVEN, wav, write_store
 from utility.audio.features import FeatureConfig
 from utility.audio.waveform import read_audio
 from utility.config import build
@@ -40,8 +40,7 @@ def ckpt(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    lengths = {f"s{i % 3}-{i}": 1 + 17 * i % 90 for i in range(30)}
-    return Store([write_store(tmp_path_factory.mktemp("store") / "test", lengths)])
+    return Store([write_store(tmp_path_factory.mktemp("store") / "test", UNEVEN)])
 
 
 def test_transformer_random_and_baseline_share_one_interface(ckpt, store):

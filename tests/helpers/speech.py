@@ -12,6 +12,7 @@ from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 
 MEL = FeatureConfig(kind="mel", deltas=0)
+UNEVEN = {f"s{i % 3}-{i}": 1 + 17 * i % 90 for i in range(30)}  # lengths of utterances of three speakers
 
 
 def write_store(path: Path, lengths: dict[str, int], features: FeatureConfig = MEL, seed: int = 0) -> Path:
