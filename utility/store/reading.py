@@ -18,10 +18,7 @@ from utility.store.digest import read_digest, row_digest
 from utility.store.files import (
     SPAN_COLUMNS,
     STORE_COLUMNS,
-    Failure,
-    Row,
     SplitFiles,
-    check_split_name,
     read_info,
     read_table,
     spans_of,
@@ -29,9 +26,6 @@ from utility.store.files import (
 )
 from utility.store.info import WORDS, StoreInfo
 from utility.store.originals import NpyFiles, read_legacy
-from utility.store.writing import StoreWriter
-
-__all__ = ["Failure", "Row", "Store", "StoreInfo", "StoreWriter", "check_split_name", "is_split", "splits_in"]
 
 
 class Store:
