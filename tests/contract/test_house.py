@@ -53,7 +53,7 @@ FLOORS = {
         {"sweep"},
     ),
     "utility": (
-        {"original_flags"},
+        {"original_flags", "text"},
         {"openmp", "threads", "command", "config", "device", "files", "seeds", "temporary_array"},
         {"loader", "labels", "kaldi", "runs"},
         {"audio", "training"},
