@@ -60,6 +60,7 @@ def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
         for split in corpus.splits:
             results.append(extract_split(corpus, split, root, features, workers, flags.dtype, flags.shard))
             print(_described(results[-1]), flush=True)
+            _warn(results[-1], root)
     extracted = sum(result.extracted for result in results)
     speed = f"{extracted / (time.monotonic() - start):.0f} x real time" if extracted else "nothing to do"
     failures = [failure for result in results for failure in result.failures]
@@ -94,6 +95,16 @@ def _described(result: SplitResult) -> str:
     elif result.pending:
         state = f", {result.pending} of them still to be done by other shards"
     return f"{result.split}: {size}{state}"
+
+
+def _warn(result: SplitResult, root: Path) -> None:
+    """Say which recordings may be others than those that a finished split was made of."""
+    if result.newer:
+        print(
+            f"warning: {len(result.newer)} recordings are newer than {root / result.split}, {result.newer[0]} for one: "
+            f"if they are other recordings, remove {root / result.split}.csv and run this again",
+            file=sys.stderr,
+        )
 
 
 def _print_plan(corpus: Corpus, features: FeatureConfig, root: Path) -> int:

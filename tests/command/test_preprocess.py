@@ -347,6 +347,38 @@ def test_killed_extraction_continues_to_the_same_bytes(corpora, tmp_path):
     assert len(Store([tmp_path / "whole/test-other"])) == 36
 
 
+def replaced(path: Path, seed: int) -> None:
+    """Other sound of the same length under the same name."""
+    wav(path, soundfile.info(path).frames, seed)
+    os.utime(path, (1, 1))
+
+
+def test_recordings_replaced_before_an_extraction_goes_on_are_taken_anew(tmp_path, monkeypatch, capsys):  # M6
+    """Old and new sound of the same length came into one store."""
+    for i in range(6):
+        wav(tmp_path / f"in/{i}.wav", 4000, i)
+    soundfile.write(tmp_path / "in/6.wav", np.full(4000, np.nan), 16000, subtype="FLOAT")
+    flags = [f"--data_path={tmp_path}/in", f"--output_path={tmp_path}", "--n_jobs=1"]
+    begun = [*flags, "--name=begun"]
+    assert preprocess_any.main([*begun, "--shard=1/2"]) == 0
+    assert preprocess_any.main([*begun, "--shard=1/2"]) == 0  # nothing is done twice
+    first = (tmp_path / "begun/all.npy").read_bytes()
+    replaced(tmp_path / "in/0.wav", 10)
+    replaced(tmp_path / "in/6.wav", 11)
+    assert preprocess_any.main(begun) == 0
+    assert preprocess_any.main([*flags, "--name=whole"]) == 0
+    assert contents(tmp_path / "begun") == contents(tmp_path / "whole")
+    assert (tmp_path / "begun/all.npy").read_bytes()[:2000] != first[:2000]
+    capsys.readouterr()
+    assert preprocess_any.main(begun) == 0
+    assert capsys.readouterr().err == ""
+    wav(tmp_path / "in/1.wav", 4000, 12)
+    os.utime(tmp_path / "in/1.wav", (1 << 33, 1 << 33))
+    assert preprocess_any.main(begun) == 0
+    warning = f"warning: 1 recordings are newer than {tmp_path}/begun/all, 1.wav for one: if they are other recordings"
+    assert capsys.readouterr().err.startswith(warning)
+
+
 def test_real_corpora_are_found(corpora):
     libri = librispeech(corpora / "libri_mini")
     assert {split: len(libri.of(split)) for split in libri.splits} == {"test-other": 36, "train-clean-100": 205}

@@ -1,5 +1,6 @@
 """Recordings on disk: finding them, and reading their lengths and rates from the headers alone."""
 
+import hashlib
 import itertools
 import os
 from collections import Counter
@@ -41,6 +42,15 @@ def unread_media(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> st
         return ""
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
     return f"{kinds} not read: convert them, e.g. ffmpeg -i a{min(counts)} a.flac"
+
+
+def recording_state(path: Path) -> bytes:
+    """Eight bytes of a recording's size and time, which change when another is put in its place; none: not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return b"-" * 8
+    return hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode()).digest()[:8]
 
 
 class Header(NamedTuple):
