@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from utility.audio.extensions import AUDIO_EXTENSIONS
 from utility.audio.waveform import AudioError, audio_header
+from utility.files import files_below
 
 OTHER_MEDIA = (".m4a", ".mp4", ".m4b", ".aac", ".wma", ".webm", ".mkv", ".mov", ".caf", ".amr", ".3gp", ".ra", ".w64")
 SCAN_THREADS = 8
@@ -21,17 +21,13 @@ SCANNED_AT_ONCE = 64
 
 
 def audio_files(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> list[str]:
-    """Paths below `root`, with forward slashes, sorted; hidden files and folders left out, links followed."""
+    """Paths below `root`, with forward slashes, sorted; hidden files and folders left out, links followed once."""
     endings = tuple(extension.lower() for extension in extensions)
-    paths = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(folder).relative_to(root)
-        paths += [(below / n).as_posix() for n in files if n.lower().endswith(endings) and not n.startswith(".")]
+    paths = [path for path in files_below(root) if path.lower().endswith(endings)]
     for path in paths:
         if path != path.encode(errors="replace").decode():
             raise ValueError(f"{root}: file name {path!r} is not UTF-8: rename it")
-    return sorted(paths)
+    return paths
 
 
 def unread_media(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> str:
