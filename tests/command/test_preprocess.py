@@ -11,17 +11,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from preprocess import preprocess_any, preprocess_libri, preprocess_timit
+from preprocess import generate_len_for_bucket, preprocess_any, preprocess_libri, preprocess_timit
 from preprocess.parts.corpora import folder, librispeech, split_folders
 from preprocess.parts.manifest import manifest
 from preprocess.parts.timit import TIMIT_CORE, TIMIT_DEV, timit
 from tests.conftest import PROJECT
+from tests.contract.test_waveform import sphere, with_length
 from tests.helpers.files import contents
 from tests.helpers.speech import wav
 from utility.audio.features import FeatureConfig
 from utility.command import run
 from utility.config import build
 from utility.store.reading import Store, splits_in
+from utility.store.recordings import Recordings
 
 
 def command(main, capsys, *flags: object) -> tuple[int, str]:
@@ -345,6 +347,33 @@ def test_killed_extraction_continues_to_the_same_bytes(corpora, tmp_path):
     assert preprocess_libri.main([*flags, "--name=whole"]) == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert len(Store([tmp_path / "whole/test-other"])) == 36
+
+
+def test_lengths_in_headers_that_are_missing_or_absurd_stop_no_other_recording(tmp_path, capsys):  # H3, M1, M2
+    """One such file ended the whole job: "No space left on device: needs 17592186044416.2 MiB"."""
+    wav(tmp_path / "in/good.wav", 8000)
+    for name, claim in (("piped", 0), ("huge", 1 << 33), ("large", 1 << 28)):
+        with_length(tmp_path / f"in/{name}.flac", claim)
+    sphere(tmp_path / "in/odd.sph", np.ones(900))
+    content = (tmp_path / "in/odd.sph").read_bytes()
+    (tmp_path / "in/odd.sph").write_bytes(content.replace(b"-i 900\n", b"-i 9x0\n"))
+    slow = bytearray(wav(tmp_path / "in/slow.wav", 8000).read_bytes())
+    slow[24:28] = b"\1\0\0\0"
+    (tmp_path / "in/slow.wav").write_bytes(slow)
+    flags = [f"--data_path={tmp_path}/in", f"--output_path={tmp_path}", "--n_jobs=1"]
+    for main, name in ((preprocess_any.main, "--name=store"), (generate_len_for_bucket.main, "--name=table")):
+        code, errors = command(main, capsys, *flags, name)
+        assert code == 1
+        assert errors.startswith("4 not used, see ")
+    store = Store([tmp_path / "store/all"])
+    assert store.ids == ["good", "piped"]
+    assert store.num_samples.tolist() == [8000, 16000]
+    assert Recordings([tmp_path / "table/all.csv"], store.info.features).ids == ["good", "piped"]
+    reasons = (tmp_path / "store/errors.csv").read_text()
+    assert (tmp_path / "table/errors.csv").read_text() == reasons
+    assert "odd.sph,\"damaged header: sample_count is '9x0'" in reasons
+    assert "slow.wav,\"sample rate is 1 Hz" in reasons
+    assert reasons.count("claims ") == 2
 
 
 def replaced(path: Path, seed: int) -> None:

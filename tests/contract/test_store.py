@@ -130,6 +130,15 @@ def test_what_a_write_that_was_cut_short_left_of_a_failed_row_is_cleared(tmp_pat
     assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
 
 
+def test_clearing_a_failed_row_does_not_read_what_takes_no_disk(tmp_path):  # H3
+    """Headers that claimed hours made rows of gigabytes, walked with Python's any()."""
+    rows = [Row("long", 1 << 27, 1, "", "long.wav"), ROWS[0]]
+    start = time.process_time()
+    assert fill(tmp_path, rows=rows, bad=("long",))
+    assert time.process_time() - start < 1
+    assert Store([tmp_path / "train"]).ids == ["u0"]
+
+
 def test_no_finished_row_is_written_twice(tmp_path):
     in_child(_die_at, 20, tmp_path)
     writer = StoreWriter.open(tmp_path, "train", ROWS, info())
