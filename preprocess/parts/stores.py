@@ -15,7 +15,7 @@ from preprocess.parts.options import ExtractionFlags, RecordingFlags
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build
 from utility.device import claim_core
-from utility.files import check_folder
+from utility.files import check_folder, replace_file
 from utility.store.files import check_split_name
 
 
@@ -37,6 +37,15 @@ def say_notes(corpus: Corpus, splits: Sequence[str]) -> None:
         print(
             f"{corpus.root}: {corpus.left_out} audio files there are not part of the corpus as asked for, and left out"
         )
+
+
+def list_unread(corpus: Corpus, root: Path) -> None:
+    """Name the media files that cannot be read in a list beside the output."""
+    file = root / "not_read.txt"
+    if corpus.unread:
+        replace_file(file, "".join(f"{path}\n" for path in corpus.unread).encode())
+    else:
+        file.unlink(missing_ok=True)
 
 
 def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
@@ -61,6 +70,7 @@ def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
             results.append(extract_split(corpus, split, root, features, workers, flags.dtype, flags.shard))
             print(_described(results[-1]), flush=True)
             _warn(results[-1], root)
+    list_unread(corpus, root)
     extracted = sum(result.extracted for result in results)
     speed = f"{extracted / (time.monotonic() - start):.0f} x real time" if extracted else "nothing to do"
     failures = [failure for result in results for failure in result.failures]

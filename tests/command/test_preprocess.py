@@ -187,7 +187,7 @@ def films(root: Path) -> Path:
     return root
 
 
-def test_folders_as_in_a_tutorial_of_s3prl_are_splits(tmp_path, capsys):
+def test_folders_as_in_a_tutorial_of_s3prl_are_splits(tmp_path, capsys, without_ffmpeg):
     """Custom_train, Custom_dev and Custom_test were silently one split `all`, and "Custom_dev" a speaker."""
     for path in ("Custom_train/ann/1.wav", "Custom_train/2.wav", "Custom_dev/1.wav", "Custom_test/bob/1.wav"):
         wav(tmp_path / "in" / path)
@@ -198,7 +198,7 @@ def test_folders_as_in_a_tutorial_of_s3prl_are_splits(tmp_path, capsys):
         f"{tmp_path}/in/Custom_dev: split dev",
         f"{tmp_path}/in/Custom_test: split test",
         f"{tmp_path}/in/Custom_train: split train",
-        f"{tmp_path}/in: 2 .m4a, 1 .mp4 not read: convert them, e.g. ffmpeg -i a.m4a a.flac",
+        f"{tmp_path}/in: 2 .m4a, 1 .mp4 not read: install ffmpeg, or convert them, e.g. ffmpeg -i a.m4a a.flac",
     ]
     store = Store([tmp_path / f"NewData_fbank80/{split}" for split in ("train", "dev", "test")])
     assert store.ids == ["Custom_train_2", "Custom_train_ann_1", "Custom_dev_1", "Custom_test_bob_1"]
@@ -226,7 +226,7 @@ def test_which_folders_are_splits(names, splits):
     assert split_folders(names) == expected
 
 
-def test_a_folder_for_each_split(tmp_path, capsys):
+def test_a_folder_for_each_split(tmp_path, capsys, without_ffmpeg):
     for path in ("x/one/ann/1.wav", "y/two/1.wav", "y/two/2.flac", "y/three/ann/1.wav"):
         wav(tmp_path / path)
     films(tmp_path / "y/two/films")
@@ -372,7 +372,7 @@ def test_lengths_in_headers_that_are_missing_or_absurd_stop_no_other_recording(t
     reasons = (tmp_path / "store/errors.csv").read_text()
     assert (tmp_path / "table/errors.csv").read_text() == reasons
     assert "odd.sph,\"damaged header: sample_count is '9x0'" in reasons
-    assert "slow.wav,\"sample rate is 1 Hz" in reasons
+    assert 'slow.wav,"sample rate is 1 Hz' in reasons
     assert reasons.count("claims ") == 2
 
 
@@ -431,7 +431,10 @@ def test_real_corpora_are_found(corpora):
         (["--train=.", "--test=in"], "in: test lies in the folder of train, ."),
         (["--train=in", "--test=nowhere"], "nowhere: no such folder"),
         (["--data_path=films"], "films: no audio found, expected *.wav"),
-        (["--data_path=films"], "films: 2 .m4a, 1 .mp4 not read: convert them, e.g. ffmpeg -i a.m4a a.flac"),
+        (
+            ["--data_path=films"],
+            "films: 2 .m4a, 1 .mp4 not read: install ffmpeg, or convert them, e.g. ffmpeg -i a.m4a a.flac",
+        ),
         (["--data_path=nowhere"], "nowhere: no such folder"),
         (["--data_path=empty"], "empty: no audio found"),
         (["--data_path=in", "--shard=3/2"], "expected I/N with I from 1 to N, as 1/4, got '3/2'"),
@@ -448,7 +451,7 @@ def test_real_corpora_are_found(corpora):
         (["--data_path=odd.csv"], "split name 'a/b'"),
     ],
 )
-def test_bad_usage_is_one_line(tmp_path, monkeypatch, capsys, flags, line):
+def test_bad_usage_is_one_line(tmp_path, monkeypatch, capsys, without_ffmpeg, flags, line):
     monkeypatch.chdir(tmp_path)
     wav(tmp_path / "in/a.wav")
     (tmp_path / "empty").mkdir()

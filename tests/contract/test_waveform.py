@@ -174,7 +174,7 @@ def test_a_file_that_ends_before_its_header_says_is_refused(tmp_path, kind, subt
     content = file.read_bytes()
     for size in (int(len(content) * 0.3), int(len(content) * 0.9), len(content) - 9):
         file.write_bytes(content[:size])
-        with pytest.raises(AudioError, match="truncated|not an audio file that can be read|holds no samples"):
+        with pytest.raises(AudioError, match=r"truncated|not an audio file|holds no samples"):
             read_audio(file)
 
 

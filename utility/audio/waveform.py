@@ -1,4 +1,5 @@
-"""Audio files to mono waveforms: wav, flac, mp3, ogg and NIST SPHERE through libsndfile, resampled by soxr."""
+"""Audio files to mono waveforms: wav, flac, mp3, ogg, NIST SPHERE ... through libsndfile, others through ffmpeg, all
+resampled by soxr."""
 
 import contextlib
 import os
@@ -11,7 +12,9 @@ import soundfile
 import soxr
 
 from utility.audio.containers import HeaderError, check_size
+from utility.audio.extensions import MEDIA_EXTENSIONS
 from utility.audio.flac import UNKNOWN, WithLength, flac_length, flac_start
+from utility.audio.media import decoded
 
 Count = TypeVar("Count", int, np.ndarray)
 LOWEST_RATE, HIGHEST_RATE = 1000, 768000  # Hz; what a header says beyond is damage
@@ -113,10 +116,11 @@ def _opened(path: Path | str) -> Iterator[soundfile.SoundFile]:
         raise AudioError(f"{path}: no such audio file")
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(soundfile.SoundFile(path))
+            media = Path(path).suffix.lower() in MEDIA_EXTENSIONS
+            file = stack.enter_context(soundfile.SoundFile(stack.enter_context(decoded(Path(path))) if media else path))
             if file.format == "FLAC" and file.frames == UNKNOWN:
                 file = stack.enter_context(_with_length(Path(path), stack))
-            _check(Path(path), file)
+            _check(Path(path), file, media)
         except HeaderError as error:
             raise AudioError(f"{path}: {error}") from None
         except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
@@ -132,10 +136,12 @@ def _with_length(path: Path, stack: contextlib.ExitStack) -> soundfile.SoundFile
     return soundfile.SoundFile(stack.enter_context(WithLength(path, flac_start(path), length)))
 
 
-def _check(path: Path, file: soundfile.SoundFile) -> None:
+def _check(path: Path, file: soundfile.SoundFile, media: bool) -> None:
     if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
         raise HeaderError(f"sample rate is {file.samplerate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}")
-    if file.format != "FLAC":
+    if media:
+        pass  # what ffmpeg has just written
+    elif file.format != "FLAC":
         check_size(path, file.format, file.frames, file.subtype)
     elif flac_length(path, file.frames) is None:
         raise HeaderError(f"claims {file.frames} samples in {path.stat().st_size} bytes")

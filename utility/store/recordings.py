@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from utility.audio.extensions import AUDIO_EXTENSIONS
+from utility.audio.extensions import recording_extensions
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.headers import audio_files, recording_state, scan
 from utility.audio.waveform import WHOLE, AudioError, Span, read_audio, resampled_length
@@ -106,9 +106,11 @@ def _listed(source: Path) -> pd.DataFrame:
             f"{source}: neither a folder of audio nor a table of recordings; "
             "preprocess/generate_len_for_bucket.py makes a table"
         )
-    base, names = (source, audio_files(source)) if source.is_dir() else (source.parent, [source.name])
+    base, names = (
+        (source, audio_files(source, recording_extensions())) if source.is_dir() else (source.parent, [source.name])
+    )
     if not names:
-        raise ValueError(f"{source}: no audio ({', '.join(AUDIO_EXTENSIONS)})")
+        raise ValueError(f"{source}: no audio ({', '.join(recording_extensions())})")
     headers = list(scan([base / name for name in names]))
     columns = {
         "id": [Path(name).with_suffix("").as_posix() for name in names],

@@ -63,8 +63,8 @@ class StoreWriter:
         """Begin a split, join others who write it, continue an unfinished one, or find it finished.
 
         A row of length 0 is an utterance known to fail. `source` says in what state the recording of a row is: what an
-        unfinished split has of recordings that were replaced since is made again. Raises ValueError when what is there was made from something
-        else, naming both values, and OSError when the disk has no room for the array.
+        unfinished split has of recordings that were replaced since is made again. Raises ValueError when what is there
+        was made from something else, naming both values, and OSError when the disk has no room for the array.
         """
         files = SplitFiles(Path(root), split)
         _check(files, rows, info)
