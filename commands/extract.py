@@ -9,7 +9,7 @@ from commands.settings import Extract
 from mockingjay.checkpoint import Pretrained
 from mockingjay.representation import ExtractionOptions, represent, represent_as_archive
 from mockingjay.upstream import load_upstream
-from utility.audio.headers import unread_media
+from utility.audio.headers import unread_media, unread_note
 from utility.device import claim_device
 from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
@@ -80,6 +80,6 @@ def _open_corpus(pretrained: Pretrained, settings: Extract, paths: list[str]) ->
         raise FileNotFoundError(f"--input {settings.input}: neither a store/split nor a recording or folder of audio")
     if pretrained.features is None:
         raise ValueError(f"{settings.ckpt} does not say which features it takes: extract from a store, not from audio")
-    if first.is_dir() and (unread := unread_media(first)):
+    if first.is_dir() and (unread := unread_note(unread_media(first))):
         say(settings.msg, f"{first}: {unread}")
     return Recordings(paths, pretrained.features)

@@ -108,7 +108,7 @@ class Experiment:
         return {
             "task": self.setting.task.name,
             "upstream": self.fingerprint,
-            "store": self.corpus.store.fingerprint(),
+            "store": self.corpus.store.fingerprint(Path(self.setting.config.data.cache)),
             "seed": self.setting.seed,
             "config": as_dict(self.setting.config),
         }

@@ -95,7 +95,10 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
     upstream = {"name": setting.upstream, "checkpoint": ckpt, "step": experiment.upstream.step}
     origins = {
         "upstream": Origin(experiment.fingerprint, upstream),
-        "store": Origin(corpus.store.fingerprint(), {"splits": [str(path) for path in corpus.store.paths]}),
+        "store": Origin(
+            corpus.store.fingerprint(Path(setting.config.data.cache)),
+            {"splits": [str(path) for path in corpus.store.paths]},
+        ),
     }
     head = header(
         kind="probe",

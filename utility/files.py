@@ -18,6 +18,30 @@ def check_folder(path: Path | str) -> None:
         raise PermissionError(errno.EACCES, "no permission to write there: choose another place", str(there))
 
 
+def files_below(root: Path) -> list[str]:
+    """Paths of the files below `root`, relative, with forward slashes, sorted; what is hidden is left out.
+
+    Links are followed, each folder is entered once: its own path goes before that through a link."""
+    paths: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = [root]
+    while waiting:
+        links: list[Path] = []
+        for start in waiting:
+            for folder, folders, files in os.walk(start):
+                status = os.stat(folder)
+                if (status.st_dev, status.st_ino) in seen:
+                    folders.clear()
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+                below = Path(folder).relative_to(root)
+                paths += [(below / name).as_posix() for name in files if not name.startswith(".")]
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                links += [path for name in folders if (path := Path(folder, name)).is_symlink()]
+        waiting = links
+    return sorted(paths)
+
+
 @contextmanager
 def temporary(path: Path) -> Iterator[Path]:
     """A fresh name beside `path` to write first; what is still there afterwards is removed."""
