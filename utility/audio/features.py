@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import pydantic
@@ -50,8 +50,13 @@ class FeatureConfig:
         elif self.s3prl is not None:
             raise ValueError(f"options s3prl would change nothing with kind {self.kind}: leave them out")
 
+    @pydantic.model_serializer(mode="wrap")
+    def _plain(self, plain: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without options of S3PRL where there are none: files and fingerprints stay as they were before these."""
+        return {key: value for key, value in plain(self).items() if key != "s3prl" or value is not None}
+
     def __repr__(self) -> str:
-        """As before there were options of S3PRL, where there are none: fingerprints are made of it."""
+        """Likewise: fingerprints are made of it."""
         names = ["kind", "deltas", "cmvn", "sample_rate", *(["s3prl"] if self.s3prl else [])]
         return f"FeatureConfig({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 

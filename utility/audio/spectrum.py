@@ -86,7 +86,7 @@ def kaldi_lifter(coefficients: int, lifter: float = 22.0) -> np.ndarray:
 
 
 class FilterBank:
-    """Triangles `filters` [bands, bins] over power spectra; sums have at least `dtype`, whatever the process has set."""
+    """Triangles `filters` [bands, bins] over power spectra; sums have its `dtype`, whatever the process has set."""
 
     def __init__(self, filters: np.ndarray, device: torch.device, dtype: type[np.floating] = np.float32):
         self.filters = filters.astype(dtype)
