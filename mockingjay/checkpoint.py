@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ KIND = "pretrain"
 def check_features(one: FeatureConfig | None, other: FeatureConfig | None, name: str, other_name: str) -> None:
     """Raise a ValueError with both values where two feature definitions differ."""
     if one is not None and other is not None and one != other:
-        differing = ", ".join(f"{key} {mine!r} against {theirs!r}" for key, mine, theirs in differences(one, other))
+        ignored = ("s3prl",) if (one.s3prl is None) != (other.s3prl is None) else ()
+        pairs = differences(one, other, ignored)
+        differing = ", ".join(f"{key} {mine!r} against {theirs!r}" for key, mine, theirs in pairs)
         raise ValueError(f"features of {name} and {other_name} differ: {differing}")
 
 
@@ -49,6 +51,7 @@ class Pretrained:
     seed: int | None
     step: int  # optimiser updates done
     training: SavedTraining
+    stated: Mapping[str, str] = field(default_factory=dict)  # `features`, `target`: definitions not computed here
     assumed: tuple[str, ...] = ()  # fields that the file does not state, taken from the name of its data
 
 
@@ -92,4 +95,27 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
     training = SavedTraining(progress, optimizer, reason or ("" if optimizer else "it holds no optimiser state"))
     shift = None if shift is None or math.isnan(shift) else shift
     written_by, assumed = content.get("written_by", ""), tuple(content.get("assumed", ()))
-    return Pretrained(path, written_by, model.eval(), config, features, target, shift, seed, step, training, assumed)
+    given = (model.eval(), config, features, target, shift, seed, step, training, content.get("stated", {}), assumed)
+    return Pretrained(path, written_by, *given)
+
+
+def check_input(features: FeatureConfig | None, stated: str | None, saved: Pretrained, name: str) -> None:
+    """Raise ValueError where frames are not of the definition that a checkpoint states; one that states none takes any.
+
+    What the frames are is `features`, or `stated` where they are not computed here, or neither where nobody knows."""
+    here = features.in_words() if features else stated or "features that it does not state"
+    needed = saved.stated.get("features")
+    if needed is not None:
+        if needed != stated:
+            raise ValueError(
+                f"{name} holds {here}; the checkpoint takes features that are not computed here: {needed}. A store "
+                "of them says so under 'stated' in its features.yaml"
+            )
+        return
+    wanted = saved.features
+    if wanted is None:
+        return
+    # S3PRL stores nothing that it computes online, so frames of unknown origin are no such features.
+    if stated is not None or (features is None and wanted.s3prl is not None):
+        raise ValueError(f"{name} holds {here}; the checkpoint takes {wanted.in_words()}: make a store of these")
+    check_features(features, wanted, name, "the checkpoint")

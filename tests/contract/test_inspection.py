@@ -116,7 +116,7 @@ def test_audio_with_a_target_of_other_features(world):
     [
         (
             ["--plot", "--input=audio"],
-            "audio: nothing says which features the model takes: give a store/split, not audio",
+            "audio: nothing says which features the model takes, or they are not computed here",
         ),
         (["--test", "--input=nowhere"], "nowhere: no feature store here"),
         (["--test", "--input=data/store"], "data/store: no such split; data/store has all"),

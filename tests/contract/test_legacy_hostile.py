@@ -283,7 +283,10 @@ def test_bytes_changed(fixtures_dir, tmp_path):
 
 @pytest.mark.parametrize(("key", "value"), [("max_grad_norm", 5.0), ("e", 1e-4)])
 def test_an_optimiser_that_computed_otherwise_is_not_continued(key, value, fixtures_dir, tmp_path):
-    path, store = tmp_path / "old.ckpt", write_store(tmp_path / "data" / "train", {"a-1": 60}, FeatureConfig())
+    path, store = (
+        tmp_path / "old.ckpt",
+        write_store(tmp_path / "data" / "train", {"a-1": 60}, FeatureConfig(kind="fbank")),
+    )
     words = ["--train", "--load", "--cpu", "--no-msg", "--ckpt", str(path), "--ckpdir", str(tmp_path)]
     path.write_bytes(
         changed(fixtures_dir, lambda content: content["Optimizer"]["param_groups"][0].update({key: value}))
