@@ -9,11 +9,10 @@ from typing import Any
 from mockingjay.build import build_model
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.checkpoints import from_original
-from mockingjay.foreign.pickles import read_plain, scan
 from mockingjay.model.frame_model import FrameModel, NoHead
 from utility.audio.features import FeatureConfig
 from utility.config import build, differences
-from utility.training.checkpoint import FORMAT, load_weights, open_checkpoint, read_checkpoint
+from utility.training.checkpoint import FORMAT, check_format, load_weights, read_file
 from utility.training.folder import read_folder
 
 KIND = "pretrain"
@@ -64,16 +63,15 @@ def load_pretrained(path: Path | str) -> Pretrained:
 def read_content(path: Path, kind: str | None = KIND) -> dict[str, Any]:
     """What a checkpoint of `kind` (None: of any) holds, one of the originals in our terms; nothing in it runs.
 
-    The file is opened once: first its pickle is scanned, then its tensors are read. Raises FileNotFoundError, or
+    The file is opened once. Raises FileNotFoundError, or
     ValueError in one line: damaged, of another program or kind, a type that is not inert, tensors unlike its config."""
     if path.is_dir():
         return {"kind": KIND, "written_by": "folder of --export", **read_folder(path)}
-    with open_checkpoint(path) as file:
-        outline = scan(file, path)
-        if isinstance(outline, dict) and "format" in outline:
-            content = read_checkpoint(file, path, kind)
-            return {"written_by": f"{FORMAT}, {content['kind']}", **content}
-        return {"kind": KIND, **from_original(read_plain(file, path), path).content()}
+    content = read_file(path)
+    if isinstance(content, dict) and "format" in content:
+        check_format(content, path, kind)
+        return {"written_by": f"{FORMAT}, {content.get('kind')}", **content}
+    return {"kind": KIND, **from_original(content, path).content()}
 
 
 def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:

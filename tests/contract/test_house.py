@@ -53,8 +53,8 @@ FLOORS = {
         {"sweep"},
     ),
     "utility": (
-        {"original_flags", "text"},
-        {"openmp", "threads", "command", "config", "device", "files", "seeds", "temporary_array"},
+        {"original_flags", "pickles", "text"},
+        {"torch_files", "openmp", "threads", "command", "config", "device", "files", "seeds", "temporary_array"},
         {"loader", "labels", "kaldi", "runs"},
         {"audio", "training"},
         {"store"},

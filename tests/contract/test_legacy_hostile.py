@@ -17,11 +17,11 @@ import torch
 
 import runner_mockingjay
 from mockingjay.checkpoint import load_pretrained
-from mockingjay.foreign.pickles import MAGIC, PROTOCOL
 from tests.conftest import PROJECT
 from tests.helpers.legacy_fixture import APC, NEW, OLD, SHORT, plain
 from tests.helpers.speech import write_store
 from utility.audio.features import FeatureConfig
+from utility.torch_files import FORM, MAGIC
 
 CANARY = "canary"
 COMMAND = f"touch {CANARY}"
@@ -54,7 +54,7 @@ def zipped(stream: bytes, method=zipfile.ZIP_STORED, **records: bytes) -> bytes:
 
 def old(stream: bytes, keys=()) -> bytes:
     """The form that torch wrote before 1.6."""
-    start = [pickle.dumps(part, 2) for part in (MAGIC, PROTOCOL, {"little_endian": True})]
+    start = [pickle.dumps(part, 2) for part in (MAGIC, FORM, {"little_endian": True})]
     return b"".join([*start, stream, pickle.dumps(list(keys), 2)])
 
 
