@@ -20,6 +20,7 @@ from utility.config import as_dict, build
 from utility.loader import AnyBatch
 from utility.training.distributed import ALONE, Group
 from utility.training.optimization import decay_groups
+from utility.training.stopping import Stop
 from utility.training.trainer import Run, Trainer, Training
 
 STEM = "mockingjay"
@@ -34,6 +35,7 @@ class RunContext:
     device: torch.device
     quiet: bool = False
     group: Group = ALONE
+    stop: Stop | None = None
 
 
 def make_trainer(config: PretrainConfig, seed: int, context: RunContext) -> Trainer:
@@ -77,7 +79,18 @@ def make_trainer(config: PretrainConfig, seed: int, context: RunContext) -> Trai
             if info.stated is not None
         },
     }
-    run = Run(context.directory, context.log, STEM, KIND, about, seed, context.device, context.quiet, context.group)
+    run = Run(
+        directory=context.directory,
+        log=context.log,
+        stem=STEM,
+        kind=KIND,
+        about=about,
+        seed=seed,
+        device=context.device,
+        quiet=context.quiet,
+        group=context.group,
+        stop=context.stop,
+    )
     training = Training(model, step, data.loader, groups, evaluate, figures)
     return Trainer(training, config.trainer, config.optimizer, run)
 
