@@ -47,6 +47,7 @@ class Outcome:
     too_large: bool = False
     killed: bool = False
     workers_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 class Zygote:
@@ -127,6 +128,8 @@ def serve(number: int) -> None:
     while line := channel.readline():
         wish = json.loads(line)
         folder = Path(tempfile.mkdtemp(prefix="zygote-"))
+        for name in ("stdout", "stderr"):  # a child may be killed before it could make them
+            (folder / name).touch()
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
@@ -294,6 +297,7 @@ def _watch(pid: int, wish: Mapping[str, Any], started: float) -> dict[str, Any]:
     return {
         "code": code, "seconds": seconds, "peak_rss": max(largest, usage.ru_maxrss * 1024), "timed_out": timed_out,
         "too_large": too_large, "killed": killed and code < 0, "workers_seconds": workers,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
     }  # fmt: skip
 
 
