@@ -1,4 +1,4 @@
-"""The sound files that mutations start from: configs, stores, alignments, checkpoints, exports, results. All made here."""
+"""The sound files that mutations start from: configs, stores, alignments, checkpoints, exports, results."""
 
 import contextlib
 import io
@@ -51,7 +51,8 @@ item []:
 """
 TEXTS = {
     "u.TextGrid": GRID,
-    "short.TextGrid": 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n1\n<exists>\n1\n"IntervalTier"\n"phones"\n'
+    "short.TextGrid": 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n1\n<exists>\n1\n"IntervalTier"\n'
+    '"phones"\n'
     '0\n1\n2\n0\n0.5\n"aa"\n0.5\n1\n"b"\n',
     "a.ctm": ";; made\nu1 1 0.00 0.10 aa\nu1 1 0.10 0.20 b 0.9\nu2 1 0.00 0.25 sil\nu2 1 0.25 0.10 aa\n",
     "SI1.PHN": "0 2400 h#\n2400 4800 aa\n4800 9000 b\n",
@@ -92,17 +93,21 @@ def _configs(root: Path) -> None:
     trainer = {"steps": 1, "eval_every": 1, "save_every": 1, "log_every": 1, "precision": "fp32"}
     pretrain = {
         "data": parts, "model": {**MODEL, "downsample_rate": 1, "dropout": 0.1, "max_input_length": None},
-        "masking": {"proportion": 0.4, "consecutive_min": 2, "consecutive_max": 2}, "optimizer": {"lr": 0.001, "warmup": 0.1},
+        "masking": {"proportion": 0.4, "consecutive_min": 2, "consecutive_max": 2}, "optimizer": {"lr": 0.001,
+        "warmup": 0.1},
         "loader": {"max_frames": 200, "batch_frames": 400}, "trainer": trainer,
     }  # fmt: skip
     probe = {
-        "data": {**parts, "alignment": "world/phones", "cache": "cache", "split": "given"}, "upstream": {"layer": "last"},
-        "probe": {"hidden_size": 8}, "optimizer": {"lr": 0.01, "betas": [0.9, 0.99]}, "trainer": {"steps": 1, "eval_every": 1},
+        "data": {**parts, "alignment": "world/phones", "cache": "cache", "split": "given"},
+        "upstream": {"layer": "last"},
+        "probe": {"hidden_size": 8}, "optimizer": {"lr": 0.01, "betas": [0.9, 0.99]}, "trainer": {"steps": 1,
+        "eval_every": 1},
     }  # fmt: skip
     online = {
-        "data": {"train": ["world/lengths/train.csv"], "dev": [], "test": []},
+        "data": {"train": ["world/lengths.csv"], "dev": [], "test": []},
         "online": {
-            "target_level": -25.0, "noise_proportion": 0.5, "noise_type": "gaussian", "snrs": [3.0, 6.0], "dev_noise": False,
+            "target_level": -25.0, "noise_proportion": 0.5, "noise_type": "gaussian", "snrs": [3.0, 6.0],
+            "dev_noise": False,
             "input": {"kind": "mel", "deltas": 0, "cmvn": "utterance", "sample_rate": 16000},
             "target": None,
         },
@@ -114,11 +119,12 @@ def _configs(root: Path) -> None:
 def _audio(root: Path) -> None:
     for number in range(3):
         wav(root / f"audio/train/s{number}/x{number}.wav", 8000, seed=number)
-    rows = "".join(f"x{n},world/audio/train/s{n}/x{n}.wav,s{n},0.5,16000,8000\n" for n in range(3))
-    (root / "lengths").mkdir()
-    (root / "lengths/train.csv").write_text(f"id,path,speaker,duration,rate,num_samples\n{rows}")
-    manifest = "".join(f"m{n},world/audio/train/s{n}/x{n}.wav,s{n},train,0.1,0.4\n" for n in range(3))
+    rows = "".join(f"x{n},audio/train/s{n}/x{n}.wav,s{n},0.5,16000,8000\n" for n in range(3))
+    (root / "lengths.csv").write_text(f"id,path,speaker,duration,rate,num_samples\n{rows}")
+    manifest = "".join(f"m{n},audio/train/s{n}/x{n}.wav,s{n},train,0.1,0.4\n" for n in range(3))
     (root / "manifest.csv").write_text(f"id,path,speaker,split,start,end\n{manifest}")
+    wav(root / "libri/dev-clean/84/1/84-1-0000.wav", 8000)
+    wav(root / "timit/TRAIN/DR1/FABC0/SI1.wav", 8000)
     (root / "recordings").mkdir()
     for number, seed in enumerate(seeds(np.random.default_rng(0))):
         (root / "recordings" / f"{number:02}.{seed.extension}").write_bytes(seed.data)

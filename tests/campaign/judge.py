@@ -1,7 +1,7 @@
 """What a command that met bad input did: right, or which kind of wrong."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from tests.campaign.zygote import GIB, Outcome
 LONGEST_LINE = 300  # characters
 CLEAN, ACCEPTED = "clean", "accepted"
 FAILURES = (
-    "other weights", "damaged accepted", "odd values", "extra lines", "long line", "traceback", "other exit", "hang > 20 s", "> 2 GB",
-    "left files", "stops the job", "code run",
+    "other weights", "damaged accepted", "odd values", "extra lines", "long line", "traceback", "other exit",
+    "hang > 20 s", "> 2 GB",
+    "left files", "stops the job", "code run", "campaign failed",
 )  # fmt: skip
 HUGE = "huge, legal"  # settings that are legal but huge, for which time and memory may honestly run out
 COLUMNS = (CLEAN, ACCEPTED, HUGE, *FAILURES)
@@ -52,6 +53,11 @@ def judged(outcome: Outcome, before: Tree, after: Tree, expected: Expected) -> l
     return failures or [CLEAN if outcome.code else ACCEPTED]
 
 
+def is_failure(columns: Sequence[str]) -> bool:
+    """Whether an outcome is one to keep: neither clean nor accepted."""
+    return not {CLEAN, ACCEPTED} & set(columns)
+
+
 def _of_refusal(stderr: str) -> list[str]:
     """Exit code 2 wants one line, warnings before it."""
     lines = [line for line in stderr.splitlines() if line.strip()]
@@ -68,6 +74,8 @@ def tree(root: Path) -> dict[str, tuple[int, int] | None]:
     """Every folder and file below `root`; links are not followed."""
     found: dict[str, tuple[int, int] | None] = {}
     for path in root.rglob("*"):
+        if "__pycache__" in path.parts:  # Python's own, of a folder whose code was run on purpose
+            continue
         stat = path.lstat()
         is_folder = path.is_dir() and not path.is_symlink()
         found[str(path.relative_to(root))] = None if is_folder else (stat.st_size, stat.st_mtime_ns)

@@ -16,7 +16,7 @@ def main(argv: Sequence[str]) -> None:
     if path.suffix == ".scp":
         matrices = read_scp(path)
         print(matrices.lengths.tolist())
-        items = ((key, matrices[key]) for key in matrices.keys)  # noqa: SIM118, it is a list
+        items = ((key, matrices[key]) for key in matrices.keys)
     else:
         items = read_ark(path)
     for key, values in items:

@@ -26,7 +26,7 @@ class Input:
     words: tuple[str, ...]
     what: str
     files: Mapping[str, bytes] = field(default_factory=dict)
-    expected: Expected = Expected()
+    expected: Expected = field(default_factory=Expected)
     same: tuple[str, str] | None = None
     pipes: tuple[str, ...] = ()
     own_world: bool = False
@@ -42,5 +42,5 @@ def pick(rng: np.random.Generator, *choices: tuple[str, ...]) -> tuple[str, ...]
 
 def newly_huge(old: bytes, new: bytes) -> bool:
     """Whether a text has got a number that is large, and that memory or time could still serve."""
-    found = {word for word in re.findall(rb"(?<![\w.])\d{5,10}(?![\w.])", new)} - set(re.findall(rb"\d{5,10}", old))
+    found = set(re.findall(rb"(?<![\w.])\d{5,10}(?![\w.])", new)) - set(re.findall(rb"\d{5,10}", old))
     return any(HUGE[0] <= int(word) < BEYOND[0] for word in found)

@@ -26,16 +26,21 @@ RUN = "exp/result_baseline_phone_linear/done"
 SUMMED = "exp/result_pretrained_phone_linear/summed"
 TEST = "world/data/mel/test"
 TENSORS: dict[str, Callable[[torch.Tensor], Any]] = {
-    "sparse": lambda t: t.to_sparse(), "meta": lambda t: t.to("meta"), "a Parameter": nn.Parameter, "half": lambda t: t.half(),
-    "double": lambda t: t.double(), "int64": lambda t: t.long(), "bool": lambda t: t.bool(), "complex": lambda t: t.to(torch.complex64),
+    "sparse": lambda t: t.to_sparse(), "meta": lambda t: t.to("meta"), "a Parameter": nn.Parameter,
+    "half": lambda t: t.half(),
+    "double": lambda t: t.double(), "int64": lambda t: t.long(), "bool": lambda t: t.bool(),
+    "complex": lambda t: t.to(torch.complex64),
     "not finite": lambda t: t * float("nan"), "infinite": lambda t: t + float("inf"), "flat": lambda t: t.flatten(),
-    "empty": lambda t: t[:0], "one more": lambda t: t[None], "expanded": lambda t: torch.zeros(1).expand(10**9), "text": str,
-    "a number": lambda t: float(t.sum()), "nothing": lambda t: None, "a list": lambda t: t.tolist(), "turned": lambda t: t.t() if t.ndim == 2 else t,
-    "other views": lambda t: torch.as_strided(t, (t.numel(),), (0,)), "quantised": lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
+    "empty": lambda t: t[:0], "one more": lambda t: t[None], "expanded": lambda t: torch.zeros(1).expand(10**9),
+    "text": str,
+    "a number": lambda t: float(t.sum()), "nothing": lambda t: None, "a list": lambda t: t.tolist(),
+    "turned": lambda t: t.t() if t.ndim == 2 else t,
+    "other views": lambda t: torch.as_strided(t, (t.numel(),), (0,)),
+    "quantised": lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
 }  # fmt: skip
 
 
-def uses(rng: np.random.Generator, path: str, only: tuple[str, ...] = ()) -> tuple[str, ...]:
+def uses(rng: np.random.Generator, path: str) -> tuple[str, ...]:
     """A command that opens the pre-training checkpoint `path`."""
     ways = (
         (RUNNER, "--info", path),
@@ -89,7 +94,8 @@ def foreign(world: Path, rng: np.random.Generator) -> Input:
         content = read_plain(file, path)
     how = _change(content, rng, kept=())
     name = f"in{path.suffix}"
-    return Input(uses(rng, name), f"{path.name}: {how}", {name: _saved(content, rng)}, _of(content))
+    words = uses(rng, name) if rng.random() < 0.4 else (RUNNER, "--info", name)
+    return Input(words, f"{path.name}: {how}", {name: _saved(content, rng)}, _of(content))
 
 
 def pickles(world: Path, rng: np.random.Generator) -> Input:
@@ -183,6 +189,9 @@ def _change(content: Any, rng: np.random.Generator, kept: tuple[str, ...]) -> st
     plain = {key: value for key, value in content.items() if key not in kept and not isinstance(value, torch.Tensor)}
     for key in [key for key, value in plain.items() if key == "model" and rng.random() < 0.8 and len(plain) > 1]:
         plain.pop(key)
+    if not plain:
+        content.pop(next(iter(content)))
+        return "the first is lost"
     new, how = changed_tree(plain, rng)
     for key in plain:
         content.pop(key)

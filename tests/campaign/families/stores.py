@@ -49,7 +49,7 @@ def stores(world: Path, rng: np.random.Generator) -> Input:
 def tables(world: Path, rng: np.random.Generator) -> Input:
     """A manifest for preprocess_any.py, or a table of lengths for training from audio."""
     if rng.random() < 0.5:
-        old = (world / "manifest.csv").read_bytes()
+        old = (world / "manifest.csv").read_bytes().replace(b"audio/", b"world/audio/")
         tabs = rng.random() < 0.2
         data, how = changed_table(old.replace(b",", b"\t") if tabs else old, rng, "\t" if tabs else ",")
         name = "in.tsv" if tabs else "in.csv"
@@ -59,7 +59,7 @@ def tables(world: Path, rng: np.random.Generator) -> Input:
             ("preprocess/preprocess_any.py", "--data_path", name, "--name", "out", "--n_jobs", "1", "--clip"),
         )
         return Input(words, f"manifest: {how}", {name: data}, Expected(huge=newly_huge(old, data)))
-    old = (world / "lengths/train.csv").read_bytes()
+    old = (world / "lengths.csv").read_bytes().replace(b"audio/", b"world/audio/")
     data, how = changed_table(old, rng)
     online = (*NEW, "--config", "world/good.yaml", "--online_config", "world/online.yaml", "data.train=[in.csv]")
     words = pick(

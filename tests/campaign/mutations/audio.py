@@ -10,7 +10,9 @@ import soundfile
 from tests.campaign.mutations.raw import changed
 
 SPHERE_WORDS = (
-    b"12000x", b"1.2e4", b"-1", b"0", b"1x", b"two", b"99999999999999999999", b"8589934592", b"268435456", b"1", b"", b"nan", b"3",
+    b"12000x", b"1.2e4", b"-1", b"0", b"1x", b"two", b"99999999999999999999", b"8589934592", b"268435456", b"1", b"",
+    b"nan",
+    b"3",
 )  # fmt: skip
 SPHERE_FIELDS = (b"sample_rate", b"sample_count", b"channel_count", b"sample_n_bytes", b"sample_sig_bits")
 COUNTS = (
@@ -49,9 +51,12 @@ class Damaged:
 
 
 KINDS = (  # format, subtype, ending
-    ("WAV", "PCM_16", "wav"), ("WAV", "FLOAT", "wav"), ("WAV", "ULAW", "wav"), ("WAVEX", "PCM_16", "wav"), ("RF64", "PCM_16", "wav"),
-    ("W64", "PCM_16", "w64"), ("AIFF", "PCM_16", "aiff"), ("AIFF", "PCM_24", "aif"), ("AU", "PCM_16", "au"), ("CAF", "PCM_16", "caf"),
-    ("FLAC", "PCM_16", "flac"), ("FLAC", "PCM_24", "flac"), ("OGG", "VORBIS", "ogg"), ("OGG", "OPUS", "opus"), ("NIST", "PCM_16", "sph"),
+    ("WAV", "PCM_16", "wav"), ("WAV", "FLOAT", "wav"), ("WAV", "ULAW", "wav"), ("WAVEX", "PCM_16", "wav"), ("RF64",
+    "PCM_16", "wav"),
+    ("W64", "PCM_16", "w64"), ("AIFF", "PCM_16", "aiff"), ("AIFF", "PCM_24", "aif"), ("AU", "PCM_16", "au"), ("CAF",
+    "PCM_16", "caf"),
+    ("FLAC", "PCM_16", "flac"), ("FLAC", "PCM_24", "flac"), ("OGG", "VORBIS", "ogg"), ("OGG", "OPUS", "opus"),
+    ("NIST", "PCM_16", "sph"),
     ("NIST", "ULAW", "sph"), ("MP3", "MPEG_LAYER_III", "mp3"),
 )  # fmt: skip
 

@@ -27,9 +27,11 @@ YAML_TAGS = (
     "!own 3",
 )
 YAML_TEXTS = (
-    "", "\0", "\t", "---\n---\n", "a: 1\n---\nb: 2\n", "%YAML 9.9\n---\na: 1\n", "? [a]\n: 1\n", "a: &a [*a]\n", "&a {b: *a}\n",
+    "", "\0", "\t", "---\n---\n", "a: 1\n---\nb: 2\n", "%YAML 9.9\n---\na: 1\n", "? [a]\n: 1\n", "a: &a [*a]\n",
+    "&a {b: *a}\n",
     "<<: 3\n", "a: *b\n", "model: !!merge 3\n", "model: {layers: 3, layers: 4}\n", "{{}: 1}\n", "1: 2\n", "null: 1\n",
-    "model: {1: 2}\n", "model: {null: 1}\n", "model: {layers: " + "9" * 5000 + "}\n", "model: {layers: 0x" + "f" * 400 + "}\n",
+    "model: {1: 2}\n", "model: {null: 1}\n", "model: {layers: " + "9" * 5000 + "}\n",
+    "model: {layers: 0x" + "f" * 400 + "}\n",
     "x" * 100_000, "a: '" + "b" * 200_000 + "'\n", "model: {layers: 1:30:00}\n", "model: {layers: 0o17}\n",
     "trainer: {steps: 2001-01-01}\n", "data: {train: 2001-99-99}\n", "data: {train: [2001-01-01]}\n",
 )  # fmt: skip

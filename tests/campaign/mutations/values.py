@@ -11,7 +11,9 @@ BEYOND = (2**31, 2**53, 2**63, 2**64, 2**70, 10**18, 10**23, 10**30, 10**400)  #
 NUMBERS = (0, 1, -1, 2, 3, 7, -7, 255, 1.5, -0.0, 1e-300, 1e300, float("nan"), float("inf"), float("-inf"), 0.1)
 TEXTS = (
     "", " ", "a", "0", "1_0", "٣", "nan", "inf", "-inf", "1e400", "true", "null", "~", "../up", "..", "/", "a/b", "a b",
-    "a,b", 'a"b', "a\nb", "a\tb", "a\x00b", "\u00e9", "e\u0301", "\ufeffa", "\u202ea", "\ud800", "%s%n", "$(touch canary)", "|touch canary;",
+    "a,b",
+    'a"b', "a\nb", "a\tb", "a\x00b", "\u00e9", "e\u0301", "\ufeffa", "\u202ea", "\ud800", "%s%n",
+    "$(touch canary)", "|touch canary;",
     "`touch canary`", "x" * 300, "x" * 5000, "[", "{", "a: b", "!!python/name:os.system", "0x10", "1e3", "12:30", "yes",
 )  # fmt: skip
 
@@ -49,7 +51,7 @@ def nested(depth: int) -> Any:
 
 
 def changed_tree(tree: Any, rng: np.random.Generator) -> tuple[Any, str]:
-    """A copy of nested dicts and lists with one node replaced, removed, renamed, repeated or wrapped; and what it was."""
+    """A copy of nested dicts and lists with one node replaced, removed, renamed, repeated or wrapped; and how."""
     tree = copy.deepcopy(tree)
     places = list(_places(tree))
     if not places:
