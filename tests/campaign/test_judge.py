@@ -36,6 +36,7 @@ JUDGED = {
     "huge settings": (outcome(-9, timed_out=True), {}, Expected(huge=True), [HUGE]),
     "huge settings and a traceback": (outcome(1, TRACEBACK), {}, Expected(huge=True), ["traceback"]),
     "left": (outcome(2, LINE), {"out": None}, Expected(), ["left files"]),
+    "stopped": (outcome(2, "run.py: loss is not finite within 1 updates\n"), {"x": None}, Expected(), [CLEAN]),
     "left, and two lines": (outcome(2, LINE * 2), {"out": None}, Expected(), ["extra lines", "left files"]),
     "code": (outcome(2, LINE), {"a/canary": (0, 1)}, Expected(), ["code run", "left files"]),
     "code under huge settings": (
@@ -62,6 +63,7 @@ def test_a_changed_file_is_seen(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/x").write_text("1")
     before = tree(tmp_path)
+    (tmp_path / "a/x").write_text("1")  # written again as it was
     assert judged(outcome(2, LINE), before, tree(tmp_path), Expected()) == [CLEAN]
-    (tmp_path / "a/x").write_text("22")
+    (tmp_path / "a/x").write_text("2")
     assert judged(outcome(2, LINE), before, tree(tmp_path), Expected()) == ["left files"]
