@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -159,7 +160,8 @@ def _checkpoints() -> None:
     runner_mockingjay.main(
         ["--train", *quiet, "--config", "good.yaml", "--ckpdir", "ckpt", "--logdir", "log", "--name", "base"]
     )
-    write_checkpoint(Path("ckpt/apc.ckpt"), **GRU)
+    gru: dict[str, Any] = GRU
+    write_checkpoint(Path("ckpt/apc.ckpt"), **gru)
     for form in ("safetensors", "s3prl", "hf"):
         runner_mockingjay.main(["--export", form, "--no-msg", "--ckpt", CKPT, "--output", f"export/{form}"])
     for path in (Path("ckpt/apc.ckpt"), *sorted(Path("originals").iterdir())):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.campaign.judge import ACCEPTED, CLEAN, COLUMNS, FAILURES, HUGE, Expected, is_failure, judged, tree
+from tests.campaign.judge import ACCEPTED, CLEAN, COLUMNS, FAILURES, HUGE, Expected, Tree, is_failure, judged, tree
 from tests.campaign.zygote import GIB, Outcome
 
 TRACEBACK = "Traceback (most recent call last):\nValueError: x\n"
@@ -15,7 +15,7 @@ def outcome(
     return Outcome(code, "", stderr, 0.1, peak, timed_out, too_large)
 
 
-JUDGED = {
+JUDGED: dict[str, tuple[Outcome, Tree, Expected, list[str]]] = {
     "clean": (outcome(2, LINE), {}, Expected(), [CLEAN]),
     "a warning before": (outcome(2, f"run.py: warning: old\n{LINE}"), {}, Expected(), [CLEAN]),
     "listed": (outcome(1, "1 not used\n"), {"data/errors.csv": (1, 1)}, Expected(), [CLEAN]),

@@ -1,10 +1,12 @@
 """Read all that a Kaldi archive or scp holds: no command of the project does that alone."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+import numpy as np
 
 from utility.command import run
 from utility.kaldi.archives import read_ark, read_scp
@@ -16,7 +18,7 @@ def main(argv: Sequence[str]) -> None:
     if path.suffix == ".scp":
         matrices = read_scp(path)
         print(matrices.lengths.tolist())
-        items = ((key, matrices[key]) for key in matrices.keys)
+        items: Iterable[tuple[str, np.ndarray]] = ((key, matrices[key]) for key in matrices.keys)
     else:
         items = read_ark(path)
     for key, values in items:

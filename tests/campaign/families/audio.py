@@ -32,7 +32,7 @@ def folder_of(seed: int, number: int) -> list[Damaged]:
     """The recordings of one folder."""
     rng = generator(seed, "audio", number)
     sound = recordings()
-    return [damaged(sound[rng.integers(len(sound))], k, rng) for k in range(IN_FOLDER)]
+    return [damaged(sound[int(rng.integers(len(sound)))], k, rng) for k in range(IN_FOLDER)]
 
 
 def input_of(files: Sequence[Damaged], number: int) -> Input:

@@ -40,7 +40,7 @@ def set_number(data: bytes, rng: np.random.Generator) -> bytes:
     width, order = int(rng.choice([2, 4, 8])), "little" if rng.random() < 0.6 else "big"
     at = place(data, rng) // 2 * 2
     number = NUMBERS[rng.integers(len(NUMBERS))] % 256**width
-    return data[:at] + number.to_bytes(width, order) + data[at + width :]  # type: ignore[arg-type]
+    return data[:at] + number.to_bytes(width, order) + data[at + width :]
 
 
 def remove(data: bytes, rng: np.random.Generator) -> bytes:
