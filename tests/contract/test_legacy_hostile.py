@@ -177,7 +177,7 @@ CONTENTS = {
     "text for a number": (put(f"{SETTINGS}|transformer|hidden_size", "forty"), "transformer.hidden_size"),
     "a list for a number": (put(f"{SETTINGS}|transformer|num_hidden_layers", [2]), "transformer.num_hidden_layers"),
     "infinite dropout": (put(f"{SETTINGS}|transformer|hidden_dropout_prob", "inf"), "hidden_dropout_prob"),
-    "huge hidden_size": (put(f"{SETTINGS}|transformer|hidden_size", 4 << 40), "beyond any memory"),
+    "huge hidden_size": (put(f"{SETTINGS}|transformer|hidden_size", 4 << 40), "less than or equal to 131072"),
     "larger hidden_size": (put(f"{SETTINGS}|transformer|hidden_size", 96), "spec_transform.weight"),
     "huge intermediate_size": (put(f"{SETTINGS}|transformer|intermediate_size", 1 << 50), "intermediate.dense"),
     "ten million layers": (put(f"{SETTINGS}|transformer|num_hidden_layers", 10**7), "10000000 layers"),

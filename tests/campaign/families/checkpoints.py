@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from mockingjay.foreign.pickles import read_plain, scan
 from tests.campaign.families.base import CPU, NEW, PROBE, RUNNER, Input, pick
 from tests.campaign.judge import Expected
 from tests.campaign.mutations.pickles import hostile
 from tests.campaign.mutations.raw import CHANGES, append, changed, cut
 from tests.campaign.mutations.texts import changed_json, changed_lines
 from tests.campaign.mutations.values import HUGE, changed_tree, is_huge
+from utility.torch_files import read_torch
 
 RUN = "exp/result_baseline_phone_linear/done"
 SUMMED = "exp/result_pretrained_phone_linear/summed"
@@ -90,8 +90,7 @@ def foreign(world: Path, rng: np.random.Generator) -> Input:
     paths = sorted((world / "originals").iterdir())
     path = paths[rng.integers(len(paths))]
     with path.open("rb") as file:
-        scan(file, path)
-        content = read_plain(file, path)
+        content = read_torch(file, path)
     how = _change(content, rng, kept=())
     name = f"in{path.suffix}"
     words = uses(rng, name) if rng.random() < 0.4 else (RUNNER, "--info", name)
