@@ -110,20 +110,16 @@ def test_headers_of_arrays_change(tmp_path):
 
 def test_gadgets_would_run(tmp_path, monkeypatch):
     """A gadget that runs nothing would prove nothing: each makes the canary where pickles are opened carelessly."""
-    idle = {
-        "__import__",
-        "defaults",
-        "getattr",
-        "NEWOBJ",
-    }  # they leave no file
+    idle = {"__import__", "getattr", "NEWOBJ"}  # they leave no file
+    changing = "defaults"  # and this one would change torch itself for all tests that follow
     names = set()
     for name, make in pickles.VALUES.items():
         for protocol in pickles.PROTOCOLS:
             stream = pickle.dumps(make(), protocol)
             names |= {name} if _runs(stream, tmp_path / f"{name}{protocol}".replace("/", "-"), monkeypatch) else set()
-    for name, stream in pickles.STREAMS.items():
+    for name, stream in pickles.STREAMS.items() - {changing: pickles.STREAMS[changing]}.items():
         names |= {name} if _runs(stream, tmp_path / name, monkeypatch) else set()
-    assert names == {*pickles.VALUES, *pickles.STREAMS} - idle
+    assert names == {*pickles.VALUES, *pickles.STREAMS} - idle - {changing}
     assert len({*pickles.VALUES, *pickles.STREAMS}) == 21
 
 
