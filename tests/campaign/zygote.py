@@ -262,6 +262,7 @@ def _finish(code: int) -> None:
     import atexit
     import threading
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done; a real interpreter is gone sooner than this one
     try:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
