@@ -244,13 +244,13 @@ def test_commands_that_go_wrong_are_caught_and_kept(tmp_path):
         for what, columns in wanted.items():
             made = Input((str(script), what), what, {"in/x": b"1"}, same=("out", "saved"))
             assert attempt(zygote, place, made, what) == columns, what
-            kept = tmp_path / "kept" / f"fuzz-{what}"
+            kept = place.kept(what)
             assert kept.exists() == is_failure(columns)
             if kept.exists():
                 assert json.loads((kept / "outcome.json").read_text())["columns"] == columns
                 assert (kept / "files/in/x").read_bytes() == b"1"
                 assert "wrong.py" in (kept / "command.txt").read_text()
-    assert (tmp_path / "kept/fuzz-leaves/changes.txt").read_text() == "new left\n"
+    assert (place.kept("leaves") / "changes.txt").read_text() == "new left\n"
     assert not any((tmp_path / "scratch").iterdir())
 
 
