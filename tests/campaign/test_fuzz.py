@@ -103,7 +103,7 @@ def test_headers_of_arrays_change(tmp_path):
     for seed in range(400):
         new, how, lacking = arrays.changed_array(data, np.random.default_rng(seed))
         hows[how] = new
-        assert not lacking or len(new) < len(data)
+        assert not lacking or len(new) < len(data) or b"<c8" in new
     assert len(hows) > 60
     assert sum(new != data for new in hows.values()) > 0.9 * len(hows)
 
