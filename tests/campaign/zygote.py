@@ -47,6 +47,7 @@ class Outcome:
     too_large: bool = False
     killed: bool = False
     workers_seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 class Zygote:
@@ -127,6 +128,8 @@ def serve(number: int) -> None:
     while line := channel.readline():
         wish = json.loads(line)
         folder = Path(tempfile.mkdtemp(prefix="zygote-"))
+        for name in ("stdout", "stderr"):  # a child may be killed before it could make them
+            (folder / name).touch()
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
@@ -215,7 +218,7 @@ def _child(wish: Mapping[str, Any], folder: Path) -> None:
     except SystemExit as end:
         code = _exit_code(end)
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     finally:
         _finish(code)
 
@@ -265,7 +268,7 @@ def _finish(code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code & 255)
 
@@ -293,7 +296,9 @@ def _watch(pid: int, wish: Mapping[str, Any], started: float) -> dict[str, Any]:
     code = os.waitstatus_to_exitcode(status)
     return {
         "code": code, "seconds": seconds, "peak_rss": max(largest, usage.ru_maxrss * 1024), "timed_out": timed_out,
-        "too_large": too_large, "killed": killed and code < 0, "workers_seconds": workers,
+        "too_large": too_large,
+        "killed": killed and (code < 0 or wish["kill_signal"] != signal.SIGKILL), "workers_seconds": workers,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
     }  # fmt: skip
 
 
