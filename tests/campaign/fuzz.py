@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.campaign import table
 from tests.campaign.attempts import Place, attempt, generator, repeat
 from tests.campaign.families import audio, checkpoints, configs, labels, stores
 from tests.campaign.families.base import Family
@@ -33,6 +34,7 @@ FAMILIES: dict[str, tuple[int, Family]] = {  # name: (share in 1000, its inputs)
     "foreign": (40, checkpoints.foreign), "pickle": (40, checkpoints.pickles), "export": (35, checkpoints.exports),
     "probe": (35, checkpoints.probes),
 }  # fmt: skip
+SHOWN = ("inputs", *COLUMNS)
 AUDIO, AUDIO_SHARE = "audio", 180
 
 
@@ -52,15 +54,6 @@ class Tally:
     def failed(self) -> int:
         """How often an outcome was wrong."""
         return sum(counts[column] for counts in self.counts.values() for column in FAILURES)
-
-    def table(self) -> str:
-        """The counts in markdown, a row for each family and one for all."""
-        names = ("inputs", *COLUMNS)
-        total: Counter[str] = sum(self.counts.values(), Counter())
-        rows = [(name, self.counts[name]) for name in self.counts] + [("**all**", total)]
-        lines = ["| campaign | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]
-        lines += [f"| {name} | " + " | ".join(str(counts[column]) for column in names) + " |" for name, counts in rows]
-        return "\n".join(lines)
 
 
 def run_fuzz(
@@ -152,7 +145,7 @@ def summary(tally: Tally, seconds: float, settings: Mapping[str, object]) -> str
     cpu = (used.ru_utime + used.ru_stime) / max(total, 1)
     said = f"{total} inputs in {seconds / 60:.1f} minutes, {cpu:.2f} CPU seconds each ({settings})"
     said += f"; {huge} legal but huge settings took too long or too much memory, which is no failure"
-    return f"{tally.table()}\n\n{said}\n"
+    return f"{table.markdown('fuzz', tally.counts, SHOWN)}\n\n{said}"
 
 
 def main() -> int:
@@ -176,8 +169,14 @@ def main() -> int:
         return int(is_failure(columns))
     start = time.monotonic()
     tally = run_fuzz(told.output, told.seed, told.inputs, told.jobs, told.minutes, told.only)
+    version = table.commit()
+    table.write_down("fuzz", told.seed, tally.counts, version, told.output)
     print(gathered(told.output, told.seed, tally.started))
     print(summary(tally, time.monotonic() - start, {"seed": told.seed}))
+    for name, kind in ((f"this commit ({version})", version), ("all commits", None)):
+        rows = table.written_down("fuzz", kind, told.output)
+        sums = sum(rows.values(), Counter())
+        print(f"fuzz, {name}: {', '.join(f'{sums[column]} {column}' for column in SHOWN)}")
     return int(tally.failed > 0)
 
 

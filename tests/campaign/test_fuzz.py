@@ -15,7 +15,7 @@ import yaml
 from tests.campaign.attempts import Place, attempt, generator, lay_out
 from tests.campaign.families import audio, labels
 from tests.campaign.families.base import Input, newly_huge
-from tests.campaign.fuzz import AUDIO, FAMILIES, Tally, _plan, run_fuzz
+from tests.campaign.fuzz import AUDIO, FAMILIES, Tally, _plan, run_fuzz, summary
 from tests.campaign.fuzz_world import TEXTS
 from tests.campaign.judge import ACCEPTED, CLEAN, COLUMNS, is_failure
 from tests.campaign.mutations import arrays, pickles, raw, texts, values
@@ -187,15 +187,16 @@ def test_an_input_is_the_same_again(tmp_path):
     assert audio.folder_of(3, 1) == audio.folder_of(3, 1) != audio.folder_of(4, 1)
 
 
-def test_table_adds_up():
+def test_tally_adds_up():
     tally = Tally()
     tally.add("yaml", [CLEAN])
     tally.add("yaml", ["traceback", "left files"])
     tally.add("words", [ACCEPTED])
-    rows = tally.table().splitlines()
-    assert rows[0].startswith("| campaign | inputs | clean | accepted |")
+    assert tally.failed == 2
+    rows = summary(tally, 60, {"seed": 0}).splitlines()
+    assert rows[0].startswith("| fuzz | inputs | clean | accepted |")
     assert rows[2].startswith("| yaml | 2 | 1 | 0 |")
-    assert rows[-1].startswith("| **all** | 3 | 1 | 1 |")
+    assert rows[4].startswith("| **all** | 3 | 1 | 1 |")
 
 
 @pytest.mark.slow
