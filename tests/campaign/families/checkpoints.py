@@ -37,7 +37,6 @@ TENSORS: dict[str, Callable[[torch.Tensor], Any]] = {
     "a number": lambda t: float(t.sum()), "nothing": lambda t: None, "a list": lambda t: t.tolist(),
     "turned": lambda t: t.t() if t.ndim == 2 else t,
     "other views": lambda t: torch.as_strided(t, (t.numel(),), (0,)),
-    "quantised": lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
 }  # fmt: skip
 
 
