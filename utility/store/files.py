@@ -231,20 +231,22 @@ def read_table(file: Path, columns: Sequence[str], optional: Sequence[str] = ())
     Counts and rates are int64, `SPAN_COLUMNS` float64 with NaN where empty, everything else is text."""
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError(f"its rows have more fields than the {len(table.columns)} columns")
         missing = [name for name in columns if name not in table.columns]
         if missing:
             raise ValueError(f"no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
         numbers = {name: np.int64 for name in ("offset", "length", "num_samples", "rate") if name in columns}
         for name in numbers:
-            wrong = table[name][~table[name].str.fullmatch(r"\d{1,18}")]
+            wrong = table[name][~table[name].str.fullmatch(r"[0-9]{1,18}")]
             if len(wrong):
-                raise ValueError(f"{name} is {wrong.iloc[0]!r} in line {wrong.index[0] + 2}, expected 0 or more")
+                raise ValueError(f"{name} is {wrong.iloc[0][:100]!r} in line {wrong.index[0] + 2}, expected 0 or more")
         there = [name for name in optional if name in table.columns]
         for name in set(SPAN_COLUMNS).intersection(there):
-            wrong = table[name][~table[name].str.fullmatch(r"(\d+(\.\d*)?(e-?\d+)?)?")]
+            wrong = table[name][~table[name].str.fullmatch(r"([0-9]+(\.[0-9]*)?(e-?[0-9]+)?)?")]
             if len(wrong):
                 raise ValueError(
-                    f"{name} is {wrong.iloc[0]!r} in line {wrong.index[0] + 2}, expected seconds or nothing"
+                    f"{name} is {wrong.iloc[0][:100]!r} in line {wrong.index[0] + 2}, expected seconds or nothing"
                 )
             table[name] = table[name].replace("", "nan").astype(np.float64)
         return table[[*columns, *there]].astype(numbers)
