@@ -7,6 +7,7 @@ import fcntl
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from utility.store.info import WORDS, StoreInfo
 STORE_COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 SPAN_COLUMNS = ("start", "end")  # seconds; where utterances are parts of recordings
 ERROR_COLUMNS = ("split", "path", "reason")
+RESERVED = ("errors", "features")  # names of other files of a store
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
@@ -63,8 +65,15 @@ def source_of(path: str, start: float | None, stop: float | None) -> str:
 
 def check_split_name(name: str) -> None:
     """ValueError for what cannot be the name of a split, that is of files."""
-    if not re.fullmatch(r"[\w][\w.+-]*", name) or name in ("errors", "features"):
-        raise ValueError(f"split name {name!r}: use letters, digits, '-', '_' and '.', not errors or features")
+    if not re.fullmatch(r"[\w][\w.+-]*", name) or name in RESERVED:
+        raise ValueError(f"split name {name[:100]!r}: use letters, digits, '-', '_' and '.', not errors or features")
+
+
+def split_name(text: str) -> str:
+    """A name for a split made of a folder's: blanks, commas, quotes and the like become `_`, letters one code point."""
+    name = re.sub(r"[^\w.+-]+", "_", unicodedata.normalize("NFC", text))
+    name = re.sub(r"^\W+", "", name) or "recordings"
+    return f"{name}_" if name in RESERVED else name
 
 
 @dataclass(frozen=True)

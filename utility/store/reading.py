@@ -217,7 +217,8 @@ def _as_paths(paths: Sequence[str | Path] | str | Path) -> list[Path]:
 
 def is_split(path: str | Path) -> bool:
     """Whether `path` names a split of a store, root/split."""
-    return Path(path).with_name(f"{Path(path).name}.csv").is_file()
+    path = Path(path)  # '.' has no name
+    return bool(path.name) and path.with_name(f"{path.name}.csv").is_file()
 
 
 def splits_in(root: str | Path) -> list[str]:
