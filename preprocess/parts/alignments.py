@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from utility.labels.alignment import ERRORS, Alignment, TimedLabels, check_segments, write_alignment
+from utility.arrays import ArrayFile
+from utility.labels.alignment import ERRORS, SEGMENTS, Alignment, TimedLabels, check_segments, write_alignment
 from utility.labels.formats import READERS, find_files
 from utility.labels.phone_sets import PHONE_SETS
 
@@ -111,7 +112,7 @@ def write_errors(file: Path, errors: Sequence[tuple[str, str]]) -> None:
 
 def describe_alignment(alignment: Alignment) -> None:
     """Print utterances, hours, and each label with its count, the most frequent first."""
-    segments = np.load(alignment.root / "segments.npy", mmap_mode="r")
+    segments = ArrayFile.open(alignment.root / SEGMENTS).mapped()
     hours = float((segments["end"] - segments["start"]).sum()) / 3600
     print(f"{alignment.root}: {len(alignment)} utterances, {hours:.2f} hours, {len(alignment.labels)} labels")
     counts = np.bincount(segments["label"], minlength=len(alignment.labels))
