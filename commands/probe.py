@@ -30,7 +30,9 @@ def probe(settings: Probe) -> int:
     device = claim_device(settings.cpu, config.trainer.precision)
     group = Group.join(device)
     quiet = not settings.msg or not group.leads
-    setting = Setting(task, settings.upstream, settings.ckpt, config, settings.seed, device, quiet, group)
+    setting = Setting(
+        task, settings.upstream, settings.ckpt, config, settings.seed, device, quiet, group, settings.assume
+    )
     single = settings.seeds == 1 and not settings.sweep
     if group.world > 1 and not (single and config.upstream.fine_tune):
         raise ValueError("several processes are for one --fine_tune run, without --seeds and --sweep; start this alone")

@@ -10,6 +10,7 @@ from typing import Any
 from downstream.experiment import Experiment
 from downstream.figures import curves_figure
 from downstream.metrics import TIE, Score, selection_error
+from mockingjay.foreign.assumptions import in_words
 from utility.config import as_dict
 from utility.files import check_folder
 from utility.plot import save_figure
@@ -93,6 +94,7 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
     values = {part: None if named is None else named[metric.key] for part, named in figures.items()}
     ckpt = setting.ckpt and str(setting.ckpt)
     upstream = {"name": setting.upstream, "checkpoint": ckpt, "step": experiment.upstream.step}
+    upstream |= {"assumed": dict(setting.assume)} if setting.assume else {}
     origins = {
         "upstream": Origin(experiment.fingerprint, upstream),
         "store": Origin(corpus.store.fingerprint(), {"splits": [str(path) for path in corpus.store.paths]}),
@@ -141,6 +143,6 @@ def command(experiment: Experiment) -> str:
     setting = experiment.setting
     words = ["python", "run_downstream.py", "--run", setting.task.name, "--upstream", setting.upstream]
     if setting.ckpt is not None:
-        words += ["--ckpt", str(setting.ckpt)]
+        words += ["--ckpt", str(setting.ckpt), *(["--assume", in_words(setting.assume)] if setting.assume else [])]
     words += ["--config", str(experiment.directory / "config.yaml"), "--seed", str(setting.seed)]
     return shlex.join([*words, *(["--cpu"] if setting.device.type == "cpu" else [])])

@@ -65,6 +65,7 @@ def _safetensors(saved: Pretrained, folder: Path) -> None:
         "seed": saved.seed,
         "state": {"step": saved.step},
         "assumed": list(saved.assumed),
+        "sources": dict(saved.sources),
     }
     write_folder(folder, saved.model.state_dict(), about)
 

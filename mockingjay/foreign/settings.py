@@ -132,9 +132,19 @@ def feature_config(path: str, dim: int) -> FeatureConfig | None:
 
 def frame_shift(path: str, audio: Section) -> float | None:
     """Seconds between frames, as far as a config or the name of its data tells."""
+    stated = stated_shift(audio)
+    if stated is not None:
+        return stated
+    return next((shift for kind, shift in FRAME_SHIFTS.items() if kind in PurePosixPath(path).name), None)
+
+
+def stated_shift(audio: Section) -> float | None:
+    """Seconds between frames that S3PRL's block `audio` states, of its own features or of Kaldi's."""
     if "hop_ms" in audio.values:
         return audio.get("hop_ms", float) / 1000
-    return next((shift for kind, shift in FRAME_SHIFTS.items() if kind in PurePosixPath(path).name), None)
+    kaldi = audio.section("kaldi")
+    kind = kaldi.section(kaldi.get("feat_type", str, ""))
+    return kind.get("frame_shift", float) / 1000 if "frame_shift" in kind.values else None
 
 
 def data_section(data: Section, duo: bool) -> dict[str, Any]:

@@ -34,7 +34,7 @@ FLOORS = {
         {"model", "objectives", "figures", "sound"},
         {"config"},
         {"build"},
-        {"foreign"},
+        {"foreign", "stated"},
         {"checkpoint"},
         {"pretraining", "upstreams"},
         {"upstream"},
