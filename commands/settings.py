@@ -20,7 +20,7 @@ class Train:
     ckpdir: Path
     ckpt: Path | None
     assume: Assume
-    resume: bool
+    resume: bool | Literal["auto"]
     load: bool
     cpu: bool
     msg: bool
@@ -150,7 +150,7 @@ class TrainClassic:
     seed: int | None
     name: str | None
     expdir: Path
-    resume: bool
+    resume: bool | Literal["auto"]
     load: bool
     cpu: bool
     msg: bool

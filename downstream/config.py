@@ -55,7 +55,7 @@ class UpstreamConfig:
 class ProbeConfig:
     """The classifier."""
 
-    hidden_size: int = pydantic.Field(768, gt=0)  # of phone_1hidden
+    hidden_size: int = pydantic.Field(768, gt=0, le=1 << 20)  # of phone_1hidden
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before each linear layer
     upstream_lr: float = pydantic.Field(1e-4, gt=0)  # rate of the upstream's own weights with fine_tune
 

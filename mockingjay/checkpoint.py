@@ -10,24 +10,24 @@ import torch
 
 from mockingjay.build import build_model
 from mockingjay.config import PretrainConfig
+from mockingjay.content import check_content
 from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.foreign.checkpoints import from_original
 from mockingjay.model.frame_model import FrameModel, NoHead
-from mockingjay.stated import check_stated
 from utility.audio.features import FeatureConfig
 from utility.config import build, differences
-from utility.text import short
 from utility.training.checkpoint import FORMAT, check_format, check_weights, read_file
 from utility.training.folder import read_folder
 
 KIND = "pretrain"
-SHARED_LAYERS = 1000  # no model shares the weights of more
 
 
 def check_features(one: FeatureConfig | None, other: FeatureConfig | None, name: str, other_name: str) -> None:
     """Raise a ValueError with both values where two feature definitions differ."""
     if one is not None and other is not None and one != other:
-        differing = ", ".join(f"{key} {mine!r} against {theirs!r}" for key, mine, theirs in differences(one, other))
+        ignored = ("s3prl",) if (one.s3prl is None) != (other.s3prl is None) else ()
+        pairs = differences(one, other, ignored)
+        differing = ", ".join(f"{key} {mine!r} against {theirs!r}" for key, mine, theirs in pairs)
         raise ValueError(f"features of {name} and {other_name} differ: {differing}")
 
 
@@ -54,6 +54,7 @@ class Pretrained:
     seed: int | None
     step: int  # optimiser updates done
     training: SavedTraining
+    stated: Mapping[str, str] = field(default_factory=dict)  # `features`, `target`: definitions not computed here
     assumed: tuple[str, ...] = ()  # fields that the file does not state, taken from the name of its data
     sources: Mapping[str, str] = field(default_factory=dict)  # how residual and shift are known, where not by the file
 
@@ -94,7 +95,7 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
 
     What a damaged or foreign file may hold is checked before anything is made from it: ValueError in one line."""
     try:
-        check_stated(content)
+        check_content(content)
         config = build(PretrainConfig, content["config"])
         features, target = (_features(content[key]) for key in ("features", "target"))
         model = _model(config, content, path)
@@ -115,6 +116,7 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
         seed,
         progress["step"],
         SavedTraining(progress, optimizer, reason or ("" if optimizer else "it holds no optimiser state")),
+        content.get("stated", {}),
         tuple(content.get("assumed", ())),
         content.get("sources", {}),
     )
@@ -127,9 +129,6 @@ def _features(value: Mapping[str, Any] | None) -> FeatureConfig | None:
 def _model(config: PretrainConfig, content: Mapping[str, Any], path: Path) -> FrameModel:
     """The model with its weights; it takes memory only once they are known to fit."""
     sizes, weights, headless = (content["input_dim"], content["target_dim"]), content["model"], content.get("headless")
-    layers = config.model.layers if config.encoder == "transformer" else config.gru.layers + config.gru.prenet_layers
-    if layers > max(len(weights), SHARED_LAYERS):
-        raise ValueError(f"damaged: its config says {short(layers)} layers, its weights are {len(weights)} tensors")
     try:
         with torch.device("meta"):
             empty = build_model(config, *sizes)
@@ -143,3 +142,25 @@ def _model(config: PretrainConfig, content: Mapping[str, Any], path: Path) -> Fr
         model.head = NoHead()
     model.load_state_dict(weights)
     return model
+
+
+def check_input(features: FeatureConfig | None, stated: str | None, saved: Pretrained, name: str) -> None:
+    """Raise ValueError where frames are not of the definition that a checkpoint states; one that states none takes any.
+
+    What the frames are is `features`, or `stated` where they are not computed here, or neither where nobody knows."""
+    here = features.in_words() if features else stated or "features that it does not state"
+    needed = saved.stated.get("features")
+    if needed is not None:
+        if needed != stated:
+            raise ValueError(
+                f"{name} holds {here}; the checkpoint takes features that are not computed here: {needed}. A store "
+                "of them says so under 'stated' in its features.yaml"
+            )
+        return
+    wanted = saved.features
+    if wanted is None:
+        return
+    # S3PRL stores nothing that it computes online, so frames of unknown origin are no such features.
+    if stated is not None or (features is None and wanted.s3prl is not None):
+        raise ValueError(f"{name} holds {here}; the checkpoint takes {wanted.in_words()}: make a store of these")
+    check_features(features, wanted, name, "the checkpoint")

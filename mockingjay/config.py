@@ -33,7 +33,7 @@ class PretrainLoader(LoaderConfig):
     """Batches of about six utterances, as in the originals, in few shapes."""
 
     max_frames: int | None = pydantic.Field(1500, gt=0)
-    pad_multiple: int = pydantic.Field(64, ge=1)
+    pad_multiple: int = pydantic.Field(64, ge=1, le=100_000)
 
 
 @section

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from utility.original_flags import ANSWERS
+from utility.text import short
 
 T = TypeVar("T")
+AUTO = "auto"  # of --resume: go on where there is a run, else begin
 DEFAULT_SEED = 1337  # of the originals, on every command line
 NO_MEMORY = re.compile("out of memory|can't allocate memory")  # as PyTorch says it, of CUDA and of a CPU
 TRUE, FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 FLAG = re.compile(r"--?[A-Za-z]")  # -1 is a number
+LONGEST = 1000  # characters of a message
 OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 
 
@@ -86,7 +89,7 @@ class Parser(argparse.ArgumentParser):
         self.modes_of: dict[str, tuple[str, ...]] = {}  # by destination; what is missing serves every mode
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {_one_line(message)} (see {self.prog} --help)\n")
 
     def add(
         self,
@@ -103,10 +106,12 @@ class Parser(argparse.ArgumentParser):
         if modes:
             self.modes_of[action.dest] = tuple(modes)
 
-    def add_boolean(self, name: str, default: bool | None = False, **options: Any) -> None:
-        """Accept `--flag`, `--flag=True`, `--flag False` and `--no-flag` for one destination."""
+    def add_boolean(self, name: str, default: bool | None = False, other: str | None = None, **options: Any) -> None:
+        """Accept `--flag`, `--flag=True`, `--flag False` and `--no-flag` for one destination, and the word `other`."""
         destination = name.lstrip("-").replace("-", "_")
-        kind: dict[str, Any] = {"nargs": "?", "const": True, "default": default, "type": boolean, "metavar": "BOOL"}
+        read = boolean if other is None else _boolean_or(other)
+        metavar = "BOOL" if other is None else other
+        kind: dict[str, Any] = {"nargs": "?", "const": True, "default": default, "type": read, "metavar": metavar}
         self.add(name, dest=destination, **kind, **options)
         group = options.get("group") or self
         group.add_argument(
@@ -194,7 +199,7 @@ class _Words:
         for name in unknown:
             raise ValueError(_unknown(parser, name))
         if strange:
-            raise ValueError(f"{strange[0]!r} is no flag: expected section.key=value, or a flag before it")
+            raise ValueError(f"{short(strange[0])} is no flag: expected section.key=value, or a flag before it")
 
     def _take(self, action: argparse.Action, name: str, values: Sequence[str]) -> None:
         self.typed[action.dest] = name
@@ -257,21 +262,34 @@ def boolean(text: str) -> bool:
         return True
     if text.lower() in FALSE:
         return False
-    raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
+    raise argparse.ArgumentTypeError(f"expected True or False, got {short(text)}")
+
+
+def _boolean_or(other: str) -> Callable[[str], bool | str]:
+    """A boolean, or one other word."""
+
+    def read(text: str) -> bool | str:
+        if text.lower() == other:
+            return other
+        if text.lower() not in (*TRUE, *FALSE):
+            raise argparse.ArgumentTypeError(f"expected True, False or {other}, got {text!r}")
+        return boolean(text)
+
+    return read
 
 
 def shard(text: str) -> tuple[int, int]:
     """`I/N` with I from 1, as `1/4`, to (I - 1, N)."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
-        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as 1/4, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as 1/4, got {short(text)}")
     return int(match[1]) - 1, int(match[2])
 
 
 def seed(text: str) -> int:
     """A seed that every generator takes."""
     if not text.isdecimal() or int(text) >= 1 << 63:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^63 - 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^63 - 1, got {short(text)}")
     return int(text)
 
 
@@ -291,10 +309,11 @@ def run(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     except (ValueError, OSError) as error:
         print(f"{name}: {_line(error)}", file=sys.stderr)
         code = 2
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
+    except (MemoryError, OverflowError, RuntimeError) as error:
+        reason = _reason(error)
+        if reason is None:
             raise
-        print(f"{name}: out of memory: take a smaller model, or smaller batches (batch_frames)", file=sys.stderr)
+        print(f"{name}: {reason}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
@@ -303,9 +322,25 @@ def run(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     raise SystemExit(code or 0)
 
 
-def _line(error: ValueError | OSError) -> str:
+def _line(error: Exception) -> str:
     """What an error says, on one line; of the system's own errors the path and the reason, without their number."""
     text = re.sub(r"^\[Errno \d+\] ", "", str(error))
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-    return " ".join(text.split())
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+
+
+def _reason(error: MemoryError | OverflowError | RuntimeError) -> str | None:
+    """What the input did to the interpreter, where no reader said it with more words; None for a fault of ours."""
+    if isinstance(error, RecursionError):
+        return "an input is nested too deeply"
+    if isinstance(error, OverflowError):
+        return f"an input holds a number that is too large: {_line(error)}"
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        return "out of memory: take a smaller model, or smaller batches (batch_frames)"
+    return None

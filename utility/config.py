@@ -11,24 +11,36 @@ import pydantic
 import yaml
 from pydantic.dataclasses import dataclass as validated
 
+from utility.text import read_text, short
+
 T = TypeVar("T")
+DEPTH = 50  # levels of YAML; no config has more than five
+MERGED = 1000  # keys of a mapping that `<<` of YAML fills
+LARGEST = 2**31 - 1  # of a whole number: the product of two is still one of 64 bits; seeds may be larger
+SHOWN = 5  # errors of one config in a line
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def section(cls: type[T]) -> type[T]:
     """Make `cls` a frozen, keyword-only dataclass that checks types and ranges and refuses unknown keys."""
-    config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+    config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
     return cast(type[T], validated(cls, frozen=True, kw_only=True, config=config))
 
 
 def build(schema: type[T], values: Mapping[str, Any]) -> T:
     """Check plain `values` against `schema`; a one-line `ValueError` names the key, its value and what is allowed."""
     if not isinstance(values, Mapping):
-        raise ValueError(f"expected sections and keys, got {values!r}")
+        raise ValueError(f"expected sections and keys, got {short(values)}")
     try:
-        return pydantic.TypeAdapter(schema).validate_python(dict(values))
+        config = pydantic.TypeAdapter(schema).validate_python(dict(values))
     except pydantic.ValidationError as error:
-        raise ValueError("; ".join(_explain(schema, item) for item in error.errors())) from None
+        reasons = [_explain(schema, item) for item in error.errors()[:SHOWN]]
+        more = error.error_count() - len(reasons)
+        raise ValueError("; ".join([*reasons, *([f"and {more} more"] if more else [])])) from None
+    for key, value in _values(as_dict(config)):
+        if isinstance(value, int) and abs(value) > LARGEST and not key.endswith("seed"):
+            raise ValueError(f"config key {key!r} has value {short(value)}: must be at most {LARGEST}")
+    return config
 
 
 def resolve(
@@ -45,8 +57,12 @@ def resolve(
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals or not key:
-            raise ValueError(f"override {word!r}: expected section.key=value")
-        _set(values, key.split("."), _parse(word, text))
+            raise ValueError(f"override {short(word)}: expected section.key=value")
+        try:
+            value = _parse(text)
+        except ValueError:
+            raise ValueError(f"override {short(word)}: value is not valid YAML") from None
+        _set(values, key.split("."), value)
     files = [str(given) for given in (source, above) if isinstance(given, Path | str)]
     where = f"{' with '.join(files)}: " if files else ""
     try:
@@ -57,12 +73,11 @@ def resolve(
 
 def read_yaml(file: Path | str) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping."""
+    text = read_text(file)
     try:
-        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not valid YAML: not UTF-8 text at byte {error.start}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file}: not valid YAML: {_fault(error)}") from None
+        values = _parse(text)
+    except ValueError as error:
+        raise ValueError(f"{file}: not valid YAML: {error}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -114,11 +129,11 @@ def leaf_path(schema: type, name: str) -> str:
     if len(by_key) == 1:
         return by_key[0]
     if by_key:
-        raise ValueError(f"config key {name!r} is ambiguous: {', '.join(by_key)}")
+        raise ValueError(f"config key {short(name)} is ambiguous: {', '.join(by_key)}")
     like = difflib.get_close_matches(name.rpartition(".")[2], [path.rpartition(".")[2] for path in paths], n=1)
     near = [path for path in paths if path.rpartition(".")[2] in like]
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else _nearest(name, paths)
-    raise ValueError(f"unknown config key {name!r}{hint}")
+    raise ValueError(f"unknown config key {short(name)}{hint}")
 
 
 def _values(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -159,17 +174,40 @@ def _set(values: dict[str, Any], path: list[str], value: Any) -> None:
     values[path[-1]] = value
 
 
-def _parse(word: str, text: str) -> Any:
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which stops at a depth before Python's stack does."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEPTH:
+            raise yaml.MarkedYAMLError(problem=f"more than {DEPTH} levels", problem_mark=self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MERGED:
+            raise yaml.MarkedYAMLError(problem=f"more than {MERGED} keys are merged", problem_mark=node.start_mark)
+
+
+def _parse(text: str) -> Any:
+    """What YAML says; ValueError for anything that it does not say properly."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ValueError(f"override {word!r}: value is not valid YAML") from None
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        where = "" if error.problem_mark is None else _place(error.problem_mark)
+        raise ValueError(f"{error.problem}{where}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    except (AttributeError, LookupError, TypeError):  # PyYAML, of `!!int ""`, `!!bool x`, `!!timestamp x`
+        raise ValueError("a value is not of the type that it states") from None
 
 
-def _fault(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"{error.problem} in line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
-    return " ".join(str(error).split())
+def _place(mark: yaml.Mark) -> str:
+    return f" in line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _explain(schema: type, item: Mapping[str, Any]) -> str:
@@ -180,9 +218,9 @@ def _explain(schema: type, item: Mapping[str, Any]) -> str:
         for key in path[:-1]:
             owner = _dataclass_in(get_type_hints(owner).get(key)) or owner
         known = [field.name for field in dataclasses.fields(owner)]
-        return f"unknown config key {dotted!r}{_nearest(path[-1], known)}"
+        return f"unknown config key {short(dotted)}{_nearest(path[-1], known)}"
     if item["type"] in ("missing", "missing_argument"):
-        return f"config key {dotted!r} is missing"
+        return f"config key {short(dotted)} is missing"
     reason = item["msg"].removeprefix("Value error, ")
     if item["type"] == "dataclass_type":
         reason = "expected a section with keys"
@@ -190,10 +228,10 @@ def _explain(schema: type, item: Mapping[str, Any]) -> str:
     if not path:
         return reason
     if item["type"] == "value_error" and isinstance(item["input"], Mapping):
-        return f"config section {dotted!r}: {reason}"
-    return f"config key {dotted!r} has value {item['input']!r}: {reason[0].lower()}{reason[1:]}"
+        return f"config section {short(dotted)}: {reason}"
+    return f"config key {short(dotted)} has value {short(item['input'])}: {reason[0].lower()}{reason[1:]}"
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
+    return f"; did you mean {short(close[0])}?" if close else f"; known keys: {', '.join(known)}"

@@ -149,8 +149,9 @@ class LoaderConfig:
 
     batch_frames: int = pydantic.Field(9000, gt=0)  # frames of a batch, padding included
     max_frames: int | None = pydantic.Field(None, gt=0)  # longer utterances give a random crop when training
-    pad_multiple: int = pydantic.Field(1, ge=1)  # padded lengths are multiples of this: few shapes, kernels made once
-    workers: int = pydantic.Field(0, ge=0)  # processes that read ahead
+    # Padded lengths are multiples of this: few shapes, kernels made once.
+    pad_multiple: int = pydantic.Field(1, ge=1, le=100_000)
+    workers: int = pydantic.Field(0, ge=0, le=1000)  # processes that read ahead
 
 
 def frame_batches(lengths: np.ndarray, budget: int, rng: np.random.Generator | None) -> list[np.ndarray]:

@@ -1,7 +1,31 @@
-"""A value as a message shows it."""
+"""Text that others wrote: read from a file, parsed, and shown in a message."""
 
+import json
+import os
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+
+def read_text(file: Path | str) -> str:
+    """The UTF-8 text of a regular file; ValueError for other text, and for a device or a pipe, which need not end."""
+    file = Path(file)
+    mode = os.stat(file).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(f"{file}: not a regular file: copy it to one")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not UTF-8 text at byte {error.start}") from None
+
+
+def parse_json(text: str) -> Any:
+    """What JSON says; ValueError where it is none, or is nested so deeply that no reader of ours follows."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def short(value: Any, limit: int = 100) -> str:

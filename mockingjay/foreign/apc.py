@@ -10,7 +10,7 @@ from torch import Tensor
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.assumptions import FLAG, Assumptions
 from mockingjay.foreign.names import KINDS, check_shapes, to_ours
-from mockingjay.foreign.settings import Section
+from mockingjay.foreign.settings import Section, definition
 from mockingjay.model.frame_model import GruModel
 from utility.config import build
 
@@ -30,6 +30,7 @@ class Apc(NamedTuple):
     target_dim: int
     sources: dict[str, str]
     frame_shift: float | None = None  # seconds
+    features: str | None = None  # their definition as text, where it states one
 
 
 def from_state_dict(content: Mapping[str, Any], stem: str, assume: Assumptions) -> Apc:
@@ -88,8 +89,10 @@ def from_s3prl(content: Mapping[str, Any]) -> Apc:
     }
     ours = _config(gru, {"time_shift": config.section("task").get("n_future", int)})
     _check(tensors, names, ours, input_dim, target_dim)
-    shift = config.section("data").section("audio").get("frame_shift", float, 0.0)
-    return Apc(ours, weights, input_dim, target_dim, {}, shift / 1000 or None)
+    audio = Section("audio", config.section("data").section("audio").values)
+    features = definition(audio, "input") if audio.values else None
+    shift = audio.get("frame_shift", float) / 1000 if "frame_shift" in audio.values else None
+    return Apc(ours, weights, input_dim, target_dim, {}, shift, features)
 
 
 def _settings(content: Mapping[str, Any]) -> Any:

@@ -14,7 +14,14 @@ from mockingjay.foreign.apc import RNN, Apc, from_s3prl, from_state_dict, is_of_
 from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.foreign.names import OUTPUT_NORM, aliases, check_shapes, encoder_names, head_names, to_ours
 from mockingjay.foreign.optimizer import continuation
-from mockingjay.foreign.settings import Section, feature_config, frame_shift, pretrain_config, stated_shift
+from mockingjay.foreign.settings import (
+    Section,
+    feature_config,
+    frame_shift,
+    online_features,
+    pretrain_config,
+    stated_shift,
+)
 from mockingjay.model.frame_model import TransformerModel
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict
@@ -41,6 +48,7 @@ class Original:
     target: FeatureConfig | None = None
     frame_shift: float | None = None  # seconds
     seed: int | None = None
+    stated: Mapping[str, str] = field(default_factory=dict)  # `features`, `target`: definitions not computed here
     assumed: tuple[str, ...] = ()  # fields that follow from the name of its data and the originals' habits
     sources: Mapping[str, str] = field(default_factory=dict)  # how `Assumptions` are known that it does not state
 
@@ -66,6 +74,7 @@ class Original:
             "written_by": self.family,
             "headless": not self.has_head,
             "cannot_resume": self.cannot_resume,
+            "stated": dict(self.stated),
             "assumed": list(self.assumed),
             "sources": dict(self.sources),
         }
@@ -137,6 +146,12 @@ def _transformer(content: Mapping[str, Any]) -> Original:
     computed = bool(audio.values)
     assumed: tuple[str, ...] = () if computed else ("features", "target")
     assumed += () if stated_shift(audio) else ("frame_shift",)
+    features: FeatureConfig | str | None = feature_config(path, input_dim)
+    target: FeatureConfig | str | None = feature_config(data.get("target_path", str, "") if duo else path, target_dim)
+    if computed:
+        features = online_features(audio, "input", input_dim)
+        target = online_features(audio, "target", target_dim) if head else features
+    definitions = {"features": features, "target": target}
     return Original(
         family,
         after.config,
@@ -146,10 +161,11 @@ def _transformer(content: Mapping[str, Any]) -> Original:
         after.step,
         None if cannot_resume else after.optimizer,
         cannot_resume,
-        None if computed else feature_config(path, input_dim),
-        None if computed else feature_config(data.get("target_path", str, "") if duo else path, target_dim),
+        None if isinstance(features, str) else features,
+        None if isinstance(target, str) else target,
         frame_shift(path, audio),
         seed,
+        {name: text for name, text in definitions.items() if isinstance(text, str)},
         assumed,
     )
 
@@ -226,6 +242,7 @@ def _apc(family: str, model: Apc, content: Mapping[str, Any]) -> Original:
         cannot_resume="its optimiser is not one of bertadam and lamb" if optimizer else "it holds no optimiser state",
         frame_shift=model.frame_shift,
         seed=_seed(content.get("Args")) if family != "APC" else None,
+        stated=dict.fromkeys(("features", "target"), model.features) if model.features else {},
         sources=model.sources,
     )
 

@@ -12,9 +12,9 @@ from utility.config import section
 class GruConfig:
     """The recurrent encoder; the defaults are those of the released APC models."""
 
-    layers: int = pydantic.Field(3, ge=1)
-    hidden_size: int = pydantic.Field(512, ge=1)
-    prenet_layers: int = pydantic.Field(0, ge=0)  # linear layers with ReLU before the GRUs
+    layers: int = pydantic.Field(3, ge=1, le=1000)
+    hidden_size: int = pydantic.Field(512, ge=1, le=1 << 17)
+    prenet_layers: int = pydantic.Field(0, ge=0, le=1000)  # linear layers with ReLU before the GRUs
     residual: bool = True  # add a layer's input to its output where the sizes agree
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # after the prenet's layers and between the GRUs
 

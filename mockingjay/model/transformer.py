@@ -24,14 +24,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.
 class TransformerConfig:
     """Size and regularisation of the encoder; the defaults are Mockingjay Base."""
 
-    layers: int = pydantic.Field(3, ge=1)
-    hidden_size: int = pydantic.Field(768, ge=1)
+    # What is beyond the bounds is beyond any memory.
+    layers: int = pydantic.Field(3, ge=1, le=1000)
+    hidden_size: int = pydantic.Field(768, ge=1, le=1 << 17)
     heads: int = pydantic.Field(12, ge=1)
-    ffn_size: int = pydantic.Field(3072, ge=1)
+    ffn_size: int = pydantic.Field(3072, ge=1, le=1 << 20)
     dropout: float = pydantic.Field(0.1, ge=0, lt=1)
     attention_dropout: float = pydantic.Field(0.1, ge=0, lt=1)
     activation: Literal["gelu", "relu", "swish"] = "gelu"
-    downsample_rate: int = pydantic.Field(1, ge=1)  # so many neighbouring frames are stacked into one
+    downsample_rate: int = pydantic.Field(1, ge=1, le=1000)  # so many neighbouring frames are stacked into one
     max_input_length: int | None = pydantic.Field(None, gt=0)  # longer ones are encoded in segments of so many
     share_layers: bool = False  # one block's weights in every layer (AALBERT, Chi et al. 2021)
     prune_heads: list[Annotated[int, pydantic.Field(ge=0)]] = field(

@@ -34,7 +34,7 @@ FLOORS = {
         {"model", "objectives", "figures", "sound"},
         {"config"},
         {"build"},
-        {"foreign", "stated"},
+        {"content", "foreign"},
         {"checkpoint"},
         {"pretraining", "upstreams"},
         {"upstream"},
@@ -55,7 +55,7 @@ FLOORS = {
     "utility": (
         {"original_flags", "pickles", "text"},
         {"torch_files", "openmp", "threads", "command", "config", "device", "files", "seeds", "temporary_array"},
-        {"loader", "labels", "kaldi", "runs"},
+        {"loader", "labels", "locks", "kaldi", "runs"},
         {"audio", "training"},
         {"store"},
         {"plot"},

@@ -183,10 +183,9 @@ def test_the_log_of_a_killed_run_is_taken_back_to_the_checkpoint(tmp_path):
     log = RunLog(tmp_path)
     for step in (5, 10, 15):
         log.metrics(step, {"loss": 1.0 / step})
-    log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 20, "lo')
-    RunLog(tmp_path, start=10).close()
+    RunLog(tmp_path, start=10)
     assert [record["step"] for record in read_metrics(tmp_path)] == [5, 10]
 
 

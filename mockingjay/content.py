@@ -7,7 +7,7 @@ from typing import Any
 from utility.text import short
 
 
-def check_stated(content: Mapping[str, Any]) -> None:
+def check_content(content: Mapping[str, Any]) -> None:
     """Raise ValueError, in one line, for a value in `content` that no pre-training of ours saves; KeyError for none."""
     for key, (right, wanted) in RULES.items():
         if not right(content[key]):
@@ -100,5 +100,6 @@ OPTIONAL: dict[str, Rule] = {
     "written_by": (_text, "text"),
     "assumed": (_texts, "names of fields"),
     "sources": (_texts_by_key, "text by key"),
+    "stated": (_texts_by_key, "definitions by part"),
     "headless": (lambda value: type(value) is bool, "true or false"),
 }

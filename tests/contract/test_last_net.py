@@ -1,0 +1,48 @@
+"""What a command raises: one line of bounded length for what the input did, a traceback for a fault of ours."""
+
+import errno
+import sys
+
+import pytest
+
+from utility.command import Parser, run
+
+NETTED = {
+    "bad value": (ValueError("a\nb"), "here.py: a b\n"),
+    "long value": (ValueError("x" * 5000), f"here.py: {'x' * 997}...\n"),
+    "system": (OSError(errno.ENOSPC, "No space left on device", "f"), "here.py: f: No space left on device\n"),
+    "memory": (MemoryError(), "here.py: out of memory: take a smaller model, or smaller batches (batch_frames)\n"),
+    "torch's memory": (RuntimeError("[enforce fail] can't allocate memory: 9 bytes"), "here.py: out of memory: take a"),
+    "depth": (RecursionError("maximum recursion depth exceeded"), "here.py: an input is nested too deeply\n"),
+    "number": (OverflowError("int too big to convert"), "here.py: an input holds a number that is too large: int too"),
+}
+
+
+def raised(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(("error", "line"), NETTED.values(), ids=NETTED)
+def test_what_the_input_did_is_one_line(error, line, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["there/here.py"])
+    with pytest.raises(SystemExit) as left:
+        run(lambda _: raised(error))
+    written = capsys.readouterr().err
+    assert left.value.code == 2
+    assert written.startswith(line)
+    assert written.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("x"), TypeError("x"), AssertionError()])
+def test_a_fault_of_ours_shows_its_traceback(error, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["here.py"])
+    with pytest.raises(type(error)):
+        run(lambda _: raised(error))
+
+
+def test_argparse_says_no_more_than_a_line(capsys):
+    parser = Parser(prog="here.py")
+    parser.add("--size", choices=["small", "large"])
+    with pytest.raises(SystemExit):
+        parser.read(["--size", "x" * 5000])
+    assert len(capsys.readouterr().err) < 1100
