@@ -8,6 +8,7 @@ import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands.paths import CKPDIR, chosen_checkpoint, find_checkpoint
 from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
+from mockingjay.foreign.assumptions import ABOUT, in_words, parse_assumptions
 from originals.flags import PROBING_ANSWERS, in_our_words
 from utility.command import AUTO, DEFAULT_SEED, Mode, Parser, run, seed
 
@@ -57,6 +58,7 @@ def make_parser() -> Parser:
     parser.add(
         "--ckpt", group=what, type=Path, help="of the upstream: a file, a path below --ckpdir, or a run's folder"
     )
+    parser.add("--assume", group=what, type=parse_assumptions, metavar="KEY=VALUE", help=ABOUT)
     parser.add("--ckpdir", group=what, type=Path, default=CKPDIR, help="folder of the pre-training runs")
     parser.add("--layer", group=what, help="hidden state that is probed: 0 (embedding), 1 ... or last (default: last)")
     parser.add_boolean("--weighted_sum", None, group=what, help="probe a learnt softmax sum of all hidden states")
@@ -119,9 +121,10 @@ def _checkpoint(upstream: str, values: Mapping[str, Any], typed: Mapping[str, st
         known = f"expected {', '.join(UPSTREAMS)}, or a class of your own as package.module:Class"
         raise ValueError(f"unknown upstream {upstream!r}: {known}")
     if upstream not in WITH_CHECKPOINT:
-        for name in ("ckpt", "ckpdir"):
+        for name in ("ckpt", "ckpdir", "assume"):
             if name in typed:
-                raise ValueError(f"--upstream {upstream} takes no checkpoint, got {typed[name]} {values[name]}")
+                given = in_words(values[name]) if name == "assume" else values[name]
+                raise ValueError(f"--upstream {upstream} takes no checkpoint, got {typed[name]} {given}")
         return None
     if ckpt is not None:
         return find_checkpoint(ckpt, ckpdir)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands import settings
 from commands.paths import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
+from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
 from originals import flags as classic
 from utility.command import AUTO, DEFAULT_SEED, Command, Mode, Parser, run, seed, shard
 
@@ -114,6 +115,8 @@ def _add_common(p: Parser) -> None:
     p.add("--ckpdir", group=group, modes=looking, type=Path, default=CKPDIR, help="checkpoints")
     about = "a checkpoint: a file, a path below --ckpdir, or a run's folder (its best.ckpt)"
     p.add("--ckpt", group=group, modes=(*TRAIN, *LOOK, "--export", *CLASSIC), type=Path, help=about)
+    opening = (*TRAIN, *LOOK, "--export", "--info", *CLASSIC)
+    p.add("--assume", group=group, modes=opening, type=parse_assumptions, metavar="KEY=VALUE", help=ABOUT)
     computing = tuple(mode for mode in (*TRAIN, *LOOK, *CLASSIC) if mode != "--plot --alterations")
     p.add_boolean("--cpu", group=group, modes=computing, help="compute on the CPU even where there is a GPU")
     telling = (*TRAIN, *LOOK, "--export", *CLASSIC)
@@ -189,7 +192,9 @@ def _settled(command: Command) -> dict[str, Any]:
 
 def _start(command: Command) -> Path | None:
     """Where `--train --load` starts from."""
-    ckpt = command.values["ckpt"]
+    ckpt, going_on = command.values["ckpt"], command.values["load"] or command.values["resume"]
+    if command.values["assume"] is not None and not going_on:
+        raise ValueError("--train would not use --assume: it says something of the checkpoint of --load --ckpt")
     if ckpt is None:
         return None
     if not command.values["load"]:

@@ -27,7 +27,8 @@ def train(settings: TrainClassic) -> int:
     resume = AUTO if settings.resume == AUTO else "" if settings.resume or settings.load else None
     folder = run_folder(settings.expdir, settings.upstream, task.name, settings.name, resume)
     device = claim_device(settings.cpu, config.trainer.precision)
-    setting = Setting(task, settings.upstream, settings.ckpt, config, seed, device, not settings.msg, stop=Stop())
+    quiet, assume = not settings.msg, settings.assume
+    setting = Setting(task, settings.upstream, settings.ckpt, config, seed, device, quiet, stop=Stop(), assume=assume)
     if settings.dry_run:
         print_experiment(Experiment(setting, folder))
         return 0
@@ -46,7 +47,8 @@ def test(settings: TestClassic) -> None:
     task, saved = find_task(settings.task), open_probe(settings.dckpt, settings.task)
     config = _config(settings.config or saved["about"]["config"], settings.fine_tune, settings.overrides)
     device = claim_device(settings.cpu, config.trainer.precision)
-    setting = Setting(task, settings.upstream, settings.ckpt, config, saved["about"]["seed"], device, not settings.msg)
+    seed, quiet = saved["about"]["seed"], not settings.msg
+    setting = Setting(task, settings.upstream, settings.ckpt, config, seed, device, quiet, assume=settings.assume)
     experiment = Experiment(setting, settings.dckpt.parent)
     if settings.dry_run:
         return print_experiment(experiment)

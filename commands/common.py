@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from commands.settings import Look, PlotAlterations
+from commands.settings import Assume, Look, PlotAlterations
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.representation import LayerSelection
@@ -17,9 +17,9 @@ from utility.training.distributed import Group
 from utility.training.stopping import EXIT_CODE, Stopped
 
 
-def open_model(ckpt: Path, overrides: Sequence[str] = ()) -> Pretrained:
+def open_model(ckpt: Path, overrides: Sequence[str] = (), assume: Assume = None) -> Pretrained:
     """The checkpoint, opened once; its config changed by what the command line says."""
-    pretrained = load_pretrained(ckpt)
+    pretrained = load_pretrained(ckpt, assume)
     if not overrides:
         return pretrained
     config = resolve(PretrainConfig, as_dict(pretrained.config), overrides)

@@ -9,7 +9,7 @@ from mockingjay.export.write import write_export
 def export(settings: Export) -> None:
     """Write the model as a folder that other programs load."""
     folder = settings.output or settings.ckpt.with_name(f"{settings.ckpt.stem}-{settings.export}")
-    pretrained = open_model(settings.ckpt)
+    pretrained = open_model(settings.ckpt, assume=settings.assume)
     if settings.dry_run:
         return print_plan(
             pretrained.config,

@@ -8,6 +8,7 @@ from commands.common import open_model, output_folder, parse_layers, say, test_p
 from commands.dry_run import print_look
 from commands.settings import Extract
 from mockingjay.checkpoint import Pretrained
+from mockingjay.foreign.assumptions import FLAG, in_words
 from mockingjay.representation import ExtractionOptions, represent, represent_as_archive
 from mockingjay.upstream import load_upstream
 from utility.audio.headers import unread_media, unread_note
@@ -20,7 +21,7 @@ from utility.store.recordings import Recordings
 def extract(settings: Extract) -> int:
     """Write representations; 1 when some recordings could not be used."""
     check_flags(settings)
-    return write_representations(open_model(settings.ckpt, settings.overrides), settings)
+    return write_representations(open_model(settings.ckpt, settings.overrides, settings.assume), settings)
 
 
 def check_flags(settings: Extract) -> None:
@@ -44,7 +45,7 @@ def write_representations(pretrained: Pretrained, settings: Extract) -> int:
         settings.precision,
         shard=settings.shard,
         quiet=not settings.msg,
-        checkpoint=str(settings.ckpt),
+        checkpoint=f"{settings.ckpt} {FLAG} {in_words(settings.assume)}" if settings.assume else str(settings.ckpt),
         step=pretrained.step,
         overwrite=settings.overwrite,
     )

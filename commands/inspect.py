@@ -14,6 +14,8 @@ from commands.paths import DEFAULT_CONFIG
 from commands.settings import Extract, Info, Look, Plot, PlotAlterations, PlotStates, TestAndPlot
 from mockingjay.config import DataConfig, PretrainConfig
 from mockingjay.describe import describe_checkpoint
+from mockingjay.foreign.apc import BY_DEFAULT
+from mockingjay.foreign.assumptions import FLAG, in_words
 from mockingjay.inspection import Inspection, draw_alterations
 from mockingjay.pretraining.data import open_given
 from mockingjay.representation import LayerSelection
@@ -25,8 +27,8 @@ from utility.files import check_folder, replacing
 def info(settings: Info) -> None:
     """Print what a checkpoint is."""
     if not settings.dry_run:
-        return print(describe_checkpoint(settings.ckpt))
-    pretrained = open_model(settings.ckpt)
+        return print(describe_checkpoint(settings.ckpt, settings.assume))
+    pretrained = open_model(settings.ckpt, assume=settings.assume)
     return print_plan(
         pretrained.config, describe_parts(pretrained.config, pretrained.features), {"model": pretrained.model}, None
     )
@@ -34,7 +36,7 @@ def info(settings: Info) -> None:
 
 def test(settings: Extract) -> int:
     """Masked loss of the test set with fixed masks, and its representations."""
-    inspection = _open(settings)
+    inspection = _open(settings, predicts=True)
     return 0 if inspection is None else _test(inspection, settings)
 
 
@@ -63,7 +65,7 @@ def plot_states(settings: PlotStates) -> None:
 
 def plot_reconstructions(settings: Plot) -> None:
     """Masked, true, predicted and filled frames of the first utterances, where possible as sound too."""
-    _draw(settings, lambda inspection: _draw_reconstructions(inspection, settings))
+    _draw(settings, lambda inspection: _draw_reconstructions(inspection, settings), predicts=True)
 
 
 def plot_attention(settings: Plot) -> None:
@@ -77,11 +79,13 @@ def plot_alterations(settings: PlotAlterations) -> None:
     if settings.ckpt is not None:
         if settings.online_config is not None:
             raise ValueError(f"--ckpt {settings.ckpt} brings its own config: leave --online_config out")
-        pretrained = open_model(settings.ckpt, settings.overrides)
+        pretrained = open_model(settings.ckpt, settings.overrides, settings.assume)
         config, folder = pretrained.config, settings.output or settings.ckpt.with_name(f"{settings.ckpt.stem}-dump")
         paths = test_paths(settings, config)
         data = Inspection.open(pretrained, paths, folder, torch.device("cpu")).data
     else:
+        if settings.assume is not None:
+            raise ValueError(f"{FLAG} {in_words(settings.assume)} says something of --ckpt: add that, or leave it out")
         source = settings.config or DEFAULT_CONFIG
         config = resolve(PretrainConfig, source, settings.overrides, settings.online_config)
         check_sections(config, settings.overrides)
@@ -95,13 +99,18 @@ def plot_alterations(settings: PlotAlterations) -> None:
     return say(settings.msg, f"{len(saved)} files in {folder}")
 
 
-def _open(settings: Look) -> Inspection | None:
-    """The checkpoint, opened once, before its data; None where a dry run has printed them instead."""
+def _open(settings: Look, predicts: bool) -> Inspection | None:
+    """The checkpoint, opened once, before its data; None where a dry run has printed them instead.
+
+    `predicts` is for what compares a prediction with the truth, so that it must be known which frame is predicted."""
     if isinstance(settings, Extract):
         check_flags(settings)
     if isinstance(settings, Plot | TestAndPlot):
         _check_number(settings.num)
-    pretrained = open_model(settings.ckpt, settings.overrides)
+    pretrained = open_model(settings.ckpt, settings.overrides, settings.assume)
+    told = any(word.startswith("apc.time_shift=") for word in settings.overrides)
+    if predicts and pretrained.sources.get("shift") == BY_DEFAULT and not told:
+        raise ValueError(f"{settings.ckpt}: does not say how many frames ahead it predicts: add {FLAG} shift=N")
     paths, folder = test_paths(settings, pretrained.config), output_folder(settings)
     inspection = Inspection.open(pretrained, paths, folder, claim_device(settings.cpu))
     if settings.dry_run:
@@ -119,14 +128,14 @@ def _test(inspection: Inspection, settings: Extract) -> int:
     return code
 
 
-def _draw(settings: Plot, draw: Callable[[Inspection], list[Path]]) -> None:
-    inspection = _open(settings)
+def _draw(settings: Plot, draw: Callable[[Inspection], list[Path]], predicts: bool = False) -> None:
+    inspection = _open(settings, predicts)
     if inspection is not None:
         say(settings.msg, f"{len(draw(inspection))} files in {inspection.folder}")
 
 
 def _test_and_draw(settings: TestAndPlot, draw: Callable[[Inspection], list[Path]]) -> int:
-    inspection = _open(settings)
+    inspection = _open(settings, predicts=True)
     if inspection is None:
         return 0
     code = _test(inspection, settings)

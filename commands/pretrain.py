@@ -92,7 +92,7 @@ def _continued(settings: Train, start: Path | None, directory: Path) -> tuple[Pr
     """The checkpoint, and config and seed of the run that goes on."""
     if start is None:
         raise ValueError(f"{directory} has no checkpoint to continue: start the run without --resume")
-    saved = load_pretrained(start)
+    saved = load_pretrained(start, settings.assume)
     online = settings.online_config or _online(as_dict(saved.config))
     config = resolve(PretrainConfig, settings.config or as_dict(saved.config), settings.overrides, online)
     if saved.seed is not None and settings.seed not in (None, saved.seed):

@@ -45,7 +45,9 @@ def _probe(settings: Probe, task: Task, group: Group, stack: ExitStack) -> int:
     _check_complete(settings, config)
     device = claim_device(settings.cpu, config.trainer.precision)
     quiet = not settings.msg or not group.leads
-    setting = Setting(task, settings.upstream, settings.ckpt, config, settings.seed, device, quiet, group, Stop())
+    setting = Setting(
+        task, settings.upstream, settings.ckpt, config, settings.seed, device, quiet, group, Stop(), settings.assume
+    )
     single = settings.seeds == 1 and not settings.sweep
     if group.world > 1 and not (single and config.upstream.fine_tune):
         raise ValueError("several processes are for one --fine_tune run, without --seeds and --sweep; start this alone")

@@ -1,8 +1,11 @@
 """What each command is told, typed and frozen: a field for every flag of its modes. It loads nothing heavy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+Assume = Mapping[str, Any] | None  # what --assume says of the checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +19,7 @@ class Train:
     logdir: Path
     ckpdir: Path
     ckpt: Path | None
+    assume: Assume
     resume: bool | Literal["auto"]
     load: bool
     cpu: bool
@@ -29,6 +33,7 @@ class Info:
     """`--info`."""
 
     ckpt: Path
+    assume: Assume
     dry_run: bool
 
 
@@ -38,6 +43,7 @@ class Export:
 
     export: str
     ckpt: Path
+    assume: Assume
     output: Path | None
     msg: bool
     dry_run: bool
@@ -48,6 +54,7 @@ class Look:
     """A checkpoint and data that it is given; `input` None is the config's data.test."""
 
     ckpt: Path
+    assume: Assume
     input: Path | None
     output: Path | None
     cpu: bool
@@ -94,6 +101,7 @@ class PlotAlterations:
     """`--plot --alterations`: those of a checkpoint, or without one those of a config."""
 
     ckpt: Path | None
+    assume: Assume
     ckpdir: Path
     config: Path | None
     online_config: Path | None
@@ -112,6 +120,7 @@ class Probe:
     run: str
     upstream: str
     ckpt: Path | None
+    assume: Assume
     layer: str | None
     weighted_sum: bool | None
     fine_tune: bool | None
@@ -135,6 +144,7 @@ class TrainClassic:
     task: str
     upstream: str
     ckpt: Path | None
+    assume: Assume
     fine_tune: bool
     config: Path | None
     seed: int | None
@@ -155,6 +165,7 @@ class TestClassic:
     task: str
     upstream: str
     ckpt: Path | None
+    assume: Assume
     dckpt: Path
     fine_tune: bool
     config: Path | None

@@ -1,11 +1,11 @@
 """One probing run: opened and checked, trained with an eye on dev, and then scored once on test."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -42,6 +42,7 @@ class Setting:
     quiet: bool = False
     group: Group = ALONE
     stop: Stop | None = None
+    assume: Mapping[str, Any] | None = None  # what the checkpoint does not say (`load_upstream`)
 
 
 class Sealed:
@@ -71,9 +72,8 @@ class Experiment:
         self.layered = setting.upstream == "baseline" and len(info.row_shape) == 2  # hidden states that were stored
         plain = replace(info, row_shape=info.row_shape[-1:])
         load = load_upstream if config.upstream.fine_tune else self.opened.upstream  # a tuned one is changed
-        self.upstream = load(
-            setting.upstream, setting.ckpt, plain if self.layered else info, setting.seed, setting.device
-        )
+        taken = plain if self.layered else info
+        self.upstream = load(setting.upstream, setting.ckpt, taken, setting.seed, setting.device, assume=setting.assume)
         self.states = info.row_shape[0] if self.layered else self.upstream.num_layers + 1
         self.layer = self._layer()
         self.fingerprint = self.upstream.fingerprint

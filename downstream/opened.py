@@ -1,8 +1,9 @@
 """What several runs of a sweep share, so that stores, labels and checkpoints are opened once."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -36,11 +37,19 @@ class Opened:
             self._corpora[key] = open_corpus(task, config, self._stores[paths])
         return self._corpora[key]
 
-    def upstream(self, name: str, ckpt: Path | None, info: StoreInfo, seed: int, device: torch.device) -> Upstream:
+    def upstream(
+        self,
+        name: str,
+        ckpt: Path | None,
+        info: StoreInfo,
+        seed: int,
+        device: torch.device,
+        assume: Mapping[str, Any] | None = None,
+    ) -> Upstream:
         """A frozen upstream; with another one the last is let go, so that many seeds do not fill the memory."""
-        key = name, ckpt, json.dumps(as_dict(info)), seed, device
+        key = name, ckpt, json.dumps(as_dict(info)), seed, device, json.dumps(assume)
         if self._upstream is None or self._upstream[0] != key:
-            self._upstream = key, load_upstream(name, ckpt, info, seed, device)
+            self._upstream = key, load_upstream(name, ckpt, info, seed, device, assume)
         return self._upstream[1]
 
     def stored(

@@ -10,6 +10,7 @@ from typing import Any
 from downstream.experiment import Experiment
 from downstream.figures import curves_figure
 from downstream.metrics import TIE, Score, selection_error
+from mockingjay.foreign.assumptions import in_words
 from utility.command import AUTO
 from utility.config import as_dict
 from utility.files import check_folder
@@ -96,6 +97,7 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
     values = {part: None if named is None else named[metric.key] for part, named in figures.items()}
     ckpt = setting.ckpt and str(setting.ckpt)
     upstream = {"name": setting.upstream, "checkpoint": ckpt, "step": experiment.upstream.step}
+    upstream |= {"assumed": dict(setting.assume)} if setting.assume else {}
     origins = {
         "upstream": Origin(experiment.fingerprint, upstream),
         "store": Origin(
@@ -147,6 +149,6 @@ def command(experiment: Experiment) -> str:
     setting = experiment.setting
     words = ["python", "run_downstream.py", "--run", setting.task.name, "--upstream", setting.upstream]
     if setting.ckpt is not None:
-        words += ["--ckpt", str(setting.ckpt)]
+        words += ["--ckpt", str(setting.ckpt), *(["--assume", in_words(setting.assume)] if setting.assume else [])]
     words += ["--config", str(experiment.directory / "config.yaml"), "--seed", str(setting.seed)]
     return shlex.join([*words, *(["--cpu"] if setting.device.type == "cpu" else [])])

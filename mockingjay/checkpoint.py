@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mockingjay.build import build_model
 from mockingjay.config import PretrainConfig
+from mockingjay.content import check_content
+from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.foreign.checkpoints import from_original
 from mockingjay.model.frame_model import FrameModel, NoHead
 from utility.audio.features import FeatureConfig
 from utility.config import build, differences
-from utility.training.checkpoint import FORMAT, check_format, load_weights, read_file
+from utility.training.checkpoint import FORMAT, check_format, check_weights, read_file
 from utility.training.folder import read_folder
 
 KIND = "pretrain"
@@ -52,49 +56,92 @@ class Pretrained:
     training: SavedTraining
     stated: Mapping[str, str] = field(default_factory=dict)  # `features`, `target`: definitions not computed here
     assumed: tuple[str, ...] = ()  # fields that the file does not state, taken from the name of its data
+    sources: Mapping[str, str] = field(default_factory=dict)  # how residual and shift are known, where not by the file
 
 
-def load_pretrained(path: Path | str) -> Pretrained:
-    """Open a pre-training checkpoint, ours or the originals', or a folder of `--export`, in evaluation mode."""
-    path = Path(path)
-    return pretrained(read_content(path), path)
+def load_pretrained(path: Path | str, assume: Mapping[str, Any] | None = None) -> Pretrained:
+    """Open a pre-training checkpoint, ours or the originals', or a folder of `--export`, in evaluation mode.
+
+    `assume` says what the file does not: `{"residual": False, "shift": 3}` of a bare APC state dict, which is refused
+    without `residual`. ValueError for what it says otherwise, or does not have."""
+    path, said = Path(path), Assumptions.of(assume)
+    saved = pretrained(read_content(path, assume=said), path)
+    said.check(assumable(saved.config), str(path))
+    return saved
 
 
-def read_content(path: Path, kind: str | None = KIND) -> dict[str, Any]:
+def assumable(config: PretrainConfig) -> dict[str, Any]:
+    """What of a model `--assume` may say, by its keys there."""
+    values: dict[str, Any] = {"residual": config.gru.residual} if config.encoder == "gru" else {}
+    return values | ({"shift": config.apc.time_shift} if config.objective == "apc" else {})
+
+
+def read_content(path: Path, kind: str | None = KIND, assume: Assumptions | None = None) -> dict[str, Any]:
     """What a checkpoint of `kind` (None: of any) holds, one of the originals in our terms; nothing in it runs.
 
-    The file is opened once. Raises FileNotFoundError, or
-    ValueError in one line: damaged, of another program or kind, a type that is not inert, tensors unlike its config."""
+    The file is opened once. Raises FileNotFoundError, or ValueError in one line: damaged, of another program or kind, a
+    type that is not inert, tensors unlike its config."""
     if path.is_dir():
         return {"kind": KIND, "written_by": "folder of --export", **read_folder(path)}
     content = read_file(path)
     if isinstance(content, dict) and "format" in content:
         check_format(content, path, kind)
         return {"written_by": f"{FORMAT}, {content.get('kind')}", **content}
-    return {"kind": KIND, **from_original(content, path).content()}
+    return {"kind": KIND, **from_original(content, path, assume).content()}
 
 
 def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
-    """The model that the `content` of a checkpoint describes, in evaluation mode."""
+    """The model that the `content` of a checkpoint describes, in evaluation mode.
+
+    What a damaged or foreign file may hold is checked before anything is made from it: ValueError in one line."""
     try:
+        check_content(content)
         config = build(PretrainConfig, content["config"])
-        features, target = (content[key] and build(FeatureConfig, content[key]) for key in ("features", "target"))
-        model = build_model(config, content["input_dim"], content["target_dim"])
-        if content.get("headless"):
-            model.head = NoHead()
-        load_weights(model, content["model"], path)
+        features, target = (_features(content[key]) for key in ("features", "target"))
+        model = _model(config, content, path)
         shift, seed, progress = content["frame_shift"], content["seed"], content["state"]
-        step = progress["step"]
     except KeyError as error:
         raise ValueError(f"{path}: incomplete checkpoint: it has no {error}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     optimizer, reason = content.get("optimizer"), content.get("cannot_resume", "")
-    training = SavedTraining(progress, optimizer, reason or ("" if optimizer else "it holds no optimiser state"))
-    shift = None if shift is None or math.isnan(shift) else shift
-    written_by, assumed = content.get("written_by", ""), tuple(content.get("assumed", ()))
-    given = (model.eval(), config, features, target, shift, seed, step, training, content.get("stated", {}), assumed)
-    return Pretrained(path, written_by, *given)
+    return Pretrained(
+        path,
+        content.get("written_by", ""),
+        model.eval(),
+        config,
+        features,
+        target,
+        None if shift is None or math.isnan(shift) else float(shift),
+        seed,
+        progress["step"],
+        SavedTraining(progress, optimizer, reason or ("" if optimizer else "it holds no optimiser state")),
+        content.get("stated", {}),
+        tuple(content.get("assumed", ())),
+        content.get("sources", {}),
+    )
+
+
+def _features(value: Mapping[str, Any] | None) -> FeatureConfig | None:
+    return None if value is None else build(FeatureConfig, value)
+
+
+def _model(config: PretrainConfig, content: Mapping[str, Any], path: Path) -> FrameModel:
+    """The model with its weights; it takes memory only once they are known to fit."""
+    sizes, weights, headless = (content["input_dim"], content["target_dim"]), content["model"], content.get("headless")
+    try:
+        with torch.device("meta"):
+            empty = build_model(config, *sizes)
+    except (RuntimeError, OverflowError, TypeError):
+        raise ValueError("the sizes in its config are beyond any memory") from None
+    if headless:
+        empty.head = NoHead()
+    check_weights(empty, weights, path)
+    model = build_model(config, *sizes)
+    if headless:
+        model.head = NoHead()
+    model.load_state_dict(weights)
+    return model
 
 
 def check_input(features: FeatureConfig | None, stated: str | None, saved: Pretrained, name: str) -> None:

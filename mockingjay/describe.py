@@ -7,21 +7,30 @@ from typing import Any, Literal
 import torch
 import yaml
 
-from mockingjay.checkpoint import KIND, Pretrained, pretrained, read_content
+from mockingjay.checkpoint import KIND, Pretrained, assumable, pretrained, read_content
 from mockingjay.config import PretrainConfig
+from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.model.frame_model import NoHead
 from utility.audio.features import FeatureConfig
+from utility.text import short
 
 NOT_STATED = "not stated"
 
 
-def describe_checkpoint(path: Path) -> str:
+def describe_checkpoint(path: Path, assume: Mapping[str, Any] | None = None) -> str:
     """Format, model, size, features, steps done and config of a checkpoint; errors as when it is opened."""
-    content = read_content(path, kind=None)
+    said = Assumptions.of(assume)
+    content = read_content(path, None, said)
     if not isinstance(content.get("model"), dict):
         raise ValueError(f"{path}: incomplete checkpoint: it has no 'model'")
     lines = [("file", path), ("format", content["written_by"])]
-    lines += _of_model(pretrained(content, path)) if content["kind"] == KIND else _of_other(content)
+    if content.get("kind") == KIND:
+        saved = pretrained(content, path)
+        said.check(assumable(saved.config), str(path))
+        lines += _of_model(saved)
+    else:
+        said.check({}, str(path))
+        lines += _of_other(content, path)
     text = "\n".join(f"{name + ':':<15}{value}" for name, value in lines)
     made = {key: content[key] for key in ("about", "config") if key in content}
     return f"{text}\n{yaml.safe_dump(made, sort_keys=False)}".rstrip()
@@ -33,24 +42,35 @@ def _of_model(saved: Pretrained) -> Iterator[tuple[str, Any]]:
     yield "input", f"{model.input_dim} per frame, {_features(saved, 'features', model.input_dim)}"
     yield "target", f"{model.target_dim} per frame, {_features(saved, 'target', model.target_dim)}"
     yield "frame shift", _frame_shift(saved)
+    for key, value in assumable(config).items():
+        text = f"{value} frames ahead" if key == "shift" else "yes" if value else "no"
+        yield {"shift": "predicts"}.get(key, key), text + (f", {saved.sources[key]}" if key in saved.sources else "")
     yield "head", "absent: only representations" if isinstance(model.head, NoHead) else "present"
     yield from _progress(training.progress, bool(training.optimizer))
     yield "seed", NOT_STATED if saved.seed is None else saved.seed
     yield "goes on", f"no: {training.cannot_resume}" if training.cannot_resume else "with --train --load"
 
 
-def _of_other(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _of_other(content: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
+    state = content.get("state") or {}
+    if not all(isinstance(value, torch.Tensor) for value in content["model"].values()) or not _known(state):
+        raise ValueError(f"{path}: damaged: its model or its state is none that a training saves")
     yield "model", _size(content["model"])
-    yield from _progress(content.get("state") or {}, bool(content.get("optimizer")))
+    yield from _progress(state, bool(content.get("optimizer")))
     if "seed" in content:
-        yield "seed", content["seed"]
+        yield "seed", short(content["seed"])
+
+
+def _known(state: Any) -> bool:
+    best = state.get("best") if isinstance(state, dict) else ""
+    return best is None or isinstance(best, int | float)
 
 
 def _progress(state: Mapping[str, Any], counted: bool) -> Iterator[tuple[str, Any]]:
     """Where training stood; a step of 0 is believed only where it was `counted` by an optimiser."""
     yield "steps done", state.get("step") if counted else state.get("step") or NOT_STATED
     if state.get("best") is not None:
-        yield "best on dev", f"{state['best']:.4f} at step {state['best_step']}"
+        yield "best on dev", f"{state['best']:.4f} at step {state.get('best_step')}"
 
 
 def family(config: PretrainConfig) -> str:

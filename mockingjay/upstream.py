@@ -1,14 +1,17 @@
 """One interface to everything that turns features into representations."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mockingjay.build import new_model
 from mockingjay.checkpoint import Pretrained, check_input, load_pretrained
 from mockingjay.config import PretrainConfig
+from mockingjay.foreign.assumptions import in_words
 from mockingjay.model.frame_model import Head
 from mockingjay.upstreams.base import Upstream, stated
 from mockingjay.upstreams.baseline import Baseline
@@ -27,6 +30,7 @@ def load_upstream(
     info: StoreInfo | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    assume: Mapping[str, Any] | None = None,
 ) -> Upstream:
     """Open an upstream for features of a store described by `info`, in evaluation mode.
 
@@ -34,25 +38,33 @@ def load_upstream(
     state after the last layer), `random` (the architecture of `ckpt`, or of a pre-training YAML given as `ckpt`, with
     fresh weights from `seed`), `baseline` (the features themselves), `package.module:Class` (your own), or simply a
     checkpoint. A checkpoint is its path, or what `load_pretrained` gave, which stays as it is when the upstream is
-    trained. Raises ValueError where features, checkpoint and upstream do not fit."""
+    trained. `assume` says what its file does not, as `{"residual": False, "shift": 3}` of a bare APC state dict, which
+    is refused without. Raises ValueError where features, checkpoint and upstream do not fit."""
     if isinstance(name, Pretrained):
         name, ckpt = "pretrained", name
     elif ckpt is None and (str(name).endswith(SUFFIXES) or Path(name).is_dir()):
         name, ckpt = "pretrained", Path(name)
-    return _open(str(name), ckpt, info, seed).eval().to(device)
+    return _open(str(name), ckpt, info, seed, assume).eval().to(device)
 
 
-def _open(name: str, ckpt: Path | str | Pretrained | None, info: StoreInfo | None, seed: int) -> Upstream:
+def _open(
+    name: str,
+    ckpt: Path | str | Pretrained | None,
+    info: StoreInfo | None,
+    seed: int,
+    assume: Mapping[str, Any] | None,
+) -> Upstream:
     kind = ALIASES.get(name, name)
     if kind == "pretrained":
-        return _pretrained(_checkpoint(name, ckpt), info)
+        return _pretrained(_checkpoint(name, ckpt, assume), info)
     if kind == "pretrained_head":
-        return _with_head(_checkpoint(name, ckpt), info)
+        return _with_head(_checkpoint(name, ckpt, assume), info)
     if kind == "random":
-        return _random(name, ckpt, info, seed)
+        return _random(name, ckpt, info, seed, assume)
     if ckpt is not None:
         given = ckpt.path if isinstance(ckpt, Pretrained) else ckpt
         raise ValueError(f"upstream {name!r} takes no checkpoint, got {given}")
+    _check_unused(assume, f"upstream {name!r} takes no checkpoint")
     if kind == "baseline":
         if info is None:
             raise ValueError("upstream 'baseline' needs the store whose features it hands on")
@@ -64,13 +76,19 @@ def _open(name: str, ckpt: Path | str | Pretrained | None, info: StoreInfo | Non
     )
 
 
-def _checkpoint(name: str, ckpt: Path | str | Pretrained | None) -> Pretrained:
+def _checkpoint(name: str, ckpt: Path | str | Pretrained | None, assume: Mapping[str, Any] | None) -> Pretrained:
     """The checkpoint, its model for the upstream alone."""
     if ckpt is None:
         raise ValueError(f"upstream {name!r} needs a checkpoint: add --ckpt result/result_mockingjay/<run>/best.ckpt")
     if isinstance(ckpt, Pretrained):
+        _check_unused(assume, "the checkpoint is open already")
         return replace(ckpt, model=copy.deepcopy(ckpt.model))
-    return load_pretrained(ckpt)
+    return load_pretrained(ckpt, assume)
+
+
+def _check_unused(assume: Mapping[str, Any] | None, reason: str) -> None:
+    if assume:
+        raise ValueError(f"{reason}: nothing of it can be assumed, got {in_words(assume)}")
 
 
 def _pretrained(saved: Pretrained, info: StoreInfo | None) -> PretrainedUpstream:
@@ -91,11 +109,18 @@ def _with_head(saved: Pretrained, info: StoreInfo | None) -> HeadUpstream:
     return upstream
 
 
-def _random(name: str, ckpt: Path | str | Pretrained | None, info: StoreInfo | None, seed: int) -> PretrainedUpstream:
+def _random(
+    name: str,
+    ckpt: Path | str | Pretrained | None,
+    info: StoreInfo | None,
+    seed: int,
+    assume: Mapping[str, Any] | None,
+) -> PretrainedUpstream:
     if ckpt is None or isinstance(ckpt, Pretrained) or not str(ckpt).endswith((".yaml", ".yml")):
-        saved = _checkpoint(name, ckpt)
+        saved = _checkpoint(name, ckpt, assume)
         fresh = new_model(saved.config, saved.model.input_dim, saved.model.target_dim, seed)
         return _pretrained(replace(saved, model=fresh, step=0), info)
+    _check_unused(assume, f"{ckpt} is a config")
     if info is None:
         raise ValueError(f"a random upstream from {ckpt} needs the store whose features it takes")
     config = resolve(PretrainConfig, ckpt)

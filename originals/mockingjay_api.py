@@ -3,7 +3,6 @@
 Their calls bring no lengths. Here, and nowhere else, lengths may be inferred from zeros; give `lengths=` to be sure."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from mockingjay.build import build_model
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.model.frame_model import GruModel, Head, NoHead
@@ -19,7 +17,6 @@ from mockingjay.model.transformer import TransformerEncoder
 from utility.config import as_dict
 from utility.device import pick_device
 from utility.loader import real_frames
-from utility.training.checkpoint import load_weights
 
 Lengths = Sequence[int] | np.ndarray | Tensor | None
 
@@ -39,23 +36,20 @@ def get_mockingjay_model(
 
 
 def get_apc_model(
-    path: str | Path, residual: bool | None = None, device: torch.device | str | None = None
+    path: str | Path,
+    residual: bool | None = None,
+    device: torch.device | str | None = None,
+    shift: int | None = None,
 ) -> "ApcUpstream":
     """Open an APC checkpoint, ours or an original's state dict, in evaluation mode on `device`.
 
-    `residual` says what a bare state dict does not: whether each GRU's input is added to its output (`--rnn_residual`).
-    Without it the name of the file is believed where it is a release's, or else that there are residuals, as in all of
-    the releases."""
-    saved = load_pretrained(Path(path))
+    `residual` and `shift` say what a bare state dict does not: whether each GRU's input is added to its output
+    (`--rnn_residual`), and how many frames ahead it predicts. Without `residual` the name of the file is believed where
+    it is a release's; any other is a ValueError, as is a checkpoint that states something else."""
+    saved = load_pretrained(Path(path), {"residual": residual, "shift": shift})
     if not isinstance(saved.model, GruModel):
         raise ValueError(f"{path} holds no APC model of GRUs: open it with get_mockingjay_model")
-    config = saved.config
-    if residual is not None:
-        config = replace(config, gru=replace(config.gru, residual=residual))
-    model = build_model(config, saved.model.input_dim, saved.model.target_dim)
-    assert isinstance(model, GruModel)
-    load_weights(model, saved.model.state_dict(), path)
-    return ApcUpstream(model, config).eval().to(pick_device(False) if device is None else device)
+    return ApcUpstream(saved.model, saved.config).eval().to(pick_device(False) if device is None else device)
 
 
 def as_batch(features: np.ndarray | Tensor, lengths: Lengths, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from utility.text import short
 
 T = TypeVar("T")
 AUTO = "auto"  # of --resume: go on where there is a run, else begin
+PIPE_CLOSED = 141  # the exit code of a program that a closed pipe ends, 128 + SIGPIPE
 DEFAULT_SEED = 1337  # of the originals, on every command line
 NO_MEMORY = re.compile("out of memory|can't allocate memory")  # as PyTorch says it, of CUDA and of a CPU
 TRUE, FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
@@ -304,11 +306,15 @@ def only_argument(name: str) -> str:
 def run(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     """Run a command's `main(argv)`; bad input ends in one line on stderr and exit code 2, without a traceback."""
     name = os.path.basename(sys.argv[0])
+    code: Any
     try:
         code = main(sys.argv[1:])
+    except SystemExit as ended:
+        code = ended.code
     except (ValueError, OSError) as error:
-        print(f"{name}: {_line(error)}", file=sys.stderr)
-        code = 2
+        code = PIPE_CLOSED if isinstance(error, OSError) and _is_of_stdout(error) else 2
+        if code == 2:
+            print(f"{name}: {_line(error)}", file=sys.stderr)
     except (MemoryError, OverflowError, RuntimeError) as error:
         reason = _reason(error)
         if reason is None:
@@ -318,8 +324,31 @@ def run(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         code = 130
-    sys.stdout.flush()
+    if _nobody_reads():
+        code = PIPE_CLOSED
     raise SystemExit(code or 0)
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of our output has ended, as `head` does; then nothing more is written to it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Whether it says that the reader of our output has ended, and of no other pipe."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except OSError:  # no file at all
+        return False
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _line(error: Exception) -> str:

@@ -66,6 +66,7 @@ def _safetensors(saved: Pretrained, folder: Path) -> None:
         "state": {"step": saved.step},
         "stated": dict(saved.stated),
         "assumed": list(saved.assumed),
+        "sources": dict(saved.sources),
     }
     write_folder(folder, saved.model.state_dict(), about)
 

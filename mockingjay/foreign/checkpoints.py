@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,26 @@ import torch
 from torch import Tensor
 
 from mockingjay.config import PretrainConfig
-from mockingjay.foreign.names import KINDS, aliases, check_shapes, encoder_names, head_names, to_ours
+from mockingjay.foreign.apc import RNN, Apc, from_s3prl, from_state_dict, is_of_s3prl
+from mockingjay.foreign.assumptions import Assumptions
+from mockingjay.foreign.names import OUTPUT_NORM, aliases, check_shapes, encoder_names, head_names, to_ours
 from mockingjay.foreign.optimizer import continuation
-from mockingjay.foreign.settings import Section, feature_config, frame_shift, online_features, pretrain_config
-from mockingjay.model.frame_model import GruModel, TransformerModel
+from mockingjay.foreign.settings import (
+    Section,
+    feature_config,
+    frame_shift,
+    online_features,
+    pretrain_config,
+    stated_shift,
+)
+from mockingjay.model.frame_model import TransformerModel
 from utility.audio.features import FeatureConfig
-from utility.config import as_dict, build
+from utility.config import as_dict
 from utility.training.checkpoint import FORMAT
 
 PROJECTION = "input_representations.spec_transform.weight"
 LAYER_NUMBER = re.compile(r"encoder\.layer\.(\d+)\.")
-RELEASE = re.compile(r"bs\d+-rhl(\d+)-rhs(\d+)-rd(\d*\.?\d+)-\w+?(-res)?-ts(\d+)")
-PRENET = re.compile(r"prenet\.layers\.\d+\.weight")
-RNN = re.compile(r"rnns\.(\d+)\.(weight|bias)_(ih|hh)_l0")
+PREFIX = "module."  # which DataParallel puts before all names
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Original:
     seed: int | None = None
     stated: Mapping[str, str] = field(default_factory=dict)  # `features`, `target`: definitions not computed here
     assumed: tuple[str, ...] = ()  # fields that follow from the name of its data and the originals' habits
+    sources: Mapping[str, str] = field(default_factory=dict)  # how `Assumptions` are known that it does not state
 
     @property
     def has_head(self) -> bool:
@@ -68,21 +76,29 @@ class Original:
             "cannot_resume": self.cannot_resume,
             "stated": dict(self.stated),
             "assumed": list(self.assumed),
+            "sources": dict(self.sources),
         }
 
 
-def from_original(content: Any, path: Path) -> Original:
-    """What a checkpoint of the originals holds, told by that and not by the name of the file.
+def from_original(content: Any, path: Path, assume: Assumptions | None = None) -> Original:
+    """What a checkpoint of the originals holds, told by that and not by the name of the file; `assume` says what it
+    does not.
 
-    ValueError, in one line: of another program, a tensor missing, extra or of another shape than its config says."""
+    ValueError, in one line: of another program, a tensor missing, extra or of another shape than its config says, and
+    what it does not say and nobody assumed."""
+    assume = assume or Assumptions()
     try:
         if not isinstance(content, dict):
             raise ValueError(f"checkpoint of another program: a {type(content).__name__}, expected {_expected()}")
         if all(isinstance(key, str) for key in content):
             if "Transformer" in content or "Mockingjay" in content:
                 return _transformer(content)
-            if any(RNN.fullmatch(key) for key in content):
-                return _apc(content, path.stem)
+            if is_of_s3prl(content):
+                tensors = without_prefix(_tensors(content, "model"))
+                return _apc("S3PRL pre-training", from_s3prl({**content, "model": tensors}), content)
+            tensors = without_prefix(content)
+            if any(RNN.fullmatch(key) for key in tensors):
+                return _apc("APC", from_state_dict(tensors, path.stem, assume), content)
         names = ", ".join(str(key)[:40] for key in list(content)[:6]) or "nothing"
         raise ValueError(f"checkpoint of another program: it holds {names}; expected {_expected()}")
     except ValueError as error:
@@ -95,8 +111,9 @@ def _expected() -> str:
 
 def _transformer(content: Mapping[str, Any]) -> Original:
     family, config, task, run, seed = _settings(content)
-    encoder = _renamed(_tensors(content, "Transformer" if "Transformer" in content else "Mockingjay"))
-    head = _tensors(content, "SpecHead") if "SpecHead" in content else None
+    saved = _tensors(content, "Transformer" if "Transformer" in content else "Mockingjay")
+    encoder = _renamed(without_prefix(saved))
+    head = without_prefix(_tensors(content, "SpecHead")) if "SpecHead" in content else None
     block = config.section("transformer" if "transformer" in config.values else "mockingjay")
     rate = block.get("downsample_rate", int, 1)
     duo = run.section("runner" if "runner" in run.values else "solver").get("duo_feature", bool, False)
@@ -106,18 +123,21 @@ def _transformer(content: Mapping[str, Any]) -> Original:
     layers = {int(match[1]) for match in map(LAYER_NUMBER.match, encoder) if match}
     if ours.model.layers != len(layers):
         raise ValueError(f"its config says {ours.model.layers} layers, its weights have {len(layers)}")
+    if f"{OUTPUT_NORM}.{len(layers)}.weight" in encoder:  # S3PRL from 0.3: one more, the first is the embedding's
+        ours = replace(ours, model=replace(ours.model, embedding_norm=True))
     weights = _weights(encoder, head, ours)
     try:
         with torch.device("meta"):
             model = TransformerModel(ours.model, input_dim, target_dim)
-    except RuntimeError:
+    except (RuntimeError, OverflowError):
         raise ValueError("the sizes in its config are beyond any memory") from None
     check_shapes(encoder, encoder_names(ours.model), model.encoder)
     if head is not None:
         check_shapes(head, head_names(), model.head)
     step = _whole(content.get("Global_step", content.get("Step", 0)))
-    after = continuation(content.get("Optimizer") if head else None, step, ours, model)
-    cannot_resume = after.cannot_resume
+    rounded = _rounded(saved)
+    after = continuation(content.get("Optimizer") if head and not rounded else None, step, ours, model)
+    cannot_resume = rounded or after.cannot_resume
     if task.get("loss", str, "L1") != "L1":
         cannot_resume = f"it was trained with the loss {task.get('loss', str, 'L1')}"
     data = config.section("dataloader")
@@ -125,7 +145,7 @@ def _transformer(content: Mapping[str, Any]) -> Original:
     audio = next((config.section(key) for key in ("online", "audio") if config.values.get(key)), Section("audio", {}))
     computed = bool(audio.values)
     assumed: tuple[str, ...] = () if computed else ("features", "target")
-    assumed += () if "hop_ms" in audio.values else ("frame_shift",)
+    assumed += () if stated_shift(audio) else ("frame_shift",)
     features: FeatureConfig | str | None = feature_config(path, input_dim)
     target: FeatureConfig | str | None = feature_config(data.get("target_path", str, "") if duo else path, target_dim)
     if computed:
@@ -209,43 +229,32 @@ def _weights(encoder: Mapping, head: Mapping | None, config: PretrainConfig) -> 
     return weights
 
 
-def _apc(content: Mapping[str, Tensor], stem: str) -> Original:
-    """A bare state dict: sizes from the shapes; residual and shift from a release's file name, else as released."""
-    layers = len({match[1] for match in map(RNN.fullmatch, content) if match})
-    prenet = sum(PRENET.fullmatch(name) is not None for name in content)
-    names = {f"encoder.prenet.{i}.{kind}": [f"prenet.layers.{i}.{kind}"] for i in range(prenet) for kind in KINDS}
-    names |= {
-        f"encoder.rnns.{i}.{kind}_{way}_l0": [f"rnns.{i}.{kind}_{way}_l0"]
-        for i in range(layers)
-        for kind in KINDS
-        for way in ("ih", "hh")
-    }
-    names |= {f"head.{kind}": [f"postnet.layer.{kind}"] for kind in KINDS}
-    weights = to_ours({name: _matrix(value) for name, value in content.items()}, names, {})
-    if any(value.ndim == 0 or 0 in value.shape for value in weights.values()):
-        raise ValueError("a tensor of it is empty")
-    input_dim = weights["encoder.prenet.0.weight" if prenet else "encoder.rnns.0.weight_ih_l0"].shape[-1]
-    target_dim, hidden = len(weights["head.weight"]), weights["encoder.rnns.0.weight_hh_l0"].shape[-1]
-    values = {"layers": layers, "hidden_size": hidden, "prenet_layers": prenet}
-    released, shift = _released(stem, values)
-    config = build(PretrainConfig, {"objective": "apc", "encoder": "gru", "gru": values | released, "apc": shift})
-    with torch.device("meta"):
-        model = GruModel(config.gru, input_dim, target_dim)
-    check_shapes({name: _matrix(value) for name, value in content.items()}, names, model)
-    return Original("APC", config, weights, input_dim, target_dim, cannot_resume="it holds no optimiser state")
+def _apc(family: str, model: Apc, content: Mapping[str, Any]) -> Original:
+    optimizer = content.get("Optimizer")
+    step = _whole(content.get("Step", 0)) if family != "APC" else 0
+    return Original(
+        family,
+        model.config,
+        model.weights,
+        model.input_dim,
+        model.target_dim,
+        step,
+        cannot_resume="its optimiser is not one of bertadam and lamb" if optimizer else "it holds no optimiser state",
+        frame_shift=model.frame_shift,
+        seed=_seed(content.get("Args")) if family != "APC" else None,
+        stated=dict.fromkeys(("features", "target"), model.features) if model.features else {},
+        sources=model.sources,
+    )
 
 
-def _matrix(value: Any) -> Any:
-    """A convolution of kernel 1 is a matrix."""
-    return value.squeeze(2) if isinstance(value, Tensor) and value.ndim == 3 and value.shape[2] == 1 else value
+def without_prefix(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors without the `module.` that DataParallel puts before all of their names."""
+    if not all(name.startswith(PREFIX) for name in tensors):
+        return dict(tensors)
+    return {name.removeprefix(PREFIX): value for name, value in tensors.items()}
 
 
-def _released(stem: str, sizes: Mapping[str, int]) -> tuple[dict, dict]:
-    """What the file name of a release says beyond the sizes, which must agree with it."""
-    match = RELEASE.fullmatch(stem)
-    if match is None:
-        return {}, {}
-    for key, number in (("layers", match[1]), ("hidden_size", match[2])):
-        if sizes[key] != int(number):
-            raise ValueError(f"its name says {key} {number}, its tensors {sizes[key]}")
-    return {"dropout": float(match[3]), "residual": match[4] is not None}, {"time_shift": int(match[5])}
+def _rounded(tensors: Mapping[str, Any]) -> str:
+    """Why training cannot go on exactly from weights that are not of float32; empty where they are."""
+    kinds = {str(value.dtype) for value in tensors.values() if isinstance(value, Tensor)} - {str(torch.float32)}
+    return f"its weights are {', '.join(sorted(kinds))}, not torch.float32" if kinds else ""

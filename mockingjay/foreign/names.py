@@ -19,6 +19,8 @@ LAYER = {
 PRE_NORM_ALIASES = {"attention.LayerNorm": "attention.output.LayerNorm", "LayerNorm": "output.LayerNorm"}
 HEAD = {"dense": "dense", "norm": "LayerNorm", "output": "output"}
 KINDS = ("weight", "bias")
+OUTPUT_NORM = "encoder.LayerNorm"
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def encoder_names(config: TransformerConfig) -> dict[str, list[str]]:
@@ -32,8 +34,11 @@ def encoder_names(config: TransformerConfig) -> dict[str, list[str]]:
             f"blocks.{layer}.{ours}": [f"encoder.layer.{layer}.{name}" for name in theirs]
             for ours, theirs in LAYER.items()
         }
+    if config.embedding_norm:
+        names["embedding_norm"] = [f"{OUTPUT_NORM}.0"]
     if config.pre_layer_norm:
-        names |= {f"output_norms.{layer}": [f"encoder.LayerNorm.{layer}"] for layer in range(config.layers)}
+        first = int(config.embedding_norm)
+        names |= {f"output_norms.{layer}": [f"{OUTPUT_NORM}.{layer + first}"] for layer in range(config.layers)}
     return {f"{ours}.{kind}": [f"{name}.{kind}" for name in names[ours]] for ours in names for kind in KINDS}
 
 
@@ -58,16 +63,20 @@ def aliases(config: TransformerConfig) -> dict[str, str]:
 def to_ours(
     theirs: Mapping[str, Tensor], names: Mapping[str, list[str]], again: Mapping[str, str]
 ) -> dict[str, Tensor]:
-    """Their tensors under our names; ValueError for one that is missing, extra, no float32, or unlike its alias."""
+    """Their tensors under our names, as float32; ValueError for one that is missing, extra, of whole numbers, beyond
+    float32, or unlike its alias."""
     expected = {name for parts in names.values() for name in parts}
     for name in sorted(expected | again.keys() | theirs.keys()):
         if name not in theirs:
             raise ValueError(f"tensor {name!r} is missing: the model of its config has it")
         if name not in expected and name not in again:
             raise ValueError(f"tensor {name!r} is not part of the model of its config")
-        if not isinstance(theirs[name], Tensor) or theirs[name].dtype != torch.float32:
+        if not isinstance(theirs[name], Tensor) or theirs[name].dtype not in FLOATS:
             kind = theirs[name].dtype if isinstance(theirs[name], Tensor) else type(theirs[name]).__name__
             raise ValueError(f"tensor {name!r} is {kind}, expected torch.float32")
+        if theirs[name].dtype == torch.float64 and (theirs[name].abs() > torch.finfo(torch.float32).max).any():
+            raise ValueError(f"tensor {name!r} holds numbers beyond float32")
+    theirs = {name: value.float() for name, value in theirs.items()}
     for name, kept in again.items():
         if not torch.equal(theirs[name], theirs[kept]):
             raise ValueError(f"tensors {name!r} and {kept!r} differ: by its config they are one")

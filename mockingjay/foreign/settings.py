@@ -147,11 +147,11 @@ def online_features(audio: Section, part: str, dim: int) -> FeatureConfig | str:
     known = audio.name == "audio" and set(audio.values) == {*AUDIO_KEYS, "input", "target"}
     whole = known and isinstance(block, Mapping) and set(block) == ONLINE_KEYS
     if not whole or any(values[key] is None for values in (audio.values, block) for key in values):
-        return _definition(audio, part)
+        return definition(audio, part)
     section = audio.section(part)
     kind, log, deltas = section.get("feat_type", str), section.get("log", bool), section.get("delta", int)
     if kind not in ONLINE_KINDS or not 0 <= deltas <= 2 or (kind == "mfcc" and log):
-        return _definition(audio, part)
+        return definition(audio, part)
     options = {key: audio.get(key, wanted) for key, wanted in AUDIO_KEYS.items()} | {"log": log}
     used = {key: value for key, value in options.items() if key not in UNUSED[kind]}
     cmvn = "utterance" if section.get("cmvn", bool) else "none"
@@ -164,7 +164,7 @@ def online_features(audio: Section, part: str, dim: int) -> FeatureConfig | str:
     return config
 
 
-def _definition(audio: Section, part: str) -> str:
+def definition(audio: Section, part: str) -> str:
     """What a block says of `part` as one line of JSON."""
     other = {"input": "target", "target": "input"}[part]
     values = {key: value for key, value in audio.values.items() if key != other}
@@ -184,9 +184,19 @@ def _plain(value: Any) -> Any:
 
 def frame_shift(path: str, audio: Section) -> float | None:
     """Seconds between frames, as far as a config or the name of its data tells."""
+    stated = stated_shift(audio)
+    if stated is not None:
+        return stated
+    return next((shift for kind, shift in FRAME_SHIFTS.items() if kind in PurePosixPath(path).name), None)
+
+
+def stated_shift(audio: Section) -> float | None:
+    """Seconds between frames that S3PRL's block `audio` states, of its own features or of Kaldi's."""
     if "hop_ms" in audio.values:
         return audio.get("hop_ms", float) / 1000
-    return next((shift for kind, shift in FRAME_SHIFTS.items() if kind in PurePosixPath(path).name), None)
+    kaldi = audio.section("kaldi")
+    kind = kaldi.section(kaldi.get("feat_type", str, ""))
+    return kind.get("frame_shift", float) / 1000 if "frame_shift" in kind.values else None
 
 
 def data_section(data: Section, duo: bool) -> dict[str, Any]:

@@ -10,7 +10,8 @@ def original_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     query, key and value are clipped or scaled each on its own."""
     groups: dict[tuple[bool, int], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        decay = parameter.ndim > 1 or ("output_norms" in name and name.endswith("weight"))
+        after_blocks = "output_norms" in name or "embedding_norm" in name
+        decay = parameter.ndim > 1 or (after_blocks and name.endswith("weight"))
         parts = QUERY_KEY_VALUE if "query_key_value" in name else 1
         groups.setdefault((decay, parts), []).append(parameter)
     return [

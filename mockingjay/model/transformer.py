@@ -39,6 +39,7 @@ class TransformerConfig:
         default_factory=list
     )  # counted from the first layer on
     pre_layer_norm: bool = False  # normalise before each sub-layer: trains at higher rates (Xiong et al. 2020)
+    embedding_norm: bool = False  # with it: hidden state 0 has a LayerNorm of its own too (S3PRL from 0.3)
     # Standard deviation of the first weights; narrow models want more.
     initializer_range: float = pydantic.Field(0.02, gt=0)
 
@@ -47,6 +48,8 @@ class TransformerConfig:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
         if any(head >= self.layers * self.heads for head in self.prune_heads):
             raise ValueError(f"prune_heads {max(self.prune_heads)} is beyond the {self.layers * self.heads} heads")
+        if self.embedding_norm and not self.pre_layer_norm:
+            raise ValueError("embedding_norm goes with pre_layer_norm: set that to true too")
 
 
 def stack_frames(features: Tensor, lengths: Tensor, rate: int) -> tuple[Tensor, Tensor]:
@@ -156,8 +159,9 @@ class Block(nn.Module):
 
 class TransformerEncoder(nn.Module):
     """Stacked frames [B, T, D] -> hidden states: entry 0 is the embedding after projection, position and norm, entry k
-    the output of block k (with `pre_layer_norm` after a LayerNorm of its own); each [B, T, hidden_size]. Values at
-    padding are meaningless. With `causal` a frame attends to itself and those before it only.
+    the output of block k (with `pre_layer_norm` after a LayerNorm of its own, which with `embedding_norm` entry 0 has
+    too); each [B, T, hidden_size]. Values at padding are meaningless. With `causal` a frame attends to itself and those
+    before it only.
 
     With a packing x is [1, N, D] and so are the states. `recompute` keeps of each block only its input for backward."""
 
@@ -174,6 +178,7 @@ class TransformerEncoder(nn.Module):
         if config.pre_layer_norm:
             norms = (nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS) for _ in range(config.layers))
             self.output_norms = nn.ModuleList(norms)
+        self.embedding_norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS) if config.embedding_norm else None
         self.pre_layer_norm, self.recompute = config.pre_layer_norm, False
         self.register_buffer("positions", sinusoid_positions(0, config.hidden_size), persistent=False)
         kept = torch.ones(config.layers * config.heads)
@@ -184,7 +189,7 @@ class TransformerEncoder(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor, packing: Packing | None = None) -> tuple[Tensor, ...]:
         scope = packing or Scope(lengths, x.shape[1], self.causal)
         x = self._embed(x, packing)
-        states = [x]
+        states = [x if self.embedding_norm is None else self.embedding_norm(x)]
         for layer, (block, kept) in enumerate(self._stack()):
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, scope, kept, use_reentrant=False)

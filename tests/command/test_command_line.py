@@ -327,6 +327,7 @@ SAMPLES = {  # destination -> words that give the flag another value than it has
     "logdir": ["--logdir", "log2"],
     "ckpdir": ["--ckpdir", "elsewhere"],
     "ckpt": ["--ckpt", "named"],
+    "assume": ["--assume", "shift=2"],
     "msg": ["--no-msg"],
     "online_config": ["--online_config", "config/online.yaml"],
     "input": ["--input", "data/mel/dev"],
@@ -371,6 +372,7 @@ OTHERS = {  # (mode, destination) -> words it is added to, where the mode's own 
         for flag, words in {"apc_path": APC, "run_apc": ["--apc_path", "apc.ckpt"], "run_mockingjay": OURS[1:]}.items()
     },
     ("--run", "ckpdir"): ["--run", "phone_linear", "--ckpt", "named"],
+    ("--train", "assume"): ["--train", "--load"],
 }
 
 

@@ -34,7 +34,7 @@ FLOORS = {
         {"model", "objectives", "figures", "sound"},
         {"config"},
         {"build"},
-        {"foreign"},
+        {"content", "foreign"},
         {"checkpoint"},
         {"pretraining", "upstreams"},
         {"upstream"},

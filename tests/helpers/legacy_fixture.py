@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mockingjay.checkpoint import load_pretrained
+from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.foreign.checkpoints import Original, from_original
 from mockingjay.foreign.names import head_names, to_theirs
 from mockingjay.upstreams.pretrained import PretrainedUpstream
@@ -29,9 +30,9 @@ def plain_content(path: Path) -> Any:
     return read_file(path)
 
 
-def read_original(path: Path) -> Original:
-    """The same in our terms."""
-    return from_original(plain_content(path), path)
+def read_original(path: Path, **assume: Any) -> Original:
+    """The same in our terms; `assume` is what the file does not say."""
+    return from_original(plain_content(path), path, Assumptions(**assume))
 
 
 def holding(key: str, suffix: str = "ckpt", kind: str = "io", short: bool = False) -> list[str]:

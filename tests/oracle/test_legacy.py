@@ -15,6 +15,7 @@ from downstream.config import ProbeConfig
 from downstream.metrics import class_score
 from downstream.tasks.classification import ByFrame
 from mockingjay.checkpoint import load_pretrained
+from mockingjay.foreign.apc import BY_NAME
 from mockingjay.foreign.settings import Section, pretrain_config, pruned_heads
 from mockingjay.model.frame_model import GruModel, NoHead, TransformerModel
 from mockingjay.objectives.loss import masked_loss
@@ -204,11 +205,11 @@ def test_names_go_both_ways(name, fixtures_dir):
 @pytest.mark.parametrize("name", APC)
 @torch.no_grad()
 def test_apc(name, fixtures_dir):
-    """A state dict does not say whether layers are residual: where the file did not use it the test says so."""
+    """A state dict does not say whether layers are residual: the test does."""
     arrays = read_arrays(name)
-    saved = read_original(fixtures_dir / f"{name}.pt")
+    saved = read_original(fixtures_dir / f"{name}.pt", residual=bool(arrays["residual"]))
     assert saved.config.gru.prenet_layers == int(arrays["prenet_layers"])
-    gru = replace(saved.config.gru, residual=bool(arrays["residual"]))
+    gru = saved.config.gru
     model = GruModel(gru, saved.input_dim, saved.target_dim).eval()
     load_weights(model, saved.weights, name)
     inputs, lengths = arrays["inputs"], arrays["lengths"]
@@ -230,15 +231,22 @@ def test_apc(name, fixtures_dir):
 @torch.no_grad()
 def test_apc_opens_as_an_upstream_and_agrees_with_its_name(fixtures_dir, tmp_path):  # R20: a TypeError, and CUDA only
     name = next(name for name in APC if read_arrays(name)["residual"])
-    source, gru = (fixtures_dir / f"{name}.pt").read_bytes(), load_pretrained(fixtures_dir / f"{name}.pt").config.gru
+    source = (fixtures_dir / f"{name}.pt").read_bytes()
+    gru = load_pretrained(fixtures_dir / f"{name}.pt", {"residual": True}).config.gru
     sizes = f"bs32-rhl{gru.layers}-rhs{gru.hidden_size}"
     named = tmp_path / f"{sizes}-rd0-adam-res-ts5.pt"
     named.write_bytes(source)
     found = load_pretrained(named)
     assert (found.config.gru.residual, found.config.gru.dropout, found.config.apc.time_shift) == (True, 0.0, 5)
+    assert found.sources == {"residual": BY_NAME, "shift": BY_NAME}
+    assert load_pretrained(named, {"residual": True, "shift": 5}).config == found.config
+    with pytest.raises(ValueError, match="its name says shift=5, not shift=3: leave --assume shift out"):
+        load_pretrained(named, {"shift": 3})
     unlike = tmp_path / f"{sizes}-rd0.1-adam-ts2.pt"
     unlike.write_bytes(source)
     assert load_pretrained(unlike).config.gru.residual is False
+    with pytest.raises(ValueError, match="its name says residual=false, not residual=true"):
+        load_pretrained(unlike, {"residual": True})
     states = load_upstream("transformer", named)(torch.randn(2, 9, found.model.input_dim), torch.tensor([4, 9]))
     assert [tuple(state.shape) for state in states] == [(2, 9, gru.hidden_size)] * (gru.layers + 1)
     wrong = tmp_path / f"bs32-rhl{gru.layers}-rhs512-rd0-adam-res-ts3.pt"

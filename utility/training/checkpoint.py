@@ -69,10 +69,16 @@ def _instead(path: Path) -> str:
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: Path | str) -> None:
     """Copy `weights` into `module`, all and nothing else; a ValueError names what is missing, extra or misshapen."""
+    check_weights(module, weights, where)
+    module.load_state_dict(weights)
+
+
+def check_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: Path | str) -> None:
+    """ValueError where `weights` are not those of `module`, which may be without storage."""
     if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise ValueError(f"{where}: 'model' holds a {type(weights).__name__}, expected tensors by name")
+        raise ValueError(f"{where}: damaged: 'model' holds a {type(weights).__name__}, expected tensors by name")
     own = module.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
+    for name in sorted(own.keys() | weights.keys(), key=str):
         if name not in weights:
             raise ValueError(f"{where}: tensor {name!r} is missing: the model of this config has it")
         if name not in own:
@@ -80,7 +86,8 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], w
         if own[name].shape != weights[name].shape:
             sizes = f"{list(weights[name].shape)}, the model {list(own[name].shape)}"
             raise ValueError(f"{where}: tensor {name!r} has shape {sizes}")
-    module.load_state_dict(weights)
+        if own[name].is_floating_point() != weights[name].is_floating_point():
+            raise ValueError(f"{where}: tensor {name!r} is {weights[name].dtype}, the model's {own[name].dtype}")
 
 
 def step_path(directory: Path, stem: str, step: int) -> Path:
