@@ -18,7 +18,11 @@ WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
 def write_folder(folder: Path, weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write `weights` and plain values `about` them; a reader sees each file whole or not at all."""
     with replacing(folder / WEIGHTS) as temporary:
-        save_file({name: value.contiguous() for name, value in weights.items()}, temporary, {"format": "pt"})
+        try:
+            save_file({name: value.contiguous() for name, value in weights.items()}, temporary, {"format": "pt"})
+        except SafetensorError as error:  # its writer, when the system takes no more
+            reason = " ".join(str(error).split())
+            raise OSError(f"{folder / WEIGHTS}: cannot be written, perhaps the disk is full: {reason}") from None
     with replacing(folder / DESCRIPTION) as temporary:
         temporary.write_text(to_json(about), encoding="utf-8")
 
