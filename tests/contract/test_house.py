@@ -54,8 +54,8 @@ FLOORS = {
     ),
     "utility": (
         {"original_flags"},
-        {"openmp", "threads", "command", "config", "device", "files", "seeds", "temporary_array"},
-        {"loader", "labels", "locks", "kaldi", "runs"},
+        {"openmp", "threads", "command", "config", "device", "files", "seeds"},
+        {"loader", "labels", "locks", "kaldi", "runs", "temporary_array"},
         {"audio", "training"},
         {"store"},
         {"plot"},
