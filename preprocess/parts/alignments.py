@@ -1,7 +1,6 @@
 """Alignment files, read, folded and written as one alignment."""
 
 import csv
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utility.arrays import ArrayFile
+from utility.files import replacing
 from utility.labels.alignment import ERRORS, SEGMENTS, Alignment, TimedLabels, check_segments, write_alignment
 from utility.labels.formats import READERS, find_files
 from utility.labels.phone_sets import PHONE_SETS
@@ -104,10 +104,8 @@ def folded(key: str, segments: TimedLabels, fold: Callable[[str], str]) -> Timed
 
 def write_errors(file: Path, errors: Sequence[tuple[str, str]]) -> None:
     """Write the table of what could not be used, atomically."""
-    scratch = file.with_suffix(".tmp")
-    with scratch.open("w", newline="", encoding="utf-8") as table:
+    with replacing(file) as new, new.open("w", newline="", encoding="utf-8") as table:
         csv.writer(table, lineterminator="\n").writerows([("path", "reason"), *errors])
-    os.replace(scratch, file)
 
 
 def describe_alignment(alignment: Alignment) -> None:

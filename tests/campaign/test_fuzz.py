@@ -108,7 +108,7 @@ def test_headers_of_arrays_change(tmp_path):
     assert sum(new != data for new in hows.values()) > 0.9 * len(hows)
 
 
-IDLE = {"__import__", "defaults", "getattr", "NEWOBJ"}  # leave no file ("defaults" would change torch for all tests that follow)
+IDLE = {"__import__", "defaults", "getattr", "NEWOBJ"}  # they leave no file, or change torch itself for what follows
 
 
 @pytest.mark.parametrize("name", sorted({*pickles.VALUES, *pickles.STREAMS} - IDLE))

@@ -1,6 +1,7 @@
 """Alignments: the frame-label rule against a slow oracle, what is refused, importers, and the command."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from praatio import textgrid
 
 from preprocess.preprocess_alignment import main
+from utility.files import temporary
 from utility.labels.alignment import IGNORE, Alignment, write_alignment
 from utility.labels.formats import READERS, find_files
 from utility.labels.phone_sets import ARPABET_39, PHONE_SETS, TIMIT_61_TO_48
@@ -137,6 +139,17 @@ def test_a_failed_rewrite_keeps_the_old_alignment(tmp_path, two):
     write_alignment(two.root, [("w", [(0.0, 1.0, "Z")])])
     assert Alignment(two.root).labels == ["Z"]
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_alignment_made_again_takes_the_place_of_the_old_and_of_what_was_left(tmp_path, two, capsys):
+    with temporary(two.root) as new:
+        left = tmp_path / new.name.replace(f"-{os.getpid()}-", "-4194305-")
+        left.mkdir()
+    (tmp_path / "link").symlink_to("a")
+    write_alignment(tmp_path / "link", [("w", [(0.0, 1.0, "Z")])])  # said `link: Is a directory`
+    assert Alignment(two.root).ids == ["w"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "link"]
+    assert capsys.readouterr().err == f"{left}: removed, the process that wrote it was killed\n"
 
 
 def test_a_table_that_does_not_fit_is_refused(two):

@@ -1,17 +1,14 @@
 """Alignments on disk: labelled segments in seconds, turned into frame labels by a feature's own frame times."""
 
 import csv
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from utility.arrays import ArrayFile
-from utility.files import check_folder
+from utility.files import check_folder, naming, remove_leftovers, replace_folder, temporary
 
 TimedLabels = Sequence[tuple[float, float, str]]  # start and end in seconds, label
 
@@ -105,16 +102,17 @@ def write_alignment(root: str | Path, utterances: Iterable[tuple[str, TimedLabel
     that holds something else.
     """
     root = Path(root)
+    if root.is_symlink():
+        root = root.resolve()
     check_folder(root)
     _refuse_foreign(root)
     root.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    scratch.chmod(0o755)
-    try:
-        _write_files(scratch, utterances)
-        _swap(scratch, root)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    remove_leftovers(root.parent, root.name)
+    with temporary(root) as scratch:
+        scratch.mkdir()
+        with naming(root):
+            _write_files(scratch, utterances)
+        replace_folder(scratch, root)
 
 
 def check_segments(id: str, segments: TimedLabels) -> None:  # noqa: A002
@@ -215,20 +213,12 @@ def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]]) ->
     ranks = np.empty(len(codes), dtype=np.int32)
     ranks[[codes[label] for label in labels]] = np.arange(len(labels))
     source = np.memmap(raw, dtype=SEGMENT, mode="r")
-    target = np.lib.format.open_memmap(folder / SEGMENTS, mode="w+", dtype=SEGMENT, shape=(total,))
-    for begin in range(0, total, CHUNK):
-        part = np.array(source[begin : begin + CHUNK])
-        part["label"] = ranks[part["label"]]
-        target[begin : begin + CHUNK] = part
-    target.flush()
+    with (folder / SEGMENTS).open("wb") as target:  # not mapped: a full disk would kill the process
+        descr = np.lib.format.dtype_to_descr(SEGMENT)
+        header = {"descr": descr, "fortran_order": False, "shape": (total,)}
+        np.lib.format.write_array_header_1_0(target, header)
+        for begin in range(0, total, CHUNK):
+            part = np.array(source[begin : begin + CHUNK])
+            part["label"] = ranks[part["label"]]
+            target.write(part.tobytes())
     raw.unlink()
-
-
-def _swap(scratch: Path, root: Path) -> None:
-    if root.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{root.name}.old.", dir=root.parent))
-        os.replace(root, old)
-        os.replace(scratch, root)
-        shutil.rmtree(old)
-    else:
-        os.replace(scratch, root)

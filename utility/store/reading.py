@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ from utility.store.files import (
 )
 from utility.store.info import WORDS, StoreInfo
 from utility.store.originals import NpyFiles, read_legacy
+
+_OPENING = threading.Lock()  # several threads may read first
 
 
 class Store:
@@ -186,7 +189,9 @@ class _Array:
 
     def read(self, row: int, start: int, stop: int) -> np.ndarray:
         if self._descriptor is None:
-            self._descriptor = os.open(self.file, os.O_RDONLY)
+            with _OPENING:
+                if self._descriptor is None:
+                    self._descriptor = os.open(self.file, os.O_RDONLY)
         frames = np.empty((stop - start, *self.row_shape), self.dtype)
         position = self._start + (int(self.offsets[row]) + start) * self._frame_bytes
         data = frames.reshape(-1).view(np.uint8).data

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mockingjay.foreign.pickles import read_plain, scan
 from torch import nn
 
 from tests.campaign.families.base import CPU, NEW, PROBE, RUNNER, Input, pick
