@@ -12,6 +12,7 @@ import yaml
 from preprocess.parts.names import FEATURE_TYPES, PARTS
 from utility.audio.extensions import AUDIO_EXTENSIONS
 from utility.command import Command, Parser, shard
+from utility.utterance_ids import ID_RULES, IdRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class RecordingFlags:
     splits: Sequence[str]
     extensions: Sequence[str]
     speaker_from: str
-    id_from: str
+    id_from: IdRule
     clip: bool | None  # None: parts of recordings are not taken
 
 
@@ -120,7 +121,10 @@ def add_recordings(parser: Parser, parts: bool = False) -> None:
         help="parent (the folder a file lies in), none, or a regular expression, its (group) in the path the speaker",
     )
     parser.add_argument(
-        "--id_from", choices=("path", "stem"), default="path", help="ids from the whole path, or from unique file names"
+        "--id_from",
+        choices=ID_RULES,
+        default="auto",
+        help="ids from file names (stem), whole paths (path), or from file names where no two are alike, else paths",
     )
 
 

@@ -261,7 +261,7 @@ def test_manifest(tmp_path, capsys):
     flags = [f"--data_path={table}", f"--output_path={tmp_path}", "--n_jobs=1", "--name=m"]
     assert command(preprocess_any.main, capsys, *flags) == (0, "")
     store = Store([tmp_path / "m/train", tmp_path / "m/dev"])
-    assert store.ids == ["x_1", "x_2"]
+    assert store.ids == ["1", "2"]
     assert store.speakers == ["ann", "NA"]
     assert store.num_samples.tolist() == [1600, 6000]
     (tmp_path / "list.csv").write_text("id,path\n7,x/1.wav\n007,x/2.wav\n")
