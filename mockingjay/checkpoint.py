@@ -95,7 +95,10 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
     training = SavedTraining(progress, optimizer, reason or ("" if optimizer else "it holds no optimiser state"))
     shift = None if shift is None or math.isnan(shift) else shift
     written_by, assumed = content.get("written_by", ""), tuple(content.get("assumed", ()))
-    given = (model.eval(), config, features, target, shift, seed, step, training, content.get("stated", {}), assumed)
+    stated = content.get("stated", {})
+    if not isinstance(stated, Mapping) or not all(isinstance(text, str) for text in stated.values()):
+        raise ValueError(f"{path}: damaged: its 'stated' holds no definitions of features by name")
+    given = (model.eval(), config, features, target, shift, seed, step, training, stated, assumed)
     return Pretrained(path, written_by, *given)
 
 

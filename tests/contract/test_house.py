@@ -54,7 +54,7 @@ FLOORS = {
     ),
     "utility": (
         {"original_flags"},
-        {"openmp", "threads", "command", "config", "device", "files", "seeds", "temporary_array"},
+        {"openmp", "threads", "command", "config", "device", "files", "seeds", "temporary_array", "utterance_ids"},
         {"loader", "labels", "kaldi", "runs"},
         {"audio", "training"},
         {"store"},
