@@ -212,7 +212,7 @@ class Experiment:
 
     def _loader(self, part: str, training: bool = False) -> Loader:
         config = self.setting.config
-        use = Use(config.data, training, config.upstream.fine_tune)
+        use = Use(config.data, training, config.upstream.fine_tune, config.probe.context)
         chosen = getattr(self.corpus.parts, part)
         examples = self.setting.task.source(self._frames, self.corpus.labels, chosen, use)
         loader = LoaderConfig(batch_frames=examples.batch_frames(use))

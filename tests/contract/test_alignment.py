@@ -330,8 +330,8 @@ def test_bad_usage_is_one_line_and_code_2(tmp_path, argv, reason):
     for file, text in {
         "both/a.ctm": "u 1 0 1 a\n",
         "both/a.json": "{}",
-        "twice/u.txt": "0 1 a\n",
-        "twice/more/u.txt": "0 1 a\n",
+        "twice/one.ctm": "u 1 0 1 a\n",
+        "twice/more/two.ctm": "u 1 0 1 a\n",
         "prose/a.txt": "once upon a time\n",
         "bad/a.json": "[1, 2]",
         "empty/a.wav": "",

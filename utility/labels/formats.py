@@ -13,7 +13,9 @@ from utility.arrays import number
 from utility.files import files_below
 from utility.labels.alignment import TimedLabels
 from utility.labels.names import FORMATS
+from utility.utterance_ids import timit_id
 
+NAMED_BY_FILE = ("textgrid", "montreal")  # formats whose files hold one utterance each, and not its id
 AlignedUtterances = Iterator[tuple[str, TimedLabels]]
 TIMIT_RATE = 16000
 CPC_SHIFT = 0.01  # seconds per label
@@ -73,12 +75,6 @@ def read_timit(file: Path, tier: str) -> AlignedUtterances:
             segments[-1] = (segments[-1][0], begin, segments[-1][2])
         segments.append((begin, _number(where, end) / TIMIT_RATE, label))
     yield timit_id(file), segments
-
-
-def timit_id(file: Path) -> str:
-    """`FVMH0_SI836` for `TRAIN/DR1/FVMH0/SI836.PHN` and for `dr1-fvmh0/si836.phn`."""
-    speaker = re.sub(r"^dr\d+-", "", file.parent.name, flags=re.IGNORECASE)
-    return f"{speaker}_{file.stem}".upper()
 
 
 def read_montreal(file: Path, tier: str) -> AlignedUtterances:
