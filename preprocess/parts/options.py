@@ -9,7 +9,7 @@ from typing import Literal
 
 from preprocess.parts.names import FEATURE_TYPES, PARTS
 from utility.audio.extensions import AUDIO_EXTENSIONS
-from utility.command import Command, Parser, shard
+from utility.command import Command, Parser, folder_name, shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,9 @@ def feature_parser(
 ) -> Parser:
     """A parser of a script that makes a store; a script adds the flags of its corpus."""
     parser = corpus_parser(prog, description, example, data_path)
-    parser.add_argument("--name", help="the store's folder (default: made of corpus and features, as libri_mel160)")
+    parser.add_argument(
+        "--name", type=folder_name, help="the store's folder (default: made of corpus and features, as libri_mel160)"
+    )
     parser.add_argument("--feature_type", choices=FEATURE_TYPES, default=feature_type, help="kind of features")
     parser.add_boolean("--delta", default=None, help=f"append time derivatives (default: {delta}; not of linear)")
     parser.add_boolean("--delta_delta", default=False, help="append second derivatives too")

@@ -331,3 +331,28 @@ def test_bad_usage_is_one_line_and_code_2(tmp_path, argv, reason):
     assert result.stderr.count("\n") == 1
     assert reason in result.stderr
     assert not (tmp_path / "data").exists() or list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"AA": ' + "[" * 5000 + "]" * 5000 + "}",
+        '{"AA": [["u", "a.wav", 1' + "0" * 400 + ", 2]]}",
+        '{"AA": [["u", "a.wav", 1' + "0" * 5000 + ", 2]]}",
+        '{"AA": [[5, "a.wav", 0, 1]]}',
+        '{"u": ["a.wav", [0, 1, 7]]}',
+        '{"u": ["a.wav", [0, 1, ["AA"]]]}',
+        '{"u": {"a": 1}}',
+        "[]",
+        "7",
+    ],
+    ids=["deep", "deep inside", "400 digits", "5000 digits", "id", "label", "list", "mapping", "none", "number"],
+)
+def test_json_that_is_no_alignment_is_refused_in_a_line(tmp_path, text):
+    """Depth was a RecursionError, 400 digits an OverflowError, a label that is a number an AttributeError."""
+    file = tmp_path / "a.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"a\.json: (not JSON|expected JSON)") as refused:
+        read("json", file)
+    assert len(str(refused.value)) < 400

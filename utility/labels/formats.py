@@ -1,7 +1,6 @@
 """Readers of alignment files: each yields (id, segments in seconds) and keeps the file's own silence labels."""
 
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from praatio.utilities.errors import PraatioException
 
 from utility.labels.alignment import TimedLabels
 from utility.labels.names import FORMATS
+from utility.text import parse_json, read_text
 
 AlignedUtterances = Iterator[tuple[str, TimedLabels]]
 TIMIT_RATE = 16000
@@ -87,17 +87,21 @@ def read_cpc(file: Path, tier: str) -> AlignedUtterances:
 def read_json(file: Path, tier: str) -> AlignedUtterances:
     """`{token: [[utterance, audio, start, end], ...]}` or `{utterance: [audio, [start, end, token], ...]}`, seconds."""
     try:
-        table = json.loads(file.read_text(encoding="utf-8"))
-        segments: dict[str, list[tuple[float, float, str]]] = {}
+        table = parse_json(read_text(file))
+    except ValueError as error:
+        raise ValueError(f"{file}: not JSON: {error}") from None
+    segments: dict[str, list[tuple[float, float, str]]] = {}
+    try:
         for name, entries in table.items():
             if entries and isinstance(entries[0], str):
                 segments[name] = [(float(start), float(end), token) for start, end, token in entries[1:]]
             else:
                 for key, _, start, end in entries:
                     segments.setdefault(key, []).append((float(start), float(end), name))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file}: not JSON: {error}") from None
-    except (ValueError, TypeError, AttributeError, KeyError):
+        texts = [*segments, *(label for entries in segments.values() for _, _, label in entries)]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("an id or a label is no text")
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
         expected = "{token: [[utterance, audio, start, end], ...]} or {utterance: [audio, [start, end, token], ...]}"
         raise ValueError(f"{file}: expected JSON {expected}") from None
     for key in sorted(segments):
