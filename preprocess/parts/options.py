@@ -11,7 +11,7 @@ import yaml
 
 from preprocess.parts.names import FEATURE_TYPES, PARTS
 from utility.audio.extensions import recording_extensions
-from utility.command import Command, Parser, shard
+from utility.command import Command, Parser, folder_name, shard
 from utility.utterance_ids import ID_RULES, IdRule
 
 
@@ -72,7 +72,9 @@ def feature_parser(
 ) -> Parser:
     """A parser of a script that makes a store; a script adds the flags of its corpus."""
     parser = corpus_parser(prog, description, example, data_path)
-    parser.add_argument("--name", help="the store's folder (default: made of corpus and features, as libri_mel160)")
+    parser.add_argument(
+        "--name", type=folder_name, help="the store's folder (default: made of corpus and features, as libri_mel160)"
+    )
     parser.add_argument("--feature_type", choices=FEATURE_TYPES, default=feature_type, help="kind of features")
     parser.add_boolean("--delta", default=None, help=f"append time derivatives (default: {delta}; not of linear)")
     parser.add_boolean("--delta_delta", default=False, help="append second derivatives too")

@@ -1,5 +1,6 @@
 """Upstreams and representations: one interface, honest baselines, the same bytes however extraction was interrupted."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -405,3 +406,15 @@ def test_extraction_of_real_speech_killed_midway_ends_with_the_same_bytes(ckpt, 
 def test_a_checkpoint_brings_its_model_config_and_features(ckpt):
     found = load_pretrained(ckpt)
     assert (found.features, found.config.model.layers, found.seed) == (MEL, 2, 5)
+
+
+def test_a_module_of_ones_own_puts_no_file_in_the_place_of_a_library(tmp_path, monkeypatch):
+    """The working directory stood first in sys.path for the rest of the process."""
+    (tmp_path / "mine_alone.py").write_text("from tests.helpers.downstream_corpus import Doubling as C\n")
+    (tmp_path / "colorsys.py").write_text("raise SystemExit('a file was run')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    load_upstream("mine_alone:C")
+    assert sys.path[-1] == str(tmp_path)
+    assert Path(importlib.import_module("colorsys").__file__).parent != tmp_path
