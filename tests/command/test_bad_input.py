@@ -86,7 +86,7 @@ def checked(case: Case, err: str, root: Path) -> str:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.code == 2], ids=lambda case: case.id)
-def test_bad_input_gets_one_line_and_leaves_nothing(case, world, watched, monkeypatch, capfd):
+def test_bad_input_gets_one_line_and_leaves_nothing(case, world, watched, monkeypatch, capfd, without_ffmpeg):
     monkeypatch.chdir(world)
     before = watched.state()
     code = answer(case.command, monkeypatch)
