@@ -1,5 +1,6 @@
 """Write the representations of a store or of audio."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mockingjay.representation import ExtractionOptions, represent, represent_as
 from mockingjay.upstream import load_upstream
 from utility.audio.headers import unread_media, unread_note
 from utility.device import claim_device
+from utility.store.files import split_name
 from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
 
@@ -50,7 +52,10 @@ def write_representations(pretrained: Pretrained, settings: Extract) -> int:
     paths = test_paths(settings, pretrained.config)
     corpus = _open_corpus(pretrained, settings, paths)
     upstream = load_upstream(pretrained, info=corpus.info, device=claim_device(settings.cpu))
-    folder, split = output_folder(settings), Path(paths[0]).stem if len(paths) == 1 else "test"
+    folder, split = (
+        output_folder(settings),
+        split_name(Path(os.path.abspath(paths[0])).stem) if len(paths) == 1 else "test",
+    )
     if settings.overwrite and (folder / split).resolve() in [Path(path).resolve() for path in paths]:
         raise ValueError(f"--overwrite would remove {folder / split}, which is the input: choose another --output")
     if settings.dry_run:

@@ -21,7 +21,7 @@ from mockingjay.pretraining.data import open_given
 from mockingjay.representation import LayerSelection
 from utility.config import resolve
 from utility.device import claim_device
-from utility.files import check_folder, replacing
+from utility.files import check_folder, remove_leftovers, replacing
 
 
 def info(settings: Info) -> None:
@@ -95,6 +95,7 @@ def plot_alterations(settings: PlotAlterations) -> None:
     check_folder(folder)
     if settings.dry_run:
         return print_plan(config, describe_paths("test", paths, data.source.features), {}, folder)
+    remove_leftovers(folder)
     saved = draw_alterations(config, data, folder, settings.num)
     return say(settings.msg, f"{len(saved)} files in {folder}")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from utility.files import replacing
+from utility.files import naming, replacing
+from utility.temporary_array import temporary_place
 
 
 class PredictionFile:
@@ -29,12 +30,14 @@ class PredictionFile:
         for key, row in zip(ids, rows, strict=True):
             line = "\t".join(map(_cell, (key, *row))).encode() + b"\n"
             self._places.append((key, self._rows.tell(), len(line)))
-            self._rows.write(line)
+            with naming(temporary_place()):
+                self._rows.write(line)
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         with self._rows:
             if kind is None:
-                self._rows.flush()
+                with naming(temporary_place()):
+                    self._rows.flush()
                 with replacing(self.path) as new, new.open("wb") as file:
                     file.write("\t".join(self.columns).encode() + b"\n")
                     for _, start, size in sorted(self._places):

@@ -30,7 +30,7 @@ from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.audio.waveform import read_audio
 from utility.files import replacing
 from utility.loader import Batch
-from utility.plot import Clock, save_figure
+from utility.plot import Clock, picture_stem, save_figure
 from utility.seeds import utterance_generators
 
 
@@ -173,7 +173,7 @@ class Inspection:
         saved = []
         for index in range(min(count, len(self.data.loader.source.ids))):
             batch = self.data.one(index, self.device)
-            saved += draw(batch, batch.ids[0].replace("/", "_"))
+            saved += draw(batch, picture_stem(batch.ids[0]))
         return saved
 
     def _upstream(self) -> PretrainedUpstream:
@@ -204,6 +204,6 @@ def draw_alterations(config: PretrainConfig, data: Data, folder: Path, count: in
             shown[name] = alter(stacked, lengths, only, utterance_generators(batch.ids)).inputs
         frames = {name: value[0].reshape(-1, batch.features.shape[2]) for name, value in shown.items()}
         folder.mkdir(parents=True, exist_ok=True)
-        saved.append(folder / f"{batch.ids[0].replace('/', '_')}_alterations.png")
+        saved.append(folder / f"{picture_stem(batch.ids[0])}_alterations.png")
         save_figure(alterations_figure(frames, data.source, batch.ids[0]), saved[-1])
     return saved

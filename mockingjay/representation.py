@@ -1,5 +1,6 @@
 """Upstream + corpus -> stored representations."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -104,8 +105,16 @@ def represent(
     Batches depend on the lengths alone, and one is redone whole where any of its rows is missing, so a killed run
     continued, or several shards, leave the same bytes as one undisturbed run."""
     info, inputs = _info(upstream, corpus, how, Path(root)), _Inputs(upstream, corpus)
-    make_way(SplitFiles(Path(root), split), info, how.overwrite)
-    writer = StoreWriter.open(root, split, _rows(corpus, inputs.frames), info)
+    files = SplitFiles(Path(root), split)
+    make_way(files, info, how.overwrite)
+    with _removed_if_refused(files, how.shard):
+        writer = StoreWriter.open(root, split, _rows(corpus, inputs.frames), info)
+        _represent(upstream, inputs, writer, how)
+        return writer.finish()
+
+
+def _represent(upstream: Upstream, inputs: "_Inputs", writer: StoreWriter, how: ExtractionOptions) -> None:
+    """Write what is missing of this shard."""
     pending = np.zeros(len(inputs.frames), bool)
     pending[writer.pending()] = True
     readable = np.flatnonzero(inputs.frames)
@@ -122,9 +131,40 @@ def represent(
             chosen = how.layers.pick(states).float().cpu().numpy()
             frames = upstream.num_frames(lengths)
             for index, length, values in zip(indices, frames.tolist(), chosen):
-                writer.write(index, values[:length])
+                try:
+                    writer.write(index, values[:length])
+                except ValueError:
+                    seen = rows[indices.index(index)]
+                    raise ValueError(_why_not_finite(inputs.corpus.ids[index], values, seen, how)) from None
             bar.update(int(frames.sum()))
-    return writer.finish()
+
+
+def _why_not_finite(name: str, states: np.ndarray, seen: Tensor, how: ExtractionOptions) -> str:
+    """What is wrong with an utterance whose hidden states no store takes."""
+    text = f"utterance {name[:100]!r}: its hidden states are not finite"
+    if not torch.isfinite(seen).all():
+        return f"{text}, as its input is not: make that again"
+    if np.isfinite(states).all():
+        return f"{text} in {how.dtype}, which ends at {np.finfo(how.dtype).max:g}: take --dtype float32"
+    return f"{text}: the weights of {how.checkpoint or 'the upstream'} or of its layers are too large, or not finite"
+
+
+@contextlib.contextmanager
+def _removed_if_refused(files: SplitFiles, shard: tuple[int, int]) -> Iterator[None]:
+    """Remove a split that is begun here, alone, when a ValueError ends it; others and the rest of the store stay."""
+    alone = shard[1] == 1 and not files.plan.exists() and not files.table.exists()
+    info, folder = files.info.exists(), files.root.exists()
+    try:
+        yield
+    except ValueError:
+        if alone and files.info.exists():
+            files.remove()
+            if not info:
+                files.info.unlink()
+            if not folder:
+                with contextlib.suppress(OSError):  # somebody put something there
+                    files.root.rmdir()
+        raise
 
 
 def _info(upstream: Upstream, corpus: UtteranceSource, how: ExtractionOptions, root: Path) -> StoreInfo:

@@ -2,8 +2,10 @@
 
 import ctypes
 import os
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2  # glibc's malloc.h
 FLOAT32_ERROR = 1e-6  # relative; more than that is no float32
@@ -21,14 +23,43 @@ def claim_device(cpu: bool, precision: str = "fp32") -> torch.device:
     """`pick_device` for a program of its own, which then owns the settings of its process: nothing below it makes any.
 
     On a CPU it keeps its memory and takes the fastest float32. On CUDA float32 products are exact for the `precision`
-    fp32 and may be TF32 for any other."""
+    fp32, and may be TF32 for any other."""
     device = pick_device(cpu)
     if device.type == "cpu":
         keep_memory()
         _take_fastest_float32()
     else:
         torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+        torch.backends.cudnn.allow_tf32 = precision != "fp32"  # of GRUs; PyTorch allows it by default
     return device
+
+
+def sent(parts: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Tensors of the host on `device`, by one copy for which the host does not wait."""
+    if device.type == "cpu":
+        return list(parts)
+    flat = packed(parts)
+    return unpacked((flat.pin_memory() if device.type == "cuda" else flat).to(device, non_blocking=True), parts)
+
+
+def packed(parts: Sequence[Tensor]) -> Tensor:
+    """The bytes of all parts [N], those of the widest numbers first, so that every part is aligned."""
+    return torch.cat([parts[i].flatten().view(torch.uint8) for i in _widest_first(parts)])
+
+
+def unpacked(flat: Tensor, parts: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors like `parts` that share the memory of `flat`, their bytes."""
+    found = [flat] * len(parts)
+    begin = 0
+    for i in _widest_first(parts):
+        end = begin + parts[i].numel() * parts[i].element_size()
+        found[i] = flat[begin:end].view(parts[i].dtype).view(parts[i].shape)
+        begin = end
+    return found
+
+
+def _widest_first(parts: Sequence[Tensor]) -> list[int]:
+    return sorted(range(len(parts)), key=lambda i: -parts[i].element_size())
 
 
 def claim_core() -> None:

@@ -1,6 +1,8 @@
 """Batches filled to a budget of frames; their order is a pure function of (seed, epoch), their position resumable."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -9,12 +11,12 @@ import numpy as np
 import pydantic
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from utility.config import section
 from utility.seeds import numpy_generator
-from utility.threads import side_by_side
+from utility.threads import side_by_side, take_one_core
 
+AHEAD = 2  # batches for each thread that reads ahead
 BUCKET_NOISE = 0.03  # lengths are compared up to this share, so that batches differ between epochs
 
 
@@ -33,7 +35,7 @@ class Batch:
     host_lengths: Tensor | None = None  # `lengths` where they were before the batch went to a device
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on `device`; from pinned memory the copy overlaps with computation."""
+        """The batch on `device`; from pinned memory the host does not wait for the copy."""
         host = self.lengths if self.host_lengths is None else self.host_lengths
         return replace(self._with(lambda part: part.to(device, non_blocking=True)), host_lengths=host)
 
@@ -42,7 +44,7 @@ class Batch:
         return real_frames(self.lengths, self.features.shape[1])
 
     def pin_memory(self) -> "Batch":
-        """The batch in page-locked memory (called by the DataLoader)."""
+        """The batch in page-locked memory, from which a GPU copies while the host goes on."""
         return self._with(Tensor.pin_memory)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
@@ -70,12 +72,12 @@ class Waveforms:
     host_lengths: Tensor | None = None
 
     def to(self, device: torch.device) -> "Waveforms":
-        """The waveforms on `device`; from pinned memory the copy overlaps with computation."""
+        """The waveforms on `device`; from pinned memory the host does not wait for the copy."""
         host = self.lengths if self.host_lengths is None else self.host_lengths
         return replace(self._with(lambda part: part.to(device, non_blocking=True)), host_lengths=host)
 
     def pin_memory(self) -> "Waveforms":
-        """The waveforms in page-locked memory (called by the DataLoader)."""
+        """The waveforms in page-locked memory, from which a GPU copies while the host goes on."""
         return self._with(Tensor.pin_memory)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> "Waveforms":
@@ -151,7 +153,7 @@ class LoaderConfig:
     max_frames: int | None = pydantic.Field(None, gt=0)  # longer utterances give a random crop when training
     # Padded lengths are multiples of this: few shapes, kernels made once.
     pad_multiple: int = pydantic.Field(1, ge=1, le=100_000)
-    workers: int = pydantic.Field(0, ge=0, le=1000)  # processes that read ahead
+    workers: int = pydantic.Field(0, ge=0, le=1000)  # threads that read ahead
 
 
 def frame_batches(lengths: np.ndarray, budget: int, rng: np.random.Generator | None) -> list[np.ndarray]:
@@ -197,18 +199,20 @@ class Loader:
         self.lengths = np.asarray(source.lengths)[self.subset]
         self.cropped = np.minimum(self.lengths, limit)
 
-    def stream(self, start: Position = START, rank: int = 0, world: int = 1) -> Iterator[tuple[Position, AnyBatch]]:
+    def stream(
+        self, start: Position = START, rank: int = 0, world: int = 1, pin: bool = False
+    ) -> Iterator[tuple[Position, AnyBatch]]:
         """Endless training batches from `start` on, each with the position of the batch after it.
 
         Of `world` processes number `rank` gets every `world`-th batch, with the position after all of theirs; epochs
-        follow each other without a gap, so that no process runs out before the others."""
-        return _plain(self._reader(_Keys(self, start, rank, world), crop=True))
+        follow each other without a gap, so that no process runs out before the others. For a GPU `pin` them."""
+        return self._read(_Keys(self, start, rank, world), True, pin)
 
-    def once(self) -> Iterator[AnyBatch]:
-        """Every utterance once, uncropped, in an order that depends on the lengths alone."""
+    def once(self, pin: bool = False) -> Iterator[AnyBatch]:
+        """Every utterance once, uncropped, in an order that depends on the lengths alone; for a GPU `pin` them."""
         batches = frame_batches(self._rounded(self.lengths), self.config.batch_frames, None)
         keys = [(START, START, self.subset[batch]) for batch in batches]
-        return (batch for _, batch in _plain(self._reader(keys, crop=False)))
+        return (batch for _, batch in self._read(keys, False, pin))
 
     def one(self, index: int) -> AnyBatch:
         """Utterance `index` of the source alone and whole."""
@@ -224,29 +228,32 @@ class Loader:
     def _rounded(self, lengths: np.ndarray) -> np.ndarray:
         return -(-lengths // self.config.pad_multiple) * self.config.pad_multiple
 
-    def _reader(self, keys: Iterable[Key], crop: bool) -> DataLoader:
-        return DataLoader(
-            _Batches(self, self.config, crop),
-            sampler=keys,
-            batch_size=None,
-            num_workers=self.config.workers,
-            pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),
-        )
+    def _read(self, keys: Iterable[Key], crop: bool, pin: bool) -> Iterator[tuple[Position, AnyBatch]]:
+        """The batches of `keys`. Threads read ahead, not processes: reading and copying let other threads work, and a
+        batch need not be copied from one process to another."""
+        batches = _Batches(self, self.config, crop)
 
+        def made(key: Key) -> tuple[Position, AnyBatch]:
+            following, batch = batches[key]
+            return following, batch.pin_memory() if pin else batch
 
-def _plain(batches: DataLoader) -> Iterator[tuple[Position, AnyBatch]]:
-    """The batches; an error of a worker as it was raised there, without the traceback that torch writes into it."""
-    try:
-        yield from batches
-    except (ValueError, OSError) as error:
-        if "Original Traceback" not in str(error):
-            raise
-        raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
+        workers = self.config.workers
+        if not workers:
+            yield from map(made, keys)
+            return
+        pool, rest, ahead = ThreadPoolExecutor(workers, "loader", initializer=take_one_core), iter(keys), deque()
+        try:
+            ahead.extend(pool.submit(made, key) for key in islice(rest, AHEAD * workers))
+            while ahead:
+                batch = ahead.popleft().result()
+                ahead.extend(pool.submit(made, key) for key in islice(rest, 1))
+                yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class _Keys:
-    """The endless keys that tell a worker what to read."""
+    """The endless keys that say what to read."""
 
     def __init__(self, loader: Loader, start: Position, rank: int, world: int):
         self.loader, self.start, self.rank, self.world = loader, start, rank, world
@@ -269,8 +276,8 @@ class _Keys:
             epoch, first = epoch + 1, 0
 
 
-class _Batches(Dataset):
-    """Reads and pads one batch; runs in a worker."""
+class _Batches:
+    """Reads and pads one batch; in any thread."""
 
     def __init__(self, loader: Loader, config: LoaderConfig, crop: bool):
         self.source, self.target, self.seed = loader.source, loader.target, loader.seed

@@ -1,5 +1,7 @@
 """Pictures of frames over time: drawing shared by all figures, and writing them to disk."""
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from utility.files import replacing
 from utility.store.info import StoreInfo
 
 DPI = 120
+LONGEST_STEM = 150  # bytes; a file's name has 255 at most, what follows and a temporary name's digits among them
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,17 @@ def spectrogram_axes(
         ax.set_yticks(*zip(*axis.ticks))
     ax.set_title(title, loc="left", fontsize=10, pad=8, parse_math=False)
     return image
+
+
+def picture_stem(name: str) -> str:
+    """What the files of an utterance begin with: its id, where no other id could have the same and it is short enough.
+
+    Else what can stand in a file's name, and eight digits that tell it from others (a/b from a_b)."""
+    plain = re.sub(r"[/\\\x00-\x1f\x7f]", "_", name)
+    if plain == name and len(name.encode()) <= LONGEST_STEM:
+        return name
+    start = plain.encode()[: LONGEST_STEM - 9].decode(errors="ignore")
+    return f"{start}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def save_figure(figure: Figure, path: Path) -> None:

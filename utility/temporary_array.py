@@ -6,6 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from utility.files import naming
+
+
+def temporary_place() -> str:
+    """Where temporary files lie that have no name, for a message."""
+    return f"temporary files in {tempfile.gettempdir()} (set TMPDIR to another folder)"
+
 
 class TemporaryArray:
     """Rows appended to a temporary file and read by position."""
@@ -16,8 +23,9 @@ class TemporaryArray:
 
     def append(self, rows: np.ndarray) -> None:
         """Add rows [N, *row_shape]."""
-        self.file.write(np.ascontiguousarray(rows, self.dtype).tobytes())
-        self.file.flush()  # processes that read share the file, not what waits to be written
+        with naming(temporary_place()):
+            self.file.write(np.ascontiguousarray(rows, self.dtype).tobytes())
+            self.file.flush()  # processes that read share the file, not what waits to be written
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows `start` to `stop`, [stop - start, *row_shape], not to be written to."""

@@ -9,7 +9,7 @@ from mockingjay.export.portable import portable
 from mockingjay.model.frame_model import NoHead
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.config import as_dict
-from utility.files import check_folder, replacing
+from utility.files import check_folder, remove_leftovers, replacing
 from utility.training.folder import FORMAT, to_json, write_folder
 
 MODELING = "modeling_mockingjay"
@@ -48,6 +48,7 @@ def write_export(saved: Pretrained, target: str, folder: Path) -> None:
 
     Raises ValueError for a model that the target cannot use, OSError where `folder` cannot be written."""
     check_folder(folder)
+    remove_leftovers(folder)
     TARGETS[target](saved, folder)
 
 

@@ -1,6 +1,7 @@
 """Autoregressive predictive coding (Chung et al. 2019): a stack of GRUs that predicts a frame some steps ahead."""
 
 import pydantic
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,6 +18,10 @@ class GruConfig:
     prenet_layers: int = pydantic.Field(0, ge=0, le=1000)  # linear layers with ReLU before the GRUs
     residual: bool = True  # add a layer's input to its output where the sizes agree
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # after the prenet's layers and between the GRUs
+
+
+# There autocast makes float16 of a GRU, also where bfloat16 is asked for, and small gradients become 0.
+NO_AUTOCAST = ("cuda",)
 
 
 class GruEncoder(nn.Module):
@@ -40,9 +45,15 @@ class GruEncoder(nn.Module):
             x = self.dropout(F.relu(layer(x)))
         states = [x if self.prenet else F.pad(x, (0, self.hidden_size - x.shape[-1]))]
         for index, rnn in enumerate(self.rnns):
-            out, _ = rnn(x)
+            out = _without_autocast(rnn, x) if x.device.type in NO_AUTOCAST else rnn(x)[0]
             if index + 1 < self.num_layers:
                 out = self.dropout(out)
             x = out + x if self.residual and out.shape == x.shape else out
             states.append(x)
         return tuple(states)
+
+
+def _without_autocast(rnn: nn.GRU, x: Tensor) -> Tensor:
+    """The GRU's output in the precision of its weights."""
+    with torch.autocast(x.device.type, enabled=False):
+        return rnn(x.to(rnn.weight_ih_l0.dtype))[0]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from utility.device import sent
 from utility.loader import real_frames
 
 
@@ -27,7 +28,7 @@ class Packing:
         position = torch.cat([torch.arange(length) for length in lengths.tolist()])
         index = position + frames * torch.arange(len(lengths)).repeat_interleave(lengths)
         offsets = F.pad(lengths.cumsum(0), (1, 0))
-        index, position, offsets = (_sent(part, device) for part in (index, position, offsets))
+        index, position, offsets = sent((index, position, offsets), device)
         return cls(frames, index, position, offsets, int(lengths.min()), int(lengths.max()), causal)
 
     def pack(self, x: Tensor) -> Tensor:
@@ -49,10 +50,6 @@ class Packing:
         )
         mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=self.causal)
         return mixed.transpose(1, 2).values().transpose(0, 1)[None]
-
-
-def _sent(x: Tensor, device: torch.device) -> Tensor:
-    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x
 
 
 class Scope:

@@ -1,7 +1,7 @@
 """Masked acoustic modelling: which parts are hidden from the model, and what stands in their place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import pydantic
 import torch
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from utility.config import section
+from utility.device import sent
 from utility.loader import real_frames
 
 
@@ -164,7 +165,7 @@ class _Draws:
 
     def to(self, device: torch.device) -> "_Draws":
         """The same numbers on another device."""
-        return _Draws(**{name: value.to(device) for name, value in vars(self).items()})
+        return _Draws(*sent([getattr(self, field.name) for field in fields(self)], device))
 
 
 def _join(rows: list[Tensor], frames: int) -> Tensor:

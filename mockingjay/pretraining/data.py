@@ -32,7 +32,7 @@ class Data:
 
     def once(self, device: torch.device) -> Iterator[Batch]:
         """Every utterance once and whole."""
-        return (self.features(batch.to(device)) for batch in self.loader.once())
+        return (self.features(batch.to(device)) for batch in self.loader.once(device.type == "cuda"))
 
     def one(self, index: int, device: torch.device) -> Batch:
         """Utterance `index` alone and whole."""

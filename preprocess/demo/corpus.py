@@ -22,7 +22,7 @@ from preprocess.demo.sentences import sentences
 from preprocess.demo.speech import Speech, Synthesiser, synthesiser
 from preprocess.demo.voices import Speaker, make_speakers, write_voices
 from utility.config import read_yaml
-from utility.files import check_folder
+from utility.files import check_folder, naming
 from utility.seeds import numpy_generator
 
 SAMPLE_RATE = 16000
@@ -81,7 +81,13 @@ def make(flags: CorpusFlags) -> int:
         cast = make_speakers(flags.speakers, flags.seed)
         made = synthesise_corpus(scratch / "corpus", scratch / "voices", cast, flags.minutes, flags.seed, flags.n_jobs)
         (scratch / "corpus" / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False))
-        os.replace(scratch / "corpus", root)
+        try:
+            os.replace(scratch / "corpus", root)
+        except OSError:
+            if not is_made(root, settings):
+                raise
+            print(f"{root}: another process has made it meanwhile, with these settings")
+            return 0
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     report(root, cast, made, time.perf_counter() - began)
@@ -133,7 +139,8 @@ def synthesise_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: 
 
     The synthesiser's state runs on from one utterance to the next, so a fresh process speaks each `GROUP` of speakers.
     """
-    write_voices(data, cast)
+    with naming(data):
+        write_voices(data, cast)
     tasks = [SpeakerPart(root, data, speaker, 60 * minutes / len(cast), seed) for speaker in cast]
     processes = min(len(tasks), os.cpu_count() or 1 if n_jobs == -1 else n_jobs)
     with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
@@ -145,7 +152,8 @@ def synthesise_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: 
         f"voice of {speaker.pitch[0]} Hz"
         for speaker in cast
     ]
-    (root / "LibriSpeech" / "SPEAKERS.TXT").write_text("\n".join(lines) + "\n")
+    with naming(root):
+        (root / "LibriSpeech" / "SPEAKERS.TXT").write_text("\n".join(lines) + "\n")
     return made
 
 
@@ -167,14 +175,24 @@ def speak(task: SpeakerPart) -> tuple[int, tuple[int, float]]:
         speech = voice.say(f"{text}.", rate, int(pitch), int(pitch_range))
         lead = generator.uniform(*LEAD)
         waveform = recorded(speech.samples, voice.sample_rate, lead, speaker.colour, generator)
-        soundfile.write(audio / f"{key}.flac", waveform, SAMPLE_RATE, "PCM_16", compression_level=0)
+        write_flac(audio / f"{key}.flac", waveform)
         write_textgrid(alignments / f"{key}.TextGrid", text, speech, voice.sample_rate, lead, len(waveform))
         transcripts.append(f"{key} {text.replace(',', '').upper()}\n")
         seconds += len(waveform) / SAMPLE_RATE
         if seconds >= task.seconds:
             break
-    (audio / f"{speaker.reader}-{CHAPTER}.trans.txt").write_text("".join(transcripts))
+    names = audio / f"{speaker.reader}-{CHAPTER}.trans.txt"
+    with naming(names):
+        names.write_text("".join(transcripts))
     return speaker.reader, (len(transcripts), seconds)
+
+
+def write_flac(file: Path, waveform: np.ndarray) -> None:
+    """Write int16 samples [N]; OSError names the file."""
+    try:
+        soundfile.write(file, waveform, SAMPLE_RATE, "PCM_16", compression_level=0)
+    except soundfile.LibsndfileError:  # it says `System error.`
+        raise OSError(f"{file}: cannot be written, perhaps the disk is full: choose another --output_path") from None
 
 
 def recorded(
@@ -210,7 +228,8 @@ def write_textgrid(file: Path, text: str, speech: Speech, sample_rate: int, lead
     grid = textgrid.Textgrid()
     grid.addTier(textgrid.IntervalTier("words", list(word_intervals(text, words, phones)), 0, end))
     grid.addTier(textgrid.IntervalTier("phones", phones, 0, end))
-    grid.save(str(file), format="long_textgrid", includeBlankSpaces=True)
+    with naming(file):
+        grid.save(str(file), format="long_textgrid", includeBlankSpaces=True)
 
 
 def word_intervals(

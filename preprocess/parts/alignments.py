@@ -1,7 +1,6 @@
 """Alignment files, read, folded and written as one alignment."""
 
 import csv
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from utility.labels.alignment import ERRORS, Alignment, TimedLabels, check_segments, write_alignment
+from utility.arrays import ArrayFile
+from utility.files import replacing
+from utility.labels.alignment import ERRORS, SEGMENTS, Alignment, TimedLabels, check_segments, write_alignment
 from utility.labels.formats import READERS, find_files
 from utility.labels.phone_sets import PHONE_SETS
 
@@ -103,15 +104,13 @@ def folded(key: str, segments: TimedLabels, fold: Callable[[str], str]) -> Timed
 
 def write_errors(file: Path, errors: Sequence[tuple[str, str]]) -> None:
     """Write the table of what could not be used, atomically."""
-    scratch = file.with_suffix(".tmp")
-    with scratch.open("w", newline="", encoding="utf-8") as table:
+    with replacing(file) as new, new.open("w", newline="", encoding="utf-8") as table:
         csv.writer(table, lineterminator="\n").writerows([("path", "reason"), *errors])
-    os.replace(scratch, file)
 
 
 def describe_alignment(alignment: Alignment) -> None:
     """Print utterances, hours, and each label with its count, the most frequent first."""
-    segments = np.load(alignment.root / "segments.npy", mmap_mode="r")
+    segments = ArrayFile.open(alignment.root / SEGMENTS).mapped()
     hours = float((segments["end"] - segments["start"]).sum()) / 3600
     print(f"{alignment.root}: {len(alignment)} utterances, {hours:.2f} hours, {len(alignment.labels)} labels")
     counts = np.bincount(segments["label"], minlength=len(alignment.labels))

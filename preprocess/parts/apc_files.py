@@ -3,6 +3,7 @@
 import lzma
 import pickle
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from utility.torch_files import read_torch
 TEXT = re.compile(r"(.+?)(-hires-norm)?\.blogmel(\.xz)?")
 FOLDER_ENDING = re.compile(r"-hires-norm[.-]blogmel$")
 LENGTHS = "lengths.pkl"
+LONGEST = 1 << 40  # frames of an utterance
+LONGEST_LINE = 1 << 20  # characters of a text file; an xz file of nothing but zeros unpacks to anything
+LONGEST_UTTERANCE = 1 << 28  # characters
 
 
 class BrokenUtterance(ValueError):
@@ -85,7 +89,11 @@ class Blogmel:
     def _parse(self, file: TextIO) -> Iterator[tuple[str, int, list[str]]]:
         name, first = None, 0
         lines: list[str] = []
-        for number, line in enumerate(file, 1):
+        size = 0
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), ""), 1):
+            size = 0 if name is None else size + len(line) + sys.getsizeof("")
+            if len(line) == LONGEST_LINE or size > LONGEST_UTTERANCE:
+                raise ValueError(f"{self.path}: line {number}: longer than any line, or utterance, of features")
             line = line.strip()
             if name is None:
                 if len(line.split()) != 1 or line == ".":
@@ -183,10 +191,12 @@ def _read_lengths(path: Path) -> dict[str, int]:
         if (
             not isinstance(name, str)
             or not re.fullmatch(r"[^/\\]+\.pt", name)
-            or not isinstance(length, int)
-            or length < 0
+            or type(length) is not int
+            or not 0 <= length <= LONGEST
         ):
-            raise ValueError(f"{path}: {name!r}: {length!r}, expected <utterance>.pt and its number of frames")
+            huge = isinstance(length, int) and abs(length) > LONGEST
+            shown = f"{repr(name)[:100]}: {'a huge number' if huge else repr(length)[:100]}"
+            raise ValueError(f"{path}: {shown}, expected <utterance>.pt and its number of frames")
     return lengths
 
 
@@ -199,6 +209,7 @@ def _read_tensor(path: Path) -> torch.Tensor:
         raise BrokenUtterance("file is missing") from None
     except ValueError:
         raise BrokenUtterance("not a tensor file, or damaged") from None
-    if not isinstance(tensor, torch.Tensor) or tensor.ndim != 2 or not tensor.is_floating_point():
+    plain = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided and not tensor.is_meta
+    if not plain or tensor.ndim != 2 or not tensor.is_floating_point():
         raise BrokenUtterance("not a tensor of frames [T, dim]")
-    return tensor.float()
+    return tensor.detach().float()

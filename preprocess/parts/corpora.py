@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from utility.audio.extensions import AUDIO_EXTENSIONS
 from utility.audio.headers import audio_files, unread_media, unread_note
+from utility.store.files import split_name
 
 SPLIT_WORDS = frozenset(
     "train training dev development valid validation val test testing eval evaluation".split()  # noqa: SIM905
@@ -94,7 +95,8 @@ def folder(
     names = known
     if splits:
         names = {name: split for name, split in known.items() if split in splits}
-        names |= {name: name for name in folders & set(splits)}  # asked for by its own name, a folder keeps it
+        names |= {name: split_name(name) for name in folders & set(splits)}  # asked for by its own name, it keeps it
+    _check_distinct(root, names)
     utterances = []
     for path, key in zip(paths, ids_of(paths, id_from)):
         first, *rest = PurePosixPath(path).parts
@@ -146,10 +148,18 @@ def split_folders(names: Collection[str]) -> dict[str, str]:
     words = {name: _split_word(name) for name in names}
     shared = Counter(word for word in words.values() if word)
     return {
-        name: word if shared[word] == 1 and not name.lower().startswith(word) else name
+        name: word if shared[word] == 1 and not name.lower().startswith(word) else split_name(name)
         for name, word in words.items()
         if word
     }
+
+
+def _check_distinct(root: Path, names: Mapping[str, str]) -> None:
+    """Refuse folders whose names make the same name of a split."""
+    first: dict[str, str] = {}
+    for name, split in sorted(names.items()):
+        if first.setdefault(split, name) != name:
+            raise ValueError(f"{root}: {first[split]!r} and {name!r} would both be split {split}: rename one")
 
 
 def _split_word(name: str) -> str | None:

@@ -7,7 +7,7 @@ from preprocess.parts.corpora import Corpus
 from preprocess.parts.options import RecordingFlags
 from preprocess.parts.stores import find_recordings, list_unread, say_notes
 from utility.audio.headers import scan
-from utility.files import check_folder, replace_file
+from utility.files import check_folder, remove_leftovers, replace_file
 from utility.store.files import Failure, SplitFiles, table_bytes, write_errors
 
 LENGTH_COLUMNS = ("id", "path", "speaker", "duration", "rate", "num_samples")  # seconds; the rest as in the file
@@ -26,7 +26,9 @@ def write_tables(flags: RecordingFlags, root: Path, n_jobs: int, dry_run: bool) 
         list_unread(corpus, root)
     if dry_run:
         print(f"dry run: nothing is written; the output would go to {root}")
-    elif failures:
+    else:
+        remove_leftovers(root)
+    if failures and not dry_run:
         first = f"{failures[0].path}: {failures[0].reason}"
         print(f"{len(failures)} not used, see {root / 'errors.csv'}; the first: {first}", file=sys.stderr)
     return 1 if failures else 0

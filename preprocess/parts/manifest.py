@@ -12,6 +12,7 @@ from preprocess.parts.corpora import (
     ids_of,
     make_corpus,
 )
+from utility.arrays import number
 
 START_COLUMN, END_COLUMN = "start", "end"  # seconds: a row is a part of a recording
 ID_COLUMNS = ("id", "utt_id", "utterance")
@@ -86,9 +87,9 @@ def _seconds(file: Path, line: int, name: str, text: str) -> float | None:
     if not text.strip():
         return None
     try:
-        value = float(text)
+        value = number(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{file}: line {line}: {name} is {text!r}, expected seconds, or nothing for all of it")
+        raise ValueError(f"{file}: line {line}: {name} is {text[:100]!r}, expected seconds, or nothing for all of it")
     return value

@@ -5,10 +5,13 @@ of this run, and of all runs so far, is printed at the end. Exit code 1 says tha
 
 import argparse
 import contextlib
+import importlib.util
+import os
+import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.campaign import disk, extraction, faults, kills, load, table
@@ -17,8 +20,10 @@ from tests.campaign.scenarios import BY_NAME, SCENARIOS, Scenario
 from tests.campaign.world import build_world
 from tests.campaign.zygote import Zygote
 
-CAMPAIGNS: dict[str, tuple[tuple[str, ...], Callable[[References, tuple[Scenario, ...]], Iterator[Job]]]] = {
+Make = Callable[[References, Sequence[Scenario]], Iterator[Job]]
+CAMPAIGNS: dict[str, tuple[tuple[str, ...], Make]] = {
     "kills": (kills.COLUMNS, kills.jobs),
+    "signals": (kills.COLUMNS, kills.signal_jobs),
     "disk": (disk.COLUMNS, disk.jobs),
     "faults": (faults.COLUMNS, faults.jobs),
     "extraction": (extraction.COLUMNS, extraction.jobs),
@@ -29,10 +34,13 @@ CAMPAIGNS: dict[str, tuple[tuple[str, ...], Callable[[References, tuple[Scenario
 def main() -> int:
     """Run what the command line says."""
     flags = _flags()
-    campaigns = [name for name in flags.only.split(",") if name] or list(CAMPAIGNS)
-    unknown = [name for name in campaigns if name not in CAMPAIGNS]
+    fuzz = importlib.util.find_spec("tests.campaign.fuzz")
+    known = [*CAMPAIGNS, *(["fuzz"] if fuzz else [])]
+    campaigns = [name for name in flags.only.split(",") if name] or known
+    unknown = [name for name in campaigns if name not in known]
     if unknown:
-        raise SystemExit(f"unknown campaign {unknown[0]}: there are {', '.join(CAMPAIGNS)}")
+        raise SystemExit(f"unknown campaign {unknown[0]}: there are {', '.join(known)}")
+    _enter_own_namespace()
     chosen = tuple(BY_NAME[name] for name in flags.scenarios.split(",") if name) or SCENARIOS
     with tempfile.TemporaryDirectory(prefix="torture-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
@@ -42,13 +50,32 @@ def main() -> int:
         zygotes = [stack.enter_context(Zygote()) for _ in range(1 if flags.job else flags.jobs)]
         if flags.job:
             return _repeat(flags.job, zygotes[0], references, world, flags.seed)
-        failed = 0
+        failed, version = 0, table.commit()
         for campaign in campaigns:
+            if campaign == "fuzz":
+                continue
             columns, make = CAMPAIGNS[campaign]
             share = 60 * flags.minutes / len(campaigns)
             done = do_jobs(make(references, chosen), zygotes, world, flags.seed, share, flags.count)
-            failed += _report(campaign, columns, [result for _, result in done], flags.seed)
+            failed += _report(campaign, columns, [result for _, result in done], flags.seed, version)
+        faults.Second.close()
+    if "fuzz" in campaigns:
+        failed += _fuzz(flags, 60 * flags.minutes / len(campaigns))
     return int(failed > 0)
+
+
+def _enter_own_namespace() -> None:
+    """Who is not root becomes root of a namespace of its own, where one may be had: there disks can be mounted."""
+    inside = ["unshare", "--map-root-user", "--mount"]
+    if os.geteuid() and subprocess.run([*inside, "true"], capture_output=True, check=False).returncode == 0:
+        os.execvp(inside[0], [*inside, sys.executable, "-m", "tests.campaign", *sys.argv[1:]])
+
+
+def _fuzz(flags: argparse.Namespace, seconds: float) -> int:
+    """The campaign of hostile inputs, which has a command line of its own."""
+    command = [sys.executable, "-m", "tests.campaign.fuzz", f"--seed={flags.seed}", f"--jobs={flags.jobs}"]
+    command += [f"--minutes={seconds / 60}", *([f"--inputs={flags.count}"] if flags.count else [])]
+    return subprocess.run(command, check=False).returncode
 
 
 def _flags() -> argparse.Namespace:
@@ -74,9 +101,9 @@ def _repeat(name: str, zygote: Zygote, references: References, world: Path, seed
     return int(bool(result.failures))
 
 
-def _report(campaign: str, columns: tuple[str, ...], results: list[Result], seed: int) -> int:
+def _report(campaign: str, columns: tuple[str, ...], results: list[Result], seed: int, version: str) -> int:
     """Print the tables of a campaign and write its counts down; the number of failures."""
-    version, rows = table.commit(), table.add_up(results)
+    rows = table.add_up(results)
     table.write_down(campaign, seed, rows, version)
     print(table.markdown(campaign, dict(sorted(rows.items())), columns))
     for name, kind in ((f"this commit ({version})", version), ("all commits", None)):

@@ -20,11 +20,16 @@ from tests.campaign.zygote import Outcome, Zygote
 
 @dataclass(frozen=True)
 class Place:
-    """Where a campaign works: the sound files, scratch folders, and where failures are kept."""
+    """Where a campaign works: sound files, scratch folders, and where failures are kept, named after its seed."""
 
     world: Path
     scratch: Path
-    kept: Path
+    home: Path
+    seed: int = 0
+
+    def kept(self, name: str) -> Path:
+        """The folder of a failure."""
+        return self.home / f"fuzz-{self.seed}-{name}"
 
 
 def generator(seed: int, family: str, number: int) -> np.random.Generator:
@@ -43,7 +48,7 @@ def attempt(zygote: Zygote, place: Place, made: Input, name: str) -> list[str]:
         if columns == [ACCEPTED] and made.same and not _same(here / made.same[0], place.world / made.same[1]):
             columns = ["other weights"]
         if is_failure(columns):
-            keep(place.kept / f"fuzz-{name}", made, outcome, columns, changes(before, tree(folder)))
+            keep(place.kept(name), made, outcome, columns, changes(before, tree(folder)))
         return columns
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -115,6 +120,6 @@ def repeat(folder: Path) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch, Zygote() as zygote:
         place = Place(build_world(Path(scratch) / "world"), Path(scratch), Path(scratch) / "kept")
         columns = attempt(zygote, place, made, folder.name)
-        kept = place.kept / f"fuzz-{folder.name}" / "stderr.txt"
+        kept = place.kept(folder.name) / "stderr.txt"
         print(kept.read_text() if kept.exists() else "", end="")
     return columns

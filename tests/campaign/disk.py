@@ -33,12 +33,14 @@ ROOM = 1 << 30
 def can_mount() -> bool:
     """Whether a file system in memory can be mounted here, and one of fewer files too."""
     with tempfile.TemporaryDirectory() as folder:
-        mounted = _mount(Path(folder), "size=64k,nr_inodes=20")
-        return mounted and subprocess.run(["umount", folder], check=False).returncode == 0
+        if not _mount(Path(folder), "size=64k,nr_inodes=20"):
+            return False
+        changed = _mount(Path(folder), "remount,size=128k,nr_inodes=30")
+        return subprocess.run(["umount", folder], check=False).returncode == 0 and changed
 
 
 def _mount(place: Path, options: str) -> bool:
-    command = ["mount", "-t", "tmpfs", "-o", f"{options},mode=755", "tmpfs", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
@@ -72,11 +74,11 @@ def fill(bench: Bench, rng: random.Random, scenario: Scenario, references: Refer
     try:
         prepare_before(scenario, bench, place)
         if mounts:
-            subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=False, capture_output=True)
+            _mount(place, f"remount,{options}")  # not below what lies there already
         first = [go_on(bench, scenario, n, place, f"with {options or limit}", limits=limit) for n in _numbers(scenario)]
         left = [name.relative_to(place).as_posix() for name in place.rglob("*")]
-        if mounts:
-            subprocess.run(["mount", "-o", f"remount,size={ROOM},nr_inodes=100000", str(place)], check=True)
+        if mounts and not _mount(place, f"remount,size={ROOM},nr_inodes=100000"):
+            raise OSError(f"{place}: no room can be made")
         last = [go_on(bench, scenario, n, place, "with room again") for n in _numbers(scenario)]
         return _judge(scenario, first, last, left, compare(place, wanted), bool(limit))
     finally:

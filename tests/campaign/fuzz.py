@@ -7,6 +7,7 @@ Input k of family f of seed s is the same on every machine."""
 
 import argparse
 import json
+import resource
 import sys
 import tempfile
 import threading
@@ -17,11 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.campaign import table
 from tests.campaign.attempts import Place, attempt, generator, repeat
 from tests.campaign.families import audio, checkpoints, configs, labels, stores
 from tests.campaign.families.base import Family
 from tests.campaign.fuzz_world import build_world
-from tests.campaign.judge import COLUMNS, HUGE
+from tests.campaign.judge import COLUMNS, FAILURES, HUGE, is_failure
 from tests.campaign.zygote import PROJECT, Zygote
 
 FAMILIES: dict[str, tuple[int, Family]] = {  # name: (share in 1000, its inputs)
@@ -32,6 +34,7 @@ FAMILIES: dict[str, tuple[int, Family]] = {  # name: (share in 1000, its inputs)
     "foreign": (40, checkpoints.foreign), "pickle": (40, checkpoints.pickles), "export": (35, checkpoints.exports),
     "probe": (35, checkpoints.probes),
 }  # fmt: skip
+SHOWN = ("inputs", *COLUMNS)
 AUDIO, AUDIO_SHARE = "audio", 180
 
 
@@ -39,6 +42,7 @@ AUDIO, AUDIO_SHARE = "audio", 180
 class Tally:
     """What was counted, by family and column, and the failures in words."""
 
+    started: float = field(default_factory=time.time)
     counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -46,14 +50,10 @@ class Tally:
         with self.lock:
             self.counts[family].update(["inputs", *columns])
 
-    def table(self) -> str:
-        """The counts in markdown, a row for each family and one for all."""
-        names = ("inputs", *COLUMNS)
-        total: Counter[str] = sum(self.counts.values(), Counter())
-        rows = [(name, self.counts[name]) for name in self.counts] + [("**all**", total)]
-        lines = ["| campaign | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]
-        lines += [f"| {name} | " + " | ".join(str(counts[column]) for column in names) + " |" for name, counts in rows]
-        return "\n".join(lines)
+    @property
+    def failed(self) -> int:
+        """How often an outcome was wrong."""
+        return sum(counts[column] for counts in self.counts.values() for column in FAILURES)
 
 
 def run_fuzz(
@@ -62,7 +62,7 @@ def run_fuzz(
     """Run `inputs` inputs in all, by the families' shares; the failures go below `kept`."""
     tally, end = Tally(), time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        place = Place(build_world(Path(folder) / "world"), Path(folder), kept)
+        place = Place(build_world(Path(folder) / "world"), Path(folder), kept, seed)
         kept.mkdir(parents=True, exist_ok=True)
         work = _plan(inputs, only)
         threads = [threading.Thread(target=_work, args=(work, place, seed, tally, end)) for _ in range(jobs)]
@@ -114,13 +114,15 @@ def _work(work: Iterator[tuple[str, int]], place: Place, seed: int, tally: Tally
                 tally.add(family, ["campaign failed"])
 
 
-def gathered(kept: Path) -> str:
-    """The kept failures, alike ones together: how many, which column, the last line of stderr, the first's name."""
+def gathered(kept: Path, seed: int, since: float) -> str:
+    """The failures kept `since`, alike ones together: how many, which column, stderr's last line, the first's name."""
     groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for path in sorted(kept.glob("fuzz-*/outcome.json")):
+    for path in sorted(kept.glob(f"fuzz-{seed}-*/outcome.json")):
+        if path.stat().st_mtime < since:
+            continue
         about = json.loads(path.read_text())
         lines = [line for line in (path.parent / "stderr.txt").read_text(errors="replace").splitlines() if line.strip()]
-        family = path.parent.name.split("-")[1]
+        family = path.parent.name.split("-")[2]
         last = _plain(lines[-1]) if lines else f"exit {about['code']}"
         groups[family, ", ".join(about["columns"]), last].append(f"{path.parent.name} [{about['what']}]")
     rows = sorted(groups.items(), key=lambda item: (item[0][0], -len(item[1])))
@@ -139,12 +141,14 @@ def summary(tally: Tally, seconds: float, settings: Mapping[str, object]) -> str
     """The table, with what was run."""
     total = sum(counts["inputs"] for counts in tally.counts.values())
     huge = sum(counts[HUGE] for counts in tally.counts.values())
-    said = f"{total} inputs in {seconds / 60:.1f} minutes ({settings})"
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = (used.ru_utime + used.ru_stime) / max(total, 1)
+    said = f"{total} inputs in {seconds / 60:.1f} minutes, {cpu:.2f} CPU seconds each ({settings})"
     said += f"; {huge} legal but huge settings took too long or too much memory, which is no failure"
-    return f"{tally.table()}\n\n{said}\n"
+    return f"{table.markdown('fuzz', tally.counts, SHOWN)}\n\n{said}"
 
 
-def main() -> None:
+def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
@@ -158,14 +162,23 @@ def main() -> None:
     told = parser.parse_args()
     if told.world:
         print(build_world(told.world))
-    elif told.repeat:
-        print(", ".join(repeat(told.repeat)))
-    else:
-        start = time.monotonic()
-        tally = run_fuzz(told.output, told.seed, told.inputs, told.jobs, told.minutes, told.only)
-        print(gathered(told.output))
-        print(summary(tally, time.monotonic() - start, {"seed": told.seed}))
+        return 0
+    if told.repeat:
+        columns = repeat(told.repeat)
+        print(", ".join(columns))
+        return int(is_failure(columns))
+    start = time.monotonic()
+    tally = run_fuzz(told.output, told.seed, told.inputs, told.jobs, told.minutes, told.only)
+    version = table.commit()
+    table.write_down("fuzz", told.seed, tally.counts, version, told.output)
+    print(gathered(told.output, told.seed, tally.started))
+    print(summary(tally, time.monotonic() - start, {"seed": told.seed}))
+    for name, kind in ((f"this commit ({version})", version), ("all commits", None)):
+        rows = table.written_down("fuzz", kind, told.output)
+        sums = sum(rows.values(), Counter())
+        print(f"fuzz, {name}: {', '.join(f'{sums[column]} {column}' for column in SHOWN)}")
+    return int(tally.failed > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

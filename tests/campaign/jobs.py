@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.campaign.verdicts import complaint
 from tests.campaign.zygote import PROJECT, Outcome, Zygote
 
 HOME = PROJECT / "result" / "torture"
+MOST_ALIKE = 3  # failures of one kind that a run keeps
 PATIENCE = 120  # seconds for a command that takes one; the machine may be busy
 
 
@@ -121,7 +123,7 @@ def do_jobs(
 ) -> list[tuple[Job, Result]]:
     """Do jobs until the time or their number is spent, as many at once as there are zygotes; what fails is kept."""
     ends, lock, done = time.monotonic() + seconds, threading.Lock(), []
-    limited, errors = itertools.islice(jobs, most), []
+    limited, errors, kept = itertools.islice(jobs, most), list[Exception](), Counter[object]()
 
     def work(zygote: Zygote) -> None:
         try:
@@ -130,7 +132,7 @@ def do_jobs(
                     job = next(limited, None)
                 if job is None:
                     return
-                result = do_job(job, zygote, world, seed)
+                result = do_job(job, zygote, world, seed, kept)
                 with lock:
                     done.append((job, result))
         except Exception as error:
@@ -146,15 +148,18 @@ def do_jobs(
     return done
 
 
-def do_job(job: Job, zygote: Zygote, world: Path, seed: int) -> Result:
-    """One job in a folder of its own, which is kept where something failed."""
+def do_job(job: Job, zygote: Zygote, world: Path, seed: int, kept: Counter[object] | None = None) -> Result:
+    """One job in a folder of its own, which is kept where something failed; `kept` counts failures that are alike."""
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     folder.chmod(0o755)
     bench = Bench(zygote, folder, world)
     try:
         result = job.work(bench, random.Random(f"{seed}/{job.name}"))
-        if result.failures:
+        alike = (result.row, *sorted({failure.what for failure in result.failures}))
+        if result.failures and (kept is None or kept[alike] < MOST_ALIKE):
             keep(job, bench, result, seed)
+            if kept is not None:
+                kept[alike] += 1
         return result
     finally:
         subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False)

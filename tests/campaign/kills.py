@@ -4,6 +4,7 @@ The outputs must be those of an undisturbed run, to the last bit, and nothing el
 
 import itertools
 import random
+import signal
 from collections.abc import Iterator, Sequence
 
 from tests.campaign.jobs import Bench, Failure, Job, References, Result, go_on, prepare_before
@@ -14,35 +15,51 @@ from tests.campaign.zygote import Outcome
 COLUMNS = ("chains", "kills", "other bits", "other trouble", "left temporary files")
 PARENT_ALONE = 0.4
 MOST_KILLS = 4
+FIRST_MOMENT = (0.12, 0.04)  # seconds; before 0.12 s Python itself answers a signal
 WORKERS_MAY_TAKE = 8.0  # seconds after their parent: DataLoader's look every 5 s whether it lives
 
 
 def jobs(references: References, scenarios: Sequence[Scenario] = SCENARIOS) -> Iterator[Job]:
     """Chains of kills without end, one of each scenario in turn."""
+    return _jobs("kills", (signal.SIGKILL,), references, scenarios)
+
+
+def signal_jobs(references: References, scenarios: Sequence[Scenario] = SCENARIOS) -> Iterator[Job]:
+    """The same with SIGINT and SIGTERM, at which a command has something to say."""
+    return _jobs("signals", (signal.SIGINT, signal.SIGTERM), references, scenarios)
+
+
+def _jobs(
+    campaign: str, signals: Sequence[int], references: References, scenarios: Sequence[Scenario]
+) -> Iterator[Job]:
     for number in itertools.count():
         for scenario in scenarios:
 
             def work(bench: Bench, rng: random.Random, scenario: Scenario = scenario) -> Result:
-                return chain(bench, rng, scenario, references)
+                return chain(bench, rng, scenario, references, signals)
 
-            yield Job(f"kills/{scenario.name}/{number}", work)
+            yield Job(f"{campaign}/{scenario.name}/{number}", work)
 
 
-def chain(bench: Bench, rng: random.Random, scenario: Scenario, references: References) -> Result:
+def chain(
+    bench: Bench,
+    rng: random.Random,
+    scenario: Scenario,
+    references: References,
+    signals: Sequence[int] = (signal.SIGKILL,),
+) -> Result:
     """Kill and go on, one to four times for each command of the scenario, then run it to its end."""
     wanted, durations = references.of(scenario, bench)
     place, kills, failures = bench.place("here"), 0, []
     prepare_before(scenario, bench, place)
     for number, seconds in enumerate(durations):
         for _ in range(rng.randint(1, MOST_KILLS)):
-            moment, whom = rng.uniform(0.04, seconds), "parent" if rng.random() < PARENT_ALONE else "group"
-            note = f"the {whom} killed after {moment:.3f} s"
-            outcome = go_on(bench, scenario, number, place, note, kill_after=moment, kill=whom)
+            by, whom = rng.choice(signals), "parent" if rng.random() < PARENT_ALONE else "group"
+            moment = rng.uniform(FIRST_MOMENT[by == signal.SIGKILL], max(seconds, 0.2))
+            note = f"signal {int(by)} to the {whom} after {moment:.3f} s"
+            outcome = go_on(bench, scenario, number, place, note, kill_after=moment, kill=whom, kill_signal=by)
             kills += outcome.killed
-            if not outcome.killed and outcome.code not in (-9, 0):
-                failures.append(_trouble(outcome, "a run after a kill"))
-            if outcome.workers_seconds > WORKERS_MAY_TAKE:
-                failures.append(Failure("workers stay", f"{outcome.workers_seconds:.1f} s after their parent"))
+            failures += _of_killed(outcome, by)
         outcome = go_on(bench, scenario, number, place)
         if outcome.code or complaint(outcome):
             failures.append(_trouble(outcome, "the last run"))
@@ -55,6 +72,20 @@ def chain(bench: Bench, rng: random.Random, scenario: Scenario, references: Refe
     other_bits, left = found.count("other bits"), found.count("left temporary files")
     values = (1, kills, other_bits, len(found) - other_bits - left, len(verdict.leftovers))
     return Result(scenario.name, dict(zip(COLUMNS, values)), tuple(failures))
+
+
+def _of_killed(outcome: Outcome, by: int) -> list[Failure]:
+    """What is wrong with a run that was to be killed. What the workers of a killed parent say counts for nothing."""
+    failures = []
+    if outcome.workers_seconds > WORKERS_MAY_TAKE:
+        failures.append(Failure("workers stay", f"{outcome.workers_seconds:.1f} s after their parent"))
+    if by == signal.SIGKILL:
+        if not outcome.killed and outcome.code not in (-9, 0):
+            failures.append(_trouble(outcome, "a run after a kill"))
+        return failures
+    if outcome.code not in (0, 128 + by, -by) or "Traceback" in outcome.stderr:
+        failures.append(_trouble(outcome, f"a run at signal {by}"))
+    return failures
 
 
 def _trouble(outcome: Outcome, which: str) -> Failure:

@@ -78,7 +78,9 @@ def _samples(process: subprocess.Popen[bytes], metrics: Path) -> Iterator[Sample
         try:
             if metrics.exists() and metrics.stat().st_size:
                 memory = int((root / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-                yield Sample(memory, len(os.listdir(root / "fd")), len(os.listdir(root / "task")))
+                held = Sample(memory, len(os.listdir(root / "fd")), len(os.listdir(root / "task")))
+                if memory:  # none is left of a process that has just ended
+                    yield held
         except (OSError, IndexError):
-            return
+            break
     process.wait()

@@ -19,7 +19,7 @@ from utility.labels.alignment import write_alignment
 RATE = 16000
 FBANK = FeatureConfig(kind="fbank", deltas=0)
 MODEL = {"layers": 1, "hidden_size": 8, "heads": 2, "ffn_size": 16}
-GRU = {"objective": "apc", "encoder": "gru", "gru": {"layers": 1, "hidden_size": 8}}
+GRU: dict[str, Any] = {"objective": "apc", "encoder": "gru", "gru": {"layers": 1, "hidden_size": 8}}
 MASKING = {"proportion": 0.4, "consecutive_min": 2, "consecutive_max": 4}
 TRAINER = {"steps": 6, "eval_every": 3, "save_every": 2, "log_every": 1, "precision": "fp32"}
 PHONES = ("aa", "b", "iy", "sil")

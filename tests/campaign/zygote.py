@@ -218,7 +218,7 @@ def _child(wish: Mapping[str, Any], folder: Path) -> None:
     except SystemExit as end:
         code = _exit_code(end)
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     finally:
         _finish(code)
 
@@ -262,13 +262,14 @@ def _finish(code: int) -> None:
     import atexit
     import threading
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the work is done; a real interpreter is gone sooner than this one
     try:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code & 255)
 
@@ -296,7 +297,8 @@ def _watch(pid: int, wish: Mapping[str, Any], started: float) -> dict[str, Any]:
     code = os.waitstatus_to_exitcode(status)
     return {
         "code": code, "seconds": seconds, "peak_rss": max(largest, usage.ru_maxrss * 1024), "timed_out": timed_out,
-        "too_large": too_large, "killed": killed and code < 0, "workers_seconds": workers,
+        "too_large": too_large,
+        "killed": killed and (code < 0 or wish["kill_signal"] != signal.SIGKILL), "workers_seconds": workers,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
     }  # fmt: skip
 

@@ -226,6 +226,20 @@ def test_which_folders_are_splits(names, splits):
     assert split_folders(names) == expected
 
 
+def test_folders_with_blanks_and_the_like_become_splits(tmp_path, capsys):  # L6
+    for path in ("train set/1.wav", "my, dev/1.wav", "e\u0301tudes/1.wav"):
+        wav(tmp_path / "in" / path)
+    flags = [f"--data_path={tmp_path}/in", f"--output_path={tmp_path}", "--n_jobs=1"]
+    assert preprocess_any.main([*flags, "--name=store"]) == 0
+    assert splits_in(tmp_path / "store") == ["dev", "train_set"]
+    assert f"{tmp_path}/in/train set: split train_set" in capsys.readouterr().out
+    assert preprocess_any.main([*flags, "--name=chosen", "--splits", "e\u0301tudes", "my, dev"]) == 0
+    assert splits_in(tmp_path / "chosen") == ["my_dev", "\u00e9tudes"]
+    wav(tmp_path / "in/train, set/2.wav")
+    with pytest.raises(ValueError, match="'train set' and 'train, set' would both be split train_set: rename one"):
+        preprocess_any.main([*flags, "--name=both"])
+
+
 def test_a_folder_for_each_split(tmp_path, capsys, without_ffmpeg):
     for path in ("x/one/ann/1.wav", "y/two/1.wav", "y/two/2.flac", "y/three/ann/1.wav"):
         wav(tmp_path / path)

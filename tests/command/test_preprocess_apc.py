@@ -4,6 +4,7 @@ import lzma
 import os
 import pickle
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 import runner_mockingjay
 from originals.mockingjay_api import get_apc_model
+from preprocess.parts.apc_files import find_sources
 from preprocess.preprocess_apc import main
 from tests.conftest import PROJECT
 from utility.store.reading import Store, splits_in
@@ -207,3 +209,36 @@ def test_steps_connect_from_text_to_representations(tmp_path, monkeypatch):  # R
     model = get_apc_model("result/result_mockingjay/apc/best.ckpt", device="cpu")
     prediction, feats = model.forward(FOUND["103-1240-0000"])
     assert (prediction.shape, feats.shape) == ((1, 9, WIDTH), (2, 1, 9, 8))
+
+
+def test_tensors_that_are_no_frames_are_listed(tmp_path):  # L5
+    """Sparse and meta tensors and parameters ended in tracebacks."""
+    root, good = tmp_path / "dev", torch.rand(5, 3)
+    root.mkdir()
+    odd = {"good": good, "parameter": torch.nn.Parameter(good), "sparse": good.to_sparse(), "meta": good.to("meta")}
+    for name, tensor in odd.items():
+        torch.save(tensor, root / f"{name}.pt")
+    (root / "lengths.pkl").write_bytes(pickle.dumps({f"{name}.pt": 5 for name in odd}))
+    assert main([f"--data_path={root}", f"--output_path={tmp_path}"]) == 1
+    store = Store([tmp_path / "apc_mel3/dev"])
+    assert store.ids == ["good", "parameter"]
+    np.testing.assert_array_equal(store[1], good.numpy())
+    for length in (True, 10**400, -1):
+        (root / "lengths.pkl").write_bytes(pickle.dumps({"good.pt": length}))
+        with pytest.raises(ValueError, match=r"'good.pt': (True|a huge number|-1), expected"):
+            main([f"--data_path={root}", f"--output_path={tmp_path}"])
+
+
+@pytest.mark.parametrize("content", [b"0" * (64 << 20), b"u\n" + b"0\n" * (4 << 20)], ids=["line", "lines"])
+def test_text_that_unpacks_to_anything_is_refused_before_it_fills_the_memory(content, tmp_path, monkeypatch):  # L11
+    """1 GB of zeros in 150 kB took more than 2 GB."""
+    monkeypatch.setattr("preprocess.parts.apc_files.LONGEST_UTTERANCE", 1 << 22)
+    file = tmp_path / "dev.blogmel.xz"
+    file.write_bytes(lzma.compress(content, preset=0))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="longer than any line, or utterance, of features"):
+            find_sources([file])
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()

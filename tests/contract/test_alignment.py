@@ -1,6 +1,7 @@
 """Alignments: the frame-label rule against a slow oracle, what is refused, importers, and the command."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from praatio import textgrid
 
 from preprocess.preprocess_alignment import main
+from utility.files import temporary
 from utility.labels.alignment import IGNORE, Alignment, write_alignment
 from utility.labels.formats import READERS, find_files
 from utility.labels.phone_sets import ARPABET_39, PHONE_SETS, TIMIT_61_TO_48
@@ -139,13 +141,24 @@ def test_a_failed_rewrite_keeps_the_old_alignment(tmp_path, two):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_an_alignment_made_again_takes_the_place_of_the_old_and_of_what_was_left(tmp_path, two, capsys):
+    with temporary(two.root) as new:
+        left = tmp_path / new.name.replace(f"-{os.getpid()}-", "-4194305-")
+        left.mkdir()
+    (tmp_path / "link").symlink_to("a")
+    write_alignment(tmp_path / "link", [("w", [(0.0, 1.0, "Z")])])  # said `link: Is a directory`
+    assert Alignment(two.root).ids == ["w"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "link"]
+    assert capsys.readouterr().err == f"{left}: removed, the process that wrote it was killed\n"
+
+
 def test_a_table_that_does_not_fit_is_refused(two):
     segments = np.load(two.root / "segments.npy")
     np.save(two.root / "segments.npy", segments[:-1])
     with pytest.raises(ValueError, match=r"holds \(3,\), but utterances.csv needs \(4,\)"):
         Alignment(two.root)
     (two.root / "segments.npy").write_bytes(b"not an array")
-    with pytest.raises(ValueError, match="not a segment table"):
+    with pytest.raises(ValueError, match="not an array file, or cut off; make it again"):
         Alignment(two.root)
 
 
@@ -331,3 +344,127 @@ def test_bad_usage_is_one_line_and_code_2(tmp_path, argv, reason):
     assert result.stderr.count("\n") == 1
     assert reason in result.stderr
     assert not (tmp_path / "data").exists() or list((tmp_path / "data").iterdir()) == []
+
+
+def test_labels_and_times_that_make_no_sense_are_refused(two):  # L10
+    """A label twice shifted all classes; times that are not finite gave a warning of numpy at most."""
+    root = two.root
+    labels, segments = (root / "labels.txt").read_text(), np.load(root / "segments.npy")
+    first = labels.splitlines()[0]
+    for text, reason in (
+        (f"{first}\n{labels}", f"line 2: label '{first}' is there twice"),
+        (f"\n{labels}", "no label"),
+    ):
+        (root / "labels.txt").write_text(text)
+        with pytest.raises(ValueError, match=reason):
+            Alignment(root)
+    (root / "labels.txt").write_text(labels)
+    name = Alignment(root).ids[0]
+    for field, value in (("start", np.nan), ("end", np.inf), ("start", -0.5), ("end", 0.0), ("end", 1e6)):
+        changed = segments.copy()
+        changed[field][0] = value
+        np.save(root / "segments.npy", changed)
+        with pytest.raises(ValueError, match=f"{name}: (a segment has times that are not|segments overlap)"):
+            Alignment(root).segments(name)
+    np.save(root / "segments.npy", segments)
+    table = (root / "utterances.csv").read_text()
+    for line, reason in (
+        (f"z,{10**30},1", "expected id,offset,count in line"),
+        (f"z,{len(segments) + 1},0", "offset is"),
+        ("z,\u0663,1", "expected id,offset,count in line"),
+        (f"{name},{len(segments)},0", "is there twice"),
+        ("z" * 200_000 + f",{len(segments)},0", "field larger than field limit"),
+    ):
+        (root / "utterances.csv").write_text(f"{table}{line}\n", encoding="utf-8")
+        with pytest.raises(ValueError, match=reason):
+            Alignment(root)
+
+
+GRID = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+xmin = 0
+xmax = {end}
+tiers? <exists>
+size = 1
+item []:
+    item [1]:
+        class = "IntervalTier"
+        name = "phones"
+        xmin = 0
+        xmax = {end}
+        intervals: size = 1
+        intervals [1]:
+            xmin = 0
+            xmax = {end}
+            text = "a"
+"""
+
+
+SHORT_GRID = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+0
+{end}
+<exists>
+1
+"IntervalTier"
+"phones"
+0
+{end}
+1
+0
+{end}
+"a"
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        ("ctm", "u 1 0 {end} a\n"),
+        ("montreal", "0 {end} a\n"),
+        ("timit", "0 {end} a\n"),
+        ("textgrid", GRID),
+        ("textgrid", SHORT_GRID),
+        ("json", '{{"u": ["u.wav", [0, "{end}", "a"]]}}'),
+        ("cpc", "u {end}\n"),
+    ],
+)
+def test_numbers_are_plain_digits(tmp_path, form, content):  # L10
+    """Python takes 1_0 and the digits of other scripts for numbers."""
+    suffix = {"textgrid": ".TextGrid", "timit": ".phn"}.get(form, ".txt")
+    file = tmp_path / f"u{suffix}"
+    for end in ("10", "1_0", "\u0663"):
+        file.write_text(content.format(end=end), encoding="utf-8")
+        if end == "10" and form != "json":
+            assert len(next(READERS[form](file, "phones"))[1]) == 1
+        else:
+            with pytest.raises(
+                ValueError, match=r"expected (a time, got|a phone id, got|JSON)|not a readable TextGrid"
+            ) as caught:
+                list(READERS[form](file, "phones"))
+            assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"u": ["u.wav", [0, 1, 7]]}',
+        '{"a": [[7, "u.wav", 0, 1]]}',
+        '{"u": ["u.wav", [true, 2, "a"]]}',
+        '{"u": ["u.wav", [0, 1' + "0" * 400 + ', "a"]]}',
+        '{"u": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    ],
+    ids=["label", "id", "boolean", "huge", "deep"],
+)
+def test_json_of_other_types_is_one_error(tmp_path, content):  # L5
+    (tmp_path / "u.json").write_text(content)
+    with pytest.raises(ValueError, match=r"u.json: (expected JSON|nested too deep)"):
+        list(READERS["json"](tmp_path / "u.json", "phones"))
+
+
+def test_an_id_that_no_table_can_hold_is_not_written(tmp_path):  # L5
+    with pytest.raises(ValueError, match=r"utterance id 'x{100}'\.\.\.: expected 1 to 10000 characters"):
+        write_alignment(tmp_path / "a", [("x" * 140_000, [(0.0, 1.0, "a")])])
+    assert list(tmp_path.iterdir()) == []

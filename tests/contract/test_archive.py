@@ -11,8 +11,9 @@ from mockingjay.representation import ExtractionOptions, represent_as_archive
 from mockingjay.upstream import load_upstream
 from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
 from tests.helpers.files import contents
-from tests.helpers.speech import UNEVEN, write_store
-from utility.store.reading import Store
+from tests.helpers.speech import UNEVEN, wav, write_store
+from utility.kaldi.archives import read_scp
+from utility.store.reading import Store, splits_in
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +99,37 @@ def test_what_no_archive_can_hold_is_refused_before_any_work(ckpt, tmp_path):
     ]
     with pytest.raises(ValueError, match="--format ark is written by one process"):
         runner_mockingjay.main(words)
+
+
+@pytest.mark.parametrize("output", ["|touch CANARY;", "a,b", "a b", "touch CANARY |"])
+def test_the_name_of_an_output_is_a_name_and_no_command(ckpt, store, tmp_path, output, monkeypatch):  # M11
+    """kaldiio ran what begins with | as a command, and split names at commas."""
+    monkeypatch.chdir(tmp_path)
+    words = ["--extract", "--cpu", "--no-msg", "--ckpt", str(ckpt), "--input", str(store.paths[0])]
+    assert not runner_mockingjay.main([*words, "--output", output, "--format", "ark"])
+    assert [path.name for path in tmp_path.iterdir()] == [output]
+    written = read_scp(tmp_path / output / "test.scp")
+    assert sorted(written.keys) == sorted(store.ids)
+    assert written[store.ids[0]].shape == (store.lengths[0], TRANSFORMER["hidden_size"])
+
+
+@pytest.mark.parametrize(
+    ("folder", "split"),
+    [
+        ("my recordings", "my_recordings"),
+        ('a, b\'s "c"', "a_b_s_c_"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("errors", "errors_"),
+    ],
+)
+def test_folders_of_any_name_are_extracted(ckpt, tmp_path, folder, split, monkeypatch):  # L6
+    monkeypatch.chdir(tmp_path)
+    for i in range(2):
+        wav(tmp_path / folder / f"{i}.wav", 8000, i)
+    words = ["--extract", "--cpu", "--no-msg", "--ckpt", str(ckpt), "--output", "out"]
+    assert not runner_mockingjay.main([*words, "--input", folder])
+    assert splits_in("out") == [split]
+    assert Store([f"out/{split}"]).ids == ["0", "1"]
+    monkeypatch.chdir(tmp_path / folder)
+    assert not runner_mockingjay.main([*words[:-1], "../here", "--input", "."])
+    assert splits_in("../here") == [split]

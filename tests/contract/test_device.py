@@ -7,9 +7,17 @@ import sys
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from mockingjay.model import gru
+from mockingjay.model.gru import GruConfig, GruEncoder
+from mockingjay.model.layout import Packing
+from mockingjay.objectives.masking import MaskingConfig, alter
 from tests.conftest import PROJECT
-from utility.device import claim_device, pick_device
+from tests.helpers.speech import write_store
+from utility.device import claim_device, packed, pick_device, unpacked
+from utility.loader import Loader, LoaderConfig
+from utility.store.reading import Store
 
 ALLOCATE = """
 import resource, sys, torch
@@ -69,3 +77,77 @@ def test_idle_threads_of_openmp_are_told_to_give_way_before_it_is_loaded(program
         environment = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"} | given
         done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.split() == [expected]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_fp32_is_float32_on_a_gpu_in_grus_too(monkeypatch, precision):
+    """PyTorch lets cuDNN take TF32 by default."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    torch.backends.cudnn.allow_tf32 = precision == "fp32"
+    assert claim_device(cpu=False, precision=precision).type == "cuda"
+    assert torch.backends.cudnn.allow_tf32 == (precision != "fp32")
+    assert torch.get_float32_matmul_precision() == ("highest" if precision == "fp32" else "high")
+
+
+def test_grus_are_not_cast_where_autocast_would_take_float16(monkeypatch):
+    encoder = GruEncoder(GruConfig(layers=2, hidden_size=16, prenet_layers=1), 12)
+    x, lengths = torch.randn(3, 20, 12), torch.tensor([20, 7, 3])
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = encoder(x, lengths)
+        monkeypatch.setattr(gru, "NO_AUTOCAST", ("cuda", "cpu"))
+        states = encoder(x, lengths)
+    assert [state.dtype for state in cast[1:]] != [torch.float32] * 2  # what there is to prevent
+    assert [state.dtype for state in states[1:]] == [torch.float32] * 2
+    assert "cuda" in gru.NO_AUTOCAST
+    expected, _ = encoder.rnns[0](states[0].float())
+    assert torch.equal(states[1], expected + states[0])
+
+
+class Copies(TorchDispatchMode):
+    """Counts the copies from one device to another, and whether the host waits for them."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits: list[bool] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        there, here = kwargs.get("device"), args[0].device if args and isinstance(args[0], torch.Tensor) else None
+        if function is torch.ops.aten._to_copy.default and there is not None and there != here:
+            self.waits.append(not kwargs.get("non_blocking", False))
+        return function(*args, **kwargs)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_masks_are_sent_in_one_copy_for_which_nobody_waits(noise):
+    """There were nine, and the host waited for each. The device "meta" stands for a GPU."""
+    features, lengths = torch.zeros(4, 30, 6, device="meta"), torch.tensor([30, 20, 7, 3], device="meta")
+    config = MaskingConfig(frequency=3, noise=noise)
+    with Copies() as copies:
+        alter(features, lengths, config, torch.Generator().manual_seed(1))
+        Packing.of(torch.tensor([30, 20]), 30, torch.device("meta"))
+    assert copies.waits == [False, False]
+
+
+def test_what_is_sent_together_arrives_as_it_was():
+    parts = [torch.randn(3, 5), torch.arange(7), torch.randn(2), torch.randn(4, 1, 3), torch.tensor([2**40])]
+    found = unpacked(packed(parts).clone(), parts)
+    for one, other in zip(found, parts, strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+
+
+def test_only_a_gpu_gets_pinned_batches(tmp_path, monkeypatch):
+    """Under --cpu on a machine with a GPU every batch was pinned, which opens the GPU."""
+    pinned = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self) or self)
+    loader = Loader(Store([write_store(tmp_path / "train", {"a": 9, "b": 7})]), LoaderConfig(workers=1))
+    next(loader.stream())
+    list(loader.once())
+    assert not pinned
+    next(loader.stream(pin=True))
+    assert pinned
+    pinned.clear()
+    list(loader.once(pin=True))
+    assert pinned

@@ -1,7 +1,9 @@
 """Several processes train as one: the same losses, one of them writes, and a resume may have another number of them."""
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import torch
 import yaml
 
 from tests.conftest import PROJECT
+from tests.contract.test_locks import holder
 from tests.helpers.downstream_corpus import Small
 from tests.helpers.speech import write_store
 from utility.loader import Loader, LoaderConfig
@@ -115,6 +118,86 @@ def test_ranks_share_the_batches_across_the_ends_of_epochs(config, world):
     assert taken == [next(plain)[1].ids for _ in taken]
     again = loader.stream(positions[0], rank=1, world=world)
     assert next(again)[1].ids == taken[world + 1]
+
+
+RANK = """
+import os, signal, sys
+import commands.pretrain as pretrain, runner_mockingjay
+from utility.command import run
+from utility.training.trainer import Trainer
+rank, how = int(os.environ["RANK"]), sys.argv.pop(1)
+if how == "disagree":  # a file system that shows one process what another has removed
+    newest = pretrain.newest_checkpoint
+    pretrain.newest_checkpoint = lambda folder, stem: folder / f"{stem}-6.ckpt" if rank else newest(folder, stem)
+if how == "stale":  # the same name, another content
+    resume = Trainer.resume
+    def changed(self, path, content):
+        resume(self, path, content | {"state": content["state"] | {"step": 6 if rank else 8}})
+    Trainer.resume = changed
+if how == "told":
+    mark = Trainer._mark
+    def marked(self, bar):
+        mark(self, bar)
+        if rank == 1 and self.progress.step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+    Trainer._mark = marked
+run(runner_mockingjay.main)
+"""
+
+
+def ranks(config: Path, how: str, name: str, *words: str) -> list[tuple[int, str]]:
+    """Exit code and standard error of two processes of one run."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", RANK, how, "--train", "--config", str(config), "--name", name, "--no-msg", "--cpu"]
+    command += ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log"), *words]
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(command, cwd=PROJECT, env=shared | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    try:
+        errors = [process.communicate(timeout=200)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, error) for process, error in zip(processes, errors)]
+
+
+@pytest.mark.slow
+def test_a_sigterm_to_one_process_ends_all_at_the_same_step_and_they_go_on_from_one_checkpoint(config):
+    ends = ranks(config, "told", "group", "--resume", "auto")
+    assert [code for code, _ in ends] == [143, 143]
+    assert "step 5 is saved" in ends[0][1]
+    assert "step" not in ends[1][1]
+    folder = config.parent / "result" / "group"
+    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "mockingjay-5.ckpt"]
+    ends = ranks(config, "disagree", "group", "--resume", "auto")
+    assert [code for code, _ in ends] == [0, 0], ends
+    assert len(records(config, "group")) == STEPS
+
+
+@pytest.mark.slow
+def test_processes_that_read_different_checkpoints_are_refused(config, two):
+    for place in ("result", "log"):
+        shutil.copytree(config.parent / place / "two", config.parent / place / "stale")
+    ends = ranks(config, "stale", "stale", "--resume")
+    assert [code for code, _ in ends] == [2, 2]
+    assert "do not see the same checkpoint" in ends[0][1]
+
+
+@pytest.mark.slow
+def test_a_group_whose_folder_another_run_holds_ends_as_one(config):
+    process, _ = holder(config.parent / "result" / "twice")
+    try:
+        ends = ranks(config, "plain", "twice")
+    finally:
+        process.kill()
+        process.wait()
+    assert [code for code, _ in ends] == [2, 2]
+    assert f"process {process.pid} on" in ends[0][1]
+    assert not ends[1][1].count("process")
 
 
 def probe(small: Small, name: str, processes: int, *words: str) -> subprocess.CompletedProcess:

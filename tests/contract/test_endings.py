@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 
 import run_downstream
 import runner_mockingjay
+from preprocess.demo import corpus as demo
 from tests.contract.test_locks import holder
 from tests.helpers.downstream_corpus import Small
 from tests.helpers.speech import write_store
@@ -234,3 +236,31 @@ def test_a_second_probe_of_a_name_is_refused(small, words):
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_demo_corpus_that_another_process_has_made_meanwhile_is_said(tmp_path, monkeypatch, capsys, same):
+    """It said `.demo.unfinished.../corpus: Directory not empty`."""
+    begun: list[Path] = []
+
+    def synthesise(root, *_):
+        root.mkdir(parents=True)
+        begun.append(root)
+        if len(begun) == 1:  # the second is done first
+            assert make(flags if same else replace(flags, seed=2)) == 0
+        return {}
+
+    monkeypatch.setattr(demo, "synthesise_corpus", synthesise)
+    monkeypatch.setattr(demo, "synthesiser", lambda: "made up")
+    monkeypatch.setattr(demo, "report", lambda *_: None)
+    make, flags = (
+        demo.make,
+        demo.CorpusFlags(output_path=tmp_path / "demo", minutes=1.0, speakers=3, seed=1, n_jobs=1, dry_run=False),
+    )
+    if same:
+        assert make(flags) == 0
+        assert "another process has made it meanwhile" in capsys.readouterr().out
+    else:
+        with pytest.raises(ValueError, match="holds a corpus with seed 2, not 1"):
+            make(flags)
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]

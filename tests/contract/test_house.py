@@ -54,8 +54,8 @@ FLOORS = {
     ),
     "utility": (
         {"original_flags", "pickles", "text"},
-        {"torch_files", "openmp", "threads", "command", "config", "device", "files", "seeds", "temporary_array"},
-        {"loader", "labels", "locks", "kaldi", "runs"},
+        {"torch_files", "openmp", "threads", "command", "config", "device", "files", "seeds", "arrays"},
+        {"loader", "labels", "locks", "kaldi", "runs", "temporary_array"},
         {"audio", "training"},
         {"store"},
         {"plot"},

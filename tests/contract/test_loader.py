@@ -1,5 +1,6 @@
 """Batches: every utterance once, within the budget, order from (seed, epoch), resumable, with any number of workers."""
 
+import threading
 from dataclasses import replace
 from itertools import chain, islice
 from time import process_time
@@ -90,6 +91,26 @@ def test_a_stream_continues_where_it_was_with_any_number_of_workers(store, worke
     for (here, ids, features), (there, other_ids, other_features) in zip(whole[17:], rest, strict=True):
         assert (here, ids) == (there, other_ids)
         assert torch.equal(features, other_features)
+
+
+@pytest.mark.parametrize("stop", ["closed", "failed"])
+def test_threads_that_read_ahead_end_with_their_stream(store, stop, monkeypatch):
+    """As processes they ended with "terminate called without an active exception" on some machines."""
+    before = set(threading.enumerate())
+    stream = Loader(store, LoaderConfig(batch_frames=100, workers=2), seed=3).stream()
+    next(stream)
+    assert len(set(threading.enumerate()) - before) == 2
+    if stop == "failed":
+
+        def gone(*_):
+            raise FileNotFoundError(2, "No such file or directory", "a.flac")
+
+        monkeypatch.setattr(store, "read", gone, raising=False)
+        with pytest.raises(FileNotFoundError, match=r"a\.flac"):
+            list(stream)
+    else:
+        stream.close()
+    assert set(threading.enumerate()) == before
 
 
 def test_epochs_and_seeds_differ_and_lose_nothing(store):

@@ -18,6 +18,7 @@ from mockingjay.pretraining.run import RunContext, make_trainer
 from preprocess import generate_len_for_bucket, preprocess_any
 from preprocess.parts.corpora import Utterance
 from preprocess.parts.extraction import plan
+from tests.helpers.speech import wav
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.noise import add_noise, levelled, read_noise
 from utility.audio.online import Online
@@ -317,6 +318,19 @@ def test_audio_that_broke_after_its_table_was_made_is_one_clear_line(world, tmp_
     recordings = Recordings([tmp_path / "len_for_bucket/all.csv"], MEL)
     with pytest.raises(ValueError, match=rf"^{victim}: (has changed|not an audio file|no such audio)[^\n]*$"):
         list(Loader(recordings, LoaderConfig(), waveforms=True).once())
+
+
+def test_recordings_that_a_table_lists_and_are_gone_are_seen_at_the_start(tmp_path):  # L8
+    """They were seen at their first reading, perhaps days on."""
+    for i in range(3):
+        wav(tmp_path / f"in/{i}.wav", 8000, i)
+    flags = [f"--data_path={tmp_path}/in", f"--output_path={tmp_path}", "--n_jobs=1", "--name=table"]
+    assert generate_len_for_bucket.main(flags) == 0
+    recordings = Recordings([tmp_path / "table/all.csv"], FeatureConfig(kind="mel", deltas=0))
+    recordings.check()
+    (tmp_path / "in/1.wav").unlink()
+    with pytest.raises(ValueError, match=r"all.csv: 1 of 3 recordings are not there, .*/in/1.wav for one: preproc"):
+        recordings.check()
 
 
 def test_tables_hold_what_the_headers_say_and_leave_out_what_is_broken(tmp_path, capsys):

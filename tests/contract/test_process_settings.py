@@ -63,6 +63,7 @@ def test_settings_are_restored_whole():
     torch.set_float32_matmul_precision("high")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = not before.cudnn[0]
+    torch.backends.cudnn.allow_tf32 = not before.cudnn[2]
     assert ProcessSettings.now() != before
     before.restore()
     assert ProcessSettings.now() == before

@@ -109,6 +109,7 @@ def test_unknown_speed_and_wrong_model_are_one_line():
 @pytest.mark.parametrize("objective", ["masked", "apc"])
 def test_cuda_packed_is_padded_is_the_cpu(objective, precision):
     tolerance = {"fp32": 1e-5, "tf32": 1e-3, "bf16": 1e-2}[precision]
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     device = pretraining("cuda", objective)
     padded, packed = (gradients(device, flag, "cuda", precision) for flag in (False, True))
     assert_same(padded, packed, tolerance)

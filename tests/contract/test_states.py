@@ -9,6 +9,7 @@ import pytest
 from mockingjay.representation import ExtractionOptions, represent
 from mockingjay.states import cached
 from mockingjay.upstreams.baseline import Baseline
+from tests.helpers.files import contents
 from tests.helpers.speech import MEL, wav, write_store
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
@@ -52,3 +53,43 @@ def test_representations_of_recordings_that_were_replaced_are_not_continued(tmp_
     os.utime(tmp_path / "in/0.wav", (1, 1))
     with pytest.raises(ValueError, match="its input was another; choose another --output, or add --overwrite"):
         extract()
+
+
+class Scaled(Baseline):
+    """Features times a number."""
+
+    factor = 1.0
+
+    def encode(self, inputs, lengths):
+        return (inputs * self.factor,)
+
+
+@pytest.mark.parametrize(
+    ("factor", "harm", "reason"),
+    [
+        (np.inf, False, "not finite: the weights of model.ckpt or of its layers"),
+        (1e6, False, "not finite in float16, which ends at 65504: take --dtype float32"),
+        (1.0, True, "not finite, as its input is not: make that again"),
+    ],
+)
+def test_states_that_no_store_takes_leave_nothing_and_name_their_cause(tmp_path, factor, harm, reason):  # L8
+    """`row 0 of o/train: a value is not a finite float32` named neither, and a begun folder stayed."""
+    store = Store([write_store(tmp_path / "store/train", {"a-1": 20, "b-2": 31})])
+    if harm:
+        with (tmp_path / "store/train.npy").open("r+b") as file:
+            file.seek(-4, os.SEEK_END)
+            file.write(np.float32(np.nan).tobytes())
+    upstream, how = Scaled(store.info), ExtractionOptions(dtype="float16", quiet=True, checkpoint="model.ckpt")
+    upstream.factor = factor
+    with pytest.raises(ValueError, match=f"utterance '[ab]-.': its hidden states are {reason}"):
+        represent(upstream, store, tmp_path / "out", "train", how)
+    assert not (tmp_path / "out").exists()
+    upstream.factor = 1.0
+    write_store(tmp_path / "other/dev", {"c-1": 20})
+    if not harm:
+        assert represent(upstream, store, tmp_path / "out", "train", how)
+        before = contents(tmp_path / "out")
+        upstream.factor = factor
+        with pytest.raises(ValueError, match="its hidden states are"):
+            represent(upstream, store, tmp_path / "out", "again", how)
+        assert contents(tmp_path / "out") == before

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tests.helpers.files import contents
 from tests.helpers.speech import write_originals
 from utility.audio.features import FeatureConfig
+from utility.labels.alignment import Alignment, write_alignment
 from utility.store import writing as store_writer
 from utility.store.files import Row, offsets_of, read_table
 from utility.store.info import StoreInfo
@@ -544,3 +545,80 @@ def test_frames_begin_where_the_store_says(tmp_path):
         here = info(row_shape=[features.dim], frame_shift=features.frame_shift, features=features)
         assert here.frame_offset == features.frame_offset == features.frame_times(1)[0]
         assert here.frame_times(50).tolist() == features.frame_times(50).tolist()
+
+
+def test_a_wrong_byte_in_the_header_of_an_array_is_one_line(tmp_path):  # M12
+    """numpy's parser ended in TokenError and worse; a zip file named .npy has no shape."""
+    fill(tmp_path / "new")
+    originals(tmp_path / "old", seed=1)
+    align = tmp_path / "align"
+    write_alignment(align, [("u", [(0.0, 1.0, "a"), (1.0, 2.0, "b")])])
+    files = {
+        tmp_path / "new/train.npy": lambda: Store([tmp_path / "new/train"]),
+        tmp_path / "old/train/u0.npy": lambda: Store([tmp_path / "old/train"])[0],
+        align / "segments.npy": lambda: Alignment(align).segments("u"),
+    }
+    rng = np.random.default_rng(0)
+    for file, opened in files.items():
+        good = file.read_bytes()
+        opened()
+        np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
+        harmed = [(tmp_path / "arrays.npz").read_bytes(), good[:5], good[:70], b"", good[:-1]]
+        harmed += [good.replace(b"}", b" ", 1), good.replace(b"(", b"((", 1), good.replace(b"'shape'", b"'sh pe'", 1)]
+        harmed += [good.replace(b"\x01\x00", b"\x02\x00", 1), good.replace(b"'descr': ", b"'descr': -", 1)]
+        for _ in range(60):
+            data = bytearray(good)
+            data[rng.integers(0, 128)] = rng.integers(0, 256)
+            harmed.append(bytes(data))
+        for number, data in enumerate(harmed):
+            file.write_bytes(data)
+            said = refusal(opened)
+            assert said is None or said.startswith(str(file))
+            assert said is not None or number >= 10  # a byte that says nothing, as one of the blanks
+        file.write_bytes(good)
+
+
+def refusal(opened) -> str | None:
+    """What a ValueError says; None without one."""
+    try:
+        opened()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "bool", "U3"])
+def test_arrays_of_the_originals_hold_real_numbers(tmp_path, dtype):  # L10
+    originals(tmp_path, seed=1)
+    np.save(tmp_path / "train/u1.npy", np.zeros((4, 4), dtype))
+    store = Store([tmp_path / "train"])
+    with pytest.raises(ValueError, match=r"u1.npy: holds .*, expected real numbers"):
+        store[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("\nu1,", "\nx,u1,", "more fields|tokenizing"),
+        ("\n", ",\n", ""),
+        (",200,", f",{10**30},", "num_samples is '1000"),
+        (",200,", ",\u0662,", "num_samples is"),
+        ("u1,", "u" * 200_000 + ",", ""),
+    ],
+)
+def test_tables_that_make_no_sense_are_one_line(tmp_path, old, new, reason):  # L5
+    fill(tmp_path)
+    table = tmp_path / "train.csv"
+    text = table.read_text()
+    if not reason and old == "\n":  # all rows have one field more: pandas took the first for names of rows
+        first, rest = text.split("\n", 1)
+        table.write_text(first + "\n" + rest.replace(old, new))
+        reason = "its rows have more fields than the 6 columns"
+    else:
+        table.write_text(text.replace(old, new), encoding="utf-8")
+    if not reason:
+        assert len(Store([tmp_path / "train"]).ids[1]) == 200_000
+        return
+    with pytest.raises(ValueError, match=f"train.csv: not a table of utterances: .*({reason})") as caught:
+        Store([tmp_path / "train"])
+    assert len(str(caught.value)) < 400

@@ -35,7 +35,7 @@ class Line(nn.Module):
 class Endless:
     """The stream of a loader, always the same batch."""
 
-    def stream(self, start=START, rank=0, world=1):
+    def stream(self, start=START, rank=0, world=1, pin=False):
         number = start.batch
         while True:
             number += world

@@ -1,5 +1,6 @@
 """Figures: what is drawn lies at the right time, every axis and colour says what it is, and nothing is kept alive."""
 
+import re
 from dataclasses import replace
 
 import librosa
@@ -21,7 +22,16 @@ from mockingjay.objectives.masking import MaskingConfig, alter, each_alteration
 from mockingjay.sound import to_waveform
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.audio.waveform import read_audio
-from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, save_figure, spectrogram_axes
+from utility.plot import (
+    Clock,
+    ValueAxis,
+    feature_axis,
+    feature_unit,
+    new_figure,
+    picture_stem,
+    save_figure,
+    spectrogram_axes,
+)
 from utility.runs import Metric
 from utility.store.info import StoreInfo
 
@@ -294,3 +304,28 @@ def test_other_features_cannot_be_heard(kind, sound):
 def test_features_of_other_audio_are_refused(sound):
     with pytest.raises(ValueError, match="12 frames do not belong to audio of 1600 samples, which has 9"):
         to_waveform(np.zeros((12, 160)), MEL, sound[:1600])
+
+
+def test_pictures_of_different_utterances_have_different_short_names(tmp_path):  # L7, and a/b beside a_b
+    """`a/b` and `a_b` overwrote each other's pictures; a long id was an OSError of a temporary name."""
+    names = [
+        "a/b",
+        "a_b",
+        "a\\b",
+        "a/b/c",
+        "a_b/c",
+        "x" * 300,
+        "x" * 299,
+        "\u00e9" * 140,
+        "p/" * 150 + "q",
+        "tab\t",
+        "u1",
+    ]
+    stems = [picture_stem(name) for name in names]
+    assert len(set(stems)) == len(names)
+    assert stems[1] == "a_b"
+    assert stems[-1] == "u1"  # what needs no change keeps its name
+    assert re.fullmatch("a_b-[0-9a-f]{8}", stems[0])
+    for stem in stems:
+        save_figure(new_figure(1, 1), tmp_path / f"{stem}_attention_layer12.png")
+    assert len(list(tmp_path.iterdir())) == len(names)

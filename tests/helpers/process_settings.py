@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+CUDNN = ("benchmark", "deterministic", "allow_tf32")
+
 
 @dataclass(frozen=True)
 class ProcessSettings:
@@ -13,7 +15,7 @@ class ProcessSettings:
     threads: int
     deterministic: bool
     warn_only: bool
-    cudnn: tuple[bool, bool]  # benchmark, deterministic
+    cudnn: tuple[bool, bool, bool]  # benchmark, deterministic, allow_tf32
 
     @classmethod
     def now(cls) -> "ProcessSettings":
@@ -23,7 +25,7 @@ class ProcessSettings:
             torch.get_num_threads(),
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
-            (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+            tuple(getattr(torch.backends.cudnn, name) for name in CUDNN),
         )
 
     def restore(self) -> None:
@@ -33,4 +35,5 @@ class ProcessSettings:
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = self.cudnn
+        for name, value in zip(CUDNN, self.cudnn):
+            setattr(torch.backends.cudnn, name, value)

@@ -106,7 +106,7 @@ def _table(bits: int, polynomial: int) -> list[int]:
 
 
 class WithLength(io.FileIO):
-    """A FLAC file as if its header said how long it is."""
+    """A FLAC file as if its header said how long it is, for those who read it by `readinto`, as soundfile does."""
 
     def __init__(self, path: Path, start: bytes, samples: int):
         super().__init__(path)
@@ -120,11 +120,3 @@ class WithLength(io.FileIO):
             known = self._start[position : position + count]
             memoryview(buffer).cast("B")[: len(known)] = known
         return count
-
-    def read(self, size: int = -1, /) -> bytes:
-        """As of any file."""
-        data, position = bytearray(max(size, 0)), self.tell()
-        if size < 0:
-            data = bytearray(self.seek(0, io.SEEK_END) - position)
-            self.seek(position)
-        return bytes(data[: self.readinto(data)])

@@ -1,15 +1,14 @@
 """Alignments on disk: labelled segments in seconds, turned into frame labels by a feature's own frame times."""
 
 import csv
-import os
-import shutil
-import tempfile
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from utility.files import check_folder
+from utility.arrays import ArrayFile
+from utility.files import check_folder, naming, remove_leftovers, replace_folder, temporary
 
 TimedLabels = Sequence[tuple[float, float, str]]  # start and end in seconds, label
 
@@ -18,6 +17,7 @@ SEGMENT = np.dtype([("start", "<f8"), ("end", "<f8"), ("label", "<i4")])
 LABELS, UTTERANCES, SEGMENTS, ERRORS = "labels.txt", "utterances.csv", "segments.npy", "errors.csv"
 HEADER = ["id", "offset", "count"]
 TOLERANCE = 0.1  # seconds by which an alignment may outlast its audio
+LONGEST_ID = 10000  # characters; tables have fields of 131072 at most
 CHUNK = 1 << 20  # segments copied at once
 
 
@@ -32,13 +32,13 @@ class Alignment:
         for name in (LABELS, UTTERANCES, SEGMENTS):
             if not (self.root / name).is_file():
                 raise ValueError(f"{root}: no alignment here ({name} is missing); make one by preprocess_alignment.py")
-        self.labels = (self.root / LABELS).read_text(encoding="utf-8").splitlines()
+        self.labels = _read_labels(self.root / LABELS)
         self._where = _read_utterances(self.root / UTTERANCES)
         total = sum(count for _, count in self._where.values())
-        table = _mapped(self.root / SEGMENTS)
+        table = _opened(self.root / SEGMENTS)
         if table.dtype != SEGMENT or table.shape != (total,):
             raise ValueError(f"{self.root / SEGMENTS}: holds {table.shape}, but {UTTERANCES} needs ({total},)")
-        self._start = table.offset
+        self._start = table.start
 
     def __contains__(self, id: str) -> bool:  # noqa: A002
         return id in self._where
@@ -60,6 +60,11 @@ class Alignment:
         segments = np.fromfile(file, SEGMENT, count, offset=self._start + offset * SEGMENT.itemsize)
         if len(segments) != count:
             raise ValueError(f"{file}: cut off; make it again")
+        starts, ends = segments["start"], segments["end"]
+        if not (np.isfinite(ends).all() and (starts >= 0).all() and (starts < ends).all()):
+            raise ValueError(f"{file}: {id}: a segment has times that are not finite, negative or empty; make it again")
+        if (np.rint((ends[:-1] - starts[1:]) * 1e6) > 0).any():
+            raise ValueError(f"{file}: {id}: segments overlap or are out of order; make it again")
         return segments
 
     def frame_labels(self, id: str, times: np.ndarray, duration: float | None = None) -> np.ndarray:  # noqa: A002
@@ -97,20 +102,24 @@ def write_alignment(root: str | Path, utterances: Iterable[tuple[str, TimedLabel
     that holds something else.
     """
     root = Path(root)
+    if root.is_symlink():
+        root = root.resolve()
     check_folder(root)
     _refuse_foreign(root)
     root.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    scratch.chmod(0o755)
-    try:
-        _write_files(scratch, utterances)
-        _swap(scratch, root)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    remove_leftovers(root.parent, root.name)
+    with temporary(root) as scratch:
+        scratch.mkdir()
+        with naming(root):
+            _write_files(scratch, utterances)
+        replace_folder(scratch, root)
 
 
 def check_segments(id: str, segments: TimedLabels) -> None:  # noqa: A002
-    """`ValueError` naming id and line unless segments are positive, ascending, without overlap, and labelled."""
+    """`ValueError` naming id and line unless segments are positive, ascending, without overlap, and labelled, and for
+    an id that no table holds."""
+    if not id or len(id) > LONGEST_ID:
+        raise ValueError(f"utterance id {id[:100]!r}{'...' * (len(id) > 100)}: expected 1 to {LONGEST_ID} characters")
     previous = 0.0
     for line, (start, end, label) in enumerate(segments, 1):
         where = f"{id}: segment {line} ({start} to {end} s, {label!r})"
@@ -129,22 +138,48 @@ def _microseconds(seconds: np.ndarray) -> np.ndarray:
     return np.rint(seconds * 1e6).astype(np.int64)
 
 
-def _mapped(file: Path) -> np.memmap:
+def _opened(file: Path) -> ArrayFile:
     try:
-        return np.load(file, mmap_mode="r")
-    except (ValueError, EOFError):
-        raise ValueError(f"{file}: not a segment table, or cut off; make it again") from None
+        return ArrayFile.open(file)
+    except ValueError as error:
+        raise ValueError(f"{error}; make it again") from None
+
+
+def _read_labels(file: Path) -> list[str]:
+    """One label a line; a line twice would shift all classes after it."""
+    try:
+        labels = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: not UTF-8 text; make it again") from None
+    seen: set[str] = set()
+    for line, label in enumerate(labels, 1):
+        if not label or label in seen:
+            what = f"label {label[:100]!r} is there twice" if label else "no label"
+            raise ValueError(f"{file}: line {line}: {what}; make it again")
+        seen.add(label)
+    return labels
 
 
 def _read_utterances(file: Path) -> dict[str, tuple[int, int]]:
+    where: dict[str, tuple[int, int]] = {}
+    total = 0
     with file.open(newline="", encoding="utf-8") as lines:
         rows = csv.reader(lines)
-        if next(rows, None) != HEADER:
-            raise ValueError(f"{file}: expected the columns {','.join(HEADER)}")
         try:
-            return {key: (int(offset), int(count)) for key, offset, count in rows}
-        except ValueError:
-            raise ValueError(f"{file}: expected id,offset,count in line {rows.line_num}") from None
+            if next(rows, None) != HEADER:
+                raise ValueError(f"{file}: expected the columns {','.join(HEADER)}")
+            for row in rows:
+                if len(row) != len(HEADER) or not all(re.fullmatch("[0-9]{1,15}", field) for field in row[1:]):
+                    raise ValueError(f"{file}: expected id,offset,count in line {rows.line_num}")
+                key, offset, count = row[0], int(row[1]), int(row[2])
+                if key in where or offset != total:
+                    what = f"id {key[:100]!r} is there twice" if key in where else f"offset is {offset} after {total}"
+                    raise ValueError(f"{file}: line {rows.line_num}: {what}; make it again")
+                where[key] = offset, count
+                total += count
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{file}: not a table of utterances: {error}") from None
+    return where
 
 
 def _refuse_foreign(root: Path) -> None:
@@ -178,20 +213,12 @@ def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]]) ->
     ranks = np.empty(len(codes), dtype=np.int32)
     ranks[[codes[label] for label in labels]] = np.arange(len(labels))
     source = np.memmap(raw, dtype=SEGMENT, mode="r")
-    target = np.lib.format.open_memmap(folder / SEGMENTS, mode="w+", dtype=SEGMENT, shape=(total,))
-    for begin in range(0, total, CHUNK):
-        part = np.array(source[begin : begin + CHUNK])
-        part["label"] = ranks[part["label"]]
-        target[begin : begin + CHUNK] = part
-    target.flush()
+    with (folder / SEGMENTS).open("wb") as target:  # not mapped: a full disk would kill the process
+        descr = np.lib.format.dtype_to_descr(SEGMENT)
+        header = {"descr": descr, "fortran_order": False, "shape": (total,)}
+        np.lib.format.write_array_header_1_0(target, header)
+        for begin in range(0, total, CHUNK):
+            part = np.array(source[begin : begin + CHUNK])
+            part["label"] = ranks[part["label"]]
+            target.write(part.tobytes())
     raw.unlink()
-
-
-def _swap(scratch: Path, root: Path) -> None:
-    if root.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{root.name}.old.", dir=root.parent))
-        os.replace(root, old)
-        os.replace(scratch, root)
-        shutil.rmtree(old)
-    else:
-        os.replace(scratch, root)

@@ -9,6 +9,7 @@ from pathlib import Path
 from praatio import textgrid
 from praatio.utilities.errors import PraatioException
 
+from utility.arrays import number
 from utility.files import files_below
 from utility.labels.alignment import TimedLabels
 from utility.labels.names import FORMATS
@@ -16,6 +17,7 @@ from utility.labels.names import FORMATS
 AlignedUtterances = Iterator[tuple[str, TimedLabels]]
 TIMIT_RATE = 16000
 CPC_SHIFT = 0.01  # seconds per label
+GRID_TIMES = re.compile(r"^[ \t]*(?:x(?:min|max)[ \t]*=)?[ \t]*([-+]?[\d._]+(?:[eE][-+\d_]+)?)[ \t\r]*$", re.MULTILINE)
 
 
 def read_textgrid(file: Path, tier: str) -> AlignedUtterances:
@@ -28,6 +30,7 @@ def read_textgrid(file: Path, tier: str) -> AlignedUtterances:
         raise ValueError(f"{file}: not a readable TextGrid: {error}") from None
     except Exception:  # praatio meets broken files with whatever its parser stumbles over
         raise ValueError(f"{file}: not a readable TextGrid: cut off, or in another form") from None
+    _check_times(file)
     names = [name for name in grid.tierNames if name == tier or name.endswith(f" - {tier}")]
     if len(names) != 1:
         held = f"{len(names)} tiers of {tier}" if names else f"no tier {tier!r}"
@@ -36,6 +39,18 @@ def read_textgrid(file: Path, tier: str) -> AlignedUtterances:
     if entries and len(entries[0]) != 3:
         raise ValueError(f"{file}: tier {names[0]!r} holds points, not intervals")
     yield file.stem, [(float(entry.start), float(entry.end), entry.label.strip()) for entry in entries]
+
+
+def _check_times(file: Path) -> None:
+    """Refuse times that Python takes for numbers and Praat does not."""
+    data = file.read_bytes()
+    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8", errors="replace")
+    for line, match in ((match[1].strip(), match) for match in GRID_TIMES.finditer(text)):
+        try:
+            number(line)
+        except ValueError:
+            place = text.count("\n", 0, match.start(1)) + 1
+            raise ValueError(f"{file}:{place}: expected a time, got {line[:100]!r}") from None
 
 
 def read_ctm(file: Path, tier: str) -> AlignedUtterances:
@@ -77,8 +92,8 @@ def read_cpc(file: Path, tier: str) -> AlignedUtterances:
     for where, (key, *ids) in _fields(file, "utterance id id ...", None):
         segments, begin = [], 0
         for label, run in itertools.groupby(ids):
-            if not label.isdigit():
-                raise ValueError(f"{where}: expected a phone id, got {label!r}")
+            if not _is_code(label):
+                raise ValueError(f"{where}: expected a phone id, got {label[:100]!r}")
             end = begin + len(list(run))
             segments.append((begin * CPC_SHIFT, end * CPC_SHIFT, label))
             begin = end
@@ -92,17 +107,28 @@ def read_json(file: Path, tier: str) -> AlignedUtterances:
         segments: dict[str, list[tuple[float, float, str]]] = {}
         for name, entries in table.items():
             if entries and isinstance(entries[0], str):
-                segments[name] = [(float(start), float(end), token) for start, end, token in entries[1:]]
+                segments[name] = [_json_segment(*entry) for entry in entries[1:]]
             else:
                 for key, _, start, end in entries:
-                    segments.setdefault(key, []).append((float(start), float(end), name))
+                    if not isinstance(key, str):
+                        raise TypeError(f"utterance {key!r}")
+                    segments.setdefault(key, []).append(_json_segment(start, end, name))
     except json.JSONDecodeError as error:
         raise ValueError(f"{file}: not JSON: {error}") from None
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except RecursionError:
+        raise ValueError(f"{file}: nested too deep") from None
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError):
         expected = "{token: [[utterance, audio, start, end], ...]} or {utterance: [audio, [start, end, token], ...]}"
         raise ValueError(f"{file}: expected JSON {expected}") from None
     for key in sorted(segments):
         yield key, sorted(segments[key])
+
+
+def _json_segment(start: float, end: float, label: str) -> tuple[float, float, str]:
+    """TypeError where JSON has other types at these places."""
+    if not isinstance(label, str) or not all(type(time) in (int, float) for time in (start, end)):
+        raise TypeError(f"{start!r}, {end!r}, {label!r}")
+    return float(start), float(end), label
 
 
 READERS: dict[str, Callable[[Path, str], AlignedUtterances]] = dict(
@@ -149,7 +175,7 @@ def _text_format(files: list[Path]) -> str:
         fields = lines.readline().split()
     if len(fields) == 3 and all(re.fullmatch(r"[\d.eE+-]+", field) for field in fields[:2]):
         return "montreal"
-    if len(fields) > 1 and all(field.isdigit() for field in fields[1:]):
+    if len(fields) > 1 and all(map(_is_code, fields[1:])):
         return "cpc"
     raise ValueError(f"{files[0]}: neither `start end phone` nor `utterance id id ...`; choose by --format")
 
@@ -171,8 +197,12 @@ def _fields(
             raise ValueError(f"{file}: not UTF-8 text ({error})") from None
 
 
+def _is_code(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 def _number(where: str, text: str) -> float:
     try:
-        return float(text)
+        return number(text)
     except ValueError:
-        raise ValueError(f"{where}: expected a time, got {text!r}") from None
+        raise ValueError(f"{where}: expected a time, got {text[:100]!r}") from None

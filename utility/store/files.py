@@ -7,6 +7,7 @@ import fcntl
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from utility.store.info import WORDS, StoreInfo
 STORE_COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 SPAN_COLUMNS = ("start", "end")  # seconds; where utterances are parts of recordings
 ERROR_COLUMNS = ("split", "path", "reason")
+RESERVED = ("errors", "features")  # names of other files of a store
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -63,8 +65,15 @@ def source_of(path: str, start: float | None, stop: float | None) -> str:
 
 def check_split_name(name: str) -> None:
     """ValueError for what cannot be the name of a split, that is of files."""
-    if not re.fullmatch(r"[\w][\w.+-]*", name) or name in ("errors", "features"):
-        raise ValueError(f"split name {name!r}: use letters, digits, '-', '_' and '.', not errors or features")
+    if not re.fullmatch(r"[\w][\w.+-]*", name) or name in RESERVED:
+        raise ValueError(f"split name {name[:100]!r}: use letters, digits, '-', '_' and '.', not errors or features")
+
+
+def split_name(text: str) -> str:
+    """A name for a split made of a folder's: blanks, commas, quotes and the like become `_`, letters one code point."""
+    name = re.sub(r"[^\w.+-]+", "_", unicodedata.normalize("NFC", text))
+    name = re.sub(r"^\W+", "", name) or "recordings"
+    return f"{name}_" if name in RESERVED else name
 
 
 @dataclass(frozen=True)
@@ -231,20 +240,22 @@ def read_table(file: Path, columns: Sequence[str], optional: Sequence[str] = ())
     Counts and rates are int64, `SPAN_COLUMNS` float64 with NaN where empty, everything else is text."""
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError(f"its rows have more fields than the {len(table.columns)} columns")
         missing = [name for name in columns if name not in table.columns]
         if missing:
             raise ValueError(f"no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
         numbers = {name: np.int64 for name in ("offset", "length", "num_samples", "rate") if name in columns}
         for name in numbers:
-            wrong = table[name][~table[name].str.fullmatch(r"\d{1,18}")]
+            wrong = table[name][~table[name].str.fullmatch(r"[0-9]{1,18}")]
             if len(wrong):
-                raise ValueError(f"{name} is {wrong.iloc[0]!r} in line {wrong.index[0] + 2}, expected 0 or more")
+                raise ValueError(f"{name} is {wrong.iloc[0][:100]!r} in line {wrong.index[0] + 2}, expected 0 or more")
         there = [name for name in optional if name in table.columns]
         for name in set(SPAN_COLUMNS).intersection(there):
-            wrong = table[name][~table[name].str.fullmatch(r"(\d+(\.\d*)?(e-?\d+)?)?")]
+            wrong = table[name][~table[name].str.fullmatch(r"([0-9]+(\.[0-9]*)?(e-?[0-9]+)?)?")]
             if len(wrong):
                 raise ValueError(
-                    f"{name} is {wrong.iloc[0]!r} in line {wrong.index[0] + 2}, expected seconds or nothing"
+                    f"{name} is {wrong.iloc[0][:100]!r} in line {wrong.index[0] + 2}, expected seconds or nothing"
                 )
             table[name] = table[name].replace("", "nan").astype(np.float64)
         return table[[*columns, *there]].astype(numbers)

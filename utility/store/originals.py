@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from utility.arrays import ArrayFile
 from utility.audio.features import FeatureConfig
 from utility.store.digest import content_digest, row_digest
 from utility.store.files import SplitFiles, read_table
@@ -75,7 +76,7 @@ def read_legacy(files: SplitFiles, features: FeatureConfig | None) -> LegacySpli
 
 
 def _load(file: str | Path) -> np.ndarray:
-    try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{file}: not a .npy array: {' '.join(str(error).split())}") from None
+    array = ArrayFile.open(Path(file))
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{file}: holds {array.dtype}, expected real numbers")
+    return array.mapped()

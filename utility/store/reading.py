@@ -1,17 +1,18 @@
 """Feature stores on disk: many utterances in one array per split, read as one corpus of any number of splits."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from utility.arrays import ArrayFile
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict
 from utility.store.digest import content_digest, row_digest
@@ -26,6 +27,8 @@ from utility.store.files import (
 )
 from utility.store.info import WORDS, StoreInfo
 from utility.store.originals import NpyFiles, read_legacy
+
+_OPENING = threading.Lock()  # several threads may read first
 
 
 class Store:
@@ -164,18 +167,17 @@ class _Array:
         self.row_shape, self.dtype = tuple(info.row_shape), np.dtype(info.dtype).newbyteorder("<")
         self._frame_bytes = self.dtype.itemsize * int(np.prod(self.row_shape))
         self._descriptor: int | None = None
-        with self._errors_named(), self.file.open("rb") as stream:
-            np.lib.format.read_magic(stream)
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-            self._start = stream.tell()
-            size = os.fstat(stream.fileno()).st_size
+        try:
+            array = ArrayFile.open(self.file)
+        except ValueError as error:
+            raise ValueError(f"{error}; make this split again") from None
+        self._start = array.start
         frames = int((self.offsets + self.lengths).max(initial=0))
-        if fortran or dtype != self.dtype or shape[1:] != self.row_shape or shape[0] < frames:
+        shape, dtype = array.shape, array.dtype
+        if array.fortran or dtype != self.dtype or shape[1:] != self.row_shape or shape[0] < frames:
             raise ValueError(
                 f"{self.file}: array {shape} {dtype}, expected at least {frames} rows of {self.row_shape} {self.dtype}"
             )
-        if size < self._start + shape[0] * self._frame_bytes:
-            raise ValueError(f"{self.file}: cut off at {size} bytes; make this split again")
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_descriptor": None}
@@ -187,7 +189,9 @@ class _Array:
 
     def read(self, row: int, start: int, stop: int) -> np.ndarray:
         if self._descriptor is None:
-            self._descriptor = os.open(self.file, os.O_RDONLY)
+            with _OPENING:
+                if self._descriptor is None:
+                    self._descriptor = os.open(self.file, os.O_RDONLY)
         frames = np.empty((stop - start, *self.row_shape), self.dtype)
         position = self._start + (int(self.offsets[row]) + start) * self._frame_bytes
         data = frames.reshape(-1).view(np.uint8).data
@@ -208,13 +212,6 @@ class _Array:
             stream.seek(self._start + int(self.offsets[row]) * self._frame_bytes)
             return row_digest(stream.read(int(self.lengths[row]) * self._frame_bytes))
 
-    @contextlib.contextmanager
-    def _errors_named(self) -> Iterator[None]:
-        try:
-            yield
-        except ValueError:
-            raise ValueError(f"{self.file}: not an array file, or cut off; make this split again") from None
-
 
 def _as_paths(paths: Sequence[str | Path] | str | Path) -> list[Path]:
     listed = [paths] if isinstance(paths, str | Path) else paths
@@ -225,7 +222,8 @@ def _as_paths(paths: Sequence[str | Path] | str | Path) -> list[Path]:
 
 def is_split(path: str | Path) -> bool:
     """Whether `path` names a split of a store, root/split."""
-    return Path(path).with_name(f"{Path(path).name}.csv").is_file()
+    path = Path(path)  # '.' has no name
+    return bool(path.name) and path.with_name(f"{path.name}.csv").is_file()
 
 
 def splits_in(root: str | Path) -> list[str]:

@@ -1,7 +1,9 @@
 """Recordings on disk: finding them, reading their headers, and a corpus of them that needs no feature store."""
 
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -11,12 +13,13 @@ import torch
 
 from utility.audio.extensions import recording_extensions
 from utility.audio.features import FeatureConfig, FeatureExtractor
-from utility.audio.headers import audio_files, recording_state, scan
+from utility.audio.headers import SCAN_THREADS, audio_files, recording_state, scan
 from utility.audio.waveform import WHOLE, AudioError, Span, read_audio, resampled_length
 from utility.store.files import read_table
 from utility.store.info import StoreInfo
 
 RECORDING_COLUMNS = ("id", "path", "speaker", "rate", "num_samples")  # of a table; num_samples at its own rate
+LOOKED_AT_ONCE = 1000
 
 
 class Recordings:
@@ -70,7 +73,16 @@ class Recordings:
         return read_audio(self._paths[index], self.features.sample_rate, part, total or None)
 
     def check(self) -> None:
-        """Raise ValueError with the reason where a recording has no frames."""
+        """Raise ValueError with the reason where a recording has no frames, or is not there any more."""
+        paths = self._paths.tolist()
+        parts = [paths[start : start + LOOKED_AT_ONCE] for start in range(0, len(paths), LOOKED_AT_ONCE)]
+        with ThreadPoolExecutor(SCAN_THREADS) as pool:
+            missing = [path for part in pool.map(_missing, parts) for path in part]
+        if missing:
+            raise ValueError(
+                f"{', '.join(map(str, self.paths))}: {len(missing)} of {len(paths)} recordings are not there, "
+                f"{missing[0]} for one: preprocess/generate_len_for_bucket.py makes a new table"
+            )
         for index in np.flatnonzero(self.lengths == 0).tolist():
             self.read(index, 0, 0)
 
@@ -90,6 +102,10 @@ class Recordings:
         Nothing is kept, so `beside` is not needed."""
         digest = hashlib.sha256(b"".join(map(recording_state, self.audio_paths)))
         return f"{', '.join(map(str, self.paths))} {digest.hexdigest()[:16]}"
+
+
+def _missing(paths: Sequence[str]) -> list[str]:
+    return [path for path in paths if not os.path.isfile(path)]
 
 
 def _listed(source: Path) -> pd.DataFrame:

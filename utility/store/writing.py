@@ -277,16 +277,16 @@ def _failures(files: SplitFiles) -> list[Failure]:
     return [Failure(path, reason) for path, reason in zip(table["path"], table["reason"])]
 
 
-def _next_data(descriptor: int, position: int) -> float:
-    """The first byte from `position` on that takes disk; infinite where none does."""
+def _next_data(descriptor: int, position: int) -> int:
+    """The first byte from `position` on that takes disk, or the end of the file."""
     if not hasattr(os, "SEEK_DATA"):
-        return position if position < os.fstat(descriptor).st_size else math.inf
+        return position
     try:
         return os.lseek(descriptor, position, os.SEEK_DATA)
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
-        return math.inf
+        return os.fstat(descriptor).st_size
 
 
 def _sync(file: Path) -> None:

@@ -22,7 +22,11 @@ def write_folder(folder: Path, weights: Mapping[str, Tensor], about: Mapping[str
 
     A folder of this format says what the bytes of its weights are, which safetensors does not."""
     with replacing(folder / WEIGHTS) as temporary:
-        save_file({name: value.contiguous() for name, value in weights.items()}, temporary, {"format": "pt"})
+        try:
+            save_file({name: value.contiguous() for name, value in weights.items()}, temporary, {"format": "pt"})
+        except SafetensorError as error:  # its writer, when the system takes no more
+            reason = " ".join(str(error).split())
+            raise OSError(f"{folder / WEIGHTS}: cannot be written, perhaps the disk is full: {reason}") from None
         if about.get("format") == FORMAT:
             about = {**about, DIGEST: _digest(temporary)}
     with replacing(folder / DESCRIPTION) as temporary:

@@ -130,7 +130,8 @@ class Trainer:
         silent = self.run.quiet or not group.leads or None
         self.lines = None if silent else ProgressLines(start, self.config.steps)
         bar = tqdm(total=self.config.steps, initial=start, disable=silent, unit="step", dynamic_ncols=True)
-        stream = self.training.loader.stream(self.progress.position, group.rank, group.world)
+        pin = self.run.device.type == "cuda"
+        stream = self.training.loader.stream(self.progress.position, group.rank, group.world, pin)
         self.clock = _Clock()
         told = False
         try:

@@ -74,12 +74,12 @@ def _attempt(zygote: Zygote, place: Place, files: Sequence[Damaged], number: int
         columns, changed = judged(outcome, before, after, Expected()), changes(before, after)
         if outcome.code not in (0, 1) or is_failure(columns):
             columns = [*(columns if is_failure(columns) else []), STOPS]
-            keep(place.kept / f"fuzz-{name}", made, outcome, columns, changed)
+            keep(place.kept(name), made, outcome, columns, changed)
             return [columns] if len(files) == 1 else None
         verdicts = [_of_file(file, here / "data/out") for file in files]
         for file, verdict in zip(files, verdicts):
             if is_failure(verdict):
-                kept = place.kept / f"fuzz-audio-{number}-{_stem(file)}"
+                kept = place.kept(f"audio-{number}-{_stem(file)}")
                 keep(kept, input_of([file], number), outcome, verdict, changed)
         return verdicts
     finally:

@@ -112,7 +112,7 @@ def command_words(world: Path, rng: np.random.Generator) -> Input:
         elif how == "twice" and at < len(words):
             words.insert(at, words[at])
         elif how == "value":
-            places = [k for k in range(1, len(words)) if not words[k].startswith("--") and words[k] != "out"]
+            places = [k for k in range(1, len(words)) if not words[k].startswith("--")]
             if places:
                 words[places[rng.integers(len(places))]] = _word(rng)
         elif how == "override":
@@ -145,6 +145,6 @@ def _harmless(words: list[str], number: int) -> str:
     """A word, but for those that would write to, or wait for, what is not ours."""
     word, before = words[number], words[number - 1] if number else ""
     writes = before in ("--output", "--output_path", "--ckpdir", "--logdir", "--expdir", "--name")
-    if writes and (word.startswith("/") or word == "pipe" or ".." in word):
+    if writes and (word.startswith(("/", "~")) or word == "pipe" or ".." in word):
         return "out"
     return "--wat" if word.startswith("--dask") else word

@@ -38,11 +38,12 @@ def alignment_folders(world: Path, rng: np.random.Generator) -> Input:
     name, lacking = names[rng.integers(3)], False
     old = files[f"in/{name}"]
     if name == "segments.npy" and rng.random() < 0.4:
-        data, how = _times(old, rng)
+        data, how, lacking = _times(old, rng)
     elif name == "segments.npy":
         data, how, lacking = changed_array(old, rng)
     elif name == "labels.txt":
         data, how = changed_lines(old, rng)
+        lacking = sorted(set(data.splitlines())) != sorted(data.splitlines())  # a label twice shifts all after it
     else:
         data, how = changed_table(old, rng)
     files[f"in/{name}"] = data
@@ -50,13 +51,13 @@ def alignment_folders(world: Path, rng: np.random.Generator) -> Input:
     return Input(words, f"{name}: {how}", files, Expected(lacking and data != old))
 
 
-def _times(data: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
-    """A segment with an odd start, end or label."""
+def _times(data: bytes, rng: np.random.Generator) -> tuple[bytes, str, bool]:
+    """A segment with an odd start, end or label; how; and whether no alignment can hold that."""
     head, size = 10 + int.from_bytes(data[8:10], "little"), 20
     at = head + size * int(rng.integers((len(data) - head) // size))
     if rng.random() < 0.3:
         label = int(rng.choice([-1, 2, 99, 2**31 - 1]))
-        return data[: at + 16] + label.to_bytes(4, "little", signed=True) + data[at + 20 :], f"label {label}"
+        return data[: at + 16] + label.to_bytes(4, "little", signed=True) + data[at + 20 :], f"label {label}", True
     odd = float(rng.choice([np.nan, np.inf, -np.inf, -1.0, 1e300, 0.05]))
     at += int(rng.choice([0, 8]))
-    return data[:at] + np.float64(odd).tobytes() + data[at + 8 :], f"time {odd}"
+    return data[:at] + np.float64(odd).tobytes() + data[at + 8 :], f"time {odd}", odd < 0 or not np.isfinite(odd)
