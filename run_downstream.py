@@ -10,7 +10,8 @@ from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay.foreign.assumptions import ABOUT, in_words, parse_assumptions
 from originals.flags import PROBING_ANSWERS, in_our_words
-from utility.command import AUTO, DEFAULT_SEED, Mode, Parser, run, seed
+from utility.command import AUTO, DEFAULT_SEED, Mode, Parser, folder_name, run, seed
+from utility.text import short
 
 PRETRAINED = "pretrained"
 ALIASES = ("transformer", "transformer_head")  # the old words for pretrained and pretrained_head
@@ -82,7 +83,7 @@ def _add_rest(parser: Parser) -> None:
     parser.add_boolean("--dry_run", group=how, help=about)
     where = parser.add_argument_group("where")
     parser.add("--expdir", group=where, type=Path, default=Path("result"), metavar="DIR", help="folder of all results")
-    parser.add("--name", group=where, help="folder of this run (default: the next free exp_NNN)")
+    parser.add("--name", group=where, type=folder_name, help="folder of this run (default: the next free exp_NNN)")
     about = "continue the run --name, or the run in DIR, exactly where it stopped; auto: begin where there is none"
     parser.add("--resume", group=where, nargs="?", const="", metavar="DIR", help=about)
     parser.add_boolean("--msg", True, group=where, help="progress bars; --no-msg for none")
@@ -119,7 +120,7 @@ def _checkpoint(upstream: str, values: Mapping[str, Any], typed: Mapping[str, st
         )
     if upstream not in (*WITH_CHECKPOINT, "baseline") and ":" not in upstream:
         known = f"expected {', '.join(UPSTREAMS)}, or a class of your own as package.module:Class"
-        raise ValueError(f"unknown upstream {upstream!r}: {known}")
+        raise ValueError(f"unknown upstream {short(upstream)}: {known}")
     if upstream not in WITH_CHECKPOINT:
         for name in ("ckpt", "ckpdir", "assume"):
             if name in typed:

@@ -12,7 +12,7 @@ from commands import settings
 from commands.paths import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
 from originals import flags as classic
-from utility.command import AUTO, DEFAULT_SEED, Command, Mode, Parser, run, seed, shard
+from utility.command import AUTO, DEFAULT_SEED, Command, Mode, Parser, folder_name, run, seed, shard
 
 if TYPE_CHECKING:
     from originals.mockingjay_api import MockingjayModel
@@ -109,7 +109,7 @@ def _add_common(p: Parser) -> None:
     about = f"of weights, batches, masks and dropout (default: {DEFAULT_SEED})"
     p.add("--seed", group=group, modes=(*TRAIN, *OF_A_RUN, *classic.TRAIN), type=seed, help=about)
     named = (*TRAIN, *OF_A_RUN, *classic.TRAIN)
-    p.add("--name", group=group, modes=named, help="name of the run (default: <config>_sd<seed>)")
+    p.add("--name", group=group, modes=named, type=folder_name, help="name of the run (default: <config>_sd<seed>)")
     p.add("--logdir", type=Path, default=Path("log/log_mockingjay"), help="TensorBoard and metrics.jsonl", **train)
     looking = (*TRAIN, *LOOK, "--export", "--info", *CLASSIC)
     p.add("--ckpdir", group=group, modes=looking, type=Path, default=CKPDIR, help="checkpoints")

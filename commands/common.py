@@ -1,7 +1,5 @@
 """What several commands need: the checkpoint under its overrides, its data, the folder of the output."""
 
-import json
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +11,7 @@ from mockingjay.config import PretrainConfig
 from mockingjay.representation import LayerSelection
 from utility.config import as_dict, resolve
 from utility.files import check_folder, remove_leftovers
+from utility.text import parse_json, read_text, short
 from utility.training.distributed import Group
 from utility.training.stopping import EXIT_CODE, Stopped
 
@@ -70,16 +69,16 @@ def parse_layers(text: str) -> LayerSelection:
         return LayerSelection(int(text))
     kind, _, file = text.partition(":")
     if kind != "ws" or not file:
-        raise ValueError(f"--layer {text!r}: expected last, all, a number, or ws:FILE")
+        raise ValueError(f"--layer {short(text)}: expected last, all, a number, or ws:FILE")
     try:
-        weights = json.loads(Path(file).read_text(encoding="utf-8"))["layer_weights"]
+        weights = parse_json(read_text(file))["layer_weights"]
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"--layer {text}: {file} is not a result.json with layer_weights") from None
     if not weights:
         raise ValueError(f"--layer {text}: that probe learnt no layer weights; run it with --weighted_sum")
-    if not isinstance(weights, list) or not all(isinstance(w, int | float) and math.isfinite(w) for w in weights):
-        raise ValueError(f"--layer {text}: layer_weights are {weights!r}, expected numbers")
-    return LayerSelection(tuple(weights))
+    if not isinstance(weights, list) or not all(type(w) in (int, float) and 0 <= w <= 1 for w in weights):
+        raise ValueError(f"--layer {text}: layer_weights are {short(weights)}, expected numbers from 0 to 1")
+    return LayerSelection(tuple(float(weight) for weight in weights))
 
 
 def say(wanted: bool, text: str) -> None:

@@ -55,9 +55,21 @@ class UpstreamConfig:
 class ProbeConfig:
     """The classifier."""
 
-    hidden_size: int = pydantic.Field(768, gt=0, le=1 << 20)  # of phone_1hidden
+    hidden_size: int = pydantic.Field(768, gt=0, le=1 << 20)  # of each hidden layer
+    hidden_layers: Literal[0, 1, 2] | None = None  # ReLU behind each; None: as the task has it
+    context: int | None = pydantic.Field(None, gt=0, le=999)  # frames side by side, odd; None: as the task has it
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before each linear layer
     upstream_lr: float = pydantic.Field(1e-4, gt=0)  # rate of the upstream's own weights with fine_tune
+
+    def __post_init__(self) -> None:
+        if self.context is not None and self.context % 2 == 0:
+            raise ValueError(
+                f"context is {self.context}: expected an odd number of frames, the middle one is classified"
+            )
+
+    def hidden(self, usual: int) -> list[int]:
+        """Widths of the hidden layers, where a task usually has so many."""
+        return [self.hidden_size] * (usual if self.hidden_layers is None else self.hidden_layers)
 
 
 @section

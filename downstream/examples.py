@@ -19,11 +19,14 @@ EVAL_FRAMES = 3000  # of a batch of frozen hidden states
 
 @dataclass(frozen=True)
 class Use:
-    """What examples are for: the config, whether the probe is trained on them, and whether the upstream is too."""
+    """What examples are for: the config, whether the probe is trained on them, and whether the upstream is too.
+
+    `context` is how many frames the probe sees side by side, None where that is up to the task."""
 
     data: DataConfig
     training: bool = False
     fine_tune: bool = False
+    context: int | None = None
 
 
 class Examples(Source, Protocol):

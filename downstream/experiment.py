@@ -1,5 +1,6 @@
 """One probing run: opened and checked, trained with an eye on dev, and then scored once on test."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,12 +22,25 @@ from mockingjay.upstream import load_upstream
 from utility.config import as_dict, differences, write_yaml
 from utility.files import remove_leftovers
 from utility.loader import Loader, LoaderConfig
+from utility.text import short
 from utility.training.checkpoint import load_checkpoint, load_weights
 from utility.training.distributed import ALONE, Group
 from utility.training.stopping import Stop
 from utility.training.trainer import Progress, Run, Trainer, Training, newest_checkpoint
 
 KIND = STEM = "probe"
+
+
+def plain_part(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    """What the checkpoint in `path` says under `name`: plain values by their names; ValueError for anything else."""
+    part = checkpoint.get(name)
+    try:
+        json.dumps(part)
+    except (TypeError, ValueError, RecursionError):
+        part = None
+    if not isinstance(part, dict):
+        raise ValueError(f"{path}: damaged, or not of a probe: its {name!r} holds no plain values")
+    return part
 
 
 @dataclass(frozen=True)
@@ -90,15 +104,15 @@ class Experiment:
         layer = self.states - 1 if layer == "last" else layer
         if layer >= self.states:
             known = "only hidden state 0" if self.states == 1 else f"hidden states 0 to {self.states - 1}"
-            raise ValueError(f"layer {layer} does not exist: upstream {self.setting.upstream!r} has {known}")
+            raise ValueError(f"layer {layer} does not exist: upstream {short(self.setting.upstream)} has {known}")
         return layer
 
     def _check(self) -> None:
-        chosen, name = self.setting.config.upstream, self.setting.upstream
+        chosen, name = self.setting.config.upstream, short(self.setting.upstream)
         if chosen.weighted_sum and self.states == 1:
-            raise ValueError(f"weighted_sum: upstream {name!r} has only one hidden state, there is nothing to weigh")
+            raise ValueError(f"weighted_sum: upstream {name} has only one hidden state, there is nothing to weigh")
         if chosen.fine_tune and not self.parameters:
-            raise ValueError(f"fine_tune: upstream {name!r} has no weights to train")
+            raise ValueError(f"fine_tune: upstream {name} has no weights to train")
 
     def warning(self) -> str | None:
         """What is likely to spoil the result without being an error."""
@@ -164,7 +178,7 @@ class Experiment:
     def load_best(self) -> Score:
         """Take the weights of the step that did best on dev, and score them on dev again, into predictions_dev.tsv."""
         path = self.directory / "best.ckpt"
-        load_weights(self.probe, load_checkpoint(path, KIND)["model"], path)
+        load_weights(self.probe, load_checkpoint(path, KIND).get("model"), path)
         with self._predictions("dev") as predictions:
             return evaluate(self.probe, self._loader("dev").once(), self.setting.device, predictions)
 
@@ -182,21 +196,24 @@ class Experiment:
 
     def state(self) -> dict:
         """Where the newest checkpoint stands: `step`, `best_step` ..."""
-        return self._newest()["state"]
+        path, state = self._newest("state")
+        if not all(type(state.get(name)) is int for name in ("step", "best_step")):
+            raise ValueError(f"{path}: damaged, it does not say how far the probe was trained")
+        return state
 
     def check_same(self) -> None:
         """Raise ValueError where the run in the directory was made from something else, naming both values."""
-        there, here = self._newest()["about"], self.about()
+        there, here = self._newest("about")[1], self.about()
         for name, was, now in sorted(differences(there, here)):
-            raise ValueError(
-                f"{self.directory} cannot be continued: {name} was {was!r}, now {now!r}; give the run another --name"
-            )
+            change = f"{name} was {short(was)}, now {short(now)}"
+            raise ValueError(f"{self.directory} cannot be continued: {change}; give the run another --name")
 
-    def _newest(self) -> dict:
+    def _newest(self, name: str) -> tuple[Path, dict[str, Any]]:
+        """The newest checkpoint, and what it says under a name."""
         path = newest_checkpoint(self.directory, STEM)
         if path is None:
             raise ValueError(f"{self.directory}: no checkpoint to continue from")
-        return load_checkpoint(path, KIND)
+        return path, plain_part(load_checkpoint(path, KIND), name, path)
 
     @cached_property
     def _frames(self) -> Frames:
@@ -212,7 +229,7 @@ class Experiment:
 
     def _loader(self, part: str, training: bool = False) -> Loader:
         config = self.setting.config
-        use = Use(config.data, training, config.upstream.fine_tune)
+        use = Use(config.data, training, config.upstream.fine_tune, config.probe.context)
         chosen = getattr(self.corpus.parts, part)
         examples = self.setting.task.source(self._frames, self.corpus.labels, chosen, use)
         loader = LoaderConfig(batch_frames=examples.batch_frames(use))

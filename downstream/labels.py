@@ -11,6 +11,7 @@ from downstream.splits import Indices, Parts
 from utility.labels.alignment import IGNORE, Alignment
 from utility.store.reading import Store
 from utility.temporary_array import TemporaryArray
+from utility.text import short
 
 
 class Labels(Protocol):
@@ -151,12 +152,12 @@ def aligned_phones(task: str, store: Store, config: DataConfig) -> PhoneSource:
     missing = [key for key in store.ids if key not in alignment]
     if len(missing) == len(store):
         raise ValueError(
-            f"{config.alignment} has none of the {len(store)} utterances: its ids look like {alignment.ids[0]!r}, "
-            f"the store's like {missing[0]!r}"
+            f"{config.alignment} has none of the {len(store)} utterances: its ids look like {short(alignment.ids[0])}, "
+            f"the store's like {short(missing[0])}"
         )
     if missing and config.unaligned == "error":
         raise ValueError(
-            f"{config.alignment} lacks {len(missing)} of the {len(store)} utterances, {missing[0]!r} for one; "
+            f"{config.alignment} lacks {len(missing)} of the {len(store)} utterances, {short(missing[0])} for one; "
             f"data.unaligned=leave_out goes on without them"
         )
     usable = np.array([i for i, key in enumerate(store.ids) if key in alignment], dtype=np.int64)
@@ -167,7 +168,7 @@ def speakers(task: str, store: Store, _config: DataConfig) -> SpeakerSource:
     """The speaker column; ValueError where an utterance has no speaker."""
     nameless = [key for key, speaker in zip(store.ids, store.speakers) if not speaker]
     if nameless:
-        raise ValueError(f"{task}: {len(nameless)} utterances have no speaker, {nameless[0]!r} for one")
+        raise ValueError(f"{task}: {len(nameless)} utterances have no speaker, {short(nameless[0])} for one")
     return SpeakerSource(task, store, np.arange(len(store)), store.speakers)
 
 

@@ -17,7 +17,20 @@ from utility.files import check_folder
 from utility.locks import LOCK
 from utility.plot import save_figure
 from utility.runs import Origin, header, read_json, with_unit, write_json
+from utility.text import short
 from utility.training.log import read_metrics
+
+RESULT = {  # what is read of a result again, and what it must be
+    "task": str,
+    "upstream": str,
+    "metric": dict,
+    "value": float | int | None,
+    "dev_value": float | int,
+    "selection_error": float | int,
+    "best_step": int,
+    "steps": int,
+    "layer_weights": list | None,
+}
 
 
 def run_folder(expdir: Path, upstream: str, task: str, name: str | None, resume: str | None) -> Path:
@@ -59,16 +72,22 @@ def describe_result(result: Mapping[str, Any], folder: Path) -> str:
 def read_result(path: Path) -> dict[str, Any]:
     """A result.json with its header; of an old one, which had none and was always an accuracy, it is made up here."""
     content = read_json(path)
-    if "value" in content:
-        return content
-    name = content["metric"].removesuffix(" (%)")
-    return {
-        **content,
-        "metric": {"name": name, "unit": "%", "better": "higher"},
-        "value": content["test_accuracy"],
-        "dev_value": content["dev_accuracy"],
-        "selection_error": content["criterion"],
-    }
+    if "value" not in content:
+        content |= {
+            "metric": {"name": str(content.get("metric")).removesuffix(" (%)"), "unit": "%", "better": "higher"},
+            "value": content.get("test_accuracy"),
+            "dev_value": content.get("dev_accuracy"),
+            "selection_error": content.get("criterion"),
+        }
+    for name, kind in RESULT.items():
+        if not isinstance(content.get(name), kind) or isinstance(content[name], bool):
+            wrong = f"{name} is {short(content.get(name))}"
+            raise ValueError(f"{path}: damaged, {wrong}: remove it, and it is written again")
+    if not isinstance(content["metric"].get("unit"), str):
+        raise ValueError(f"{path}: damaged, its metric has no unit: remove it, and it is written again")
+    if not all(type(weight) in (int, float) for weight in content["layer_weights"] or ()):
+        raise ValueError(f"{path}: damaged, layer_weights are no numbers: remove it, and it is written again")
+    return content
 
 
 def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:

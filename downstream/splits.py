@@ -9,6 +9,7 @@ import numpy as np
 
 from downstream.config import DataConfig
 from utility.seeds import numpy_generator, text_order, text_seed
+from utility.text import short
 
 PARTS = ("train", "dev", "test")
 Indices = Sequence[int] | np.ndarray  # of utterances, by their number in a store
@@ -132,10 +133,10 @@ def _by_speaker(
     for part, names in chosen.items():
         unknown = sorted(names - speakers.keys())
         if unknown:
-            raise ValueError(f"data.{part}_speakers: no utterance of speaker {unknown[0]!r} in data.train")
+            raise ValueError(f"data.{part}_speakers: no utterance of speaker {short(unknown[0])} in data.train")
     both = sorted(chosen["dev"] & chosen["test"])
     if both:
-        raise ValueError(f"speaker {both[0]!r} is in both data.dev_speakers and data.test_speakers")
+        raise ValueError(f"speaker {short(both[0])} is in both data.dev_speakers and data.test_speakers")
     free = sorted(
         speakers.keys() - chosen["dev"] - chosen["test"], key=lambda name: text_order(name, config.split_seed)
     )
@@ -174,7 +175,9 @@ def _check_speakers(utterances: Utterances, parts: Parts) -> None:
     for part, indices in (("dev", parts.dev), ("test", parts.test)):
         unknown = sorted({utterances.speakers[i] for i in indices} - known)
         if unknown:
-            raise ValueError(f"{len(unknown)} speakers of the {part} part are not in train, {unknown[0]!r} for one")
+            raise ValueError(
+                f"{len(unknown)} speakers of the {part} part are not in train, {short(unknown[0])} for one"
+            )
 
 
 def _fraction(utterances: Utterances, train: np.ndarray, fraction: float) -> np.ndarray:

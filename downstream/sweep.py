@@ -14,6 +14,7 @@ from downstream.opened import Opened
 from downstream.report import read_result, write_report
 from utility.config import leaf_path
 from utility.runs import write_json
+from utility.text import short
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def parse_sweep(words: Sequence[str]) -> list[tuple[str, ...]]:
         key, equals, values = word.partition("=")
         listed = [value for value in values.split(",") if value]
         if not equals or not listed:
-            raise ValueError(f"--sweep {word!r}: expected key=value,value,... as in lr=1e-3,4e-3")
+            raise ValueError(f"--sweep {short(word)}: expected key=value,value,... as in lr=1e-3,4e-3")
         path = leaf_path(DownstreamConfig, key)
         axes.append([f"{path}={value}" for value in listed])
     paths = [axis[0].partition("=")[0] for axis in axes]

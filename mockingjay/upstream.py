@@ -19,6 +19,7 @@ from mockingjay.upstreams.own import OwnUpstream
 from mockingjay.upstreams.pretrained import HeadUpstream, PretrainedUpstream
 from utility.config import resolve
 from utility.store.info import StoreInfo
+from utility.text import short
 
 ALIASES = {"transformer": "pretrained", "transformer_head": "pretrained_head"}  # old words
 SUFFIXES = (".ckpt", ".pt", ".model")
@@ -63,8 +64,8 @@ def _open(
         return _random(name, ckpt, info, seed, assume)
     if ckpt is not None:
         given = ckpt.path if isinstance(ckpt, Pretrained) else ckpt
-        raise ValueError(f"upstream {name!r} takes no checkpoint, got {given}")
-    _check_unused(assume, f"upstream {name!r} takes no checkpoint")
+        raise ValueError(f"upstream {short(name)} takes no checkpoint, got {given}")
+    _check_unused(assume, f"upstream {short(name)} takes no checkpoint")
     if kind == "baseline":
         if info is None:
             raise ValueError("upstream 'baseline' needs the store whose features it hands on")
@@ -72,14 +73,16 @@ def _open(
     if ":" in name:
         return OwnUpstream(name, info, seed)
     raise ValueError(
-        f"unknown upstream {name!r}: use pretrained, pretrained_head, random, baseline or package.module:Class"
+        f"unknown upstream {short(name)}: use pretrained, pretrained_head, random, baseline or package.module:Class"
     )
 
 
 def _checkpoint(name: str, ckpt: Path | str | Pretrained | None, assume: Mapping[str, Any] | None) -> Pretrained:
     """The checkpoint, its model for the upstream alone."""
     if ckpt is None:
-        raise ValueError(f"upstream {name!r} needs a checkpoint: add --ckpt result/result_mockingjay/<run>/best.ckpt")
+        raise ValueError(
+            f"upstream {short(name)} needs a checkpoint: add --ckpt result/result_mockingjay/<run>/best.ckpt"
+        )
     if isinstance(ckpt, Pretrained):
         _check_unused(assume, "the checkpoint is open already")
         return replace(ckpt, model=copy.deepcopy(ckpt.model))

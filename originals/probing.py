@@ -4,26 +4,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from downstream.experiment import KIND, Experiment
+from downstream.experiment import KIND, Experiment, plain_part
 from utility.runs import with_unit
+from utility.text import short
 from utility.training.checkpoint import load_checkpoint, load_weights
 
 
 def open_probe(path: Path, task: str) -> dict[str, Any]:
     """The checkpoint of a probe for `task`; ValueError for another one."""
     saved = load_checkpoint(path, KIND)
-    name = saved.get("about", {}).get("task")
+    name = plain_part(saved, "about", path).get("task")
     if name != task:
-        raise ValueError(f"--dckpt {path} is a probe for {name!r}, not {task!r}")
+        raise ValueError(f"--dckpt {path} is a probe for {short(name)}, not {task!r}")
     return saved
 
 
 def score_again(experiment: Experiment, saved: Mapping[str, Any], path: Path) -> str:
     """The score of the probe `saved` in `path`, in a line; ValueError where it was trained on another upstream."""
     setting, task = experiment.setting, experiment.setting.task
-    if experiment.fingerprint != saved["about"]["upstream"]:
-        raise ValueError(f"--dckpt {path} was trained on another upstream than {setting.upstream!r} of {setting.ckpt}")
-    load_weights(experiment.probe, saved["model"], path)
+    if experiment.fingerprint != saved["about"].get("upstream"):
+        raise ValueError(
+            f"--dckpt {path} was trained on another upstream than {short(setting.upstream)} of {setting.ckpt}"
+        )
+    load_weights(experiment.probe, saved.get("model"), path)
     score = experiment.test.score(experiment.probe, setting.device)
     value = with_unit(score.figures()[task.metric.key], task.metric.unit)
     return f"{task.name} {setting.upstream}: test {value} of {score.count} {task.item}s; {path}"

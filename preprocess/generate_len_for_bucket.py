@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from preprocess.parts.options import add_recordings, corpus_parser, recordings
-from utility.command import run
+from utility.command import folder_name, run
 
 
 def main(argv: Sequence[str]) -> int:
@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
         example="python preprocess/generate_len_for_bucket.py --data_path=corpora/LibriSpeech --splits dev-clean",
         data_path="data/LibriSpeech",
     )
-    parser.add_argument("--name", default="len_for_bucket", help="the folder of the tables")
+    parser.add_argument("--name", type=folder_name, default="len_for_bucket", help="the folder of the tables")
     add_recordings(parser)
     command = parser.read(argv)
     flags = recordings(command)

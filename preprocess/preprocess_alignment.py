@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utility.command import Command, Parser, run
+from utility.command import Command, Parser, folder_name, run
 from utility.labels.names import FORMATS, TIERS
 from utility.labels.phone_sets import PHONE_SETS
 
@@ -16,7 +16,9 @@ def arguments(argv: Sequence[str]) -> Command:
     parser = Parser(prog="preprocess_alignment.py", description=__doc__)
     parser.add_argument("--data_path", type=Path, required=True, help="a file, or a folder searched for files")
     parser.add_argument("--output_path", type=Path, default=Path("data"), help="where the alignment's folder appears")
-    parser.add_argument("--name", help="the alignment's folder (default: <folder of data_path>_<tier>)")
+    parser.add_argument(
+        "--name", type=folder_name, help="the alignment's folder (default: <folder of data_path>_<tier>)"
+    )
     parser.add_argument("--format", choices=("auto", *FORMATS), default="auto", help="form of the files")
     parser.add_argument("--tier", choices=TIERS, default="phones", help="which labels of TextGrid and TIMIT")
     parser.add_argument(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utility.command import Parser, run
+from utility.command import Parser, folder_name, run
 
 DESCRIPTION = f"""{__doc__}
 train-clean-360-hires-norm.blogmel (or .blogmel.xz, or a folder of that name) is split train-clean-360."""
@@ -24,7 +24,7 @@ def make_parser() -> Parser:
         help=".blogmel files, folders of .pt files with lengths.pkl, or folders that hold such",
     )  # fmt: skip
     parser.add_argument("--output_path", type=Path, default=Path("data"), help="where the store's folder appears")
-    parser.add_argument("--name", help="the store's folder (default: made of the size, as apc_mel80)")
+    parser.add_argument("--name", type=folder_name, help="the store's folder (default: made of the size, as apc_mel80)")
     parser.add_argument("--splits", nargs="+", default=[], metavar="SPLIT", help="which splits (default: all)")
     parser.add_argument(
         "--frame_shift", type=float, default=0.01, metavar="SECONDS", help="from frame to frame, which no file says"

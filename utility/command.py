@@ -9,6 +9,7 @@ import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, NoReturn, TypeVar
 
 from utility.original_flags import ANSWERS
@@ -293,6 +294,14 @@ def seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 1 << 63:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^63 - 1, got {short(text)}")
     return int(text)
+
+
+def folder_name(text: str) -> str:
+    """A folder below the one that another flag names; a path that leaves it would share a folder with other tools."""
+    path = PurePath(text)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise argparse.ArgumentTypeError(f"expected a name, or a relative path without .., got {short(text)}")
+    return text
 
 
 def only_argument(name: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from utility.files import replacing
+from utility.text import parse_json, read_text
 
 LIBRARIES = ("torch", "numpy", "pandas", "matplotlib")
 
@@ -92,6 +93,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """What `write_json` wrote; ValueError names a damaged file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path))
     except ValueError:
         raise ValueError(f"{path}: damaged, no JSON: remove it, and it is written again") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: damaged, it holds no fields: remove it, and it is written again")
+    return content

@@ -43,21 +43,24 @@ class Level(Protocol):
 
 @dataclass(frozen=True)
 class ByFrame:
-    """Every frame gets a class, from `context` frames around it, by one linear layer or with a hidden one before it."""
+    """Every frame gets a class, from `context` frames around it, by one linear layer with `hidden_layers` before it.
+
+    Both are those of the config where it says them."""
 
     context: int = 1
-    hidden_layer: bool = False
+    hidden_layers: int = 0
     item: str = "frame"
 
     def source(self, frames: Frames, labels: FrameClasses, chosen: Indices, use: Use) -> Pieces:
         """Pieces to train a probe of frozen states, whole utterances else."""
         size = use.data.piece_frames if use.training and not use.fine_tune else None
-        return Pieces(frames, labels.frames, chosen, size, reach=self.context // 2)
+        return Pieces(frames, labels.frames, chosen, size, reach=(use.context or self.context) // 2)
 
     def head(self, width: int, outputs: int, config: ProbeConfig, generator: torch.Generator) -> Linears:
         """Class scores [B, T, outputs]."""
-        sizes = [width * self.context, *([config.hidden_size] if self.hidden_layer else []), outputs]
-        return Linears(partial(join_context, size=self.context), sizes, config.dropout, generator)
+        context = config.context or self.context
+        sizes = [width * context, *config.hidden(self.hidden_layers), outputs]
+        return Linears(partial(join_context, size=context), sizes, config.dropout, generator)
 
     def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]:
         """True and predicted classes of an utterance's frames, in order, separated by spaces.
@@ -76,7 +79,7 @@ class ByFrame:
 
 @dataclass(frozen=True)
 class ByUtterance:
-    """Every utterance gets a class, from the mean of its frames, by one linear layer."""
+    """Every utterance gets a class, from the mean of its frames, by one linear layer, or with hidden ones before it."""
 
     item: str = "utterance"
 
@@ -86,7 +89,11 @@ class ByUtterance:
 
     def head(self, width: int, outputs: int, config: ProbeConfig, generator: torch.Generator) -> Linears:
         """Class scores [B, outputs]."""
-        return Linears(mean_pool, [width, outputs], config.dropout, generator)
+        if config.context is not None:
+            raise ValueError(
+                f"probe.context={config.context} would change nothing: the mean over an utterance has none"
+            )
+        return Linears(mean_pool, [width, *config.hidden(0), outputs], config.dropout, generator)
 
     def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]:
         """True and predicted class of an utterance."""

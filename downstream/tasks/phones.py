@@ -11,5 +11,5 @@ def _phones(name: str, level: ByFrame) -> Classification:
 
 
 phone_linear = _phones("phone_linear", ByFrame())
-phone_1hidden = _phones("phone_1hidden", ByFrame(hidden_layer=True))
+phone_1hidden = _phones("phone_1hidden", ByFrame(hidden_layers=1))
 phone_concat = _phones("phone_concat", ByFrame(context=9))

@@ -3,6 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from utility.text import short
+
 if TYPE_CHECKING:
     from downstream.tasks.base import Task
 
@@ -25,5 +27,5 @@ MODULES = {  # where a task is, under its own name
 def find_task(name: str) -> "Task":
     """The task of that name, or a ValueError that lists all."""
     if name not in TASKS:
-        raise ValueError(f"unknown task {name!r}: expected one of {', '.join(TASKS)}")
+        raise ValueError(f"unknown task {short(name)}: expected one of {', '.join(TASKS)}")
     return getattr(importlib.import_module(MODULES[name]), name)

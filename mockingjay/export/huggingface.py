@@ -13,6 +13,7 @@ from transformers.utils import logging
 
 from mockingjay.build import build_model
 from mockingjay.config import PretrainConfig
+from mockingjay.model.transformer import TransformerEncoder
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.config import build
@@ -57,6 +58,7 @@ class MockingjayModel(PreTrainedModel):
     config_class = MockingjayConfig
     base_model_prefix = "mockingjay"
     main_input_name = "input_features"
+    supports_gradient_checkpointing = True
 
     def __init__(self, config: MockingjayConfig):
         super().__init__(config)
@@ -64,6 +66,8 @@ class MockingjayModel(PreTrainedModel):
         features = build(FeatureConfig, config.features) if config.features else None
         model = build_model(settings, config.input_dim, config.input_dim)
         self.upstream = PretrainedUpstream(model, settings, features, config.frame_shift)
+        self.gradient_checkpointing = False  # set by gradient_checkpointing_enable()
+        self.supports_gradient_checkpointing = settings.encoder == "transformer"
         self.post_init()
 
     def forward(
@@ -76,6 +80,7 @@ class MockingjayModel(PreTrainedModel):
         **_,
     ) -> BaseModelOutput | tuple:
         """`attention_mask` [B, T] is 1 on real frames, which come first, and 0 on padding; without it all are real.
+        What comes out has the model's dtype.
 
         `hidden_states` are num_hidden_layers + 1, entry 0 the embedding; `attentions` [B, heads, T', T'] of each layer
         are over the encoder's own (stacked) frames. A GRU has none: asking is a ValueError."""
@@ -84,11 +89,14 @@ class MockingjayModel(PreTrainedModel):
         with_states, with_attentions, as_object = (u if c is None else c for c, u in zip(chosen, usual))
         lengths = _lengths(input_features, attention_mask)
         inputs = input_features.to(self.dtype)
-        states = self.upstream(inputs, lengths)
+        if isinstance(self.upstream.encoder, TransformerEncoder):
+            self.upstream.encoder.recompute = self.gradient_checkpointing and self.training
+        encoded = self.upstream(inputs, lengths)
+        states = [state.to(self.dtype) for state in (encoded if with_states else encoded[-1:])]
         output = BaseModelOutput(
             last_hidden_state=states[-1],
             hidden_states=tuple(states) if with_states else None,
-            attentions=tuple(self.upstream.attention_maps(inputs, lengths)) if with_attentions else None,
+            attentions=tuple(self.upstream.attention_maps(inputs, lengths).to(self.dtype)) if with_attentions else None,
         )
         return output if as_object else output.to_tuple()
 

@@ -10,11 +10,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("mockingjay", "utility")
 
 
-def portable(entries: Mapping[str, str]) -> dict[str, str]:
+def portable(entries: Mapping[str, str], all_in: str | None = None) -> dict[str, str]:
     """Sources by file name: the modules of `entries` (module -> name of its file, without .py) whole, and of those that
     they import only the functions, classes and constants that are needed, with imports made relative.
 
-    So one definition serves here and there, and the copies bring no package that what they hold does not use."""
+    So one definition serves here and there, and the copies bring no package that what they hold does not use. The file
+    `all_in` imports all the others itself: Transformers 4 copies from a local folder only what its file names."""
     modules = {name: _Module.read(name) for name in entries}
     needed = {name: set(module.bound) for name, module in modules.items()}
     waiting = [(name, bound) for name, all_bound in needed.items() for bound in all_bound]
@@ -28,7 +29,11 @@ def portable(entries: Mapping[str, str]) -> dict[str, str]:
                 needed[other].add(name)
                 waiting.append((other, name))
     files = {name: entries.get(name, name.replace(".", "_")) for name in modules}
-    return {f"{files[name]}.py": module.emit(needed[name], files) for name, module in sorted(modules.items())}
+    sources = {f"{files[name]}.py": module.emit(needed[name], files) for name, module in sorted(modules.items())}
+    if all_in is not None:
+        others = sorted(file for file in files.values() if file != all_in)
+        sources[f"{all_in}.py"] += "".join(["\n", *(f"from .{file} import __name__ as _\n" for file in others)])
+    return sources
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ inputs = extractor([wave_a, wave_b], sampling_rate=extractor.sampling_rate, retu
 states = model(**inputs, output_hidden_states=True).hidden_states  # layers + 1 of [B, T, H], 0 is the embedding
 ```
 
-Needs torch, transformers, numpy, scipy, numba and pydantic.
+Needs torch, transformers (4.57 or 5), numpy, scipy, numba and pydantic. `trust_remote_code` runs the code in this
+folder: say it only of a folder whose writer you trust.
 """
 S3PRL_README = """\
 # Speech representations
@@ -33,13 +34,13 @@ S3PRL_README = """\
 ```python
 import torch
 
-expert = torch.hub.load(FOLDER, "mockingjay_local", source="local")
+expert = torch.hub.load(FOLDER, "ENTRY", source="local")
 states = expert([wave_a, wave_b])["hidden_states"]  # 16 kHz, 1-D; layers + 1 of [B, T, H], 0 is the embedding
 samples_per_frame = expert.get_downsample_rates("hidden_states")
 ```
 
-As an upstream of S3PRL copy this folder to `s3prl/upstream/` and name it there. Needs torch, numpy, scipy, numba,
-pydantic and safetensors.
+As an upstream of S3PRL copy this folder to `s3prl/upstream/`; its name there is `ENTRY`, and only this model has it.
+Needs torch, numpy, scipy, numba, threadpoolctl, pydantic and safetensors.
 """
 
 
@@ -73,13 +74,17 @@ def _safetensors(saved: Pretrained, folder: Path) -> None:
 
 
 def _s3prl(saved: Pretrained, folder: Path) -> None:
-    """The same, with the code of an `UpstreamExpert` and a `hubconf.py`."""
+    """The same, with the code of an `UpstreamExpert` and a `hubconf.py`, whose entry no other model's has."""
     from mockingjay.export.s3prl import WaveformExpert
 
-    WaveformExpert(_upstream(saved))  # says what S3PRL cannot use
+    upstream = _upstream(saved)
+    WaveformExpert(upstream)  # says what S3PRL cannot use
     _safetensors(saved, folder)
     files = portable({"mockingjay.export.s3prl": "expert", "mockingjay.export.folder_hubconf": "hubconf"})
-    _write(folder, files | {"__init__.py": '"""A pre-trained speech model."""\n', "README.md": S3PRL_README})
+    entry = f"mockingjay_{upstream.fingerprint[:8]}"
+    files["hubconf.py"] += f"\n\n{entry} = _entry\n"
+    files["README.md"] = S3PRL_README.replace("ENTRY", entry)
+    _write(folder, files | {"__init__.py": '"""A pre-trained speech model."""\n'})
 
 
 def _hf(saved: Pretrained, folder: Path) -> None:
@@ -100,7 +105,7 @@ def _hf(saved: Pretrained, folder: Path) -> None:
     }
     weights = {f"upstream.{name}": value for name, value in _upstream(saved).state_dict().items()}
     write_folder(folder, weights, about)
-    _write(folder, portable({"mockingjay.export.huggingface": MODELING}) | {"README.md": HF_README})
+    _write(folder, portable({"mockingjay.export.huggingface": MODELING}, all_in=MODELING) | {"README.md": HF_README})
     if saved.features is not None:
         auto = "AutoFeatureExtractor"
         extractor = {

@@ -145,8 +145,9 @@ def online_features(audio: Section, part: str, dim: int) -> FeatureConfig | str:
     """
     block = audio.values.get(part)
     known = audio.name == "audio" and set(audio.values) == {*AUDIO_KEYS, "input", "target"}
-    whole = known and isinstance(block, Mapping) and set(block) == ONLINE_KEYS
-    if not whole or any(values[key] is None for values in (audio.values, block) for key in values):
+    if not known or not isinstance(block, Mapping) or set(block) != ONLINE_KEYS:
+        return definition(audio, part)
+    if None in audio.values.values() or None in block.values():
         return definition(audio, part)
     section = audio.section(part)
     kind, log, deltas = section.get("feat_type", str), section.get("log", bool), section.get("delta", int)

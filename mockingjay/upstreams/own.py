@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mockingjay.upstreams.base import Upstream, fingerprint_of, stated
 from utility.loader import real_frames
 from utility.store.info import StoreInfo
+from utility.text import short
 
 TRIAL_FRAMES = 100
 
@@ -44,9 +45,11 @@ class OwnUpstream(Upstream):
             self(torch.zeros(1, TRIAL_FRAMES, *row_shape), torch.tensor([TRIAL_FRAMES]))
         except (RuntimeError, IndexError, AttributeError) as error:
             reason = " ".join(str(error).split())
-            raise ValueError(f"upstream {name!r} does not take features of shape {list(row_shape)}: {reason}") from None
+            raise ValueError(
+                f"upstream {short(name)} does not take features of shape {list(row_shape)}: {reason}"
+            ) from None
         except ValueError as error:
-            raise ValueError(f"upstream {name!r}: {error}") from None
+            raise ValueError(f"upstream {short(name)}: {error}") from None
 
     def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         state = self.module(inputs, lengths=lengths) if self.batched else self.module(inputs)
@@ -62,12 +65,12 @@ def _own_module(name: str) -> tuple[nn.Module, int]:
     """The module and its `out_dim`."""
     path, _, attribute = name.partition(":")
     if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+        sys.path.append(str(Path.cwd()))  # behind the libraries: a file here must not take the place of one of them
     try:
         module = getattr(importlib.import_module(path), attribute)()
     except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
-        raise ValueError(f"upstream {name!r} could not be made: {error}") from None
+        raise ValueError(f"upstream {short(name)} could not be made: {error}") from None
     out_dim = getattr(module, "out_dim", None)
     if not isinstance(module, nn.Module) or not isinstance(out_dim, int):
-        raise ValueError(f"upstream {name!r} is not an nn.Module with an attribute out_dim, its number of outputs")
+        raise ValueError(f"upstream {short(name)} is not an nn.Module with an attribute out_dim, its number of outputs")
     return module, out_dim

@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from tqdm import tqdm
 from utility.arrays import ArrayFile
 from utility.files import replacing
 from utility.labels.alignment import ERRORS, SEGMENTS, Alignment, TimedLabels, check_segments, write_alignment
-from utility.labels.formats import READERS, find_files
+from utility.labels.formats import NAMED_BY_FILE, READERS, find_files
 from utility.labels.phone_sets import PHONE_SETS
+from utility.utterance_ids import utterance_ids
 
 SHOWN = 80  # labels printed with their counts
 
@@ -37,7 +38,7 @@ def align(flags: Aligning) -> int:
     form, files = find_files(path, flags.format, flags.tier)
     root = flags.output_path.expanduser() / (flags.name or f"{path.resolve().stem}_{flags.tier}")
     errors: list[tuple[str, str]] = []
-    utterances = collect(files, form, flags.tier, PHONE_SETS[flags.phone_set], errors)
+    utterances = collect(files, form, flags.tier, PHONE_SETS[flags.phone_set], errors, ids_of(path, files, form))
     if flags.dry_run:
         return _print_plan(utterances, len(files), form, root)
     try:
@@ -66,16 +67,31 @@ def _print_plan(utterances: Iterator[tuple[str, TimedLabels]], files: int, form:
     return 0
 
 
+def ids_of(path: Path, files: Sequence[Path], form: str) -> dict[Path, str]:
+    """The ids of files that hold one utterance each and do not name it, by the rule of recordings."""
+    if path.is_file() or form not in NAMED_BY_FILE:
+        return {}
+    return dict(zip(files, utterance_ids([file.relative_to(path).as_posix() for file in files])))
+
+
 def collect(
-    files: Sequence[Path], form: str, tier: str, fold: Callable[[str], str], errors: list[tuple[str, str]]
+    files: Sequence[Path],
+    form: str,
+    tier: str,
+    fold: Callable[[str], str],
+    errors: list[tuple[str, str]],
+    ids: Mapping[Path, str],
 ) -> Iterator[tuple[str, TimedLabels]]:
-    """Utterances of all files in order, labels folded; (file, reason) of what cannot be used goes to `errors`."""
+    """Utterances of all files in order, labels folded; (file, reason) of what cannot be used goes to `errors`.
+
+    `ids` names the utterances of files that do not."""
     origin: dict[str, Path] = {}
     for file in tqdm(files, unit="file", disable=not sys.stderr.isatty()):
         utterances = READERS[form](file, tier)
         while True:
             try:
                 key, segments = next(utterances)
+                key = ids.get(file, key)
                 segments = folded(key, segments, fold)
             except StopIteration:
                 break

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from utility.audio.extensions import AUDIO_EXTENSIONS
 from utility.audio.headers import audio_files, unread_media, unread_note
 from utility.store.files import split_name
+from utility.utterance_ids import IdRule, utterance_ids
 
 SPLIT_WORDS = frozenset(
     "train training dev development valid validation val test testing eval evaluation".split()  # noqa: SIM905
@@ -75,13 +76,13 @@ def folder(
     splits: Sequence[str] = (),
     extensions: Sequence[str] = AUDIO_EXTENSIONS,
     speaker_from: str = "parent",
-    id_from: str = "path",
+    id_from: IdRule = "auto",
 ) -> Corpus:
     """Every audio file below `root`; folders with a word such as train, dev or test in their names are splits
     (`split_folders`), else all is one split `all`.
 
     `splits` may name any other folders. `speaker_from` is `parent`, `none`, or a regular expression whose first group
-    is found in the path. Ids are made of the path below `root` (`id_from="path"`) or of the file name alone (`"stem"`).
+    is found in the path. `id_from` is a rule of `utterance_ids`, which sees all files below `root`.
     """
     root = corpus_root(root, ())
     speaker = speaker_rule(speaker_from)
@@ -98,7 +99,7 @@ def folder(
         names |= {name: split_name(name) for name in folders & set(splits)}  # asked for by its own name, it keeps it
     _check_distinct(root, names)
     utterances = []
-    for path, key in zip(paths, ids_of(paths, id_from)):
+    for path, key in zip(paths, utterance_ids(paths, id_from)):
         first, *rest = PurePosixPath(path).parts
         split = names[first] if first in names and rest else WHOLE
         if split != WHOLE or not names:
@@ -114,11 +115,12 @@ def parts(
     folders: Mapping[str, Path],
     extensions: Sequence[str] = AUDIO_EXTENSIONS,
     speaker_from: str = "parent",
-    id_from: str = "path",
+    id_from: IdRule = "auto",
 ) -> Corpus:
     """One folder of audio for each split, {"train": ..., "dev": ...}, wherever they lie; rules as of `folder`.
 
-    Ids from paths begin with the name of the split. Raises ValueError where one folder lies in another."""
+    Ids from paths begin with the name of the split; file names must differ over all folders to be ids.
+    Raises ValueError where one folder lies in another."""
     roots = {split: corpus_root(path, ()).resolve() for split, path in folders.items()}
     for split, path in roots.items():
         other = next((name for name, it in roots.items() if name != split and path.is_relative_to(it)), None)
@@ -129,13 +131,17 @@ def parts(
     notes: list[str] = []
     unread: list[str] = []
     for split, path in roots.items():
-        corpus = folder(path, [WHOLE], extensions, speaker_from, id_from)
+        corpus = folder(path, [WHOLE], extensions, speaker_from, "stem" if id_from == "stem" else "path")
         below = path.relative_to(root)
         for u in corpus.utterances:
-            key = f"{split}_{u.id}" if id_from == "path" else u.id
+            key = u.id if id_from == "stem" else f"{split}_{u.id}"
             utterances.append(Utterance(key, split, u.speaker, (below / u.path).as_posix()))
         notes += corpus.notes
         unread += [(below / name).as_posix() for name in corpus.unread]
+    if id_from == "auto":
+        paths = [u.path for u in utterances]
+        if (named := utterance_ids(paths)) != utterance_ids(paths, "path"):
+            utterances = [replace(u, id=key) for u, key in zip(utterances, named)]
     corpus = make_corpus(root, utterances, (), "*" + "|".join(extensions), len(utterances), notes)
     return replace(corpus, unread=tuple(unread))
 
@@ -218,10 +224,3 @@ def corpus_root(root: Path, names: Sequence[str]) -> Path:
     if not root.is_dir():
         raise ValueError(f"{root}: no such folder")
     return next((root / name for name in names if (root / name).is_dir()), root)
-
-
-def ids_of(paths: Sequence[str], id_from: str) -> list[str]:
-    if id_from == "stem":
-        return [PurePosixPath(path).stem for path in paths]
-    joined = [PurePosixPath(path).with_suffix("").as_posix().strip("/").replace("/", "_") for path in paths]
-    return joined if len(set(joined)) == len(joined) else list(paths)

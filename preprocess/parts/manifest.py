@@ -9,10 +9,10 @@ from preprocess.parts.corpora import (
     WHOLE,
     Corpus,
     Utterance,
-    ids_of,
     make_corpus,
 )
 from utility.arrays import number
+from utility.utterance_ids import IdRule, utterance_ids
 
 START_COLUMN, END_COLUMN = "start", "end"  # seconds: a row is a part of a recording
 ID_COLUMNS = ("id", "utt_id", "utterance")
@@ -28,7 +28,7 @@ class _Tabs(csv.excel):
 
 
 def manifest(
-    file: Path, splits: Sequence[str] = (), id_from: str = "path", clip: bool = False, parts: bool = True
+    file: Path, splits: Sequence[str] = (), id_from: IdRule = "auto", clip: bool = False, parts: bool = True
 ) -> Corpus:
     """A CSV or TSV table with a column `path` (relative to the table) and, where known, `id`, `speaker` and `split`.
 
@@ -61,7 +61,7 @@ def manifest(
     if clip and START_COLUMN not in names:
         raise ValueError(f"{file}: --clip is for a manifest with a column start; it has {', '.join(names)}")
     paths = [PurePosixPath(row[path_column].replace("\\", "/")).as_posix() for _, row in rows]
-    keys = [row[id_column] for _, row in rows] if id_column else ids_of(paths, id_from)
+    keys = [row[id_column] for _, row in rows] if id_column else utterance_ids(paths, id_from)
     utterances = [
         Utterance(key, row[split_column] if split_column else WHOLE, row.get("speaker", ""), path, *span)
         for (_, row), key, path, span in zip(rows, keys, paths, spans)

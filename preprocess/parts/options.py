@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from preprocess.parts.names import FEATURE_TYPES, PARTS
 from utility.audio.extensions import recording_extensions
-from utility.command import Command, Parser, shard
+from utility.command import Command, Parser, folder_name, shard
+from utility.utterance_ids import ID_RULES, IdRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,7 @@ class RecordingFlags:
     splits: Sequence[str]
     extensions: Sequence[str]
     speaker_from: str
-    id_from: str
+    id_from: IdRule
     clip: bool | None  # None: parts of recordings are not taken
 
 
@@ -36,6 +39,7 @@ class ExtractionFlags:
     feature_type: str
     deltas: int
     cmvn: str
+    s3prl: Mapping[str, object] | None
     sample_rate: int
     dtype: Literal["float32", "float16"]
     n_jobs: int
@@ -68,12 +72,18 @@ def feature_parser(
 ) -> Parser:
     """A parser of a script that makes a store; a script adds the flags of its corpus."""
     parser = corpus_parser(prog, description, example, data_path)
-    parser.add_argument("--name", help="the store's folder (default: made of corpus and features, as libri_mel160)")
+    parser.add_argument(
+        "--name", type=folder_name, help="the store's folder (default: made of corpus and features, as libri_mel160)"
+    )
     parser.add_argument("--feature_type", choices=FEATURE_TYPES, default=feature_type, help="kind of features")
     parser.add_boolean("--delta", default=None, help=f"append time derivatives (default: {delta}; not of linear)")
     parser.add_boolean("--delta_delta", default=False, help="append second derivatives too")
     about = "zero mean, unit variance over each utterance (default: True, of linear False: they stay in [0, 1])"
     parser.add_boolean("--apply_cmvn", default=None, help=about)
+    about = (
+        "options of the s3prl kinds, as in S3PRL's configs, e.g. n_mels=40 hop_ms=12.5 (default: those of its log mel)"
+    )
+    parser.add_argument("--s3prl", nargs="+", type=_option, default=[], metavar="KEY=VALUE", help=about)
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="numbers on disk")
     parser.add_argument("--sample_rate", type=int, default=16000, metavar="HZ", help="audio is resampled to this rate")
     parser.add_argument(
@@ -113,7 +123,10 @@ def add_recordings(parser: Parser, parts: bool = False) -> None:
         help="parent (the folder a file lies in), none, or a regular expression, its (group) in the path the speaker",
     )
     parser.add_argument(
-        "--id_from", choices=("path", "stem"), default="path", help="ids from the whole path, or from unique file names"
+        "--id_from",
+        choices=ID_RULES,
+        default="auto",
+        help="ids from file names (stem), whole paths (path), or from file names where no two are alike, else paths",
     )
 
 
@@ -156,6 +169,7 @@ def making(command: Command, prefix: str, usual_delta: bool) -> ExtractionFlags:
         ExtractionFlags,
         prefix=prefix,
         output_path=values["output_path"].expanduser(),
+        s3prl=dict(values["s3prl"]) or None,
         deltas=int(delta) + int(values["delta_delta"]),
         cmvn="utterance" if normalised else "none",
     )
@@ -171,6 +185,16 @@ def _scheduler(text: str) -> str:
     if not re.fullmatch(r"(tcp|tls)://.+:\d{1,5}", text):
         raise argparse.ArgumentTypeError(f"expected the address of a Dask scheduler, as tcp://host:8786, got {text!r}")
     return text
+
+
+def _option(text: str) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}") from None
 
 
 def _extension(text: str) -> str:

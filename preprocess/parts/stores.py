@@ -51,7 +51,7 @@ def list_unread(corpus: Corpus, root: Path) -> None:
 def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
     """Extract every split and say what came out; 1 when some recordings have no features, else 0."""
     values = {"kind": flags.feature_type, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
-    features = build(FeatureConfig, values)
+    features = build(FeatureConfig, values if flags.s3prl is None else {**values, "s3prl": flags.s3prl})
     root = flags.output_path / (flags.name or f"{flags.prefix}_{features.kind}{features.dim}")
     root = root.absolute() if flags.dask else root  # the workers have folders of their own
     check_folder(root)

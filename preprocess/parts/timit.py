@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from preprocess.parts.corpora import Corpus, Utterance, corpus_root, make_corpus
 from preprocess.parts.names import TIMIT_EXTENSIONS
 from utility.audio.headers import audio_files, unread_media
-from utility.labels.formats import timit_id
+from utility.utterance_ids import timit_id
 
 # The 24 speakers of TIMIT's core test set, and the 50 of its test part that Kaldi's recipe keeps for development.
 TIMIT_CORE = """

@@ -109,11 +109,6 @@ def test_headers_of_arrays_change(tmp_path):
 
 
 IDLE = {"__import__", "defaults", "getattr", "NEWOBJ"}  # they leave no file, or change torch itself for what follows
-    "__import__",
-    "defaults",
-    "getattr",
-    "NEWOBJ",
-}  # leave no file ("defaults" would change torch for all tests that follow)
 
 
 @pytest.mark.parametrize("name", sorted({*pickles.VALUES, *pickles.STREAMS} - IDLE))

@@ -477,3 +477,25 @@ def _make_probes(mode: str) -> None:
         if not folder.is_dir():
             runner_mockingjay.main([f"--train_{label}", *OURS, *PROBE, "--name", folder.name, "--no-msg"])
         shutil.copytree(folder, name)
+
+
+NAMED = [
+    "runner_mockingjay.py --train", "run_downstream.py --run phone_linear --upstream baseline",
+    "preprocess_libri.py --data_path .", "preprocess_any.py --data_path .", "preprocess_timit.py --data_path .",
+    "preprocess_apc.py --data_path .", "preprocess_alignment.py --data_path .",
+    "generate_len_for_bucket.py --data_path .",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", NAMED, ids=[line.split()[0] for line in NAMED])
+def test_a_name_does_not_leave_its_folder(line, here, monkeypatch, capsys):
+    """`--name ../../up` and `--name /abs` shared a folder with another tool, `--name ..` wrote into the working one."""
+    script, *words = line.split()
+    module = script.removesuffix(".py")
+    main = importlib.import_module(module if script in SCRIPTS else f"preprocess.{module}").main
+    monkeypatch.setattr(sys, "argv", [script])
+    for name in ("../../up", "/abs", "..", "a/../../b", ".", ""):
+        with pytest.raises(SystemExit) as left:
+            main([*words, f"--name={name}"])
+        assert left.value.code == 2
+        assert f"expected a name, or a relative path without .., got '{name}'" in capsys.readouterr().err

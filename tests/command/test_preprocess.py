@@ -52,10 +52,15 @@ def libri(tmp_path) -> Path:
         (["--feature_type=linear"], "libri_linear1025", {"kind": "linear", "deltas": 0, "cmvn": "none"}),
         (["--feature_type=linear", "--apply_cmvn"], "libri_linear1025", {"kind": "linear", "deltas": 0}),
         (["--feature_type=kaldi_fbank"], "libri_kaldi_fbank160", {"kind": "kaldi_fbank", "deltas": 1}),
+        (
+            ["--feature_type=s3prl_mel", "--no-delta", "--s3prl", "n_mels=40", "hop_ms=12.5", "log=false"],
+            "libri_s3prl_mel40",
+            {"kind": "s3prl_mel", "deltas": 0, "s3prl": {"n_mels": 40, "hop_ms": 12.5, "log": False}},
+        ),
     ],
 )
 def test_libri_flags_and_names(libri, tmp_path, capsys, flags, name, features):
-    out, features = tmp_path / "data", FeatureConfig(**features)
+    out, features = tmp_path / "data", build(FeatureConfig, features)
     paths = [f"--data_path={libri}", f"--output_path={out}", "--n_jobs=1"]
     assert command(preprocess_libri.main, capsys, *paths, *flags) == (0, "")
     assert splits_in(out / name) == ["dev-clean", "train-clean-100"]
@@ -272,7 +277,7 @@ def test_manifest(tmp_path, capsys):
     flags = [f"--data_path={table}", f"--output_path={tmp_path}", "--n_jobs=1", "--name=m"]
     assert command(preprocess_any.main, capsys, *flags) == (0, "")
     store = Store([tmp_path / "m/train", tmp_path / "m/dev"])
-    assert store.ids == ["x_1", "x_2"]
+    assert store.ids == ["1", "2"]
     assert store.speakers == ["ann", "NA"]
     assert store.num_samples.tolist() == [1600, 6000]
     (tmp_path / "list.csv").write_text("id,path\n7,x/1.wav\n007,x/2.wav\n")
@@ -456,6 +461,9 @@ def test_real_corpora_are_found(corpora):
         (["--data_path=in", "--delta=maybe"], "expected True or False, got 'maybe'"),
         (["--data_path=in", "--delta_delta"], "--delta_delta needs --delta"),
         (["--data_path=in", "--feature_type=plp"], "invalid choice: 'plp'"),
+        (["--data_path=in", "--s3prl", "n_mels=40"], "options s3prl would change nothing with kind fbank"),
+        (["--data_path=in", "--feature_type=s3prl_mel", "--s3prl", "n_mel=40"], "unknown config key 's3prl.n_mel'"),
+        (["--data_path=in", "--feature_type=s3prl_mel", "--s3prl", "n_mels"], "expected KEY=VALUE, got 'n_mels'"),
         (["--data_path=in", "--sample_rate=5"], "config key 'sample_rate' has value 5"),
         (["--data_path=in", "--splits", "dev"], "in: no split dev; it has all"),
         (["--data_path=in", "--speaker_from=("], "not a regular expression"),

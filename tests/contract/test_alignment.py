@@ -330,8 +330,8 @@ def test_bad_usage_is_one_line_and_code_2(tmp_path, argv, reason):
     for file, text in {
         "both/a.ctm": "u 1 0 1 a\n",
         "both/a.json": "{}",
-        "twice/u.txt": "0 1 a\n",
-        "twice/more/u.txt": "0 1 a\n",
+        "twice/one.ctm": "u 1 0 1 a\n",
+        "twice/more/two.ctm": "u 1 0 1 a\n",
         "prose/a.txt": "once upon a time\n",
         "bad/a.json": "[1, 2]",
         "empty/a.wav": "",
@@ -447,24 +447,45 @@ def test_numbers_are_plain_digits(tmp_path, form, content):  # L10
             assert str(file) in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        '{"u": ["u.wav", [0, 1, 7]]}',
-        '{"a": [[7, "u.wav", 0, 1]]}',
-        '{"u": ["u.wav", [true, 2, "a"]]}',
-        '{"u": ["u.wav", [0, 1' + "0" * 400 + ', "a"]]}',
-        '{"u": ' + "[" * 100_000 + "]" * 100_000 + "}",
-    ],
-    ids=["label", "id", "boolean", "huge", "deep"],
-)
-def test_json_of_other_types_is_one_error(tmp_path, content):  # L5
-    (tmp_path / "u.json").write_text(content)
-    with pytest.raises(ValueError, match=r"u.json: (expected JSON|nested too deep)"):
-        list(READERS["json"](tmp_path / "u.json", "phones"))
-
-
 def test_an_id_that_no_table_can_hold_is_not_written(tmp_path):  # L5
     with pytest.raises(ValueError, match=r"utterance id 'x{100}'\.\.\.: expected 1 to 10000 characters"):
         write_alignment(tmp_path / "a", [("x" * 140_000, [(0.0, 1.0, "a")])])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"AA": ' + "[" * 5000 + "]" * 5000 + "}",
+        '{"AA": [["u", "a.wav", 1' + "0" * 400 + ", 2]]}",
+        '{"AA": [["u", "a.wav", 1' + "0" * 5000 + ", 2]]}",
+        '{"AA": [[5, "a.wav", 0, 1]]}',
+        '{"u": ["a.wav", [0, 1, 7]]}',
+        '{"u": ["a.wav", [0, 1, ["AA"]]]}',
+        '{"u": ["u.wav", [true, 2, "a"]]}',
+        '{"u": {"a": 1}}',
+        "[]",
+        "7",
+    ],
+    ids=[
+        "deep",
+        "deep inside",
+        "400 digits",
+        "5000 digits",
+        "id",
+        "label",
+        "list",
+        "boolean",
+        "mapping",
+        "none",
+        "number",
+    ],
+)
+def test_json_that_is_no_alignment_is_refused_in_a_line(tmp_path, text):
+    """Depth was a RecursionError, 400 digits an OverflowError, a label that is a number an AttributeError."""
+    file = tmp_path / "a.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"a\.json: (not JSON|expected JSON)") as refused:
+        read("json", file)
+    assert len(str(refused.value)) < 400

@@ -16,11 +16,13 @@ from downstream.heads import LayerSum
 from downstream.probe import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay import states as cache
+from originals.probing import open_probe, score_again
 from run_downstream import make_parser
 from tests.helpers.downstream_corpus import EACH, SPEAKERS, Small, write_store
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build, resolve
 from utility.store.reading import Store
+from utility.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 def result(small: Small, place: str) -> dict:
@@ -261,3 +263,42 @@ def test_help_names_every_task_and_flag():
 
 def test_default_yaml_holds_the_defaults():
     assert resolve(DownstreamConfig, "config/downstream.yaml") == DownstreamConfig()
+
+
+FOREIGN = {
+    "about nothing": {"about": None},
+    "about a list": {"about": [1]},
+    "about a text": {"about": "phone_linear"},
+    "about tensors": {"about": {"task": torch.zeros(2)}},
+    "about of tensors inside": {"about": {"config": {"data": torch.zeros(2)}}},
+    "about a number by numbers": {"about": {1: 2}},
+    "state nothing": {"state": None},
+    "state of texts": {"state": {"step": "x", "best_step": []}},
+    "model nothing": {"model": None},
+    "model of numbers": {"model": {"a": 1}},
+}
+
+
+@pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
+def test_a_probe_of_foreign_content_is_refused_in_a_line(change, small, tmp_path):
+    """It was a KeyError, TypeError or AttributeError."""
+    folder = tmp_path / "run"
+    experiment = Experiment(small.setting("phone_linear"), folder)
+    experiment.train()
+    experiment.check_same()
+    assert experiment.state()["step"] == 30
+    for file in folder.glob("*.ckpt"):
+        content = load_checkpoint(file, "probe")
+        save_checkpoint(file, "probe", {**content, **change})
+        if "about" in change:
+            with pytest.raises(ValueError, match=rf"{file}.*(damaged|is a probe for)"):
+                open_probe(file, "phone_linear")
+        elif "model" in change:
+            with pytest.raises(ValueError, match=f"{file}: 'model' holds"):
+                score_again(experiment, open_probe(file, "phone_linear"), file)
+    look = {"about": experiment.check_same, "state": experiment.state, "model": experiment.load_best}[
+        next(iter(change))
+    ]
+    with pytest.raises(ValueError, match=r"ckpt: |cannot be continued: ") as refused:
+        look()
+    assert len(str(refused.value)) < 500

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from downstream.config import DataConfig, DownstreamConfig, ProbeConfig
 from downstream.examples import Frames, Means, Pieces, Use, Wholes
+from downstream.experiment import Experiment
 from downstream.figures import confusion_figure
 from downstream.heads import Linears, join_context, mean_pool
 from downstream.labels import PhoneLabels, SpeakerLabels
@@ -41,6 +42,49 @@ def test_context_is_future_first_and_repeats_the_edges_of_each_utterance():
     assert joined[0, 3].tolist() == [5, 4, 3, 2, 1]
     assert joined[0, 5].tolist() == [5, 5, 5, 4, 3]
     assert joined[1, 2].tolist() == [8, 8, 8, 7, 6]  # not the padding behind it
+
+
+@pytest.mark.parametrize("hidden_layers", [0, 1, 2])
+@pytest.mark.parametrize("context", [1, 3, 5, 9, 11])
+@torch.no_grad()
+def test_classifiers_of_any_context_and_two_hidden_layers_as_numpy_reads_them(hidden_layers, context):
+    config = ProbeConfig(hidden_size=7, hidden_layers=hidden_layers, context=context)
+    generator = torch.Generator().manual_seed(0)
+    labels = SimpleNamespace(classes=range(4))
+    model = find_task("phone_linear").head(WIDTH, labels, config, generator).eval()
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    assert list(weights) == [f"linears.{i}.{kind}" for i in range(hidden_layers + 1) for kind in ("weight", "bias")]
+    features, lengths = torch.randn(2, 13, WIDTH, generator=generator), [13, 6]
+    found = model(features, torch.tensor(lengths)).numpy()
+    for row, length in enumerate(lengths):
+        for t in range(length):
+            places = [min(max(t + context // 2 - k, 0), length - 1) for k in range(context)]
+            x = np.concatenate([features[row, place].numpy() for place in places])
+            for i in range(hidden_layers + 1):
+                x = weights[f"linears.{i}.weight"] @ x + weights[f"linears.{i}.bias"]
+                x = np.maximum(x, 0) if i < hidden_layers else x
+            np.testing.assert_allclose(found[row, t], x, atol=1e-5)
+
+
+def test_pieces_reach_as_far_as_the_context_of_the_config(small):
+    experiment = Experiment(small.setting("phone_linear", probe={"context": 7}), small.root / "reach")
+    assert experiment._loader("train", training=True).source.reach == 3
+    assert experiment._loader("dev").source.reach == 3
+    usual = Experiment(small.setting("phone_concat"), small.root / "reach")
+    assert usual._loader("train", training=True).source.reach == 4
+
+
+@pytest.mark.parametrize(
+    ("task", "probe", "message"),
+    [
+        ("phone_linear", {"context": 4}, "context is 4: expected an odd number of frames"),
+        ("phone_linear", {"hidden_layers": 3}, r"probe\.hidden_layers"),
+        ("speaker_utterance", {"context": 5}, r"probe\.context=5 would change nothing"),
+    ],
+)
+def test_classifiers_that_do_not_exist_are_refused(small, task, probe, message):
+    with pytest.raises(ValueError, match=message):
+        Experiment(small.setting(task, probe=probe), small.root / "none")
 
 
 def test_mean_is_over_real_frames():

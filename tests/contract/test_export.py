@@ -1,6 +1,8 @@
 """Doors out: what is exported gives our numbers, alone and in a batch, without this project on the path."""
 
 import json
+import re
+import runpy
 import subprocess
 import sys
 
@@ -28,11 +30,12 @@ from utility.training.folder import read_folder
 
 # What S3PRL's probing does with upstreams, in a program of its own. It looks for `mockingjay` in vain.
 S3PRL = """
-import importlib.util, sys, torch
+import importlib.util, runpy, sys, torch
 assert not any(importlib.util.find_spec(name) for name in ("mockingjay", "utility"))
 wavs = torch.load(sys.argv[1])
 for folder in sys.argv[2:]:
-    expert = torch.hub.load(folder, "mockingjay_local", source="local")
+    (entry,) = (name for name in runpy.run_path(folder + "/hubconf.py") if not name.startswith("_"))
+    expert = torch.hub.load(folder, entry, source="local")
     rate = expert.get_downsample_rates("hidden_states")
     assert isinstance(rate, int)
     with torch.no_grad():
@@ -92,6 +95,18 @@ def test_s3prl_folders_are_called_as_s3prl_does(tmp_path):
         states, alone = torch.load(tmp_path / name / "states.pt")
         assert largest_difference(states, expected(ckpt)[0]) < 1e-6
         check_alone(ckpt, alone)
+
+
+def test_the_entry_of_a_folder_is_its_only_public_name_and_no_other_folder_has_it(tmp_path):
+    """S3PRL copies all public names: a folder replaced its `mockingjay_local` and made imports upstreams."""
+    entries = []
+    for name in MODELS:
+        write_export(load_pretrained(write_checkpoint(name, tmp_path / f"{name}.ckpt")), "s3prl", tmp_path / name)
+        (entry,) = (word for word in runpy.run_path(str(tmp_path / name / "hubconf.py")) if not word.startswith("_"))
+        assert re.fullmatch("mockingjay_[0-9a-f]{8}", entry)
+        assert entry in (tmp_path / name / "README.md").read_text()
+        entries.append(entry)
+    assert len(set(entries)) == len(MODELS)
 
 
 def test_exported_code_is_small_and_its_own(tmp_path):

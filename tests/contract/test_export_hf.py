@@ -1,4 +1,4 @@
-"""The folder of `--export hf` in Transformers' hands; `make test-hf` runs this in an environment that has it."""
+"""The folder of `--export hf` in Transformers' hands: release 5 in `make test`, release 4.57 in `make test-hf`."""
 
 import importlib
 import json
@@ -46,7 +46,7 @@ def transformers(tmp_path_factory):
         try:
             yield importlib.import_module("transformers")
         except ImportError:
-            pytest.skip("transformers absent: `make test-hf` installs it in .venv-hf and runs these")
+            pytest.skip("transformers absent: `make test` installs release 5, `make test-hf` 4.57 in .venv-hf")
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -128,6 +128,49 @@ def test_bfloat16_weights_and_fresh_ones(transformers, folder):
     assert (close - wanted).abs().mean() < 0.05 * wanted.abs().mean() + 0.02
     assert other.shape == wanted.shape
     assert torch.isfinite(other).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_what_comes_out_has_the_dtype_of_the_model(transformers, folder, dtype):
+    """It was float32, and a bf16 layer behind failed."""
+    extractor, _ = load(transformers, folder)
+    half = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True, dtype=dtype)
+    inputs = extractor(waveforms()[0].numpy(), sampling_rate=16000, return_tensors="pt")
+    has_attention = half.config.settings().encoder == "transformer"
+    with torch.no_grad():
+        output = half(**inputs, output_hidden_states=True, output_attentions=has_attention)
+        behind = torch.nn.Linear(half.config.hidden_size, 3, dtype=dtype)(output.last_hidden_state)
+    tensors = [output.last_hidden_state, *output.hidden_states, *(output.attentions or ()), behind]
+    assert {tensor.dtype for tensor in tensors} == {dtype}
+
+
+def test_gradient_checkpointing(transformers, folder):
+    """The same gradients, and blocks are computed twice; a GRU has none to recompute and says so."""
+    extractor, model = load(transformers, folder)
+    inputs = extractor(waveforms()[0].numpy(), sampling_rate=16000, return_tensors="pt")
+    if model.config.settings().encoder == "gru":
+        with pytest.raises(ValueError, match=r"support (gradient|activation) checkpointing"):
+            model.gradient_checkpointing_enable()
+        return
+    calls: list[int] = []
+    model.upstream.encoder.blocks[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    gradients, counts = [], []
+    for switch in (model.gradient_checkpointing_disable, model.gradient_checkpointing_enable):
+        switch()
+        model.train()
+        model.zero_grad()
+        calls.clear()
+        torch.manual_seed(0)
+        model(**inputs).last_hidden_state.square().mean().backward()
+        counts.append(len(calls))
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert model.gradient_checkpointing
+    assert counts[1] == 2 * counts[0]
+    assert largest_difference(*gradients) < 1e-6
+    model.eval()
+    calls.clear()
+    model(**inputs).last_hidden_state.sum().backward()
+    assert len(calls) == counts[0]  # nothing is recomputed outside of training, as everywhere in Transformers
 
 
 def test_wrong_input_is_refused(transformers, folder):

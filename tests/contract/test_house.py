@@ -54,7 +54,8 @@ FLOORS = {
     ),
     "utility": (
         {"original_flags", "pickles", "text"},
-        {"torch_files", "openmp", "threads", "command", "config", "device", "files", "seeds", "arrays"},
+        {"torch_files", "openmp", "threads", "command", "config", "device", "files"},
+        {"seeds", "arrays", "utterance_ids"},
         {"loader", "labels", "locks", "kaldi", "runs", "temporary_array"},
         {"audio", "training"},
         {"store"},

@@ -55,6 +55,13 @@ def test_pinned_releases_lie_in_the_ranges(extra):
     assert pinned.keys() == (set() if extra else owners)
 
 
+def test_the_older_transformers_lies_in_the_range_too():
+    (requirement,) = map(Requirement, EXTRAS["hf"])
+    older = pins("requirements-hf4.txt")["transformers"]
+    assert older < pins("requirements-hf.txt")["transformers"]
+    assert requirement.specifier.contains(older)
+
+
 def test_torch_is_pinned_as_one_plain_release():
     assert re.search(
         r"^torch==\d+\.\d+\.\d+$", (PROJECT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE

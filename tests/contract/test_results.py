@@ -113,3 +113,58 @@ def test_results_without_a_header_are_still_read(tmp_path):
     assert "dev 50.25 %, test 44.50 %" in describe_result(found, file.parent)
     assert table(tmp_path).splitlines()[-1] == "| 1 mel | 44.5 |"
     assert parse_layers(f"ws:{file}").which == (0.25, 0.75)
+
+
+WEIGHTS = ["[true, false]", "[-5, 1e300]", "[1e400]", "[1" + "0" * 400 + "]", "[NaN, 1]", '["x"]', "{}", "3", '"ab"']
+
+
+@pytest.mark.parametrize("weights", WEIGHTS, ids=[text[:12] for text in WEIGHTS])
+def test_layer_weights_that_no_probe_learns_are_refused(weights, tmp_path):
+    """They were taken for 1 and 0, left files behind, or ended in OverflowError."""
+    file = tmp_path / "result.json"
+    file.write_text(f'{{"layer_weights": {weights}}}')
+    with pytest.raises(ValueError, match=r"--layer ws:.*result\.json: ") as refused:
+        parse_layers(f"ws:{file}")
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{}", "[]", "7", "x", '{"layer_weights": null}', "\xff"])
+def test_what_is_no_result_gives_no_layer_weights(text, tmp_path):
+    file = tmp_path / "result.json"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match="--layer ws:"):
+        parse_layers(f"ws:{file}")
+
+
+NEW = OLD | {
+    "metric": {"name": "frame accuracy", "unit": "%", "better": "higher"},
+    "value": 44.5, "dev_value": 50.25, "selection_error": 49.75,
+}  # fmt: skip
+DAMAGED = {
+    "nothing": {},
+    "a list": [],
+    "a number": 7,
+    "metric a number": NEW | {"metric": 3},
+    "metric without unit": NEW | {"metric": {}},
+    "value a text": NEW | {"value": "44.5"},
+    "value true": NEW | {"value": True},
+    "no dev": {name: value for name, value in NEW.items() if name != "dev_value"},
+    "weights a number": NEW | {"layer_weights": 3},
+    "weights texts": NEW | {"layer_weights": ["a"]},
+    "steps null": NEW | {"steps": None},
+    "old, nothing but the metric": {"metric": "x"},
+    "old, metric a list": {"metric": []},
+    "a long value": NEW | {"best_step": "x" * 5000},
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_result_of_foreign_content_is_damaged(content, tmp_path):
+    """`{}` and `[]` were KeyError and TypeError."""
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"result\.json: damaged, .*: remove it") as refused:
+        read_result(file)
+    assert len(str(refused.value)) < 400
+    file.write_text(json.dumps(NEW))
+    assert read_result(file) == NEW

@@ -21,9 +21,10 @@ def test_sweep_goes_on_from_results_without_a_header(small):
     choices = [Choice(f"lr={lr}", replace_lr(setting.config, lr)) for lr in (1e-6, 0.02)]
     folder = small.root / "old_sweep"
     before = run_many(setting, choices, [1], folder)
+    kept = ("task", "upstream", "best_step", "steps", "test_accuracy", "dev_accuracy", "layer_weights")
     for file in folder.glob("seed_1/*/result.json"):
         content = json.loads(file.read_text())
-        old = {key: content[key] for key in ("test_accuracy", "dev_accuracy", "layer_weights")}
+        old = {key: content[key] for key in kept}
         file.write_text(json.dumps({**old, "metric": "frame accuracy (%)", "criterion": content["selection_error"]}))
     assert run_many(setting, choices, [1], folder) == before
 

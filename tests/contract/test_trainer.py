@@ -248,3 +248,27 @@ def test_biases_and_norms_do_not_decay():
     assert [p.ndim for p in still["params"]] == [1, 1, 1]
     assert still["weight_decay"] == 0.0
     assert isinstance(make_optimizer([decaying], OptimizerConfig(name="bertadam")), BertAdam)
+
+
+NO_RECORDS = [
+    "5",
+    "[]",
+    '{"loss": 1}',
+    '{"step": "x"}',
+    '{"step": 1, "loss": "a"}',
+    "{}",
+    "x",
+    "[" * 100_000,
+    '{"step": null}',
+]
+
+
+@pytest.mark.parametrize("line", NO_RECORDS, ids=[line[:24] for line in NO_RECORDS])
+def test_lines_that_are_no_records_are_named_and_dropped_by_a_resume(line, tmp_path):
+    """They ended in TypeError, KeyError or RecursionError."""
+    file = tmp_path / "metrics.jsonl"
+    file.write_text('{"step": 5, "loss": 1.0}\n' + line + "\n")
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: line 2 is no record"):
+        read_metrics(tmp_path)
+    RunLog(tmp_path, start=10).close()
+    assert read_metrics(tmp_path) == [{"step": 5, "loss": 1.0}]

@@ -1,5 +1,6 @@
 """Upstreams and representations: one interface, honest baselines, the same bytes however extraction was interrupted."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -158,7 +159,7 @@ def test_an_upstream_of_waveforms_needs_nothing_else_changed(tmp_path):
     how = ExtractionOptions(LayerSelection("all"), quiet=True)
     assert represent(upstream, corpus, tmp_path / "out", "all", how)
     stored = Store([tmp_path / "out/all"])
-    assert dict(zip(stored.ids, stored.lengths.tolist())) == {"a/long": 22, "a/short": 2, "b/other": 10}
+    assert dict(zip(stored.ids, stored.lengths.tolist())) == {"long": 22, "short": 2, "other": 10}
     assert (stored.info.frame_shift, stored.info.features) == (0.025, None)
     waves = [read_audio(path) for path in stored.audio_paths]
     states, lengths = upstream.from_waveforms(waves, 16000)
@@ -350,10 +351,10 @@ def test_audio_folder_lists_what_cannot_be_used(ckpt, tmp_path):
     (audio / "broken.wav").write_bytes(b"RIFF nonsense")
     (audio / "empty.flac").touch()
     corpus = Recordings([tmp_path / "audio"], MEL)
-    assert corpus.ids == ["a/broken", "a/empty", "a/good", "a/other"]
+    assert corpus.ids == ["broken", "empty", "good", "other"]
     assert represent(load_upstream("transformer", ckpt), corpus, tmp_path / "out", "all", ExtractionOptions(quiet=True))
     stored = Store([tmp_path / "out" / "all"])
-    assert stored.ids == ["a/good", "a/other"]
+    assert stored.ids == ["good", "other"]
     assert stored.lengths.tolist() == [41, 41]
     errors = (tmp_path / "out" / "errors.csv").read_text()
     assert "broken.wav" in errors
@@ -405,3 +406,15 @@ def test_extraction_of_real_speech_killed_midway_ends_with_the_same_bytes(ckpt, 
 def test_a_checkpoint_brings_its_model_config_and_features(ckpt):
     found = load_pretrained(ckpt)
     assert (found.features, found.config.model.layers, found.seed) == (MEL, 2, 5)
+
+
+def test_a_module_of_ones_own_puts_no_file_in_the_place_of_a_library(tmp_path, monkeypatch):
+    """The working directory stood first in sys.path for the rest of the process."""
+    (tmp_path / "mine_alone.py").write_text("from tests.helpers.downstream_corpus import Doubling as C\n")
+    (tmp_path / "colorsys.py").write_text("raise SystemExit('a file was run')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    load_upstream("mine_alone:C")
+    assert sys.path[-1] == str(tmp_path)
+    assert Path(importlib.import_module("colorsys").__file__).parent != tmp_path

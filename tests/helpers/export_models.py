@@ -18,7 +18,11 @@ MODELS = {
     "transformer_apc": {"objective": "apc", "model": SIZE},
     "apc": {"objective": "apc", "encoder": "gru", "gru": {"layers": 2, "hidden_size": 24, "prenet_layers": 1}},
 }
-FEATURES = {"stacked": FeatureConfig(), "pieces": FeatureConfig(kind="mfcc", deltas=2)}
+FEATURES = {
+    "stacked": FeatureConfig(),
+    "pieces": FeatureConfig(kind="mfcc", deltas=2),
+    "apc": FeatureConfig(kind="s3prl_mel", deltas=1),
+}
 DEFAULT_FEATURES = FeatureConfig(kind="fbank", deltas=0, cmvn="none")
 SAMPLES = (16000, 9050, 400)
 

@@ -261,7 +261,7 @@ def test_frame_classifiers(name, fixtures_dir):
     """Features and labels are cut to the shorter; the original's context runs on into padding, so lengths are those of
     the batch here."""
     arrays = read_arrays(name)
-    level = ByFrame(int(arrays["config_concat"]), hidden_layer=not arrays["config_linear"])
+    level = ByFrame(int(arrays["config_concat"]), hidden_layers=int(not arrays["config_linear"]))
     labels = arrays["labels"]
     frames = min(labels.shape[1], arrays["features"].shape[1])
     features, mask = arrays["features"][:, :frames], arrays["label_mask"][:, :frames].bool()

@@ -16,11 +16,13 @@ from mockingjay.describe import describe_checkpoint
 from mockingjay.foreign.settings import Section, online_features
 from mockingjay.upstream import load_upstream
 from preprocess import preprocess_any
+from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.speech import write_store
 from utility.audio.features import FeatureConfig, FeatureExtractor
 from utility.config import as_dict, build
 from utility.store.info import StoreInfo
 from utility.store.reading import Store
+from utility.training.checkpoint import load_checkpoint, save_checkpoint
 
 UTTERANCES = {f"{speaker}-{i}": 60 for speaker in "ab" for i in range(4)}  # frames
 AUDIO = {"target_level": -25, "win_ms": 25, "hop_ms": 10, "n_freq": 201, "n_mels": 80, "n_mfcc": 13}
@@ -327,3 +329,11 @@ def test_training_from_audio_of_that_kind_goes_on_with_that_kind_only(wave_folde
     (tmp_path / "online.yaml").write_text("online: {input: {kind: fbank, deltas: 0, s3prl: null}}")
     with pytest.raises(ValueError, match=r"features of data\.train and the checkpoint differ: kind 'fbank' against"):
         runner_mockingjay.main([*go_on, *online, "trainer.steps=3"])
+
+
+@pytest.mark.parametrize("stated", [5, ["features"], {"features": 1}])
+def test_foreign_definitions_in_a_file_of_ours_are_one_line(stated, tmp_path):
+    content = load_checkpoint(write_checkpoint(tmp_path / "a.ckpt"), "pretrain")
+    save_checkpoint(tmp_path / "b.ckpt", "pretrain", {**content, "stated": stated})
+    with pytest.raises(ValueError, match=r"b\.ckpt: damaged: its 'stated' holds no definitions of features by name"):
+        load_pretrained(tmp_path / "b.ckpt")

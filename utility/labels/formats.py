@@ -1,7 +1,6 @@
 """Readers of alignment files: each yields (id, segments in seconds) and keeps the file's own silence labels."""
 
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,10 @@ from utility.arrays import number
 from utility.files import files_below
 from utility.labels.alignment import TimedLabels
 from utility.labels.names import FORMATS
+from utility.text import parse_json, read_text
+from utility.utterance_ids import timit_id
 
+NAMED_BY_FILE = ("textgrid", "montreal")  # formats whose files hold one utterance each, and not its id
 AlignedUtterances = Iterator[tuple[str, TimedLabels]]
 TIMIT_RATE = 16000
 CPC_SHIFT = 0.01  # seconds per label
@@ -75,12 +77,6 @@ def read_timit(file: Path, tier: str) -> AlignedUtterances:
     yield timit_id(file), segments
 
 
-def timit_id(file: Path) -> str:
-    """`FVMH0_SI836` for `TRAIN/DR1/FVMH0/SI836.PHN` and for `dr1-fvmh0/si836.phn`."""
-    speaker = re.sub(r"^dr\d+-", "", file.parent.name, flags=re.IGNORECASE)
-    return f"{speaker}_{file.stem}".upper()
-
-
 def read_montreal(file: Path, tier: str) -> AlignedUtterances:
     """One text file per utterance, lines `start end label` in seconds."""
     rows = _fields(file, "start end label", (3,))
@@ -103,8 +99,11 @@ def read_cpc(file: Path, tier: str) -> AlignedUtterances:
 def read_json(file: Path, tier: str) -> AlignedUtterances:
     """`{token: [[utterance, audio, start, end], ...]}` or `{utterance: [audio, [start, end, token], ...]}`, seconds."""
     try:
-        table = json.loads(file.read_text(encoding="utf-8"))
-        segments: dict[str, list[tuple[float, float, str]]] = {}
+        table = parse_json(read_text(file))
+    except ValueError as error:
+        raise ValueError(f"{file}: not JSON: {error}") from None
+    segments: dict[str, list[tuple[float, float, str]]] = {}
+    try:
         for name, entries in table.items():
             if entries and isinstance(entries[0], str):
                 segments[name] = [_json_segment(*entry) for entry in entries[1:]]
@@ -113,11 +112,7 @@ def read_json(file: Path, tier: str) -> AlignedUtterances:
                     if not isinstance(key, str):
                         raise TypeError(f"utterance {key!r}")
                     segments.setdefault(key, []).append(_json_segment(start, end, name))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file}: not JSON: {error}") from None
-    except RecursionError:
-        raise ValueError(f"{file}: nested too deep") from None
-    except (ValueError, TypeError, AttributeError, KeyError, OverflowError):
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
         expected = "{token: [[utterance, audio, start, end], ...]} or {utterance: [audio, [start, end, token], ...]}"
         raise ValueError(f"{file}: expected JSON {expected}") from None
     for key in sorted(segments):

@@ -17,6 +17,7 @@ from utility.audio.headers import SCAN_THREADS, audio_files, recording_state, sc
 from utility.audio.waveform import WHOLE, AudioError, Span, read_audio, resampled_length
 from utility.store.files import read_table
 from utility.store.info import StoreInfo
+from utility.utterance_ids import utterance_ids
 
 RECORDING_COLUMNS = ("id", "path", "speaker", "rate", "num_samples")  # of a table; num_samples at its own rate
 LOOKED_AT_ONCE = 1000
@@ -25,9 +26,9 @@ LOOKED_AT_ONCE = 1000
 class Recordings:
     """Recordings as one corpus: waveforms by `read`, which is what a loader asks for, and features by index.
 
-    Each of `paths` is a table by `preprocess/generate_len_for_bucket.py`, a folder (all audio below it; ids are the
-    paths without suffix) or one recording. Lengths come from headers alone; recordings that are broken or too short
-    have length 0. Nothing but the table is held in memory. Raises ValueError for what is none of these
+    Each of `paths` is a table by `preprocess/generate_len_for_bucket.py`, a folder (all audio below it, called by
+    the rule of `utterance_ids`) or one recording. Lengths come from headers alone; recordings that are broken or too
+    short have length 0. Nothing but the table is held in memory. Raises ValueError for what is none of these
     and for ids that are not unique."""
 
     def __init__(self, paths: Sequence[str | Path], features: FeatureConfig):
@@ -37,7 +38,10 @@ class Recordings:
             raise ValueError(f"{', '.join(map(str, paths))}: no recordings")
         repeated = table["id"][table["id"].duplicated()]
         if len(repeated):
-            raise ValueError(f"utterance id {repeated.iloc[0]!r} is not unique in {', '.join(map(str, paths))}")
+            raise ValueError(
+                f"utterance id {repeated.iloc[0]!r} is not unique in {', '.join(map(str, paths))}: name one folder "
+                "above them, or a table with ids (preprocess/generate_len_for_bucket.py)"
+            )
         self.features, self.extractor = features, FeatureExtractor(features)
         self.ids, self.speakers = table["id"].tolist(), table["speaker"].tolist()
         self.spans: list[Span] = [WHOLE] * len(self.ids)  # a recording is read whole
@@ -129,7 +133,7 @@ def _listed(source: Path) -> pd.DataFrame:
         raise ValueError(f"{source}: no audio ({', '.join(recording_extensions())})")
     headers = list(scan([base / name for name in names]))
     columns = {
-        "id": [Path(name).with_suffix("").as_posix() for name in names],
+        "id": utterance_ids(names),
         "path": [str(base / name) for name in names],
         "speaker": "",
         "rate": [header.rate for header in headers],

@@ -11,6 +11,7 @@ from typing import TextIO
 from matplotlib.figure import Figure
 
 from utility.files import naming, replacing
+from utility.text import parse_json, read_text
 from utility.training.events import EventFile
 
 
@@ -24,7 +25,8 @@ class RunLog:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / "metrics.jsonl"
         if self.path.exists():
-            kept = [line for line in self.path.read_text().splitlines() if _step(line) <= start and start]
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+            kept = [line for line in lines if _step(line) <= start and start]
             with replacing(self.path) as temporary:
                 temporary.write_text("".join(f"{line}\n" for line in kept))
         self.board: EventFile | None = EventFile(directory, purge_step=start + 1 if start else None)
@@ -87,12 +89,27 @@ def _span(seconds: float) -> str:
 
 
 def _step(line: str) -> float:
+    record = _record(line)
+    return float("inf") if record is None else record["step"]  # the half line of a killed run is beyond any step
+
+
+def _record(line: str) -> dict[str, float] | None:
+    """The figures of a line, its step among them; None for a line that is no record."""
     try:
-        return json.loads(line)["step"]
-    except (json.JSONDecodeError, KeyError):
-        return float("inf")  # the half line of a killed run
+        record = parse_json(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or "step" not in record:
+        return None
+    return record if all(type(value) in (int, float) for value in record.values()) else None
 
 
 def read_metrics(directory: Path) -> list[dict[str, float]]:
-    """The records of a run, in order."""
-    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    """The records of a run, in order; ValueError names a line that is none."""
+    file, records = directory / "metrics.jsonl", []
+    for number, line in enumerate(read_text(file).splitlines(), 1):
+        record = _record(line)
+        if record is None:
+            raise ValueError(f"{file}: line {number} is no record of a run: remove that line")
+        records.append(record)
+    return records
