@@ -372,7 +372,6 @@ OTHERS = {  # (mode, destination) -> words it is added to, where the mode's own 
         for flag, words in {"apc_path": APC, "run_apc": ["--apc_path", "apc.ckpt"], "run_mockingjay": OURS[1:]}.items()
     },
     ("--run", "ckpdir"): ["--run", "phone_linear", "--ckpt", "named"],
-    ("--train", "assume"): ["--train", "--load"],
 }
 
 

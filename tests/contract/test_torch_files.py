@@ -17,6 +17,8 @@ import torch
 import runner_mockingjay
 from mockingjay.checkpoint import load_pretrained
 from preprocess.parts.apc_files import BrokenUtterance, TensorFolder
+from tests.conftest import PROJECT
+from tests.contract.test_house import sources
 from tests.contract.test_legacy_hostile import old, pickled, saved, text, zipped
 from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
 from tests.helpers.shared import FIXTURES
@@ -180,3 +182,8 @@ def test_an_original_s_settings_may_hold_such_values(fixtures_dir, tmp_path):
     opened = load_pretrained(tmp_path / "a.ckpt")
     assert opened.seed == 9
     assert opened.config.model.dropout == 0.125
+
+
+def test_nothing_else_opens_such_files():
+    found = [path.relative_to(PROJECT).as_posix() for path in sources() if "torch.load(" in path.read_text("utf-8")]
+    assert found == ["utility/torch_files.py"]
