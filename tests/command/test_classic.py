@@ -33,7 +33,7 @@ def runner(small: Small, *words: str) -> None:
     data += [f"data.alignment={small.root}/phones", "data.dev_share=0.2", "data.test_share=0.2"]
     scored = words[0].startswith("--test")
     common = ["--cpu", "--no-msg", *data, *(() if scored else ("--expdir", str(small.root / "classic"), *QUICK))]
-    assert runner_mockingjay.main([*words, *common]) is None
+    assert not runner_mockingjay.main([*words, *common])
 
 
 @pytest.mark.parametrize("label", ["phone", "speaker"])
