@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -241,7 +241,8 @@ class Loader:
         if not workers:
             yield from map(made, keys)
             return
-        pool, rest, ahead = ThreadPoolExecutor(workers, "loader", initializer=take_one_core), iter(keys), deque()
+        pool, rest = ThreadPoolExecutor(workers, "loader", initializer=take_one_core), iter(keys)
+        ahead: deque[Future[tuple[Position, AnyBatch]]] = deque()
         try:
             ahead.extend(pool.submit(made, key) for key in islice(rest, AHEAD * workers))
             while ahead:

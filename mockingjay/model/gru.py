@@ -53,7 +53,7 @@ class GruEncoder(nn.Module):
         return tuple(states)
 
 
-def _without_autocast(rnn: nn.GRU, x: Tensor) -> Tensor:
+def _without_autocast(rnn: nn.Module, x: Tensor) -> Tensor:
     """The GRU's output in the precision of its weights."""
     with torch.autocast(x.device.type, enabled=False):
-        return rnn(x.to(rnn.weight_ih_l0.dtype))[0]
+        return rnn(x.to(next(rnn.parameters()).dtype))[0]
