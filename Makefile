@@ -11,7 +11,7 @@ HF_VENV := .venv-hf
 HF_STAMP := $(HF_VENV)/.installed
 HF_RUN := $(HF_VENV)/bin/python
 
-.PHONY: demo test quick test-hf bench check clean
+.PHONY: demo test quick test-hf bench torture check clean
 
 demo: $(DEMO_STAMP)
 	PYTHON=$(RUN) bash examples/demo.sh
@@ -29,6 +29,12 @@ quick: $(DEV_STAMP)
 
 bench: $(STAMP)
 	$(RUN) -m benchmarks
+
+# Kills, full disks, faults, load, hostile inputs: what fails is kept in result/torture with the command that repeats it.
+# make torture MINUTES=30 SEED=0 ONLY=kills,disk COUNT=100 JOBS=2
+torture: $(DEV_STAMP)
+	$(RUN) -m tests.campaign $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(ONLY),--only $(ONLY)) $(if $(COUNT),--count $(COUNT)) $(if $(JOBS),--jobs $(JOBS))
 
 # The folders of `--export hf` in Transformers 4.57; `make test` has 5.
 test-hf: $(HF_STAMP)

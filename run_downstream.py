@@ -9,7 +9,7 @@ from commands.paths import CKPDIR, chosen_checkpoint, find_checkpoint
 from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
 from originals.flags import PROBING_ANSWERS, in_our_words
-from utility.command import DEFAULT_SEED, Mode, Parser, folder_name, run, seed
+from utility.command import AUTO, DEFAULT_SEED, Mode, Parser, folder_name, run, seed
 from utility.text import short
 
 PRETRAINED = "pretrained"
@@ -82,7 +82,7 @@ def _add_rest(parser: Parser) -> None:
     where = parser.add_argument_group("where")
     parser.add("--expdir", group=where, type=Path, default=Path("result"), metavar="DIR", help="folder of all results")
     parser.add("--name", group=where, type=folder_name, help="folder of this run (default: the next free exp_NNN)")
-    about = "continue the run --name, or the run in DIR, exactly where it stopped"
+    about = "continue the run --name, or the run in DIR, exactly where it stopped; auto: begin where there is none"
     parser.add("--resume", group=where, nargs="?", const="", metavar="DIR", help=about)
     parser.add_boolean("--msg", True, group=where, help="progress bars; --no-msg for none")
 
@@ -103,7 +103,7 @@ def read(argv: Sequence[str]) -> Probe:
     if values["run"] not in TASKS:
         find_task(values["run"])  # says which there are
     for name in ("name", "expdir"):
-        if values["resume"] and name in command.typed:
+        if values["resume"] not in (None, "", AUTO) and name in command.typed:
             raise ValueError(f"--resume {values['resume']} names the run's folder: leave {command.typed[name]} out")
     upstream = values["upstream"] or PRETRAINED
     return command.fill(Probe, upstream=upstream, ckpt=_checkpoint(upstream, values, command.typed))

@@ -11,7 +11,7 @@ import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands import settings
 from commands.paths import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
 from originals import flags as classic
-from utility.command import DEFAULT_SEED, Command, Mode, Parser, folder_name, run, seed, shard
+from utility.command import AUTO, DEFAULT_SEED, Command, Mode, Parser, folder_name, run, seed, shard
 
 if TYPE_CHECKING:
     from originals.mockingjay_api import MockingjayModel
@@ -122,7 +122,8 @@ def _add_common(p: Parser) -> None:
     audio = (*TRAIN, "--plot --alterations")
     p.add("--online_config", group=group, modes=audio, type=Path, metavar="YAML", help=about)
     going_on = (*TRAIN, *classic.TRAIN)
-    p.add_boolean("--resume", group=group, modes=going_on, help="continue the newest checkpoint of this run, exactly")
+    about = "continue the newest checkpoint of this run, exactly; auto: begin where there is none"
+    p.add_boolean("--resume", other=AUTO, group=group, modes=going_on, help=about)
     about = "continue --ckpt, exactly; without --ckpt the same as --resume"
     p.add_boolean("--load", group=group, modes=going_on, help=about)
 

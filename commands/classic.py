@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from commands.probe import print_experiment
+from commands.common import ended
+from commands.probe import ELSEWHERE, print_experiment
 from commands.settings import TestClassic, TrainClassic
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment, Setting
@@ -12,24 +13,32 @@ from downstream.report import describe_result, run_folder
 from downstream.sweep import run_single
 from downstream.tasks.table import find_task
 from originals.probing import open_probe, score_again
-from utility.command import DEFAULT_SEED
+from utility.command import AUTO, DEFAULT_SEED
 from utility.config import resolve
 from utility.device import claim_device
+from utility.locks import held
+from utility.training.stopping import Stop, Stopped
 
 
-def train(settings: TrainClassic) -> None:
-    """Train a probe and score it on its test set."""
+def train(settings: TrainClassic) -> int:
+    """Train a probe and score it on its test set; the exit code."""
     task, seed = find_task(settings.task), DEFAULT_SEED if settings.seed is None else settings.seed
     config = _config(settings.config, settings.fine_tune, settings.overrides)
-    resume = "" if settings.resume or settings.load else None
+    resume = AUTO if settings.resume == AUTO else "" if settings.resume or settings.load else None
     folder = run_folder(settings.expdir, settings.upstream, task.name, settings.name, resume)
     device = claim_device(settings.cpu, config.trainer.precision)
-    setting = Setting(task, settings.upstream, settings.ckpt, config, seed, device, not settings.msg)
+    setting = Setting(task, settings.upstream, settings.ckpt, config, seed, device, not settings.msg, stop=Stop())
     if settings.dry_run:
-        return print_experiment(Experiment(setting, folder))
-    result = run_single(setting, folder)
+        print_experiment(Experiment(setting, folder))
+        return 0
+    with held(folder, ELSEWHERE):
+        try:
+            result = run_single(setting, folder)
+        except Stopped as stopped:
+            return ended(stopped, setting.group)
     assert result is not None, "there is one process"
-    return print(describe_result(result, folder))
+    print(describe_result(result, folder))
+    return 0
 
 
 def test(settings: TestClassic) -> None:

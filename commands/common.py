@@ -1,5 +1,6 @@
 """What several commands need: the checkpoint under its overrides, its data, the folder of the output."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,10 @@ from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.representation import LayerSelection
 from utility.config import as_dict, resolve
-from utility.files import check_folder
+from utility.files import check_folder, remove_leftovers
 from utility.text import parse_json, read_text, short
+from utility.training.distributed import Group
+from utility.training.stopping import EXIT_CODE, Stopped
 
 
 def open_model(ckpt: Path, overrides: Sequence[str] = ()) -> Pretrained:
@@ -51,6 +54,8 @@ def output_folder(settings: Look) -> Path:
     """Where pictures and representations go."""
     folder = settings.output or settings.ckpt.with_name(f"{settings.ckpt.stem}-dump")
     check_folder(folder)
+    if not settings.dry_run:
+        remove_leftovers(folder)
     return folder
 
 
@@ -80,3 +85,10 @@ def say(wanted: bool, text: str) -> None:
     """Print unless --no-msg."""
     if wanted:
         print(text)
+
+
+def ended(stopped: Stopped, group: Group) -> int:
+    """Say where a run stands that was told to end, and give its exit code."""
+    if group.leads:
+        print(stopped, file=sys.stderr)
+    return EXIT_CODE

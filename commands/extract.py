@@ -9,7 +9,7 @@ from commands.settings import Extract
 from mockingjay.checkpoint import Pretrained
 from mockingjay.representation import ExtractionOptions, represent, represent_as_archive
 from mockingjay.upstream import load_upstream
-from utility.audio.headers import unread_media
+from utility.audio.headers import unread_media, unread_note
 from utility.device import claim_device
 from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
@@ -79,7 +79,11 @@ def _open_corpus(pretrained: Pretrained, settings: Extract, paths: list[str]) ->
     if settings.input is not None and not settings.input.exists():
         raise FileNotFoundError(f"--input {settings.input}: neither a store/split nor a recording or folder of audio")
     if pretrained.features is None:
-        raise ValueError(f"{settings.ckpt} does not say which features it takes: extract from a store, not from audio")
-    if first.is_dir() and (unread := unread_media(first)):
+        stated = pretrained.stated.get("features")
+        why = (
+            f"takes features that are not computed here, {stated}" if stated else "does not say which features it takes"
+        )
+        raise ValueError(f"{settings.ckpt} {why}: extract from a store, not from audio")
+    if first.is_dir() and (unread := unread_note(unread_media(first))):
         say(settings.msg, f"{first}: {unread}")
     return Recordings(paths, pretrained.features)

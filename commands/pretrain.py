@@ -1,32 +1,52 @@
 """Pre-train from scratch, or continue a checkpoint."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from commands.common import check_sections, say
+from commands.common import check_sections, ended, say
 from commands.dry_run import count_parameters, describe_parts, print_plan
-from commands.paths import DEFAULT_CONFIG, run_name
+from commands.paths import DEFAULT_CONFIG, checkpoint_in, run_name
 from commands.settings import Train
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
-from utility.command import DEFAULT_SEED
+from utility.command import AUTO, DEFAULT_SEED
 from utility.config import as_dict, differences, resolve, write_yaml
-from utility.device import claim_device
+from utility.device import claim_device, pick_device
 from utility.files import check_folder
+from utility.locks import held
 from utility.training.distributed import Group
+from utility.training.stopping import Stop, Stopped
 from utility.training.trainer import newest_checkpoint
 
 
-def train(settings: Train) -> None:
-    """Pre-train from scratch, or continue a checkpoint exactly."""
+def train(settings: Train) -> int:
+    """Pre-train from scratch, or continue a checkpoint exactly; the exit code."""
     name = run_name(settings.config, settings.name, settings.seed)
     directory, log = settings.ckpdir / name, settings.logdir / name
     check_folder(directory)
     check_folder(log)
-    start = settings.ckpt or newest_checkpoint(directory, STEM)
+    group = Group.join(pick_device(settings.cpu))
+    with ExitStack() as stack:
+        if not settings.dry_run:
+            group.by_leader(lambda: _hold(stack, directory, log))
+        try:
+            return _train(settings, name, directory, log, group)
+        except Stopped as stopped:
+            return ended(stopped, group)
+
+
+def _hold(stack: ExitStack, *folders: Path) -> None:
+    """No other run writes there until the stack ends."""
+    for folder in {folder.resolve(): folder for folder in folders}.values():
+        stack.enter_context(held(folder, "wait until it ends, or give this run another --name"))
+
+
+def _train(settings: Train, name: str, directory: Path, log: Path, group: Group) -> int:
+    start = settings.ckpt or group.by_leader(lambda: newest_checkpoint(directory, STEM))  # others may see older ones
     saved = None
-    if settings.resume or settings.load:
+    if settings.load or (settings.resume and not (settings.resume == AUTO and start is None)):
         saved, config, seed = _continued(settings, start, directory)
     else:
         config, seed = _new(settings, start)
@@ -34,24 +54,30 @@ def train(settings: Train) -> None:
         raise ValueError(f"{settings.online_config} has no section online: config/online.yaml shows one")
     check_sections(config, settings.overrides)
     device = claim_device(settings.cpu, config.trainer.precision)
-    group = Group.join(device)
     msg = settings.msg and group.leads
-    trainer = make_trainer(config, seed, RunContext(directory, log, device, not msg, group))
+    trainer = make_trainer(config, seed, RunContext(directory, log, device, not msg, group, Stop()))
     if saved is not None:
         continue_from(trainer, saved)
         saved = None  # its memory is free for the training
     steps = f"from step {trainer.progress.step} to {config.trainer.steps}"
     model = trainer.training.module
     if settings.dry_run:
-        return print_plan(config, describe_parts(config), {"model": model}, directory, f"seed: {seed}", steps)
-    if group.leads:
-        directory.mkdir(parents=True, exist_ok=True)
-        write_yaml(config, directory / "config.yaml")
+        print_plan(config, describe_parts(config), {"model": model}, directory, f"seed: {seed}", steps)
+        return 0
     say(msg, f"{name}: {count_parameters(model) / 1e6:.1f} M parameters, {steps}")
-    progress = trainer.fit()
+    file = directory / "config.yaml"
+    if group.leads:
+        write_yaml(config, file)
+    try:
+        progress = trainer.fit()
+    except (ValueError, OSError):
+        if group.leads and checkpoint_in(directory) is None:
+            file.unlink(missing_ok=True)  # a run that never began
+        raise
     group.leave()
     best = "" if progress.best is None else f", best dev loss {progress.best:.4f} at step {progress.best_step}"
-    return say(msg, f"checkpoints in {directory}, figures: tensorboard --logdir {settings.logdir}{best}")
+    say(msg, f"checkpoints in {directory}, figures: tensorboard --logdir {settings.logdir}{best}")
+    return 0
 
 
 def _new(settings: Train, start: Path | None) -> tuple[PretrainConfig, int]:

@@ -1,10 +1,12 @@
 """Probe or fine-tune an upstream, once or for many seeds and settings."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from commands.common import ended
 from commands.dry_run import print_plan
 from commands.paths import DEFAULT_PROBING_CONFIG
 from commands.settings import Probe
@@ -12,10 +14,15 @@ from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment, Setting
 from downstream.report import describe_result, run_folder
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
+from downstream.tasks.base import Task
 from downstream.tasks.table import find_task
 from utility.config import read_yaml, resolve
-from utility.device import claim_device
+from utility.device import claim_device, pick_device
+from utility.locks import held
 from utility.training.distributed import Group
+from utility.training.stopping import Stop, Stopped
+
+ELSEWHERE = "wait until it ends, or give this run another --name"
 
 
 def probe(settings: Probe) -> int:
@@ -23,14 +30,22 @@ def probe(settings: Probe) -> int:
     task = find_task(settings.run)
     if settings.seeds < 1:
         raise ValueError(f"--seeds {settings.seeds}: expected at least 1")
-    directory = run_folder(settings.expdir, settings.upstream, settings.run, settings.name, settings.resume)
+    group = Group.join(pick_device(settings.cpu))
+    with ExitStack() as stack:
+        try:
+            return _probe(settings, task, group, stack)
+        except Stopped as stopped:
+            return ended(stopped, group)
+
+
+def _probe(settings: Probe, task: Task, group: Group, stack: ExitStack) -> int:
+    directory = group.by_leader(lambda: _folder(settings, stack))
     choices = _choices(settings, directory)
     config = choices[0].config
     _check_complete(settings, config)
     device = claim_device(settings.cpu, config.trainer.precision)
-    group = Group.join(device)
     quiet = not settings.msg or not group.leads
-    setting = Setting(task, settings.upstream, settings.ckpt, config, settings.seed, device, quiet, group)
+    setting = Setting(task, settings.upstream, settings.ckpt, config, settings.seed, device, quiet, group, Stop())
     single = settings.seeds == 1 and not settings.sweep
     if group.world > 1 and not (single and config.upstream.fine_tune):
         raise ValueError("several processes are for one --fine_tune run, without --seeds and --sweep; start this alone")
@@ -48,6 +63,14 @@ def probe(settings: Probe) -> int:
         seeds = range(settings.seed, settings.seed + settings.seeds)
         _print_summary(run_many(setting, choices, seeds, directory), directory)
     return 0
+
+
+def _folder(settings: Probe, stack: ExitStack) -> Path:
+    """The run's folder, where no other run writes until the stack ends."""
+    folder = run_folder(settings.expdir, settings.upstream, settings.run, settings.name, settings.resume)
+    if not settings.dry_run:
+        stack.enter_context(held(folder, ELSEWHERE))
+    return folder
 
 
 def print_experiment(experiment: Experiment, name: str = "") -> None:

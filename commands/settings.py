@@ -16,7 +16,7 @@ class Train:
     logdir: Path
     ckpdir: Path
     ckpt: Path | None
-    resume: bool
+    resume: bool | Literal["auto"]
     load: bool
     cpu: bool
     msg: bool
@@ -140,7 +140,7 @@ class TrainClassic:
     seed: int | None
     name: str | None
     expdir: Path
-    resume: bool
+    resume: bool | Literal["auto"]
     load: bool
     cpu: bool
     msg: bool

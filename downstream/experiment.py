@@ -20,10 +20,12 @@ from downstream.tasks.base import Task
 from mockingjay.representation import PAD_MULTIPLE
 from mockingjay.upstream import load_upstream
 from utility.config import as_dict, differences, write_yaml
+from utility.files import remove_leftovers
 from utility.loader import Loader, LoaderConfig
 from utility.text import short
 from utility.training.checkpoint import load_checkpoint, load_weights
 from utility.training.distributed import ALONE, Group
+from utility.training.stopping import Stop
 from utility.training.trainer import Progress, Run, Trainer, Training, newest_checkpoint
 
 KIND = STEM = "probe"
@@ -53,6 +55,7 @@ class Setting:
     device: torch.device
     quiet: bool = False
     group: Group = ALONE
+    stop: Stop | None = None
 
 
 class Sealed:
@@ -122,14 +125,14 @@ class Experiment:
         return {
             "task": self.setting.task.name,
             "upstream": self.fingerprint,
-            "store": self.corpus.store.fingerprint(),
+            "store": self.corpus.store.fingerprint(Path(self.setting.config.data.cache)),
             "seed": self.setting.seed,
             "config": as_dict(self.setting.config),
         }
 
     def train(self) -> Progress:
         """Train to the end, or on from the newest checkpoint; only the train and dev parts are read."""
-        newest = newest_checkpoint(self.directory, STEM)
+        newest = self.setting.group.by_leader(lambda: newest_checkpoint(self.directory, STEM))
         if newest is not None:
             self.check_same()
         trainer = self.trainer()
@@ -137,6 +140,7 @@ class Experiment:
             trainer.resume(newest)
         if self.setting.group.leads:
             self.directory.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.directory)
             write_yaml(self.setting.config, self.directory / "config.yaml")
         return trainer.fit()
 
@@ -167,6 +171,7 @@ class Experiment:
             device=self.setting.device,
             quiet=self.setting.quiet,
             group=self.setting.group,
+            stop=self.setting.stop,
         )
         return Trainer(training, config.trainer, config.optimizer, run)
 

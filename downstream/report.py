@@ -10,8 +10,10 @@ from typing import Any
 from downstream.experiment import Experiment
 from downstream.figures import curves_figure
 from downstream.metrics import TIE, Score, selection_error
+from utility.command import AUTO
 from utility.config import as_dict
 from utility.files import check_folder
+from utility.locks import LOCK
 from utility.plot import save_figure
 from utility.runs import Origin, header, read_json, with_unit, write_json
 from utility.text import short
@@ -31,12 +33,13 @@ RESULT = {  # what is read of a result again, and what it must be
 
 
 def run_folder(expdir: Path, upstream: str, task: str, name: str | None, resume: str | None) -> Path:
-    """The folder of a run: `name`, or the next free exp_NNN; `resume` is the folder of an old run, or empty for `name`.
+    """The folder of a run: `name`, or the next free exp_NNN; `resume` is the folder of an old run, or empty for `name`,
+    or `auto` for `name` whether it is there or not.
 
     Raises ValueError for an old run without `resume`, and OSError where nothing can be written."""
     word = re.sub(r"[^\w.-]+", "-", upstream)
     base = expdir / f"result_{word}_{task}"
-    if resume:
+    if resume and resume != AUTO:
         folder = Path(resume)
     elif name:
         folder = base / name
@@ -46,8 +49,8 @@ def run_folder(expdir: Path, upstream: str, task: str, name: str | None, resume:
         taken = {path.name for path in base.glob("exp_*")}
         folder = base / next(name for name in (f"exp_{i:03d}" for i in range(10**6)) if name not in taken)
     check_folder(folder)
-    used = folder.is_dir() and any(folder.iterdir())
-    if resume is not None and not used:
+    used = folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
+    if resume not in (None, AUTO) and not used:
         raise ValueError(f"--resume: {folder} holds no run")
     if resume is None and used:
         raise ValueError(f"{folder} holds a run already: add --resume to go on with it, or choose another --name")
@@ -114,7 +117,10 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
     upstream = {"name": setting.upstream, "checkpoint": ckpt, "step": experiment.upstream.step}
     origins = {
         "upstream": Origin(experiment.fingerprint, upstream),
-        "store": Origin(corpus.store.fingerprint(), {"splits": [str(path) for path in corpus.store.paths]}),
+        "store": Origin(
+            corpus.store.fingerprint(Path(setting.config.data.cache)),
+            {"splits": [str(path) for path in corpus.store.paths]},
+        ),
     }
     head = header(
         kind="probe",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -30,8 +30,8 @@ def describe_checkpoint(path: Path) -> str:
 def _of_model(saved: Pretrained) -> Iterator[tuple[str, Any]]:
     config, model, training = saved.config, saved.model, saved.training
     yield "model", f"{family(config)}, {model.num_layers} layers of {model.hidden_size}, {_size(model.state_dict())}"
-    yield "input", f"{model.input_dim} per frame, {_features(saved.features, 'features' not in saved.assumed)}"
-    yield "target", f"{model.target_dim} per frame, {_features(saved.target, 'target' not in saved.assumed)}"
+    yield "input", f"{model.input_dim} per frame, {_features(saved, 'features', model.input_dim)}"
+    yield "target", f"{model.target_dim} per frame, {_features(saved, 'target', model.target_dim)}"
     yield "frame shift", _frame_shift(saved)
     yield "head", "absent: only representations" if isinstance(model.head, NoHead) else "present"
     yield from _progress(training.progress, bool(training.optimizer))
@@ -74,9 +74,12 @@ def _frame_shift(saved: Pretrained) -> str:
     return f"{NOT_STATED}; {shift} by the name of its data" if "frame_shift" in saved.assumed else shift
 
 
-def _features(features: FeatureConfig | None, stated: bool) -> str:
+def _features(saved: Pretrained, name: Literal["features", "target"], dim: int) -> str:
+    features: FeatureConfig | None = getattr(saved, name)
+    if name in saved.stated:
+        return f"not computed here: {saved.stated[name]}"
     if features is None:
-        return "not stated of which kind"
-    if not stated:
+        return f"not stated of which kind: any store of width {dim} fits"
+    if name in saved.assumed:
         return f"{features.kind}, deltas {features.deltas} by the name of its data; cmvn and sample rate not stated"
-    return f"{features.kind}, deltas {features.deltas}, cmvn {features.cmvn}, {features.sample_rate} Hz"
+    return features.in_words()

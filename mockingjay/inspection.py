@@ -10,7 +10,7 @@ import soundfile
 import torch
 from matplotlib.figure import Figure
 
-from mockingjay.checkpoint import Pretrained, check_features
+from mockingjay.checkpoint import Pretrained, check_input
 from mockingjay.config import PretrainConfig
 from mockingjay.figures import (
     Reconstruction,
@@ -47,7 +47,7 @@ class Inspection:
     def open(cls, pretrained: Pretrained, paths: Sequence[str], folder: Path, device: torch.device) -> "Inspection":
         """Open the stores or recordings `paths`; ValueError where their features are not those of the checkpoint."""
         data = open_given(paths, pretrained.config, pretrained.features, pretrained.target)
-        check_features(data.source.features, pretrained.features, paths[0], "the checkpoint")
+        check_input(data.source.features, data.source.stated, pretrained, paths[0])
         if data.source.row_shape != [pretrained.model.input_dim]:
             raise ValueError(
                 f"{paths[0]} has rows of {data.source.row_shape}, the checkpoint takes {pretrained.model.input_dim}"
@@ -56,6 +56,7 @@ class Inspection:
 
     def loss(self) -> float:
         """Masked L1 over the whole data, with masks fixed by the utterance ids."""
+        self._check_target()
         objective = Pretraining(self.pretrained.model, self.pretrained.config, self.device)
         return objective.evaluate(self.data.once(self.device))["loss"]
 
@@ -92,6 +93,7 @@ class Inspection:
 
         `filled` is the truth with the masked frames taken from the prediction; the sound of `true` shows what the way
         from features back to sound costs alone."""
+        self._check_target()
         objective = Pretraining(self.pretrained.model, self.pretrained.config, self.device)
         audible = self.silent_because() is None
 
@@ -102,6 +104,12 @@ class Inspection:
             return saved + self._save_sound(shown, batch.ids[0], stem) if audible else saved
 
         return self._each(count, draw)
+
+    def _check_target(self) -> None:
+        """Raise ValueError where what the model predicts is not computed here."""
+        text, source = self.pretrained.stated.get("target"), self.data.target
+        if text is not None and text != source.stated:
+            raise ValueError(f"the checkpoint predicts features that are not computed here: {text}")
 
     def silent_because(self) -> str | None:
         """Why reconstructions cannot be made into sound, or None where they can."""

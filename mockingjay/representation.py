@@ -76,7 +76,7 @@ class UtteranceSource(Protocol):
 
     def __getitem__(self, index: int, /) -> np.ndarray: ...
 
-    def fingerprint(self) -> str: ...
+    def fingerprint(self, beside: Path | None = None, /) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def represent(
     its place, if representations are what it is; an unfinished split of the same is continued.
     Batches depend on the lengths alone, and one is redone whole where any of its rows is missing, so a killed run
     continued, or several shards, leave the same bytes as one undisturbed run."""
-    info, inputs = _info(upstream, corpus, how), _Inputs(upstream, corpus)
+    info, inputs = _info(upstream, corpus, how, Path(root)), _Inputs(upstream, corpus)
     make_way(SplitFiles(Path(root), split), info, how.overwrite)
     writer = StoreWriter.open(root, split, _rows(corpus, inputs.frames), info)
     pending = np.zeros(len(inputs.frames), bool)
@@ -127,7 +127,7 @@ def represent(
     return writer.finish()
 
 
-def _info(upstream: Upstream, corpus: UtteranceSource, how: ExtractionOptions) -> StoreInfo:
+def _info(upstream: Upstream, corpus: UtteranceSource, how: ExtractionOptions, root: Path) -> StoreInfo:
     which, waves = how.layers.which, upstream.takes == "waveform"
     shift = upstream.frame_shift if waves or not corpus.info.frame_shift > 0 else corpus.info.frame_shift
     return StoreInfo(
@@ -139,7 +139,7 @@ def _info(upstream: Upstream, corpus: UtteranceSource, how: ExtractionOptions) -
         audio_root=corpus.info.audio_root,
         made_by={
             "upstream": upstream.fingerprint,
-            "source": corpus.fingerprint(),
+            "source": corpus.fingerprint(root),
             "layers": list(which) if isinstance(which, tuple) else which,
             "precision": how.precision,
             **({"checkpoint": how.checkpoint, "step": how.step} if how.checkpoint else {}),
@@ -270,7 +270,7 @@ def represent_as_archive(
             archives.check_key(name)
         except ValueError as error:
             raise ValueError(f"utterance {name!r} has no place in an archive: {error}") from None
-    make_way(files, _info(upstream, corpus, how), how.overwrite)
+    make_way(files, _info(upstream, corpus, how, files.root), how.overwrite)
     if not files.archive_index.is_file() or files.table.is_file():
         assert represent(upstream, corpus, root, split, replace(how, overwrite=False)), "one process does all of it"
         store = Store([files.root / split])

@@ -28,7 +28,7 @@ def cached(
     how = ExtractionOptions(LayerSelection(layers), dtype, quiet=quiet)
     stores = []
     for source in sources:
-        content = [upstream.fingerprint, source.fingerprint(), layers, how.dtype, how.precision]
+        content = [upstream.fingerprint, source.fingerprint(Path(folder)), layers, how.dtype, how.precision]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
         root, split = Path(folder) / f"layer_{layers}_{digest}", source.paths[0].name
         if not (root / f"{split}.csv").is_file():

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from mockingjay.build import new_model
-from mockingjay.checkpoint import Pretrained, check_features, load_pretrained
+from mockingjay.checkpoint import Pretrained, check_input, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.model.frame_model import Head
 from mockingjay.upstreams.base import Upstream, stated
@@ -78,7 +78,7 @@ def _checkpoint(name: str, ckpt: Path | str | Pretrained | None) -> Pretrained:
 
 def _pretrained(saved: Pretrained, info: StoreInfo | None) -> PretrainedUpstream:
     if info is not None:
-        check_features(info.features, saved.features, "the store", "the checkpoint")
+        check_input(info.features, info.stated, saved, "the store")
         if info.row_shape != [saved.model.input_dim]:
             raise ValueError(f"the store has rows of {info.row_shape}, the checkpoint takes [{saved.model.input_dim}]")
     upstream = PretrainedUpstream(saved.model, saved.config, saved.features, saved.frame_shift)

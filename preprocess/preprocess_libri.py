@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from preprocess.parts.options import add_extension, feature_parser, making
-from utility.audio.extensions import AUDIO_EXTENSIONS
+from utility.audio.extensions import recording_extensions
 from utility.command import run
 
 
@@ -21,14 +21,14 @@ def main(argv: Sequence[str]) -> int:
         feature_type="mel",
         delta=True,
     )
-    add_extension(parser, AUDIO_EXTENSIONS)
+    add_extension(parser, recording_extensions())
     command = parser.read(argv)
     flags, values = making(command, "libri", usual_delta=True), command.values
 
     from preprocess.parts.corpora import librispeech  # heavy, and wanted only now
     from preprocess.parts.stores import extract
 
-    extensions = values["audio_extension"] or AUDIO_EXTENSIONS
+    extensions = values["audio_extension"] or recording_extensions()
     return extract(librispeech(values["data_path"].expanduser(), flags.splits, extensions), flags)
 
 

@@ -64,6 +64,13 @@ def small(tmp_path_factory) -> "Small":
     return small_corpus(tmp_path_factory.mktemp("probing"))
 
 
+@pytest.fixture
+def without_ffmpeg(monkeypatch) -> None:
+    """A machine that has no ffmpeg, in this process."""
+    monkeypatch.setattr("utility.audio.extensions.which", lambda program: None)
+    monkeypatch.setattr("utility.audio.media.which", lambda program: None)
+
+
 if os.environ.get("CI"):  # a change is judged by the same examples every time; elsewhere they are drawn anew
     hypothesis.settings.register_profile("ci", derandomize=True)
     hypothesis.settings.load_profile("ci")

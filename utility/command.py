@@ -15,6 +15,7 @@ from utility.original_flags import ANSWERS
 from utility.text import short
 
 T = TypeVar("T")
+AUTO = "auto"  # of --resume: go on where there is a run, else begin
 DEFAULT_SEED = 1337  # of the originals, on every command line
 NO_MEMORY = re.compile("out of memory|can't allocate memory")  # as PyTorch says it, of CUDA and of a CPU
 TRUE, FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
@@ -106,10 +107,12 @@ class Parser(argparse.ArgumentParser):
         if modes:
             self.modes_of[action.dest] = tuple(modes)
 
-    def add_boolean(self, name: str, default: bool | None = False, **options: Any) -> None:
-        """Accept `--flag`, `--flag=True`, `--flag False` and `--no-flag` for one destination."""
+    def add_boolean(self, name: str, default: bool | None = False, other: str | None = None, **options: Any) -> None:
+        """Accept `--flag`, `--flag=True`, `--flag False` and `--no-flag` for one destination, and the word `other`."""
         destination = name.lstrip("-").replace("-", "_")
-        kind: dict[str, Any] = {"nargs": "?", "const": True, "default": default, "type": boolean, "metavar": "BOOL"}
+        read = boolean if other is None else _boolean_or(other)
+        metavar = "BOOL" if other is None else other
+        kind: dict[str, Any] = {"nargs": "?", "const": True, "default": default, "type": read, "metavar": metavar}
         self.add(name, dest=destination, **kind, **options)
         group = options.get("group") or self
         group.add_argument(
@@ -261,6 +264,19 @@ def boolean(text: str) -> bool:
     if text.lower() in FALSE:
         return False
     raise argparse.ArgumentTypeError(f"expected True or False, got {short(text)}")
+
+
+def _boolean_or(other: str) -> Callable[[str], bool | str]:
+    """A boolean, or one other word."""
+
+    def read(text: str) -> bool | str:
+        if text.lower() == other:
+            return other
+        if text.lower() not in (*TRUE, *FALSE):
+            raise argparse.ArgumentTypeError(f"expected True, False or {other}, got {text!r}")
+        return boolean(text)
+
+    return read
 
 
 def shard(text: str) -> tuple[int, int]:

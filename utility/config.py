@@ -23,7 +23,7 @@ SHOWN = 5  # errors of one config in a line
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def section(cls: type[T]) -> type[T]:
     """Make `cls` a frozen, keyword-only dataclass that checks types and ranges and refuses unknown keys."""
-    config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+    config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
     return cast(type[T], validated(cls, frozen=True, kw_only=True, config=config))
 
 

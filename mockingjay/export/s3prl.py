@@ -22,7 +22,10 @@ class WaveformExpert(nn.Module):
         super().__init__()
         features = upstream.feature_config
         if features is None:
-            raise ValueError("the checkpoint does not say how its features are made: it takes only features, not waves")
+            raise ValueError(
+                "the checkpoint does not say how its features are made, or they are not computed here (see --info): "
+                "it takes only features, not waves"
+            )
         if features.sample_rate != SAMPLE_RATE:
             raise ValueError(
                 f"S3PRL gives waveforms at {SAMPLE_RATE} Hz, the checkpoint takes {features.sample_rate} Hz"

@@ -65,6 +65,7 @@ def _safetensors(saved: Pretrained, folder: Path) -> None:
         "frame_shift": saved.frame_shift,
         "seed": saved.seed,
         "state": {"step": saved.step},
+        "stated": dict(saved.stated),
         "assumed": list(saved.assumed),
     }
     write_folder(folder, saved.model.state_dict(), about)

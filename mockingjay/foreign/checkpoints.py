@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.names import KINDS, aliases, check_shapes, encoder_names, head_names, to_ours
 from mockingjay.foreign.optimizer import continuation
-from mockingjay.foreign.settings import Section, feature_config, frame_shift, pretrain_config
+from mockingjay.foreign.settings import Section, feature_config, frame_shift, online_features, pretrain_config
 from mockingjay.model.frame_model import GruModel, TransformerModel
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build
@@ -41,6 +41,7 @@ class Original:
     target: FeatureConfig | None = None
     frame_shift: float | None = None  # seconds
     seed: int | None = None
+    stated: Mapping[str, str] = field(default_factory=dict)  # `features`, `target`: definitions not computed here
     assumed: tuple[str, ...] = ()  # fields that follow from the name of its data and the originals' habits
 
     @property
@@ -65,6 +66,7 @@ class Original:
             "written_by": self.family,
             "headless": not self.has_head,
             "cannot_resume": self.cannot_resume,
+            "stated": dict(self.stated),
             "assumed": list(self.assumed),
         }
 
@@ -124,6 +126,12 @@ def _transformer(content: Mapping[str, Any]) -> Original:
     computed = bool(audio.values)
     assumed: tuple[str, ...] = () if computed else ("features", "target")
     assumed += () if "hop_ms" in audio.values else ("frame_shift",)
+    features: FeatureConfig | str | None = feature_config(path, input_dim)
+    target: FeatureConfig | str | None = feature_config(data.get("target_path", str, "") if duo else path, target_dim)
+    if computed:
+        features = online_features(audio, "input", input_dim)
+        target = online_features(audio, "target", target_dim) if head else features
+    definitions = {"features": features, "target": target}
     return Original(
         family,
         after.config,
@@ -133,10 +141,11 @@ def _transformer(content: Mapping[str, Any]) -> Original:
         after.step,
         None if cannot_resume else after.optimizer,
         cannot_resume,
-        None if computed else feature_config(path, input_dim),
-        None if computed else feature_config(data.get("target_path", str, "") if duo else path, target_dim),
+        None if isinstance(features, str) else features,
+        None if isinstance(target, str) else target,
         frame_shift(path, audio),
         seed,
+        {name: text for name, text in definitions.items() if isinstance(text, str)},
         assumed,
     )
 

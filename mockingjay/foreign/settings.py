@@ -1,5 +1,6 @@
 """The originals' configs, whose numbers may be text and whose keys may be absent, as ours."""
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,13 @@ from mockingjay.model.transformer import LAYER_NORM_EPS
 from utility.audio.features import STATIC_DIM, FeatureConfig
 from utility.config import build
 
+AUDIO_KEYS: dict[str, type] = {  # of a block `audio` in S3PRL >= 0.3
+    "target_level": float, "win_ms": float, "hop_ms": float, "n_freq": int, "n_mels": int, "n_mfcc": int
+}  # fmt: skip
+ONLINE_KINDS = {"linear": "s3prl_linear", "mel": "s3prl_mel", "mfcc": "s3prl_mfcc"}
+ONLINE_KEYS = {"feat_type", "channel", "log", "delta", "cmvn"}  # of its `input` and `target`; both channels are alike
+UNUSED = {"linear": ("n_mels", "n_mfcc"), "mel": ("n_mfcc",), "mfcc": ("n_mels", "log")}
+LONGEST_TEXT = 1000
 FEATURE_NAME = re.compile(r"(mel|fbank|mfcc|linear)(\d+)")
 FRAME_SHIFTS = {"mel": 0.0125, "linear": 0.0125, "fbank": 0.01, "mfcc": 0.01, "fmllr": 0.01}  # seconds
 OPTIMIZERS = {
@@ -128,6 +136,50 @@ def feature_config(path: str, dim: int) -> FeatureConfig | None:
     if dim % static or dim // static > (1 if kind == "linear" else 3):
         return None
     return build(FeatureConfig, {"kind": kind, "deltas": dim // static - 1})
+
+
+def online_features(audio: Section, part: str, dim: int) -> FeatureConfig | str:
+    """The features that a block of S3PRL says it computes for `part`, `input` or `target`, of `dim` values.
+
+    Where they are not computed here it is the definition as text. Raises ValueError for a definition of another size.
+    """
+    block = audio.values.get(part)
+    known = audio.name == "audio" and set(audio.values) == {*AUDIO_KEYS, "input", "target"}
+    whole = known and isinstance(block, Mapping) and set(block) == ONLINE_KEYS
+    if not whole or any(values[key] is None for values in (audio.values, block) for key in values):
+        return _definition(audio, part)
+    section = audio.section(part)
+    kind, log, deltas = section.get("feat_type", str), section.get("log", bool), section.get("delta", int)
+    if kind not in ONLINE_KINDS or not 0 <= deltas <= 2 or (kind == "mfcc" and log):
+        return _definition(audio, part)
+    options = {key: audio.get(key, wanted) for key, wanted in AUDIO_KEYS.items()} | {"log": log}
+    used = {key: value for key, value in options.items() if key not in UNUSED[kind]}
+    cmvn = "utterance" if section.get("cmvn", bool) else "none"
+    try:
+        config = build(FeatureConfig, {"kind": ONLINE_KINDS[kind], "deltas": deltas, "cmvn": cmvn, "s3prl": used})
+    except ValueError as error:
+        raise ValueError(f"config block {audio.name!r}: {error}") from None
+    if config.dim != dim:
+        raise ValueError(f"its config says features of {config.dim} values for the {part}, its weights have {dim}")
+    return config
+
+
+def _definition(audio: Section, part: str) -> str:
+    """What a block says of `part` as one line of JSON."""
+    other = {"input": "target", "target": "input"}[part]
+    values = {key: value for key, value in audio.values.items() if key != other}
+    kaldi = values.get("kaldi")
+    if isinstance(kaldi, Mapping) and isinstance(kind := kaldi.get("feat_type"), str):
+        values["kaldi"] = {key: value for key, value in kaldi.items() if key in ("feat_type", kind)}
+    return json.dumps(_plain({audio.name: values}))[:LONGEST_TEXT]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(value[key]) for key in value}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
 
 
 def frame_shift(path: str, audio: Section) -> float | None:

@@ -87,7 +87,10 @@ def open_given(
     if config.online is not None or not first.exists() or splits_in(first):
         return open_data(paths, config)
     if features is None:
-        raise ValueError(f"{first}: nothing says which features the model takes: give a store/split, not audio")
+        raise ValueError(
+            f"{first}: nothing says which features the model takes, or they are not computed here (see --info): give a "
+            "store/split, not audio"
+        )
     online = OnlineConfig(target_level=None, input=features, target=None if target == features else target)
     return open_data(paths, replace(config, data=DataConfig(), online=online))
 

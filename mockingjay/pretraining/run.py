@@ -9,16 +9,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mockingjay.build import new_model
-from mockingjay.checkpoint import KIND, Pretrained, check_features
+from mockingjay.checkpoint import KIND, Pretrained, check_features, check_input
 from mockingjay.config import PretrainConfig
 from mockingjay.figures import reconstruction_figure
 from mockingjay.model.groups import original_groups
 from mockingjay.pretraining.data import open_data
 from mockingjay.pretraining.step import Pretraining
-from utility.config import as_dict
+from utility.audio.features import FeatureConfig
+from utility.config import as_dict, build
 from utility.loader import AnyBatch
 from utility.training.distributed import ALONE, Group
 from utility.training.optimization import decay_groups
+from utility.training.stopping import Stop
 from utility.training.trainer import Run, Trainer, Training
 
 STEM = "mockingjay"
@@ -33,6 +35,7 @@ class RunContext:
     device: torch.device
     quiet: bool = False
     group: Group = ALONE
+    stop: Stop | None = None
 
 
 def make_trainer(config: PretrainConfig, seed: int, context: RunContext) -> Trainer:
@@ -70,15 +73,33 @@ def make_trainer(config: PretrainConfig, seed: int, context: RunContext) -> Trai
         "frame_shift": data.source.frame_shift,
         "features": data.source.features and as_dict(data.source.features),
         "target": data.target.features and as_dict(data.target.features),
+        "stated": {
+            name: info.stated
+            for name, info in (("features", data.source), ("target", data.target))
+            if info.stated is not None
+        },
     }
-    run = Run(context.directory, context.log, STEM, KIND, about, seed, context.device, context.quiet, context.group)
+    run = Run(
+        directory=context.directory,
+        log=context.log,
+        stem=STEM,
+        kind=KIND,
+        about=about,
+        seed=seed,
+        device=context.device,
+        quiet=context.quiet,
+        group=context.group,
+        stop=context.stop,
+    )
     training = Training(model, step, data.loader, groups, evaluate, figures)
     return Trainer(training, config.trainer, config.optimizer, run)
 
 
 def continue_from(trainer: Trainer, saved: Pretrained) -> None:
     """Take weights, optimiser and progress from a checkpoint, ours or the originals'."""
-    training = saved.training
+    training, about = saved.training, trainer.run.about
+    features = about["features"] and build(FeatureConfig, about["features"])
+    check_input(features, about["stated"].get("features"), saved, "data.train")
     if training.cannot_resume:
         raise ValueError(f"{saved.path}: training cannot go on from it: {training.cannot_resume}")
     content = {"model": saved.model.state_dict(), "optimizer": training.optimizer, "state": training.progress}

@@ -97,7 +97,10 @@ class Upstream(nn.Module):
         They are believed to have the upstream's `sample_rate`; where yours is given and is another it is a ValueError,
         as is anything but a list of waveforms."""
         if self.sample_rate is None:
-            raise ValueError("this upstream does not say which features it takes: call it with features instead")
+            raise ValueError(
+                "this upstream does not say which features it takes, or they are not computed here: call it with "
+                "features instead"
+            )
         if sample_rate not in (None, self.sample_rate):
             raise ValueError(f"sample_rate is {sample_rate}, this upstream takes {self.sample_rate} Hz: resample first")
         waves = checked_waveforms(waveforms)

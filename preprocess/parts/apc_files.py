@@ -3,7 +3,6 @@
 import lzma
 import pickle
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import TextIO
 
 import numpy as np
 import torch
+
+from utility.torch_files import read_torch
 
 TEXT = re.compile(r"(.+?)(-hires-norm)?\.blogmel(\.xz)?")
 FOLDER_ENDING = re.compile(r"-hires-norm[.-]blogmel$")
@@ -192,10 +193,11 @@ def _read_lengths(path: Path) -> dict[str, int]:
 def _read_tensor(path: Path) -> torch.Tensor:
     """[padded T, dim] float32; nothing in the file is executed."""
     try:
-        tensor = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            tensor = read_torch(file, path)
     except FileNotFoundError:
         raise BrokenUtterance("file is missing") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile):
+    except ValueError:
         raise BrokenUtterance("not a tensor file, or damaged") from None
     if not isinstance(tensor, torch.Tensor) or tensor.ndim != 2 or not tensor.is_floating_point():
         raise BrokenUtterance("not a tensor of frames [T, dim]")

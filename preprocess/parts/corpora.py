@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from utility.audio.extensions import AUDIO_EXTENSIONS
-from utility.audio.headers import audio_files, unread_media
+from utility.audio.headers import audio_files, unread_media, unread_note
 
 SPLIT_WORDS = frozenset(
     "train training dev development valid validation val test testing eval evaluation".split()  # noqa: SIM905
@@ -34,12 +34,14 @@ class Utterance:
 class Corpus:
     """Recordings under `root`, ids unique, ordered by split and id; `left_out` counts audio files that are none.
 
-    `notes` are lines for the user: which folder became which split, and media files that cannot be read."""
+    `notes` are lines for the user: which folder became which split, and how many media files cannot be read. `unread`
+    are the paths of those."""
 
     root: Path
     utterances: list[Utterance]
     left_out: int = 0
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def splits(self) -> list[str]:
@@ -64,7 +66,7 @@ def librispeech(root: Path, splits: Sequence[str] = (), extensions: Sequence[str
             key = stem if stem.startswith(f"{speaker}-") else f"{speaker}-{chapter}-{stem}"
             utterances.append(Utterance(key, split, speaker, path))
     expected = "<split>/<speaker>/<chapter>/*" + "|".join(extensions)
-    return make_corpus(root, utterances, splits, expected, len(paths), notes=_unread(root, extensions))
+    return make_corpus(root, utterances, splits, expected, len(paths), unread=unread_media(root, extensions))
 
 
 def folder(
@@ -103,7 +105,7 @@ def folder(
     notes = [f"{root / name}: split {split}" for name, split in sorted(names.items()) if name != split]
     chosen = [*names.values(), *({WHOLE} & set(splits))] if splits else ()
     expected = "*" + "|".join(extensions)
-    return make_corpus(root, utterances, chosen, expected, len(paths), notes=[*notes, *_unread(root, extensions)])
+    return make_corpus(root, utterances, chosen, expected, len(paths), notes, unread_media(root, extensions))
 
 
 def parts(
@@ -123,6 +125,7 @@ def parts(
     root = Path(os.path.commonpath(roots.values()))
     utterances: list[Utterance] = []
     notes: list[str] = []
+    unread: list[str] = []
     for split, path in roots.items():
         corpus = folder(path, [WHOLE], extensions, speaker_from, id_from)
         below = path.relative_to(root)
@@ -130,7 +133,9 @@ def parts(
             key = f"{split}_{u.id}" if id_from == "path" else u.id
             utterances.append(Utterance(key, split, u.speaker, (below / u.path).as_posix()))
         notes += corpus.notes
-    return make_corpus(root, utterances, (), "*" + "|".join(extensions), len(utterances), notes=notes)
+        unread += [(below / name).as_posix() for name in corpus.unread]
+    corpus = make_corpus(root, utterances, (), "*" + "|".join(extensions), len(utterances), notes)
+    return replace(corpus, unread=tuple(unread))
 
 
 def split_folders(names: Collection[str]) -> dict[str, str]:
@@ -178,7 +183,10 @@ def make_corpus(
     expected: str,
     files: int,
     notes: Sequence[str] = (),
+    unread: Sequence[str] = (),
 ) -> Corpus:
+    if unread:
+        notes = [*notes, f"{root}: {unread_note(unread)}"]
     ordered = sorted(utterances, key=lambda utterance: (utterance.split, utterance.id, utterance.path))
     if not ordered:
         raise ValueError("; ".join([f"{root}: no audio found, expected {expected}", *notes]))
@@ -187,19 +195,13 @@ def make_corpus(
         first = seen.setdefault(utterance.id, utterance)
         if first is not utterance:
             raise ValueError(f"{root}: {first.path} and {utterance.path} have one id, {utterance.id!r}")
-    corpus = Corpus(root.resolve(), ordered, files - len(ordered), tuple(notes))
+    corpus = Corpus(root.resolve(), ordered, files - len(ordered), tuple(notes), tuple(unread))
     missing = sorted(set(splits) - set(corpus.splits))
     if missing:
         raise ValueError(f"{root}: no split {', '.join(missing)}; it has {', '.join(corpus.splits)}")
     if not splits:
         return corpus
     return replace(corpus, utterances=[u for u in ordered if u.split in splits])
-
-
-def _unread(root: Path, extensions: Sequence[str]) -> list[str]:
-    """A line on the sound and video below `root` that no extension names, where there is any."""
-    unread = unread_media(root, extensions)
-    return [f"{root}: {unread}"] if unread else []
 
 
 def corpus_root(root: Path, names: Sequence[str]) -> Path:

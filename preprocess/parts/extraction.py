@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from preprocess.parts.corpora import Corpus, Utterance
 from utility.audio.features import FeatureConfig, FeatureExtractor
-from utility.audio.headers import Header, scan
+from utility.audio.headers import Header, recording_state, scan
 from utility.audio.waveform import AudioError, Span, read_audio, resampled_length, span_samples
 from utility.device import claim_core
 from utility.store.files import Failure, Row
@@ -51,6 +51,7 @@ class SplitResult:
     failures: list[Failure]
     was_finished: bool
     pending: int  # utterances left to other shards
+    newer: list[str]  # recordings that were changed after a split was finished that was there already
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +85,12 @@ def extract_split(
         features=features,
         audio_root=str(corpus.root),
     )
-    writer = StoreWriter.open(root, split, rows, info)
+    writer = StoreWriter.open(root, split, rows, info, lambda row: recording_state(corpus.root / row.path))
     was_finished = writer.finished
     mine = writer.pending(shard)
     for i in mine:
         if i in failed:
-            writer.fail(i, failed[i])
+            writer.some([i]).fail(i, failed[i], recording_state(corpus.root / rows[i].path))
     jobs = [
         _Job(i, corpus.root / rows[i].path, rows[i].num_samples, (rows[i].start, rows[i].stop))
         for i in mine
@@ -109,7 +110,14 @@ def extract_split(
         failures=failures,
         was_finished=was_finished,
         pending=len(writer.pending()),
+        newer=_newer(kept, corpus.root, writer.files.table) if was_finished else [],
     )
+
+
+def _newer(rows: Sequence[Row], root: Path, table: Path) -> list[str]:
+    """The recordings that were written after a table was."""
+    finished = table.stat().st_mtime
+    return [row.path for row in rows if (root / row.path).stat().st_mtime > finished]
 
 
 def plan(
@@ -207,19 +215,20 @@ def _extract(batch: Sequence[_Job], writer: RowWriter, features: FeatureConfig) 
     """Read, compute and write a few recordings; runs in a worker process."""
     read = []
     for job in batch:
+        state = recording_state(job.path)
         try:
             samples = read_audio(job.path, features.sample_rate, expected=job.num_samples, span=job.span)
-            read.append((job, samples))
+            read.append((job, state, samples))
         except AudioError as error:
-            writer.fail(job.row, _reason(error, job.path))
+            writer.fail(job.row, _reason(error, job.path), state)
     if not read:
         return batch
-    frames, lengths = _extractor(features).of([torch.from_numpy(samples) for _, samples in read])
-    for (job, _), values, length in zip(read, frames.numpy(), lengths.tolist()):
+    frames, lengths = _extractor(features).of([torch.from_numpy(samples) for *_, samples in read])
+    for (job, state, _), values, length in zip(read, frames.numpy(), lengths.tolist()):
         try:
-            writer.write(job.row, values[:length])
+            writer.write(job.row, values[:length], state)
         except ValueError as error:
-            writer.fail(job.row, str(error).rpartition(": ")[2])
+            writer.fail(job.row, str(error).rpartition(": ")[2], state)
     return batch
 
 

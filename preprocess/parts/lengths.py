@@ -5,7 +5,7 @@ from pathlib import Path
 
 from preprocess.parts.corpora import Corpus
 from preprocess.parts.options import RecordingFlags
-from preprocess.parts.stores import find_recordings, say_notes
+from preprocess.parts.stores import find_recordings, list_unread, say_notes
 from utility.audio.headers import scan
 from utility.files import check_folder, replace_file
 from utility.store.files import Failure, SplitFiles, table_bytes, write_errors
@@ -22,6 +22,8 @@ def write_tables(flags: RecordingFlags, root: Path, n_jobs: int, dry_run: bool) 
         raise ValueError(f"{root} is a feature store: choose another --name")
     say_notes(corpus, flags.splits)
     failures = [failure for files in splits for failure in _write(corpus, files, n_jobs, dry_run)]
+    if not dry_run:
+        list_unread(corpus, root)
     if dry_run:
         print(f"dry run: nothing is written; the output would go to {root}")
     elif failures:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from preprocess.parts.names import FEATURE_TYPES, PARTS
-from utility.audio.extensions import AUDIO_EXTENSIONS
+from utility.audio.extensions import recording_extensions
 from utility.command import Command, Parser, folder_name, shard
 
 
@@ -103,7 +103,7 @@ def add_extension(parser: Parser, default: Sequence[str]) -> None:
 def add_recordings(parser: Parser, parts: bool = False) -> None:
     """Add the flags of `recordings`; `--data_path` is no longer the only way to name a corpus, and a script that takes
     `parts` of recordings has a flag for those."""
-    add_extension(parser, AUDIO_EXTENSIONS)
+    add_extension(parser, recording_extensions())
     for name in PARTS:
         parser.add_argument(f"--{name}", type=Path, metavar="DIR", help=f"instead of --data_path: the audio of {name}")
     if parts:
@@ -134,7 +134,7 @@ def recordings(command: Command) -> RecordingFlags:
         raise ValueError(f"{path} is a table, which names its recordings: leave out {unused}")
     if "clip" in typed and not (path is not None and path.is_file()):
         raise ValueError(f"{typed['clip']} is for a manifest with a column start: leave it out")
-    extensions = tuple(values["audio_extension"] or AUDIO_EXTENSIONS)
+    extensions = tuple(values["audio_extension"] or recording_extensions())
     return command.fill(RecordingFlags, data_path=path, folders=folders, extensions=extensions, clip=values.get("clip"))
 
 

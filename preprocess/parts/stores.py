@@ -15,7 +15,7 @@ from preprocess.parts.options import ExtractionFlags, RecordingFlags
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict, build
 from utility.device import claim_core
-from utility.files import check_folder
+from utility.files import check_folder, replace_file
 from utility.store.files import check_split_name
 
 
@@ -39,6 +39,15 @@ def say_notes(corpus: Corpus, splits: Sequence[str]) -> None:
         )
 
 
+def list_unread(corpus: Corpus, root: Path) -> None:
+    """Name the media files that cannot be read in a list beside the output."""
+    file = root / "not_read.txt"
+    if corpus.unread:
+        replace_file(file, "".join(f"{path}\n" for path in corpus.unread).encode())
+    else:
+        file.unlink(missing_ok=True)
+
+
 def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
     """Extract every split and say what came out; 1 when some recordings have no features, else 0."""
     values = {"kind": flags.feature_type, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
@@ -60,6 +69,8 @@ def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
         for split in corpus.splits:
             results.append(extract_split(corpus, split, root, features, workers, flags.dtype, flags.shard))
             print(_described(results[-1]), flush=True)
+            _warn(results[-1], root)
+    list_unread(corpus, root)
     extracted = sum(result.extracted for result in results)
     speed = f"{extracted / (time.monotonic() - start):.0f} x real time" if extracted else "nothing to do"
     failures = [failure for result in results for failure in result.failures]
@@ -94,6 +105,16 @@ def _described(result: SplitResult) -> str:
     elif result.pending:
         state = f", {result.pending} of them still to be done by other shards"
     return f"{result.split}: {size}{state}"
+
+
+def _warn(result: SplitResult, root: Path) -> None:
+    """Say which recordings may be others than those that a finished split was made of."""
+    if result.newer:
+        print(
+            f"warning: {len(result.newer)} recordings are newer than {root / result.split}, {result.newer[0]} for one: "
+            f"if they are other recordings, remove {root / result.split}.csv and run this again",
+            file=sys.stderr,
+        )
 
 
 def _print_plan(corpus: Corpus, features: FeatureConfig, root: Path) -> int:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from preprocess.parts.corpora import Corpus, Utterance, _unread, corpus_root, make_corpus
+from preprocess.parts.corpora import Corpus, Utterance, corpus_root, make_corpus
 from preprocess.parts.names import TIMIT_EXTENSIONS
-from utility.audio.headers import audio_files
+from utility.audio.headers import audio_files, unread_media
 from utility.labels.formats import timit_id
 
 # The 24 speakers of TIMIT's core test set, and the 50 of its test part that Kaldi's recipe keeps for development.
@@ -51,7 +51,7 @@ def timit(
         utterances = _core_test(utterances)
     utterances = _hold_out(utterances, held_out or {})
     expected = "{TRAIN,TEST}/DR?/<speaker>/*.WAV or dr?-<speaker>/*.wav"
-    return make_corpus(root, utterances, splits, expected, len(paths), notes=_unread(root, extensions))
+    return make_corpus(root, utterances, splits, expected, len(paths), unread=unread_media(root, extensions))
 
 
 def _single_suffix(path: str) -> Path:

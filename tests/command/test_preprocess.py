@@ -11,17 +11,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from preprocess import preprocess_any, preprocess_libri, preprocess_timit
+from preprocess import generate_len_for_bucket, preprocess_any, preprocess_libri, preprocess_timit
 from preprocess.parts.corpora import folder, librispeech, split_folders
 from preprocess.parts.manifest import manifest
 from preprocess.parts.timit import TIMIT_CORE, TIMIT_DEV, timit
 from tests.conftest import PROJECT
+from tests.contract.test_waveform import sphere, with_length
 from tests.helpers.files import contents
 from tests.helpers.speech import wav
 from utility.audio.features import FeatureConfig
 from utility.command import run
 from utility.config import build
 from utility.store.reading import Store, splits_in
+from utility.store.recordings import Recordings
 
 
 def command(main, capsys, *flags: object) -> tuple[int, str]:
@@ -185,7 +187,7 @@ def films(root: Path) -> Path:
     return root
 
 
-def test_folders_as_in_a_tutorial_of_s3prl_are_splits(tmp_path, capsys):
+def test_folders_as_in_a_tutorial_of_s3prl_are_splits(tmp_path, capsys, without_ffmpeg):
     """Custom_train, Custom_dev and Custom_test were silently one split `all`, and "Custom_dev" a speaker."""
     for path in ("Custom_train/ann/1.wav", "Custom_train/2.wav", "Custom_dev/1.wav", "Custom_test/bob/1.wav"):
         wav(tmp_path / "in" / path)
@@ -196,7 +198,7 @@ def test_folders_as_in_a_tutorial_of_s3prl_are_splits(tmp_path, capsys):
         f"{tmp_path}/in/Custom_dev: split dev",
         f"{tmp_path}/in/Custom_test: split test",
         f"{tmp_path}/in/Custom_train: split train",
-        f"{tmp_path}/in: 2 .m4a, 1 .mp4 not read: convert them, e.g. ffmpeg -i a.m4a a.flac",
+        f"{tmp_path}/in: 2 .m4a, 1 .mp4 not read: install ffmpeg, or convert them, e.g. ffmpeg -i a.m4a a.flac",
     ]
     store = Store([tmp_path / f"NewData_fbank80/{split}" for split in ("train", "dev", "test")])
     assert store.ids == ["Custom_train_2", "Custom_train_ann_1", "Custom_dev_1", "Custom_test_bob_1"]
@@ -224,7 +226,7 @@ def test_which_folders_are_splits(names, splits):
     assert split_folders(names) == expected
 
 
-def test_a_folder_for_each_split(tmp_path, capsys):
+def test_a_folder_for_each_split(tmp_path, capsys, without_ffmpeg):
     for path in ("x/one/ann/1.wav", "y/two/1.wav", "y/two/2.flac", "y/three/ann/1.wav"):
         wav(tmp_path / path)
     films(tmp_path / "y/two/films")
@@ -347,6 +349,65 @@ def test_killed_extraction_continues_to_the_same_bytes(corpora, tmp_path):
     assert len(Store([tmp_path / "whole/test-other"])) == 36
 
 
+def test_lengths_in_headers_that_are_missing_or_absurd_stop_no_other_recording(tmp_path, capsys):  # H3, M1, M2
+    """One such file ended the whole job: "No space left on device: needs 17592186044416.2 MiB"."""
+    wav(tmp_path / "in/good.wav", 8000)
+    for name, claim in (("piped", 0), ("huge", 1 << 33), ("large", 1 << 28)):
+        with_length(tmp_path / f"in/{name}.flac", claim)
+    sphere(tmp_path / "in/odd.sph", np.ones(900))
+    content = (tmp_path / "in/odd.sph").read_bytes()
+    (tmp_path / "in/odd.sph").write_bytes(content.replace(b"-i 900\n", b"-i 9x0\n"))
+    slow = bytearray(wav(tmp_path / "in/slow.wav", 8000).read_bytes())
+    slow[24:28] = b"\1\0\0\0"
+    (tmp_path / "in/slow.wav").write_bytes(slow)
+    flags = [f"--data_path={tmp_path}/in", f"--output_path={tmp_path}", "--n_jobs=1"]
+    for main, name in ((preprocess_any.main, "--name=store"), (generate_len_for_bucket.main, "--name=table")):
+        code, errors = command(main, capsys, *flags, name)
+        assert code == 1
+        assert errors.startswith("4 not used, see ")
+    store = Store([tmp_path / "store/all"])
+    assert store.ids == ["good", "piped"]
+    assert store.num_samples.tolist() == [8000, 16000]
+    assert Recordings([tmp_path / "table/all.csv"], store.info.features).ids == ["good", "piped"]
+    reasons = (tmp_path / "store/errors.csv").read_text()
+    assert (tmp_path / "table/errors.csv").read_text() == reasons
+    assert "odd.sph,\"damaged header: sample_count is '9x0'" in reasons
+    assert 'slow.wav,"sample rate is 1 Hz' in reasons
+    assert reasons.count("claims ") == 2
+
+
+def replaced(path: Path, seed: int) -> None:
+    """Other sound of the same length under the same name."""
+    wav(path, soundfile.info(path).frames, seed)
+    os.utime(path, (1, 1))
+
+
+def test_recordings_replaced_before_an_extraction_goes_on_are_taken_anew(tmp_path, monkeypatch, capsys):  # M6
+    """Old and new sound of the same length came into one store."""
+    for i in range(6):
+        wav(tmp_path / f"in/{i}.wav", 4000, i)
+    soundfile.write(tmp_path / "in/6.wav", np.full(4000, np.nan), 16000, subtype="FLOAT")
+    flags = [f"--data_path={tmp_path}/in", f"--output_path={tmp_path}", "--n_jobs=1"]
+    begun = [*flags, "--name=begun"]
+    assert preprocess_any.main([*begun, "--shard=1/2"]) == 0
+    assert preprocess_any.main([*begun, "--shard=1/2"]) == 0  # nothing is done twice
+    first = (tmp_path / "begun/all.npy").read_bytes()
+    replaced(tmp_path / "in/0.wav", 10)
+    replaced(tmp_path / "in/6.wav", 11)
+    assert preprocess_any.main(begun) == 0
+    assert preprocess_any.main([*flags, "--name=whole"]) == 0
+    assert contents(tmp_path / "begun") == contents(tmp_path / "whole")
+    assert (tmp_path / "begun/all.npy").read_bytes()[:2000] != first[:2000]
+    capsys.readouterr()
+    assert preprocess_any.main(begun) == 0
+    assert capsys.readouterr().err == ""
+    wav(tmp_path / "in/1.wav", 4000, 12)
+    os.utime(tmp_path / "in/1.wav", (1 << 33, 1 << 33))
+    assert preprocess_any.main(begun) == 0
+    warning = f"warning: 1 recordings are newer than {tmp_path}/begun/all, 1.wav for one: if they are other recordings"
+    assert capsys.readouterr().err.startswith(warning)
+
+
 def test_real_corpora_are_found(corpora):
     libri = librispeech(corpora / "libri_mini")
     assert {split: len(libri.of(split)) for split in libri.splits} == {"test-other": 36, "train-clean-100": 205}
@@ -370,7 +431,10 @@ def test_real_corpora_are_found(corpora):
         (["--train=.", "--test=in"], "in: test lies in the folder of train, ."),
         (["--train=in", "--test=nowhere"], "nowhere: no such folder"),
         (["--data_path=films"], "films: no audio found, expected *.wav"),
-        (["--data_path=films"], "films: 2 .m4a, 1 .mp4 not read: convert them, e.g. ffmpeg -i a.m4a a.flac"),
+        (
+            ["--data_path=films"],
+            "films: 2 .m4a, 1 .mp4 not read: install ffmpeg, or convert them, e.g. ffmpeg -i a.m4a a.flac",
+        ),
         (["--data_path=nowhere"], "nowhere: no such folder"),
         (["--data_path=empty"], "empty: no audio found"),
         (["--data_path=in", "--shard=3/2"], "expected I/N with I from 1 to N, as 1/4, got '3/2'"),
@@ -387,7 +451,7 @@ def test_real_corpora_are_found(corpora):
         (["--data_path=odd.csv"], "split name 'a/b'"),
     ],
 )
-def test_bad_usage_is_one_line(tmp_path, monkeypatch, capsys, flags, line):
+def test_bad_usage_is_one_line(tmp_path, monkeypatch, capsys, without_ffmpeg, flags, line):
     monkeypatch.chdir(tmp_path)
     wav(tmp_path / "in/a.wav")
     (tmp_path / "empty").mkdir()

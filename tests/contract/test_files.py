@@ -1,4 +1,4 @@
-"""A file is on the disk before it gets its name: what a crash of the machine may not undo."""
+"""Files: on the disk before they get their names, which a crash may not undo; and found once each."""
 
 import os
 from pathlib import Path
@@ -6,9 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utility.files import replace_file
+from preprocess.parts.corpora import folder
+from tests.helpers.speech import MEL
+from utility.audio.headers import audio_files
+from utility.files import files_below, replace_file
+from utility.labels.formats import find_files
 from utility.store.files import Row
 from utility.store.info import StoreInfo
+from utility.store.recordings import Recordings
 from utility.store.writing import StoreWriter
 from utility.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -65,3 +70,27 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
     assert load_checkpoint(tmp_path / "a.ckpt", "probe")["value"] == 1
     with pytest.raises(ValueError, match="holds a 'probe' checkpoint, expected 'pretrain'"):
         load_checkpoint(tmp_path / "a.ckpt", "pretrain")
+
+
+def test_links_are_followed_and_each_folder_is_entered_once(tmp_path):  # M5
+    """One loop made 41 copies of every recording, two had no end."""
+    root = tmp_path / "in"
+    for name in ("a/1.wav", "a/b/2.wav", "a/b/.hidden/3.wav", "z/4.wav", "a/.5.wav"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/6.wav").write_bytes(b"")
+    for link, target in (("a/loop", ".."), ("a/b/loop", "../.."), ("a/early", "../z"), ("out", "../outside")):
+        (root / link).symlink_to(target)
+    (root / "a/self").symlink_to("self")
+    (root / "1b.wav").symlink_to("a/1.wav")
+    (tmp_path / "outside/back").symlink_to("../in")
+    expected = ["1b.wav", "a/1.wav", "a/b/2.wav", "a/self", "out/6.wav", "z/4.wav"]
+    assert files_below(root) == expected
+    recordings = [name for name in expected if name.endswith(".wav")]
+    assert audio_files(root) == recordings
+    assert Recordings([root], MEL).ids == [name.removesuffix(".wav") for name in recordings]
+    assert [root / u.path for u in folder(root).utterances] == [root / name for name in recordings]
+    for name in ("a/1", "z/4"):
+        (root / f"{name}.phn").write_text("0 100 aa")
+    assert find_files(root, "timit", "phones")[1] == [root / "a/1.phn", root / "z/4.phn"]

@@ -53,9 +53,9 @@ FLOORS = {
         {"sweep"},
     ),
     "utility": (
-        {"original_flags", "text"},
-        {"openmp", "threads", "command", "config", "device", "files", "seeds", "temporary_array"},
-        {"loader", "labels", "kaldi", "runs"},
+        {"original_flags", "pickles", "text"},
+        {"torch_files", "openmp", "threads", "command", "config", "device", "files", "seeds", "temporary_array"},
+        {"loader", "labels", "locks", "kaldi", "runs"},
         {"audio", "training"},
         {"store"},
         {"plot"},

@@ -72,7 +72,7 @@ def run(*words: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["--input=audio", "data.test=[audio]", "table"])
-def test_audio_is_tested_and_drawn_as_its_store_is(world, way, capsys):
+def test_audio_is_tested_and_drawn_as_its_store_is(world, way, capsys, without_ffmpeg):
     """`--help` says that they take audio."""
     (world / "audio/film.mp4").touch()
     if way == "table":
@@ -81,7 +81,7 @@ def test_audio_is_tested_and_drawn_as_its_store_is(world, way, capsys):
     capsys.readouterr()
     run("--test", "--output=heard", way)
     said = capsys.readouterr().out
-    assert ("audio: 1 .mp4 not read: convert them" in said) == ("len_for" not in way)
+    assert ("audio: 1 .mp4 not read: install ffmpeg, or convert them" in said) == ("len_for" not in way)
     run("--test", "--output=stored", "--input=data/store/all")
     loss, expected = (json.loads((world / name / "test.json").read_text())["loss"] for name in ("heard", "stored"))
     assert loss == pytest.approx(expected, rel=1e-6)
@@ -116,7 +116,7 @@ def test_audio_with_a_target_of_other_features(world):
     [
         (
             ["--plot", "--input=audio"],
-            "audio: nothing says which features the model takes: give a store/split, not audio",
+            "audio: nothing says which features the model takes, or they are not computed here",
         ),
         (["--test", "--input=nowhere"], "nowhere: no feature store here"),
         (["--test", "--input=data/store"], "data/store: no such split; data/store has all"),

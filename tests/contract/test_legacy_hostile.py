@@ -17,11 +17,11 @@ import torch
 
 import runner_mockingjay
 from mockingjay.checkpoint import load_pretrained
-from mockingjay.foreign.pickles import MAGIC, PROTOCOL
 from tests.conftest import PROJECT
 from tests.helpers.legacy_fixture import APC, NEW, OLD, SHORT, plain
 from tests.helpers.speech import write_store
 from utility.audio.features import FeatureConfig
+from utility.torch_files import FORM, MAGIC
 
 CANARY = "canary"
 COMMAND = f"touch {CANARY}"
@@ -54,7 +54,7 @@ def zipped(stream: bytes, method=zipfile.ZIP_STORED, **records: bytes) -> bytes:
 
 def old(stream: bytes, keys=()) -> bytes:
     """The form that torch wrote before 1.6."""
-    start = [pickle.dumps(part, 2) for part in (MAGIC, PROTOCOL, {"little_endian": True})]
+    start = [pickle.dumps(part, 2) for part in (MAGIC, FORM, {"little_endian": True})]
     return b"".join([*start, stream, pickle.dumps(list(keys), 2)])
 
 
@@ -177,10 +177,10 @@ CONTENTS = {
     "text for a number": (put(f"{SETTINGS}|transformer|hidden_size", "forty"), "transformer.hidden_size"),
     "a list for a number": (put(f"{SETTINGS}|transformer|num_hidden_layers", [2]), "transformer.num_hidden_layers"),
     "infinite dropout": (put(f"{SETTINGS}|transformer|hidden_dropout_prob", "inf"), "hidden_dropout_prob"),
-    "huge hidden_size": (put(f"{SETTINGS}|transformer|hidden_size", 4 << 40), "beyond any memory"),
+    "huge hidden_size": (put(f"{SETTINGS}|transformer|hidden_size", 4 << 40), "less than or equal to 131072"),
     "larger hidden_size": (put(f"{SETTINGS}|transformer|hidden_size", 96), "spec_transform.weight"),
-    "huge intermediate_size": (put(f"{SETTINGS}|transformer|intermediate_size", 1 << 50), "intermediate.dense"),
-    "ten million layers": (put(f"{SETTINGS}|transformer|num_hidden_layers", 10**7), "10000000 layers"),
+    "huge intermediate_size": (put(f"{SETTINGS}|transformer|intermediate_size", 1 << 50), "model.ffn_size"),
+    "ten million layers": (put(f"{SETTINGS}|transformer|num_hidden_layers", 10**7), "less than or equal to 1000"),
     "huge pruned range": (put(f"{SETTINGS}|transformer|prune_headids", "0-999999999999"), "prune_headids"),
     "other epsilon": (put(f"{SETTINGS}|transformer|layer_norm_eps", "1e-5"), "layer_norm_eps"),
     "no multiple of the rate": (put(f"{SETTINGS}|transformer|downsample_rate", 7), "downsample_rate 7"),
@@ -283,7 +283,10 @@ def test_bytes_changed(fixtures_dir, tmp_path):
 
 @pytest.mark.parametrize(("key", "value"), [("max_grad_norm", 5.0), ("e", 1e-4)])
 def test_an_optimiser_that_computed_otherwise_is_not_continued(key, value, fixtures_dir, tmp_path):
-    path, store = tmp_path / "old.ckpt", write_store(tmp_path / "data" / "train", {"a-1": 60}, FeatureConfig())
+    path, store = (
+        tmp_path / "old.ckpt",
+        write_store(tmp_path / "data" / "train", {"a-1": 60}, FeatureConfig(kind="fbank")),
+    )
     words = ["--train", "--load", "--cpu", "--no-msg", "--ckpt", str(path), "--ckpdir", str(tmp_path)]
     path.write_bytes(
         changed(fixtures_dir, lambda content: content["Optimizer"]["param_groups"][0].update({key: value}))

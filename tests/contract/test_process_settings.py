@@ -18,6 +18,7 @@ from tests.conftest import PRECISION, PROJECT
 from tests.helpers.process_settings import ProcessSettings
 from tests.helpers.speech import wav
 from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.s3prl_online import S3prlOptions
 from utility.config import build
 from utility.store.recordings import Recordings
 from utility.threads import side_by_side, take_one_core
@@ -27,6 +28,7 @@ SETTERS = {
     "set_flush_denormal", "set_default_dtype",
 }  # fmt: skip
 FULL = {"mel": 1, "fbank": 2, "mfcc": 2, "linear": 0, "kaldi_fbank": 2, "kaldi_mfcc": 2}
+FULL |= {"s3prl_linear": 1, "s3prl_mel": 2, "s3prl_mfcc": 2}
 
 
 def test_the_precision_is_the_one_asked_for():
@@ -81,7 +83,8 @@ def test_only_programs_make_settings():
 def test_features_obey_no_setting(kind, sample_rate):
     generator = torch.Generator().manual_seed(0)
     waveforms = [0.1 * torch.randn(size, generator=generator) for size in (5001, 30000, 2400)]
-    extractor = FeatureExtractor(FeatureConfig(kind=kind, deltas=FULL[kind], sample_rate=sample_rate))
+    options = S3prlOptions(n_freq=1025) if kind.startswith("s3prl") else None
+    extractor = FeatureExtractor(FeatureConfig(kind=kind, deltas=FULL[kind], sample_rate=sample_rate, s3prl=options))
     expected = extractor.of(waveforms)[0]
     for threads in (1, 2, 5):
         for precision in ("medium", "highest"):

@@ -1,13 +1,17 @@
 """Cached representations: used again for the same frames, never for others."""
 
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from mockingjay.representation import ExtractionOptions, represent
 from mockingjay.states import cached
 from mockingjay.upstreams.baseline import Baseline
-from tests.helpers.speech import write_store
+from tests.helpers.speech import MEL, wav, write_store
 from utility.store.reading import Store
+from utility.store.recordings import Recordings
 
 
 def test_representations_of_frames_that_were_replaced_are_not_used(tmp_path):
@@ -29,3 +33,22 @@ def test_representations_of_frames_that_were_replaced_are_not_used(tmp_path):
     assert after.paths != before.paths
     assert np.array_equal(after[0], Store([second])[0])
     assert not np.array_equal(after[0], before[0])
+
+
+@pytest.mark.parametrize("shard", [(0, 2), (0, 1)], ids=["unfinished", "finished"])
+def test_representations_of_recordings_that_were_replaced_are_not_continued(tmp_path, shard):  # M6
+    """States of old and new sound of the same length came into one store."""
+    for i in range(4):
+        wav(tmp_path / f"in/{i}.wav", 4000, i)
+    how = ExtractionOptions(quiet=True, batch_frames=50, shard=shard)
+
+    def extract() -> bool:
+        recordings = Recordings([tmp_path / "in"], MEL)
+        return represent(Baseline(recordings.info), recordings, tmp_path / "out", "in", how)
+
+    assert extract() == (shard == (0, 1))
+    assert extract() == (shard == (0, 1))
+    wav(tmp_path / "in/0.wav", 4000, 9)
+    os.utime(tmp_path / "in/0.wav", (1, 1))
+    with pytest.raises(ValueError, match="its input was another; choose another --output, or add --overwrite"):
+        extract()

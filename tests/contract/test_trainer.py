@@ -183,10 +183,9 @@ def test_the_log_of_a_killed_run_is_taken_back_to_the_checkpoint(tmp_path):
     log = RunLog(tmp_path)
     for step in (5, 10, 15):
         log.metrics(step, {"loss": 1.0 / step})
-    log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 20, "lo')
-    RunLog(tmp_path, start=10).close()
+    RunLog(tmp_path, start=10)
     assert [record["step"] for record in read_metrics(tmp_path)] == [5, 10]
 
 
@@ -271,5 +270,5 @@ def test_lines_that_are_no_records_are_named_and_dropped_by_a_resume(line, tmp_p
     file.write_text('{"step": 5, "loss": 1.0}\n' + line + "\n")
     with pytest.raises(ValueError, match=r"metrics\.jsonl: line 2 is no record"):
         read_metrics(tmp_path)
-    RunLog(tmp_path, start=10).close()
+    RunLog(tmp_path, start=10)
     assert read_metrics(tmp_path) == [{"step": 5, "loss": 1.0}]

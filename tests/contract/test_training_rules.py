@@ -55,6 +55,9 @@ class Apart(Group):
     def from_leader(self, value):
         return value
 
+    def any(self, flag):
+        return flag
+
 
 def trainer(folder: Path, step, evaluate=None, group: Group | None = None, **config) -> Trainer:
     module = Line()

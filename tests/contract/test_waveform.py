@@ -1,5 +1,6 @@
 """Audio files of every kind, their lengths from the header, and the one line that a bad one gives."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,50 @@ def _cut(file: Path, share: float) -> None:
     file.write_bytes(content[: int(len(content) * share)])
 
 
+def _sphere_with(file: Path, old: str, new: str) -> None:
+    sphere(file, np.ones(500))
+    file.write_bytes(file.read_bytes().replace(old.encode(), new.encode(), 1))
+
+
+def _rate(file: Path, rate: int) -> None:
+    """A wav file whose header says another rate."""
+    soundfile.write(file, tone(1, 16000), 16000)
+    content = bytearray(file.read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    file.write_bytes(content)
+
+
+def with_length(file: Path, samples: int, seconds: float = 1.0, **options) -> np.ndarray:
+    """A FLAC file whose header claims so many samples, 0: none, as one written into a pipe; what it really holds."""
+    sound = 0.1 * np.random.default_rng(0).standard_normal(round(16000 * seconds))
+    soundfile.write(file, sound, 16000, **options)
+    true = soundfile.read(file, dtype="float32")[0]
+    content = bytearray(file.read_bytes())
+    packed = int.from_bytes(content[18:26], "big") >> 36 << 36
+    content[18:26] = (packed | samples).to_bytes(8, "big")
+    file.write_bytes(content)
+    return true
+
+
+def _cut_pipe(file: Path) -> None:
+    with_length(file, 0)
+    file.write_bytes(file.read_bytes()[:-5])
+
+
+def _float_w64(file: Path) -> None:
+    """As ffmpeg writes it: an extensible format chunk, which libsndfile does not read to its end."""
+    soundfile.write(file, tone(0.1, 16000), 16000, format="W64", subtype="FLOAT")
+    content = file.read_bytes()
+    guid = content[40:56]
+    where = content.index(b"data\xf3\xac\xd3\x11")
+    fields = struct.pack("<HHIIHHHHI", 0xFFFE, 1, 16000, 64000, 4, 32, 22, 32, 4)
+    fmt = fields + bytes.fromhex("0300000000001000800000aa00389b71")
+    size = 24 + len(fmt)
+    body = content[:40] + guid + size.to_bytes(8, "little") + fmt + content[where:]
+    file.write_bytes(body[:16] + len(body).to_bytes(8, "little") + body[24:])
+    assert soundfile.info(file).subtype == "PCM_32"  # garbage
+
+
 def _not_finite(file: Path) -> None:
     soundfile.write(file, np.array([0.1, np.nan], np.float32), 16000, subtype="FLOAT")
 
@@ -92,6 +137,16 @@ BAD = {
     "cut.ogg": (lambda file: _cut(file, 0.6), "malformed"),
     "end.ogg": (lambda file: _cut(file, 0.995), "truncated"),
     "cut.sph": (lambda file: sphere(file, np.ones(500), count=800), "truncated"),
+    "count.sph": (lambda file: _sphere_with(file, "-i 500\n", "-i 5x0\n"), "sample_count is '5x0', expected a number"),
+    "real.sph": (lambda file: _sphere_with(file, "-i 500\n", "-r 5e2\n"), "sample_count is '5e2', expected a number"),
+    "width.sph": (lambda file: _sphere_with(file, "bytes -i 2", "bytes -i t"), "sample_n_bytes is 't'"),
+    "size.sph": (lambda file: _sphere_with(file, "   1024", "   abcd"), "not an audio file|the size of its header"),
+    "slow.wav": (lambda file: _rate(file, 1), "sample rate is 1 Hz, expected 1000 to 768000"),
+    "fast.wav": (lambda file: _rate(file, 800_000), "sample rate is 800000 Hz, expected 1000 to 768000"),
+    "pipe.flac": (_cut_pipe, "does not say its length, and is cut off or damaged"),
+    "huge.flac": (lambda file: with_length(file, 1 << 33), "claims 8589934592 samples in [0-9]+ bytes"),
+    "large.flac": (lambda file: with_length(file, 1 << 28), "claims 268435456 samples in [0-9]+ bytes"),
+    "float.w64": (_float_w64, "takes its floats for integers: convert it"),
 }
 
 
@@ -103,3 +158,53 @@ def test_bad_files_give_one_line(tmp_path, name):
         read_audio(tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
     assert "\n" not in str(caught.value)
+    if name not in ("nan.wav", "cut.flac", "cut.mp3", "cut.ogg"):
+        with pytest.raises(AudioError, match=reason):
+            audio_length(tmp_path / name)  # headers alone tell
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "AIFF", "AU", "W64", "CAF", "RIFX", "dns."])
+def test_a_file_that_ends_before_its_header_says_is_refused(tmp_path, kind, subtype):  # M3
+    """RF64, AIFF and AU files that were cut passed for shorter recordings."""
+    file, little = tmp_path / "tone", {"RIFX": "BIG", "dns.": "LITTLE"}
+    sound, known = tone(0.2, 16000)[:3199], {"RIFX": "WAV", "dns.": "AU"}.get(kind, kind)
+    soundfile.write(file, sound, 16000, format=known, subtype=subtype, endian=little.get(kind, "FILE"))
+    assert len(read_audio(file)) == len(sound)
+    content = file.read_bytes()
+    for size in (int(len(content) * 0.3), int(len(content) * 0.9), len(content) - 9):
+        file.write_bytes(content[:size])
+        with pytest.raises(AudioError, match=r"truncated|not an audio file|holds no samples"):
+            read_audio(file)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+@pytest.mark.parametrize("samples", [10, 4096, 4097, 50001])
+def test_flac_that_was_written_into_a_pipe_is_read(tmp_path, samples, subtype, channels):  # H3
+    """Its header says no length: one such file stopped the job with "needs 17592186044416.2 MiB"."""
+    file = tmp_path / "piped.flac"
+    true = with_length(file, 0, samples / 16000, subtype=subtype) if channels == 1 else stereo(file, samples, subtype)
+    assert soundfile.info(file).frames > 1 << 60
+    assert audio_length(file) == samples
+    np.testing.assert_array_equal(read_audio(file), true)
+    np.testing.assert_array_equal(read_audio(file, part=slice(5, 9)), true[5:9])
+    if samples > 1600:
+        np.testing.assert_array_equal(read_audio(file, span=(0.05, 0.1)), true[800:1600])
+
+
+def stereo(file: Path, samples: int, subtype: str) -> np.ndarray:
+    soundfile.write(file, np.random.default_rng(0).uniform(-0.1, 0.1, (samples, 2)), 16000, subtype=subtype)
+    true = soundfile.read(file, dtype="float32")[0].mean(axis=1)
+    content = bytearray(file.read_bytes())
+    content[18:26] = (int.from_bytes(content[18:26], "big") >> 36 << 36).to_bytes(8, "big")
+    file.write_bytes(content)
+    return true
+
+
+def test_silence_is_no_damage(tmp_path):
+    """A header is doubted where it claims many samples in few bytes; of silence that is true."""
+    for extension in ("flac", "ogg", "mp3"):
+        soundfile.write(tmp_path / f"a.{extension}", np.zeros(16000 * 60), 16000)
+        assert len(read_audio(tmp_path / f"a.{extension}")) == 960000
+    assert (tmp_path / "a.flac").stat().st_size < 960000 / 16

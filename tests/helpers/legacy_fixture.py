@@ -10,9 +10,9 @@ import torch
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.foreign.checkpoints import Original, from_original
 from mockingjay.foreign.names import head_names, to_theirs
-from mockingjay.foreign.pickles import read_plain, scan
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 from tests.helpers.shared import FIXTURES
+from utility.training.checkpoint import read_file
 
 LIMIT = 1e-5
 
@@ -26,9 +26,7 @@ def arrays_of(stem: str, kind: str = "io") -> Path | None:
 
 def plain_content(path: Path) -> Any:
     """What a file of the originals holds, under their names."""
-    with path.open("rb") as file:
-        scan(file, path)
-        return read_plain(file, path)
+    return read_file(path)
 
 
 def read_original(path: Path) -> Original:

@@ -18,8 +18,10 @@ from utility.audio.inversion import griffin_lim
 from utility.audio.waveform import read_audio
 from utility.config import build
 
-KINDS = ("mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc")
+OWN_KINDS = ("mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc")
+KINDS = (*OWN_KINDS, "s3prl_linear", "s3prl_mel", "s3prl_mfcc")
 FULL = {"mel": 1, "fbank": 2, "mfcc": 2, "linear": 0, "kaldi_fbank": 2, "kaldi_mfcc": 2}
+FULL |= {"s3prl_linear": 1, "s3prl_mel": 2, "s3prl_mfcc": 2}
 SPEECH = (
     "timit_sample/dr1-fvmh0/si836.wav",
     "timit_sample/dr2-faem0/sa1.wav",
@@ -228,7 +230,7 @@ def test_config_states_dimensions_and_times():
 
 @pytest.mark.filterwarnings("ignore:Empty filters")
 @pytest.mark.parametrize("rate", [8000, 22050, 48000])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OWN_KINDS)
 def test_other_sample_rates(kind, rate):
     features = extract(noise(rate // 2), kind=kind, deltas=0, sample_rate=rate)
     config = FeatureConfig(kind=kind, deltas=0, sample_rate=rate)

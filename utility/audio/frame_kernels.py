@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numba.extending import intrinsic
 
-F32, F64 = np.float32, np.float64
+F64 = np.float64
 EPSILON = np.finfo(np.float32).eps
 compiled = njit(nogil=True, cache=True)
 
@@ -24,18 +24,19 @@ def _fused(typing_context, x, y, z):
 
 @compiled
 def filter_bands(powers, filters, edges, block, out):
-    """Fill out [F, bands], float32, with powers [F, bins] summed by filters [bands, bins], both float32.
+    """Fill out [F, bands] with powers [F, bins] summed by filters [bands, bins], all float32 or all float64.
 
     `edges` [bands, 2] say which bins a filter weighs. Each `block` of bins is summed from 0 and added to those before:
     the order of MKL's matrix product, which gives the features of earlier versions to the last bit."""
+    zero = out.dtype.type(0)
     for f in range(len(out)):
         row = powers[f]
         for band in range(len(filters)):
-            weights, total = filters[band], F32(0)
+            weights, total = filters[band], zero
             first, last = edges[band]
             while first < last:
                 stop = min(first - first % block + block, last)
-                part = F32(0)
+                part = zero
                 for k in range(first, stop):
                     part = _fused(row[k], weights[k], part)
                 total += part
@@ -45,7 +46,7 @@ def filter_bands(powers, filters, edges, block, out):
 
 @compiled
 def transform(x, matrix, out):
-    """Fill out [F, N], float32, with x [F, K], float32, times matrix [K, N]; products and sums are float64."""
+    """Fill out [F, N] with x [F, K] times matrix [K, N]; products and sums are float64."""
     total = np.empty(matrix.shape[1])
     for f in range(len(out)):
         total[:] = 0
@@ -58,7 +59,7 @@ def transform(x, matrix, out):
 
 
 @compiled
-def normalise(x, parts):
+def normalise(x, parts, fewer, floor):
     """Give an utterance x [T, D] mean 0 and variance 1, in place; see `spectrum.normalise`."""
     frames, dim = x.shape
     mean, scale = np.zeros(dim), np.zeros(dim)
@@ -70,9 +71,9 @@ def normalise(x, parts):
         for d in range(dim):
             scale[d] += (x[t, d] - mean[d]) * (x[t, d] - mean[d])
     for d in range(dim):
-        deviation = np.sqrt(scale[d] / frames)
+        deviation = np.sqrt(scale[d] / max(frames - fewer, 1))
         constant = deviation <= EPSILON * abs(mean[d % (dim // parts)])
-        scale[d] = 0.0 if constant else 1 / (deviation + 1e-16)
+        scale[d] = 0.0 if constant else 1 / (deviation + floor)
     for t in range(frames):
         for d in range(dim):
             x[t, d] = (x[t, d] - mean[d]) * scale[d]

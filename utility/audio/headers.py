@@ -1,7 +1,7 @@
 """Recordings on disk: finding them, and reading their lengths and rates from the headers alone."""
 
+import hashlib
 import itertools
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,36 +11,54 @@ from typing import NamedTuple
 import joblib
 from tqdm import tqdm
 
-from utility.audio.extensions import AUDIO_EXTENSIONS
+from utility.audio.extensions import AUDIO_EXTENSIONS, MEDIA_EXTENSIONS, recording_extensions
 from utility.audio.waveform import AudioError, audio_header
+from utility.files import files_below
 
-OTHER_MEDIA = (".m4a", ".mp4", ".m4b", ".aac", ".wma", ".webm", ".mkv", ".mov", ".caf", ".amr", ".3gp", ".ra", ".w64")
 SCAN_THREADS = 8
 SCANNED_AT_ONCE = 64
 
 
 def audio_files(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> list[str]:
-    """Paths below `root`, with forward slashes, sorted; hidden files and folders left out, links followed."""
+    """Paths below `root`, with forward slashes, sorted; hidden files and folders left out, links followed once.
+
+    Of a film beside its sound (a.mp4, a.wav) the sound is the recording."""
     endings = tuple(extension.lower() for extension in extensions)
-    paths = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(folder).relative_to(root)
-        paths += [(below / n).as_posix() for n in files if n.lower().endswith(endings) and not n.startswith(".")]
+    paths = [path for path in files_below(root) if path.lower().endswith(endings)]
+    known = {PurePosixPath(path).with_suffix("") for path in paths if path.lower().endswith(AUDIO_EXTENSIONS)}
+    paths = [path for path in paths if not (_is_media(path) and PurePosixPath(path).with_suffix("") in known)]
     for path in paths:
         if path != path.encode(errors="replace").decode():
             raise ValueError(f"{root}: file name {path!r} is not UTF-8: rename it")
-    return sorted(paths)
+    return paths
 
 
-def unread_media(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> str:
-    """What to tell a user of the sound and video below `root` that none of the `extensions` names; empty without."""
-    other = [ending for ending in OTHER_MEDIA if ending not in extensions]
-    counts = Counter(PurePosixPath(name).suffix.lower() for name in audio_files(root, other))
+def unread_media(root: Path, extensions: Sequence[str] | None = None) -> list[str]:
+    """Sound and video below `root` that none of the `extensions` names, by default those that this machine reads."""
+    read = recording_extensions() if extensions is None else extensions
+    return audio_files(root, [ending for ending in MEDIA_EXTENSIONS if ending not in read])
+
+
+def unread_note(paths: Sequence[str]) -> str:
+    """What to tell a user of files that are left out; empty without any."""
+    counts = Counter(PurePosixPath(path).suffix.lower() for path in paths)
     if not counts:
         return ""
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-    return f"{kinds} not read: convert them, e.g. ffmpeg -i a{min(counts)} a.flac"
+    return f"{kinds} not read: install ffmpeg, or convert them, e.g. ffmpeg -i a{min(counts)} a.flac"
+
+
+def _is_media(path: str) -> bool:
+    return path.lower().endswith(MEDIA_EXTENSIONS)
+
+
+def recording_state(path: Path) -> bytes:
+    """Eight bytes of a recording's size and time, which change when another is put in its place; none: not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return b"-" * 8
+    return hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode()).digest()[:8]
 
 
 class Header(NamedTuple):

@@ -3,6 +3,7 @@
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -85,10 +86,10 @@ def kaldi_lifter(coefficients: int, lifter: float = 22.0) -> np.ndarray:
 
 
 class FilterBank:
-    """Triangles `filters` [bands, bins] over power spectra; sums are at least float32, whatever the process has set."""
+    """Triangles `filters` [bands, bins] over power spectra; sums have its `dtype`, whatever the process has set."""
 
-    def __init__(self, filters: np.ndarray, device: torch.device):
-        self.filters = filters.astype(np.float32)
+    def __init__(self, filters: np.ndarray, device: torch.device, dtype: type[np.floating] = np.float32):
+        self.filters = filters.astype(dtype)
         self._edges = np.array([_support(row) for row in filters != 0])
         bins = filters.shape[1]
         self._block = bins if bins <= SUM_BINS else min(SUM_BINS, bins // 2)
@@ -96,10 +97,10 @@ class FilterBank:
         self._matrix = None if device.type == "cpu" else torch.from_numpy(self.filters.T).to(device, torch.float64)
 
     def __call__(self, powers: Tensor) -> Tensor:
-        """Powers float32 [F, bins] -> bands float32 [F, bands]."""
+        """Powers [F, bins] -> bands [F, bands], both of the `dtype`."""
         if self._matrix is not None:
-            return (powers.to(torch.float64) @ self._matrix).to(torch.float32)
-        bands = torch.empty(len(powers), len(self.filters))
+            return (powers.to(torch.float64) @ self._matrix).to(powers.dtype)
+        bands = torch.empty(len(powers), len(self.filters), dtype=powers.dtype)
         frame_kernels.filter_bands(powers.numpy(), self.filters, self._edges, self._block, bands.numpy())
         return bands
 
@@ -111,7 +112,7 @@ def _support(weighed: np.ndarray) -> tuple[int, int]:
 
 
 def transform(x: Tensor, matrix: Tensor, out: Tensor) -> None:
-    """Fill out float32 [F, N] with x float32 [F, K] times the matrix [K, N], all in float64."""
+    """Fill out [F, N] with x [F, K] times the matrix [K, N], all in float64."""
     if x.is_cpu:
         frame_kernels.transform(x.numpy(), matrix.numpy(), out.numpy())
     else:
@@ -180,29 +181,39 @@ def _short_weights(order: int, length: int) -> tuple[float, ...]:
     return tuple(weights.tolist())
 
 
-def normalise(features: Tensor, lengths: Sequence[int], parts: int) -> None:
+class Deviation(NamedTuple):
+    """How a deviation is taken: the square sum over so many frames less than there are, and what is added to it."""
+
+    fewer: int
+    floor: float
+
+
+POPULATION = Deviation(0, 1e-16)
+
+
+def normalise(features: Tensor, lengths: Sequence[int], parts: int, how: Deviation = POPULATION) -> None:
     """Give features [B, T, D], zero beyond lengths, mean 0 and variance 1 over each utterance's frames, in place.
 
-    Statistics are float64, the deviation is the population's plus 1e-16. A dimension that is constant but for rounding
+    Statistics are float64. A dimension that is constant but for rounding
     becomes 0; the `parts` (static, deltas) are judged by the size of the static one. Padding stays zero.
     """
     if features.is_cpu:
         for utterance, length in zip(features.numpy(), lengths):
-            frame_kernels.normalise(utterance[:length], parts)
+            frame_kernels.normalise(utterance[:length], parts, *how)
     else:
-        normalise_at_once(features, lengths, parts)
+        normalise_at_once(features, lengths, parts, how)
 
 
-def normalise_at_once(features: Tensor, lengths: Sequence[int], parts: int) -> None:
+def normalise_at_once(features: Tensor, lengths: Sequence[int], parts: int, how: Deviation = POPULATION) -> None:
     """`normalise` in operations on the whole batch: what an accelerator is good at."""
     count = torch.tensor(lengths, device=features.device, dtype=torch.float64)[:, None]
     real = _real(features, lengths)
-    mean = _sum_frames(features.to(torch.float64)) / count
-    variance = _sum_frames((features - mean[:, None]).mul_(real).square_()) / count
+    mean = _sum_frames(features.to(torch.float64, copy=True)) / count
+    variance = _sum_frames((features - mean[:, None]).mul_(real).square_()) / (count - how.fewer).clamp(min=1)
     deviation = variance.sqrt()
     size = mean.abs()[:, : features.shape[2] // parts].repeat(1, parts)
     constant = deviation <= torch.finfo(torch.float32).eps * size
-    scale = (deviation + 1e-16).reciprocal().masked_fill(constant, 0)
+    scale = (deviation + how.floor).reciprocal().masked_fill(constant, 0)
     features.copy_((features - mean[:, None]).mul_(scale[:, None]).mul_(real))
 
 
@@ -223,33 +234,38 @@ def _sum_frames(x: Tensor) -> Tensor:
 
 
 class Workspace:
-    """Memory of one block's Fourier transforms, float64 as in the originals; float32 moves quiet bins by up to 1e-3."""
+    """Memory of one block's Fourier transforms, float64 as in the originals; float32 moves quiet bins by up to 1e-3.
 
-    def __init__(self, block: int, fft_size: int, device: torch.device):
+    Powers are of `dtype`."""
+
+    def __init__(self, block: int, fft_size: int, device: torch.device, dtype: torch.dtype = torch.float32):
         with torch.inference_mode(False):
             self.padded = torch.zeros(block, fft_size, dtype=torch.float64, device=device)
-            self.powers = torch.empty(block, fft_size // 2 + 1, device=device)
+            self.powers = torch.empty(block, fft_size // 2 + 1, dtype=dtype, device=device)
 
     def power(self, signal: Tensor, hop: int, offsets: Tensor | None, window: Tensor) -> Tensor:
-        """Squared magnitudes [block, bins], float32, of windowed frames of the signal, less offsets [block] float64.
+        """Squared magnitudes [block, bins] of windowed frames of the signal, less offsets [block] float64.
 
         The next call overwrites them."""
         frames = signal.unfold(0, len(window), hop)
         frames = frames if offsets is None else frames - offsets[:, None]
         torch.mul(frames, window, out=self.padded[:, : len(window)])
-        real, imaginary = torch.view_as_real(torch.fft.rfft(self.padded)).to(torch.float32).square_().unbind(-1)
+        parts = torch.view_as_real(torch.fft.rfft(self.padded)).to(self.powers.dtype)
+        real, imaginary = parts.square_().unbind(-1)
         return torch.add(real, imaginary, out=self.powers)
 
 
-def workspace(block: int, window: int, fft_size: int, device: torch.device) -> Workspace:
+def workspace(
+    block: int, window: int, fft_size: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Workspace:
     """On the CPU kept for each thread, as fresh memory costs more than the transforms; else left to the allocator.
 
     Behind frames of the `window` its memory stays zero: windows of other sizes have others."""
     if device.type != "cpu":
-        return Workspace(block, fft_size, device)
-    return _thread_workspace(block, window, fft_size, threading.get_ident())
+        return Workspace(block, fft_size, device, dtype)
+    return _thread_workspace(block, window, fft_size, dtype, threading.get_ident())
 
 
 @functools.lru_cache(maxsize=32)
-def _thread_workspace(block: int, _window: int, fft_size: int, _thread: int) -> Workspace:
-    return Workspace(block, fft_size, torch.device("cpu"))
+def _thread_workspace(block: int, _window: int, fft_size: int, dtype: torch.dtype, _thread: int) -> Workspace:
+    return Workspace(block, fft_size, torch.device("cpu"), dtype)

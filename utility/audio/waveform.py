@@ -1,20 +1,26 @@
-"""Audio files to mono waveforms: wav, flac, mp3, ogg and NIST SPHERE through libsndfile, resampled by soxr."""
+"""Audio files to mono waveforms: wav, flac, mp3, ogg, NIST SPHERE ... through libsndfile, others through ffmpeg, all
+resampled by soxr."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import soundfile
 import soxr
 
+from utility.audio.containers import HeaderError, check_size
+from utility.audio.extensions import MEDIA_EXTENSIONS
+from utility.audio.flac import UNKNOWN, WithLength, flac_length, flac_start
+from utility.audio.media import decoded
+
 Count = TypeVar("Count", int, np.ndarray)
-STREAMED = 0x7FFFF000
-SPHERE_COUNTS = (b"sample_count", b"channel_count", b"sample_n_bytes")
+LOWEST_RATE, HIGHEST_RATE = 1000, 768000  # Hz; what a header says beyond is damage
 Span = tuple[float | None, float | None]  # start and end in seconds; None: of the recording
 WHOLE: Span = (None, None)
 BEYOND = 0.05  # seconds by which a part may reach beyond the end of its recording: times are rounded
-OGG_PAGE = 27 + 255 + 255 * 255  # bytes, at most
 
 
 class AudioError(ValueError):
@@ -103,58 +109,44 @@ def audio_header(path: Path | str) -> tuple[int, int]:
         return file.frames, file.samplerate
 
 
-def _opened(path: Path | str) -> soundfile.SoundFile:
+@contextlib.contextmanager
+def _opened(path: Path | str) -> Iterator[soundfile.SoundFile]:
+    """The file, if its header can be believed."""
     if not os.path.isfile(path):
         raise AudioError(f"{path}: no such audio file")
-    try:
-        file = soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise AudioError(f"{path}: not an audio file that can be read: {_reason(error)}") from None
-    if file.format != "FLAC" and _cut_short(Path(path)):
-        raise AudioError(f"{path}: truncated: it ends before its header says")
+    with contextlib.ExitStack() as stack:
+        try:
+            media = Path(path).suffix.lower() in MEDIA_EXTENSIONS
+            file = stack.enter_context(soundfile.SoundFile(stack.enter_context(decoded(Path(path))) if media else path))
+            if file.format == "FLAC" and file.frames == UNKNOWN:
+                file = stack.enter_context(_with_length(Path(path), stack))
+            _check(Path(path), file, media)
+        except HeaderError as error:
+            raise AudioError(f"{path}: {error}") from None
+        except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+            raise AudioError(f"{path}: not an audio file that can be read: {_reason(error)}") from None
+        yield file
+
+
+def _with_length(path: Path, stack: contextlib.ExitStack) -> soundfile.SoundFile:
+    """A FLAC file that was written into a pipe, its length found by its last frame."""
+    length = flac_length(path, UNKNOWN)
+    if length is None:
+        raise HeaderError("does not say its length, and is cut off or damaged")
+    return soundfile.SoundFile(stack.enter_context(WithLength(path, flac_start(path), length)))
+
+
+def _check(path: Path, file: soundfile.SoundFile, media: bool) -> None:
+    if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
+        raise HeaderError(f"sample rate is {file.samplerate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}")
+    if media:
+        pass  # what ffmpeg has just written
+    elif file.format != "FLAC":
+        check_size(path, file.format, file.frames, file.subtype)
+    elif flac_length(path, file.frames) is None:
+        raise HeaderError(f"claims {file.frames} samples in {path.stat().st_size} bytes")
     if file.frames <= 0:
-        raise AudioError(f"{path}: holds no samples")
-    return file
-
-
-def _cut_short(path: Path) -> bool:
-    """Whether a wav, SPHERE or ogg file ends before its header says; libsndfile would read what is there."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(16)
-        if start[:4] == b"RIFF":
-            return size < _riff_size(file)
-        if start[:7] == b"NIST_1A":
-            return size < _sphere_size(file, int(start[8:]))
-        return start[:4] == b"OggS" and not _ogg_ends(file, size)
-
-
-def _riff_size(file: BinaryIO) -> int:
-    """Bytes up to the end of the samples; 0 where a program that wrote into a pipe left the greatest length."""
-    file.seek(12)
-    while len(head := file.read(8)) == 8:
-        length = int.from_bytes(head[4:], "little")
-        if head[:4] == b"data":
-            return 0 if length >= STREAMED else file.tell() + length
-        file.seek(length + length % 2, 1)
-    return 0
-
-
-def _sphere_size(file: BinaryIO, header: int) -> int:
-    file.seek(0)
-    fields = {words[0]: words[2] for line in file.read(header).split(b"\n") if len(words := line.split()) == 3}
-    samples, channels, width = (int(fields.get(name, 1)) for name in SPHERE_COUNTS)
-    return header + samples * channels * width
-
-
-def _ogg_ends(file: BinaryIO, size: int) -> bool:
-    """Whether the last page is whole and marked as the last."""
-    file.seek(max(size - OGG_PAGE, 0))
-    tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return False
-    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+        raise HeaderError("holds no samples")
 
 
 def _fit(samples: np.ndarray, length: int) -> np.ndarray:

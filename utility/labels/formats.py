@@ -8,6 +8,7 @@ from pathlib import Path
 from praatio import textgrid
 from praatio.utilities.errors import PraatioException
 
+from utility.files import files_below
 from utility.labels.alignment import TimedLabels
 from utility.labels.names import FORMATS
 from utility.text import parse_json, read_text
@@ -120,7 +121,7 @@ def find_files(path: Path, format: str, tier: str) -> tuple[str, list[Path]]:  #
     """
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = [path] if path.is_file() else [path / name for name in files_below(path)]
     if format == "auto":
         by_format = {name: _of_format(files, name, tier) for name in ("textgrid", "timit", "ctm", "json")}
         held = [name for name, fitting in by_format.items() if fitting]

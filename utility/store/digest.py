@@ -2,9 +2,10 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from utility.files import replace_file
@@ -20,24 +21,35 @@ def row_digest(data: bytes | memoryview) -> bytes:
 
 def write_digest(files: SplitFiles, rows: Iterable[bytes]) -> None:
     """Keep the digest of a split beside it, from those of its rows in the order of its table."""
-    replace_file(files.digest, f"{_combined(rows)}\n".encode())
+    _write(files.digest, _combined(rows))
 
 
-def read_digest(files: SplitFiles, rows: Callable[[], Iterable[bytes]]) -> str | None:
-    """The digest of a split; None for one of an earlier version, which has none.
+def content_digest(
+    files: SplitFiles, arrays: Sequence[Path], rows: Callable[[], Iterable[bytes]], beside: Path | None = None
+) -> str:
+    """The digest of a split whose frames lie in the files `arrays`.
 
-    Where the array was touched after its digest was written (copied, or other frames put in its place) it is made again
-    from `rows`, which reads all of the frames. A copy of the same frames is then remembered as such."""
-    try:
-        text = files.digest.read_text().strip()
-    except FileNotFoundError:
-        return None
-    if _touched(files.array) <= _touched(files.digest):
-        return text
+    It is made from `rows`, which reads all of the frames, where there is none yet (an earlier version or the originals
+    made the split), and where a file was touched after its digest was written: copied, or other frames put in its
+    place. It is kept beside the split; of a store that may only be read, in the folder `beside`."""
+    written = _read(files.digest)
+    if written is not None and _touched(arrays) <= _touched([files.digest]):
+        return written
+    state, note = _state(arrays), None if beside is None else _note(files, beside)
+    if note is not None and (noted := _noted(note, state)) is not None:
+        return noted
     digest = _combined(rows())
-    if digest == text:
-        with contextlib.suppress(OSError):  # of a store that may only be read
+    if _state(arrays) != state:
+        return digest  # somebody writes there just now: it is no digest of what will be there
+    try:
+        if digest == written:
             os.utime(files.digest)
+        else:
+            _write(files.digest, digest)
+    except OSError:
+        if note is not None:
+            with contextlib.suppress(OSError):  # it is made again when next needed
+                _write(note, json.dumps({"digest": digest, "of": str(files.array.resolve()), "state": state}))
     return digest
 
 
@@ -45,6 +57,40 @@ def _combined(rows: Iterable[bytes]) -> str:
     return hashlib.sha256(b"".join(rows)).hexdigest()[:16]
 
 
-def _touched(file: Path) -> int:
-    status = file.stat()
-    return max(status.st_mtime_ns, status.st_ctime_ns)
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def _write(file: Path, text: str) -> None:
+    replace_file(file, f"{text}\n".encode())
+
+
+def _note(files: SplitFiles, folder: Path) -> Path:
+    """Where the digest of a split lies that cannot be kept beside it."""
+    place = hashlib.sha256(str(files.array.resolve()).encode()).hexdigest()[:16]
+    return folder / f".{place}.digest"
+
+
+def _noted(note: Path, state: str) -> str | None:
+    """The digest in a note, if its split is still in that state."""
+    try:
+        content = json.loads(note.read_text())
+        return str(content["digest"]) if content["state"] == state else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _state(arrays: Iterable[Path]) -> str:
+    """Sizes and times of files; they change whenever one is written, or another put in its place."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        status = array.stat()
+        digest.update(f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _touched(arrays: Iterable[Path]) -> int:
+    return max(max(status.st_mtime_ns, status.st_ctime_ns) for status in (array.stat() for array in arrays))

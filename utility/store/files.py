@@ -17,13 +17,13 @@ import pandas as pd
 
 from utility.config import Difference, build, differences, read_yaml, write_yaml
 from utility.files import replace_file, temporary
+from utility.locks import NO_LOCKS
 from utility.store.info import WORDS, StoreInfo
 
 STORE_COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 SPAN_COLUMNS = ("start", "end")  # seconds; where utterances are parts of recordings
 ERROR_COLUMNS = ("split", "path", "reason")
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
-NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from utility.audio.features import FeatureConfig
 from utility.config import section
@@ -22,6 +22,7 @@ class StoreInfo:
     # seconds; NaN where nobody knows (an originals' directory without `features`)
     frame_shift: Annotated[float, Field(allow_inf_nan=True)]
     features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
+    stated: str | None = None  # a definition of other programs, where nothing here computes the frames
     audio_root: str | None = None  # the column `path` is relative to it
     made_by: dict[str, Any] = Field(default_factory=dict)  # representation: upstream, layer, `WORDS` ...
     frame_offset: float | None = None  # seconds to the centre of frame 0; None: as the features have it, else 0
@@ -29,6 +30,11 @@ class StoreInfo:
     def __post_init__(self) -> None:
         if self.frame_offset is None:
             object.__setattr__(self, "frame_offset", self.usual_offset)
+
+    @model_serializer(mode="wrap")
+    def _plain(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `stated` where nothing is: files and fingerprints stay as they were before it."""
+        return {key: value for key, value in plain(self).items() if key != "stated" or value is not None}
 
     @property
     def usual_offset(self) -> float:

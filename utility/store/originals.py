@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from utility.audio.features import FeatureConfig
+from utility.store.digest import content_digest, row_digest
 from utility.store.files import SplitFiles, read_table
 from utility.store.info import StoreInfo
 
@@ -26,12 +27,14 @@ class LegacySplit(NamedTuple):
 class NpyFiles:
     """One .npy file [T, D] per utterance."""
 
-    def __init__(self, files: Sequence[Path], lengths: np.ndarray, row_shape: Sequence[int]):
-        self.files = np.array([str(file) for file in files], np.dtypes.StringDType())
+    def __init__(self, split: SplitFiles, files: Sequence[Path], lengths: np.ndarray, row_shape: Sequence[int]):
+        self.split, self.files = split, np.array([str(file) for file in files], np.dtypes.StringDType())
         self.lengths, self.row_shape = lengths, tuple(row_shape)
 
-    def content(self) -> None:
-        """Nothing is known of what the files hold."""
+    def content(self, beside: Path | None) -> str:
+        """The digest of what the files hold."""
+        paths = [Path(file) for file in self.files]
+        return content_digest(self.split, paths, lambda: (row_digest(path.read_bytes()) for path in paths), beside)
 
     def read(self, row: int, start: int, stop: int) -> np.ndarray:
         """Frames `start` to `stop` of one utterance, float32; ValueError when the file is not what the table says."""
@@ -68,7 +71,7 @@ def read_legacy(files: SplitFiles, features: FeatureConfig | None) -> LegacySpli
         {"id": names, "length": table["length"], "num_samples": 0, "speaker": speakers, "path": map(str, paths)}
     )
     lengths = table["length"].to_numpy()
-    return LegacySplit(info, rows, NpyFiles([files.root / path for path in paths], lengths, row_shape))
+    return LegacySplit(info, rows, NpyFiles(files, [files.root / path for path in paths], lengths, row_shape))
 
 
 def _load(file: str | Path) -> np.ndarray:

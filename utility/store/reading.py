@@ -14,7 +14,7 @@ import pandas as pd
 
 from utility.audio.features import FeatureConfig
 from utility.config import as_dict
-from utility.store.digest import read_digest, row_digest
+from utility.store.digest import content_digest, row_digest
 from utility.store.files import (
     SPAN_COLUMNS,
     STORE_COLUMNS,
@@ -127,10 +127,11 @@ class Store:
             raise ValueError(f"{self.paths[self._split[i]]}: made by the originals, so say which features these are")
         return self.info.frame_times(length)
 
-    def fingerprint(self) -> str:
-        """16 hex digits of what the store is: its info, its tables, and the digests of its frames where it has them.
+    def fingerprint(self, beside: Path | None = None) -> str:
+        """16 hex digits of what the store is: its info, its tables, and the digests of its frames.
 
-        What earlier versions wrote keeps the fingerprint that it had."""
+        Where a split has no digest (an earlier version or the originals made it) its frames are read once and the
+        digest is kept beside it, or in the folder `beside` if the store may only be read."""
         usual = {"frame_offset"} if self.info.frame_offset == self.info.usual_offset else set()
         values = {k: v for k, v in as_dict(self.info).items() if k not in {"dtype", "audio_root", *usual}}
         values["made_by"] = {k: v for k, v in self.info.made_by.items() if k not in WORDS}
@@ -142,7 +143,7 @@ class Store:
         if any(span != (None, None) for span in self.spans):
             digest.update(json.dumps(self.spans).encode())
         for reader in self._readers:
-            digest.update((reader.content() or "").encode())
+            digest.update(reader.content(beside).encode())
         return digest.hexdigest()[:16]
 
 
@@ -197,9 +198,10 @@ class _Array:
             data, position = data[count:], position + count
         return frames.astype(np.float32, copy=False)
 
-    def content(self) -> str | None:
-        """The digest of the frames; None where an earlier version made none."""
-        return read_digest(self.files, lambda: map(self._row_digest, range(len(self.lengths))))
+    def content(self, beside: Path | None) -> str:
+        """The digest of the frames."""
+        rows = range(len(self.lengths))
+        return content_digest(self.files, [self.file], lambda: map(self._row_digest, rows), beside)
 
     def _row_digest(self, row: int) -> bytes:
         with self.file.open("rb") as stream:

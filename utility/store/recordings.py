@@ -1,5 +1,6 @@
 """Recordings on disk: finding them, reading their headers, and a corpus of them that needs no feature store."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -8,9 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from utility.audio.extensions import AUDIO_EXTENSIONS
+from utility.audio.extensions import recording_extensions
 from utility.audio.features import FeatureConfig, FeatureExtractor
-from utility.audio.headers import audio_files, scan
+from utility.audio.headers import audio_files, recording_state, scan
 from utility.audio.waveform import WHOLE, AudioError, Span, read_audio, resampled_length
 from utility.store.files import read_table
 from utility.store.info import StoreInfo
@@ -83,9 +84,12 @@ class Recordings:
         """Position of each id."""
         return {name: i for i, name in enumerate(self.ids)}
 
-    def fingerprint(self) -> str:
-        """The paths: nothing is promised of audio that may change."""
-        return ", ".join(map(str, self.paths))
+    def fingerprint(self, beside: Path | None = None) -> str:
+        """The paths, and 16 hex digits of the sizes and times of the recordings: no frames are there to be read.
+
+        Nothing is kept, so `beside` is not needed."""
+        digest = hashlib.sha256(b"".join(map(recording_state, self.audio_paths)))
+        return f"{', '.join(map(str, self.paths))} {digest.hexdigest()[:16]}"
 
 
 def _listed(source: Path) -> pd.DataFrame:
@@ -102,9 +106,11 @@ def _listed(source: Path) -> pd.DataFrame:
             f"{source}: neither a folder of audio nor a table of recordings; "
             "preprocess/generate_len_for_bucket.py makes a table"
         )
-    base, names = (source, audio_files(source)) if source.is_dir() else (source.parent, [source.name])
+    base, names = (
+        (source, audio_files(source, recording_extensions())) if source.is_dir() else (source.parent, [source.name])
+    )
     if not names:
-        raise ValueError(f"{source}: no audio ({', '.join(AUDIO_EXTENSIONS)})")
+        raise ValueError(f"{source}: no audio ({', '.join(recording_extensions())})")
     headers = list(scan([base / name for name in names]))
     columns = {
         "id": [Path(name).with_suffix("").as_posix() for name in names],

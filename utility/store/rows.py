@@ -12,7 +12,11 @@ from utility.store.files import SplitFiles
 from utility.store.info import StoreInfo
 
 PENDING, DONE, FAILED = 0, 1, 2
-REASON_BYTES = 512
+SLOT_BYTES = (
+    512  # of a row: the digest of its data or the reason of its failure, and at the end the state of its source
+)
+STATE_BYTES = 8
+REASON_BYTES = SLOT_BYTES - STATE_BYTES
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,10 @@ class RowWriter:
     rows: int
     extents: Mapping[int, tuple[int, int]]
 
-    def write(self, i: int, array: np.ndarray) -> None:
-        """Store row `i`, [length, *row_shape]; ValueError when the shape is another or a value is not finite."""
+    def write(self, i: int, array: np.ndarray, source: bytes = b"") -> None:
+        """Store row `i`, [length, *row_shape]; ValueError when the shape is another or a value is not finite.
+
+        `source` is the state of the recording it was made from, taken before that was read."""
         position, length = self.extents[i]
         shape = (length, *self.info.row_shape)
         array = np.asarray(array)
@@ -40,14 +46,22 @@ class RowWriter:
             raise ValueError(f"row {i} of {self.files}: a value is not a finite {self.info.dtype}")
         data = stored.data.cast("B")
         write_at(self.files.array, data, position)
-        self._mark(row_digest(data), self.rows + i * REASON_BYTES)
+        self._slot(i, row_digest(data), source)
         self._mark(bytes([DONE]), i)
 
-    def fail(self, i: int, reason: str) -> None:
+    def fail(self, i: int, reason: str, source: bytes = b"") -> None:
         """Note that row `i` has no features; of its reason one line is kept."""
         text = " ".join(reason.split()).encode()[:REASON_BYTES].decode(errors="ignore").encode()
-        self._mark(text.ljust(REASON_BYTES, b"\0"), self.rows + i * REASON_BYTES)
+        self._slot(i, text, source)
         self._mark(bytes([FAILED]), i)
+
+    def reset(self, i: int) -> None:
+        """Note that row `i` is to be written again."""
+        self._mark(bytes([PENDING]), i)
+
+    def _slot(self, i: int, content: bytes, source: bytes) -> None:
+        slot = content.ljust(REASON_BYTES, b"\0") + source.ljust(STATE_BYTES, b"\0")
+        self._mark(slot, self.rows + i * SLOT_BYTES)
 
     def _mark(self, data: bytes, position: int) -> None:
         try:

@@ -4,7 +4,7 @@ import errno
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from utility.store.files import (
     write_errors,
 )
 from utility.store.info import StoreInfo
-from utility.store.rows import DONE, FAILED, PENDING, REASON_BYTES, RowWriter, write_at
+from utility.store.rows import DONE, FAILED, PENDING, REASON_BYTES, SLOT_BYTES, STATE_BYTES, RowWriter, write_at
 
 CHUNK_BYTES = 1 << 24
 
@@ -39,8 +39,8 @@ class StoreWriter:
 
     The plan (which utterances, how long) is fixed first and lies in `<split>.plan.csv`; it is created last of the files
     of an unfinished split, so where it exists the array and the progress file do too. `<split>.progress` has one byte
-    per row, set after the row's data are written, then one slot of `REASON_BYTES` per row for the digest of its data,
-    or the reason of its failure.
+    per row, set after the row's data are written, then one slot of `SLOT_BYTES` per row for the digest of its data,
+    or the reason of its failure, and for the state of the recording that it was made from.
     Nothing stays open between calls; worker processes get the `some` rows that they are to write.
     """
 
@@ -52,11 +52,19 @@ class StoreWriter:
         self._frame_bytes = math.prod(info.row_shape) * np.dtype(info.dtype).itemsize
 
     @classmethod
-    def open(cls, root: str | Path, split: str, rows: Sequence[Row], info: StoreInfo) -> "StoreWriter":
+    def open(
+        cls,
+        root: str | Path,
+        split: str,
+        rows: Sequence[Row],
+        info: StoreInfo,
+        source: Callable[[Row], bytes] | None = None,
+    ) -> "StoreWriter":
         """Begin a split, join others who write it, continue an unfinished one, or find it finished.
 
-        A row of length 0 is an utterance known to fail. Raises ValueError when what is there was made from something
-        else, naming both values, and OSError when the disk has no room for the array.
+        A row of length 0 is an utterance known to fail. `source` says in what state the recording of a row is: what an
+        unfinished split has of recordings that were replaced since is made again. Raises ValueError when what is there
+        was made from something else, naming both values, and OSError when the disk has no room for the array.
         """
         files = SplitFiles(Path(root), split)
         _check(files, rows, info)
@@ -72,7 +80,7 @@ class StoreWriter:
                 writer._compare_with_finished()
                 files.remove_helpers()
             elif files.plan.exists():
-                writer._join()
+                writer._join(source)
             else:
                 writer._begin()
         return writer
@@ -139,15 +147,26 @@ class StoreWriter:
         self.files.progress.unlink(missing_ok=True)
         self.files.digest.unlink(missing_ok=True)
         replace_file(self.files.array, self._header, size)
-        replace_file(self.files.progress, b"", rows * (1 + REASON_BYTES))
+        replace_file(self.files.progress, b"", rows * (1 + SLOT_BYTES))
         replace_file(self.files.plan, self._plan())
 
-    def _join(self) -> None:
+    def _join(self, source: Callable[[Row], bytes] | None) -> None:
         if self.files.plan.read_bytes() != self._plan():
             self._refuse(rows_of(read_table(self.files.plan, STORE_COLUMNS, SPAN_COLUMNS)), self.rows, "begun")
         self._check_array()
-        if self.files.progress.stat().st_size != len(self.lengths) * (1 + REASON_BYTES):
+        if self.files.progress.stat().st_size != len(self.lengths) * (1 + SLOT_BYTES):
             raise ValueError(f"{self.files.progress} does not fit its plan: remove {self.files.plan} to start again")
+        if source is not None:
+            self._reset_changed(source)
+
+    def _reset_changed(self, source: Callable[[Row], bytes]) -> None:
+        """What was made of recordings that were replaced since is to be made again."""
+        begun, unknown = np.flatnonzero(self._status() != PENDING).tolist(), bytes(STATE_BYTES)
+        with self.files.progress.open("rb") as progress:
+            for i in begun:
+                progress.seek(len(self.lengths) + i * SLOT_BYTES + REASON_BYTES)
+                if progress.read(STATE_BYTES) not in (unknown, source(self.rows[i])):
+                    self.some([i]).reset(i)
 
     def _check_array(self) -> None:
         with self.files.array.open("rb") as file:
@@ -197,7 +216,7 @@ class StoreWriter:
         empty, digests = bytes(ROW_BYTES), []
         with self.files.progress.open("rb") as progress, self.files.array.open("rb") as array:
             for i in rows:
-                progress.seek(len(self.lengths) + i * REASON_BYTES)
+                progress.seek(len(self.lengths) + i * SLOT_BYTES)
                 digest = progress.read(ROW_BYTES)
                 if digest == empty:
                     array.seek(self._position(i))
@@ -219,15 +238,15 @@ class StoreWriter:
 
     def _reason(self, i: int) -> str:
         with self.files.progress.open("rb") as file:
-            file.seek(len(self.lengths) + i * REASON_BYTES)
+            file.seek(len(self.lengths) + i * SLOT_BYTES)
             return file.read(REASON_BYTES).rstrip(b"\0").decode()
 
     def _clear(self, i: int) -> None:
-        """Zero what a write that was cut short may have left of a failed row."""
+        """Zero what a write that was cut short may have left of a failed row; what takes no disk is zero already."""
         start, stop = self._position(i), self._position(i) + int(self.lengths[i]) * self._frame_bytes
         with self.files.array.open("rb") as file:
-            file.seek(start)
-            while start < stop:
+            while (start := _next_data(file.fileno(), start)) < stop:
+                file.seek(start)
                 chunk = file.read(min(CHUNK_BYTES, stop - start))
                 if any(chunk):
                     write_at(self.files.array, bytes(len(chunk)), start)
@@ -256,6 +275,18 @@ def _failures(files: SplitFiles) -> list[Failure]:
     table = read_table(files.errors, ERROR_COLUMNS)
     table = table[table["split"] == files.split]
     return [Failure(path, reason) for path, reason in zip(table["path"], table["reason"])]
+
+
+def _next_data(descriptor: int, position: int) -> float:
+    """The first byte from `position` on that takes disk; infinite where none does."""
+    if not hasattr(os, "SEEK_DATA"):
+        return position if position < os.fstat(descriptor).st_size else math.inf
+    try:
+        return os.lseek(descriptor, position, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return math.inf
 
 
 def _sync(file: Path) -> None:

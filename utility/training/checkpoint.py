@@ -1,17 +1,18 @@
 """The one checkpoint format: tensors and plain types, written atomically, opened without running anything."""
 
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from utility.files import replacing
+from utility.text import short
+from utility.torch_files import Damaged, read_torch
 
 FORMAT = "mockingjay-1"
+STEP = re.compile(r"(.+)-(\d{1,18})\.ckpt")
 
 
 def save_checkpoint(path: Path | str, kind: str, content: Mapping[str, Any]) -> None:
@@ -25,43 +26,45 @@ def save_checkpoint(path: Path | str, kind: str, content: Mapping[str, Any]) -> 
             raise OSError(f"{path}: cannot be written, perhaps the disk is full; older checkpoints are kept") from None
 
 
-def load_checkpoint(path: Path | str, kind: str, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: Path | str, kind: str) -> dict[str, Any]:
     """Read a checkpoint of `kind`; nothing in the file is executed.
 
-    Raises FileNotFoundError, or ValueError for a truncated or foreign file and for another kind."""
-    with open_checkpoint(path) as file:
-        return read_checkpoint(file, path, kind, map_location)
+    Raises FileNotFoundError, or ValueError for a damaged or foreign file and for another kind."""
+    content = read_file(path)
+    check_format(content, path, kind)
+    return content
 
 
-def open_checkpoint(path: Path | str) -> BinaryIO:
-    """The file, to be read from its start; FileNotFoundError where there is none."""
+def read_file(path: Path | str) -> Any:
+    """What any torch file holds, as `utility.torch_files.read_torch` reads it; FileNotFoundError where there is none.
+
+    Of a damaged one the message names the older checkpoint of its run."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} {'is a folder' if path.is_dir() else 'does not exist'}")
-    return path.open("rb")
+    with path.open("rb") as file:
+        try:
+            return read_torch(file, path)
+        except Damaged as error:
+            raise ValueError(f"{error}{_instead(path)}") from None
 
 
-def read_checkpoint(
-    file: BinaryIO, path: Path | str, kind: str | None, map_location: str | torch.device = "cpu"
-) -> dict[str, Any]:
-    """`load_checkpoint` of the opened file `path`; `kind` None takes any kind."""
-    if not zipfile.is_zipfile(file):
-        raise ValueError(f"{path}: not a checkpoint of this project, or damaged: cut off, or another kind of file")
-    file.seek(0)
-    try:
-        content = torch.load(file, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError:
-        raise ValueError(
-            f"{path}: not a checkpoint of this project: it holds more than tensors and plain values, and is not opened"
-        ) from None
-    except (RuntimeError, EOFError, KeyError, zipfile.BadZipFile, AttributeError):
-        raise ValueError(f"{path}: not a checkpoint of this project, or damaged") from None
+def check_format(content: Any, path: Path | str, kind: str | None) -> None:
+    """Raise ValueError for what is no checkpoint of this project, or of another kind; `kind` None takes any."""
     written = content.get("format") if isinstance(content, dict) else None
     if written != FORMAT:
-        raise ValueError(f"{path}: checkpoint of another program: format {written!r}, expected {FORMAT!r}")
+        raise ValueError(f"{path}: checkpoint of another program: format {short(written)}, expected {FORMAT!r}")
     if kind is not None and content.get("kind") != kind:
-        raise ValueError(f"{path}: holds a {content.get('kind')!r} checkpoint, expected {kind!r}")
-    return content
+        raise ValueError(f"{path}: holds a {short(content.get('kind'))} checkpoint, expected {kind!r}")
+
+
+def _instead(path: Path) -> str:
+    """What to do where the checkpoint of a step is damaged."""
+    match = STEP.fullmatch(path.name)
+    older = [step for step in saved_steps(path.parent, match[1]) if step < int(match[2])] if match else []
+    if match is None or not older:
+        return ""
+    return f"; remove it, and --resume goes on from {step_path(path.parent, match[1], older[-1])}"
 
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], where: Path | str) -> None:

@@ -1,7 +1,7 @@
 """Several processes as one run, started by torchrun: who this one is, and what they tell each other."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 PATIENCE = timedelta(hours=6)  # the others wait this long while the first evaluates and writes
 Value = TypeVar("Value")
+_HOST: dict[str, dist.ProcessGroup] = {}  # what CUDA's processes send each other from host to host
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ class Group:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+            on_gpu = device.type == "cuda"
+            dist.init_process_group(
+                "nccl" if on_gpu else "gloo", timeout=PATIENCE, device_id=device if on_gpu else None
+            )
+            if on_gpu:
+                _HOST["group"] = dist.new_group(backend="gloo", timeout=PATIENCE)
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
@@ -64,6 +70,32 @@ class Group:
         box = [value]
         dist.broadcast_object_list(box)
         return box[0]
+
+    def by_leader(self, call: Callable[[], Value]) -> Value:
+        """What `call` gives in the first process, in every process; where it raises an error there, all end."""
+        if self.world == 1:
+            return call()
+        value: Value | None = None
+        failure: ValueError | OSError | None = None
+        if self.leads:
+            try:
+                value = call()
+            except (ValueError, OSError) as error:
+                failure = error
+        failed, value = self.from_leader((failure is not None, value))
+        if failure is not None:
+            raise failure
+        if failed:
+            raise SystemExit(2)  # the first says why
+        return value  # type: ignore[return-value]
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is set in any process: in all of them the same answer, without a wait for a GPU."""
+        if self.world == 1:
+            return flag
+        count = torch.tensor([int(flag)])
+        dist.all_reduce(count, group=_HOST.get("group"))
+        return bool(count)
 
     def leave(self) -> None:
         """Wait for the others and close the connections."""

@@ -3,21 +3,23 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from matplotlib.figure import Figure
-from tensorboardX import SummaryWriter
 
-from utility.files import replacing
+from utility.files import naming, replacing
 from utility.text import parse_json, read_text
+from utility.training.events import EventFile
 
 
 class RunLog:
     """Metrics of a run under `directory`: `metrics.jsonl`, and event files for `tensorboard --logdir`.
 
-    `start` is the step the run continues from: what an interrupted run wrote beyond it is taken back."""
+    `start` is the step the run continues from: what an interrupted run wrote beyond it is taken back. When nothing
+    more can be written for TensorBoard a line says so, and the run goes on without; metrics.jsonl must be complete."""
 
     def __init__(self, directory: Path, start: int = 0):
         directory.mkdir(parents=True, exist_ok=True)
@@ -27,23 +29,32 @@ class RunLog:
             kept = [line for line in lines if _step(line) <= start and start]
             with replacing(self.path) as temporary:
                 temporary.write_text("".join(f"{line}\n" for line in kept))
-        self.file = self.path.open("a", encoding="utf-8", buffering=1)
-        self.board = SummaryWriter(str(directory), purge_step=start + 1 if start else None)
+        self.board: EventFile | None = EventFile(directory, purge_step=start + 1 if start else None)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Record named figures of a step."""
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self.board.add_scalar(name, value, step)
+        """Record named figures of a step; OSError names the file when the disk is full."""
+        line = json.dumps({"step": step, **values}) + "\n"
+        with naming(self.path), self.path.open("ab") as file:  # nothing waits in a buffer for the end of the run
+            file.write(line.encode())
+        with self._without_board():
+            for name, value in values.items():
+                if self.board is not None:
+                    self.board.scalar(step, name, value)
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
         """Record a picture of a step."""
-        self.board.add_figure(name, figure, step)
+        with self._without_board():
+            if self.board is not None:
+                self.board.figure(step, name, figure)
 
-    def close(self) -> None:
-        """Write out what is still buffered."""
-        self.file.close()
-        self.board.close()
+    @contextmanager
+    def _without_board(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.board = None
+            what = "nothing more for TensorBoard; training goes on, metrics.jsonl has the figures"
+            print(f"{error.filename}: {error.strerror}: {what}", file=sys.stderr)
 
 
 class ProgressLines:

@@ -27,6 +27,7 @@ from utility.training.config import TrainerConfig
 from utility.training.distributed import ALONE, Group
 from utility.training.log import ProgressLines, RunLog
 from utility.training.optimization import OptimizerConfig, make_optimizer, make_schedule
+from utility.training.stopping import Stop, Stopped
 
 Step = Callable[[AnyBatch, torch.Generator], Mapping[str, Tensor]]
 
@@ -61,7 +62,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run leaves its files and what its checkpoints say of it (`about` must be plain types)."""
+    """Where a run leaves its files and what its checkpoints say of it (`about` must be plain types).
+
+    With `stop` a SIGTERM ends it at the next step, with a checkpoint."""
 
     directory: Path
     log: Path
@@ -72,6 +75,7 @@ class Run:
     device: torch.device
     quiet: bool = False
     group: Group = ALONE
+    stop: Stop | None = None
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
@@ -113,8 +117,12 @@ class Trainer:
             raise ValueError(f"{path}: its optimiser and progress are not those of such a run") from None
 
     def fit(self) -> Progress:
-        """Run to the last step (or until patience ends) and leave a checkpoint there."""
+        """Run to the last step (or until patience ends) and leave a checkpoint there.
+
+        Raises Stopped where a SIGTERM ended it before; then too its last step has a checkpoint."""
         group, start = self.run.group, self.progress.step
+        if group.any(start != group.from_leader(start)):
+            raise ValueError(f"{self.run.directory}: the processes do not see the same checkpoint: start them again")
         self.log = None
         if group.leads:
             self.run.directory.mkdir(parents=True, exist_ok=True)
@@ -124,17 +132,25 @@ class Trainer:
         bar = tqdm(total=self.config.steps, initial=start, disable=silent, unit="step", dynamic_ncols=True)
         stream = self.training.loader.stream(self.progress.position, group.rank, group.world)
         self.clock = _Clock()
+        told = False
         try:
-            while self.progress.step < self.config.steps and not self._out_of_patience():
-                self.update(stream)
-                self._mark(bar)
-            if self.progress.step > start:
-                self.save()
+            with self.run.stop or nullcontext():
+                while not told and self.progress.step < self.config.steps and not self._out_of_patience():
+                    self.update(stream)
+                    self._mark(bar)
+                    told = self._told()
+                if self.progress.step > start:
+                    self.save()
         finally:
             bar.close()
-            if self.log is not None:
-                self.log.close()
+        if told and self.progress.step < self.config.steps:
+            step = self.progress.step
+            raise Stopped(f"{self.run.directory}: told to end by SIGTERM: step {step} is saved, --resume goes on")
         return self.progress
+
+    def _told(self) -> bool:
+        """Whether a SIGTERM came to this process or to another of the group: all end at the same step."""
+        return self.run.stop is not None and self.run.group.any(self.run.stop.told)
 
     def _out_of_patience(self) -> bool:
         return self.config.patience is not None and self.progress.stale >= self.config.patience

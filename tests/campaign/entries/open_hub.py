@@ -1,0 +1,24 @@
+"""Open an exported folder as torch.hub does, and encode a second of noise with it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+import torch
+
+from utility.command import run
+
+
+def main(argv: Sequence[str]) -> None:
+    """Print the shapes of the hidden states that the folder `argv[0]` gives."""
+    entry = argv[1] if len(argv) > 1 else "mockingjay_local"
+    expert = torch.hub.load(argv[0], entry, *argv[2:], source="local", trust_repo=True)
+    wave = torch.randn(16000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        print([tuple(state.shape) for state in expert([wave])["hidden_states"]])
+
+
+if __name__ == "__main__":
+    run(main)
