@@ -83,10 +83,11 @@ def unstack_states(states: Tensor, lengths: Tensor, frames: int, rate: int) -> T
 
 
 def sinusoid_positions(frames: int, size: int) -> Tensor:
-    """Position encodings [frames, size] (Vaswani et al. 2017), computed in float64."""
-    column = torch.arange(size, dtype=torch.float64)
+    """Position encodings [frames, size] (Vaswani et al. 2017), computed in float64 on the CPU: the device `meta`, on
+    which sizes are checked, would load PyTorch's compiler for it."""
+    column = torch.arange(size, dtype=torch.float64, device="cpu")
     rate = torch.exp(-math.log(10000.0) * 2 * torch.div(column, 2, rounding_mode="floor") / size)
-    angle = torch.arange(frames, dtype=torch.float64)[:, None] * rate
+    angle = torch.arange(frames, dtype=torch.float64, device="cpu")[:, None] * rate
     angle[:, 0::2] = angle[:, 0::2].sin()
     angle[:, 1::2] = angle[:, 1::2].cos()
     return angle.float()

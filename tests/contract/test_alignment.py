@@ -489,3 +489,14 @@ def test_json_that_is_no_alignment_is_refused_in_a_line(tmp_path, text):
     with pytest.raises(ValueError, match=r"a\.json: (not JSON|expected JSON)") as refused:
         read("json", file)
     assert len(str(refused.value)) < 400
+
+
+def test_an_alignment_is_made_again_behind_a_link(tmp_path):
+    """It was `data/link: Is a directory`."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for name in ("u", "v"):
+        write_alignment(tmp_path / "link", [(name, [(0.0, 1.0, "a")])])
+        assert Alignment(tmp_path / "link").ids == Alignment(tmp_path / "elsewhere").ids == [name]
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link"]

@@ -1,6 +1,7 @@
 """Doors out: what is exported gives our numbers, alone and in a batch, without this project on the path."""
 
 import json
+import math
 import re
 import runpy
 import subprocess
@@ -195,3 +196,30 @@ def test_damaged_folders_are_refused_in_one_line(tmp_path):
     about.unlink()
     with pytest.raises(FileNotFoundError, match="is a folder without"):
         load_pretrained(tmp_path / "folder")
+
+
+FOREIGN = {
+    "frame_shift": "x",
+    "seed": math.inf,
+    "input_dim": 1.5,
+    "target_dim": 10**18,
+    "features": [],
+    "state": {"step": "x"},
+    "optimizer": [],
+    "config": [[]],
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_an_export_of_foreign_content_is_refused_in_one_line(name, tmp_path):
+    """A frame shift 'x' was taken silently, the others ended in TypeError."""
+    folder, file = tmp_path / "folder", tmp_path / "folder" / "config.json"
+    write_export(load_pretrained(write_checkpoint("apc", tmp_path / "apc.ckpt")), "safetensors", folder)
+    about = json.loads(file.read_text())
+    file.write_text(json.dumps(about | {name: FOREIGN[name]}))
+    with pytest.raises(ValueError, match=f"{folder}: (damaged: its |expected sections)") as refused:
+        load_pretrained(folder)
+    assert len(str(refused.value)) < 400
+    file.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="not valid JSON"):
+        load_pretrained(folder)

@@ -270,5 +270,5 @@ def test_lines_that_are_no_records_are_named_and_dropped_by_a_resume(line, tmp_p
     file.write_text('{"step": 5, "loss": 1.0}\n' + line + "\n")
     with pytest.raises(ValueError, match=r"metrics\.jsonl: line 2 is no record"):
         read_metrics(tmp_path)
-    RunLog(tmp_path, start=10).close()
+    RunLog(tmp_path, start=10)
     assert read_metrics(tmp_path) == [{"step": 5, "loss": 1.0}]

@@ -102,8 +102,7 @@ def write_alignment(root: str | Path, utterances: Iterable[tuple[str, TimedLabel
     that holds something else.
     """
     root = Path(root)
-    if root.is_symlink():
-        root = root.resolve()
+    root = root.resolve() if root.is_symlink() else root  # what a link stands for is replaced, not the link
     check_folder(root)
     _refuse_foreign(root)
     root.parent.mkdir(parents=True, exist_ok=True)

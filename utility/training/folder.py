@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from utility.files import replacing
+from utility.text import parse_json, read_text
 
 FORMAT = "mockingjay-folder-1"
 WEIGHTS, DESCRIPTION = "model.safetensors", "config.json"
@@ -51,8 +52,8 @@ def read_folder(folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"checkpoint {folder} is a folder without {name}: name a file in it, or an export")
     try:
-        about = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        about = parse_json(read_text(folder / DESCRIPTION))
+    except ValueError:
         raise ValueError(f"{folder / DESCRIPTION}: not valid JSON") from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValueError(
