@@ -83,8 +83,8 @@ def unstack_states(states: Tensor, lengths: Tensor, frames: int, rate: int) -> T
 
 
 def sinusoid_positions(frames: int, size: int) -> Tensor:
-    """Position encodings [frames, size] (Vaswani et al. 2017), computed in float64 on the CPU: the device `meta`, on
-    which sizes are checked, would load PyTorch's compiler for it."""
+    """Position encodings [frames, size] (Vaswani et al. 2017), computed in float64, on the CPU where sizes alone are
+    checked too: there it would load PyTorch's compiler."""
     column = torch.arange(size, dtype=torch.float64, device="cpu")
     rate = torch.exp(-math.log(10000.0) * 2 * torch.div(column, 2, rounding_mode="floor") / size)
     angle = torch.arange(frames, dtype=torch.float64, device="cpu")[:, None] * rate
@@ -233,6 +233,6 @@ class TransformerEncoder(nn.Module):
 def initialise(module: nn.Module, deviation: float) -> None:
     """BERT's initial weights: linear maps drawn from a normal distribution, zero biases."""
     for part in module.modules():
-        if isinstance(part, nn.Linear):
+        if isinstance(part, nn.Linear) and not part.weight.is_meta:  # sizes alone would load PyTorch's compiler
             nn.init.normal_(part.weight, std=deviation)
             nn.init.zeros_(part.bias)
