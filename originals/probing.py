@@ -26,7 +26,7 @@ def score_again(experiment: Experiment, saved: Mapping[str, Any], path: Path) ->
         raise ValueError(
             f"--dckpt {path} was trained on another upstream than {short(setting.upstream)} of {setting.ckpt}"
         )
-    load_weights(experiment.probe, saved.get("model"), path)
+    load_weights(experiment.probe, saved.get("model", {}), path)
     score = experiment.test.score(experiment.probe, setting.device)
     value = with_unit(score.figures()[task.metric.key], task.metric.unit)
     return f"{task.name} {setting.upstream}: test {value} of {score.count} {task.item}s; {path}"
