@@ -89,6 +89,7 @@ def say(wanted: bool, text: str) -> None:
 
 def ended(stopped: Stopped, group: Group) -> int:
     """Say where a run stands that was told to end, and give its exit code."""
+    group.leave()
     if group.leads:
         print(stopped, file=sys.stderr)
     return EXIT_CODE

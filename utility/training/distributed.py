@@ -83,6 +83,8 @@ class Group:
             except (ValueError, OSError) as error:
                 failure = error
         failed, value = self.from_leader((failure is not None, value))
+        if failed:
+            self.leave()  # all have heard of it before the first, whom they hear it from, is gone
         if failure is not None:
             raise failure
         if failed:

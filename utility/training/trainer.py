@@ -122,6 +122,7 @@ class Trainer:
         Raises Stopped where a SIGTERM ended it before; then too its last step has a checkpoint."""
         group, start = self.run.group, self.progress.step
         if group.any(start != group.from_leader(start)):
+            group.leave()
             raise ValueError(f"{self.run.directory}: the processes do not see the same checkpoint: start them again")
         self.log = None
         if group.leads:
