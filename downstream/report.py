@@ -115,7 +115,7 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
     figures = {"dev": dev.figures(), "test": None if test is None else test.figures()}
     values = {part: None if named is None else named[metric.key] for part, named in figures.items()}
     ckpt = setting.ckpt and str(setting.ckpt)
-    upstream = {"name": setting.upstream, "checkpoint": ckpt, "step": experiment.upstream.step}
+    upstream: dict[str, Any] = {"name": setting.upstream, "checkpoint": ckpt, "step": experiment.upstream.step}
     upstream |= {"assumed": dict(setting.assume)} if setting.assume else {}
     origins = {
         "upstream": Origin(experiment.fingerprint, upstream),
