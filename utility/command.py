@@ -275,7 +275,7 @@ def _boolean_or(other: str) -> Callable[[str], bool | str]:
         if text.lower() == other:
             return other
         if text.lower() not in (*TRUE, *FALSE):
-            raise argparse.ArgumentTypeError(f"expected True, False or {other}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"expected True, False or {other}, got {short(text)}")
         return boolean(text)
 
     return read
