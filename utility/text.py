@@ -40,6 +40,11 @@ def short(value: Any, limit: int = 100) -> str:
     return text
 
 
+def cut(text: str, limit: int = 100) -> str:
+    """The text itself, not more than `limit` characters of it."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 def _pieces(value: Any, limit: int) -> Iterator[str]:
     """What `repr(value)` is made of, each piece when it is asked for."""
     if isinstance(value, str | bytes):

@@ -81,6 +81,9 @@ def to_ours(
     for name, kept in again.items():
         if not torch.equal(theirs[name], theirs[kept]):
             raise ValueError(f"tensors {name!r} and {kept!r} differ: by its config they are one")
+    for parts in names.values():
+        if len({theirs[name].shape for name in parts}) > 1 or not theirs[parts[0]].ndim:
+            raise ValueError(f"tensors {', '.join(map(repr, parts))} are not of one shape")
     return {ours: torch.cat([theirs[name] for name in parts]) for ours, parts in names.items()}
 
 

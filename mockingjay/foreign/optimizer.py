@@ -102,5 +102,7 @@ def _joined(name: str, moment: str, states: list[dict], shape: torch.Size) -> Te
     rows = [shape[0] // len(parts), *shape[1:]]
     wrong = next((value for value in parts if list(value.shape) != rows), None)
     if wrong is not None:
-        raise ValueError(f"its optimiser's {moment!r} for {name!r} has shape {short(list(wrong.shape))}, expected {rows}")
+        raise ValueError(
+            f"its optimiser's {moment!r} for {name!r} has shape {short(list(wrong.shape))}, expected {rows}"
+        )
     return torch.cat(parts)

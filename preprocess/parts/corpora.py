@@ -189,7 +189,9 @@ def speaker_rule(speaker_from: str) -> Callable[[str], str]:
     except re.error as error:
         raise ValueError(f"speaker_from {short(speaker_from)}: not a regular expression: {error}") from None
     if pattern.groups < 1:
-        raise ValueError(f"speaker_from {short(speaker_from)}: use parent, none, or a regular expression with one (group)")
+        raise ValueError(
+            f"speaker_from {short(speaker_from)}: use parent, none, or a regular expression with one (group)"
+        )
     return lambda path: (match[1] or "") if (match := pattern.search(path)) else ""
 
 

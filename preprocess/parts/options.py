@@ -184,7 +184,9 @@ def _jobs(text: str) -> int:
 
 def _scheduler(text: str) -> str:
     if not re.fullmatch(r"(tcp|tls)://.+:\d{1,5}", text):
-        raise argparse.ArgumentTypeError(f"expected the address of a Dask scheduler, as tcp://host:8786, got {short(text)}")
+        raise argparse.ArgumentTypeError(
+            f"expected the address of a Dask scheduler, as tcp://host:8786, got {short(text)}"
+        )
     return text
 
 
