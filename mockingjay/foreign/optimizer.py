@@ -47,17 +47,17 @@ def continuation(saved: Any, step: int, config: PretrainConfig, model: nn.Module
     for (ours, _), key in zip(pairs, keys):
         by_parameter.setdefault(ours, []).append(states.get(key) or {})
     optimizer = make_optimizer(original_groups(model, config.optimizer.weight_decay), config.optimizer)
-    done: set[Any] = set()
+    done: list[Any] = []
     for ours, parameter in model.named_parameters():
         saved_states = by_parameter[ours]
         if any(saved_states):
             optimizer.state[parameter] = {
                 moment: _joined(ours, moment, saved_states, parameter.shape) for moment in MOMENTS[name]
             }
-            done |= {state.get("step") for state in saved_states}
-    if len(done) > 1 or any(type(number) is not int or number < 0 for number in done):
+            done += [state.get("step") for state in saved_states]
+    if any(type(number) is not int or number < 0 or number != done[0] for number in done):
         raise ValueError("the tensors of its optimiser do not agree on the updates done")
-    return Continuation(config, done.pop() if done else max(step - 1, 0), optimizer.state_dict())
+    return Continuation(config, done[0] if done else max(step - 1, 0), optimizer.state_dict())
 
 
 def _parts_of(saved: Any) -> tuple[list[dict], dict]:

@@ -203,6 +203,10 @@ CONTENTS = {
         lambda content: content["Optimizer"]["state"][0].update(next_m=torch.zeros(2, 2)),
         "next_m",
     ),
+    "updates done as a list": (
+        lambda content: content["Optimizer"]["state"][0].update(step=[1]),
+        "do not agree on the updates done",
+    ),
     "step that is text": (put("Global_step", "7"), "step"),
     "contains itself": (cyclic, "damaged"),
 }
