@@ -10,7 +10,8 @@ from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay.foreign.assumptions import ABOUT, in_words, parse_assumptions
 from originals.flags import PROBING_ANSWERS, in_our_words
-from utility.command import AUTO, DEFAULT_SEED, Mode, Parser, folder_name, run, seed
+from utility.command import run
+from utility.flags import AUTO, DEFAULT_SEED, Mode, Parser, folder_name, seed
 from utility.text import short
 
 PRETRAINED = "pretrained"

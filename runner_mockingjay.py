@@ -12,7 +12,8 @@ from commands import settings
 from commands.paths import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
 from originals import flags as classic
-from utility.command import AUTO, DEFAULT_SEED, Command, Mode, Parser, folder_name, run, seed, shard
+from utility.command import run
+from utility.flags import AUTO, DEFAULT_SEED, Command, Mode, Parser, folder_name, seed, shard
 
 if TYPE_CHECKING:
     from originals.mockingjay_api import MockingjayModel

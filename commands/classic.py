@@ -13,9 +13,9 @@ from downstream.report import describe_result, run_folder
 from downstream.sweep import run_single
 from downstream.tasks.table import find_task
 from originals.probing import open_probe, score_again
-from utility.command import AUTO, DEFAULT_SEED
 from utility.config import resolve
 from utility.device import claim_device
+from utility.flags import AUTO, DEFAULT_SEED
 from utility.locks import held
 from utility.training.stopping import Stop, Stopped
 

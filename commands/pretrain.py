@@ -11,10 +11,10 @@ from commands.settings import Train
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
-from utility.command import AUTO, DEFAULT_SEED
 from utility.config import as_dict, differences, resolve, write_yaml
 from utility.device import claim_device, pick_device
 from utility.files import check_folder
+from utility.flags import AUTO, DEFAULT_SEED
 from utility.locks import held
 from utility.training.distributed import Group
 from utility.training.stopping import Stop, Stopped

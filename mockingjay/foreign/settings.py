@@ -9,7 +9,7 @@ from typing import Any
 
 from mockingjay.config import PretrainConfig
 from mockingjay.model.transformer import LAYER_NORM_EPS
-from utility.audio.features import STATIC_DIM, FeatureConfig
+from utility.audio.feature_config import STATIC_DIM, FeatureConfig
 from utility.config import build
 
 AUDIO_KEYS: dict[str, type] = {  # of a block `audio` in S3PRL >= 0.3

@@ -9,7 +9,7 @@ import pytest
 
 from downstream.config import DownstreamConfig
 from mockingjay.config import PretrainConfig
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import Difference, as_dict, build, differences, resolve
 
 

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from utility.command import Parser, run
+from utility.command import run
+from utility.flags import Parser
 
 NETTED = {
     "bad value": (ValueError("a\nb"), "here.py: a b\n"),

@@ -19,13 +19,15 @@ from preprocess import generate_len_for_bucket, preprocess_any
 from preprocess.parts.corpora import Utterance
 from preprocess.parts.extraction import plan
 from tests.helpers.speech import wav
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
 from utility.audio.noise import add_noise, levelled, read_noise
 from utility.audio.online import Online
 from utility.audio.online_config import OnlineConfig
 from utility.audio.waveform import read_audio
+from utility.batches import Batch, Waveforms
 from utility.config import as_dict, build
-from utility.loader import Batch, Loader, LoaderConfig, Target, Waveforms
+from utility.loader import Loader, LoaderConfig, Target
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
 from utility.training.checkpoint import load_checkpoint, saved_steps

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.files import contents
 from tests.helpers.speech import write_originals
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.labels.alignment import Alignment, write_alignment
 from utility.store import writing as store_writer
 from utility.store.files import Row, offsets_of, read_table

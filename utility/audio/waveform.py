@@ -139,12 +139,11 @@ def _with_length(path: Path, stack: contextlib.ExitStack) -> soundfile.SoundFile
 def _check(path: Path, file: soundfile.SoundFile, media: bool) -> None:
     if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
         raise HeaderError(f"sample rate is {file.samplerate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}")
-    if media:
-        pass  # what ffmpeg has just written
-    elif file.format != "FLAC":
-        check_size(path, file.format, file.frames, file.subtype)
-    elif flac_length(path, file.frames) is None:
+    flac = file.format == "FLAC"
+    if flac and flac_length(path, file.frames) is None:
         raise HeaderError(f"claims {file.frames} samples in {path.stat().st_size} bytes")
+    if not flac and not media:  # those are what ffmpeg has just written
+        check_size(path, file.format, file.frames, file.subtype)
     if file.frames <= 0:
         raise HeaderError("holds no samples")
 

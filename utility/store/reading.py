@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from utility.arrays import ArrayFile
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
 from utility.store.digest import content_digest, row_digest
 from utility.store.files import (

@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 
 from utility.audio.extensions import recording_extensions
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
 from utility.audio.headers import SCAN_THREADS, audio_files, recording_state, scan
 from utility.audio.waveform import WHOLE, AudioError, Span, read_audio, resampled_length
 from utility.store.files import read_table
