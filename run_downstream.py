@@ -60,7 +60,7 @@ def make_parser() -> Parser:
     parser.add(
         "--ckpt", group=what, type=Path, help="of the upstream: a file, a path below --ckpdir, or a run's folder"
     )
-    parser.add("--assume", group=what, type=parse_assumptions, metavar="KEY=VALUE", help=ABOUT)
+    parser.add("--assume", group=what, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
     parser.add("--ckpdir", group=what, type=Path, default=CKPDIR, help="folder of the pre-training runs")
     parser.add("--layer", group=what, help="hidden state that is probed: 0 (embedding), 1 ... or last (default: last)")
     parser.add_boolean("--weighted_sum", None, group=what, help="probe a learnt softmax sum of all hidden states")

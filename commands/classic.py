@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from commands.common import ended
-from commands.probe import ELSEWHERE, print_experiment
+from commands.common import ELSEWHERE, ended
+from commands.probe import print_experiment
 from commands.settings import TestClassic, TrainClassic
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment, Setting

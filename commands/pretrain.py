@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from commands.common import check_sections, ended, say
+from commands.common import ELSEWHERE, check_sections, ended, say
 from commands.dry_run import count_parameters, describe_parts, print_plan
 from commands.paths import DEFAULT_CONFIG, checkpoint_in, run_name
 from commands.settings import Train
@@ -40,7 +40,7 @@ def train(settings: Train) -> int:
 def _hold(stack: ExitStack, *folders: Path) -> None:
     """No other run writes there until the stack ends."""
     for folder in {folder.resolve(): folder for folder in folders}.values():
-        stack.enter_context(held(folder, "wait until it ends, or give this run another --name"))
+        stack.enter_context(held(folder, ELSEWHERE))
 
 
 def _train(settings: Train, name: str, directory: Path, log: Path, group: Group) -> int:
