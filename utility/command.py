@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NoReturn, TypeVar
 
+from utility.interrupts import interruptible
 from utility.original_flags import ANSWERS
 from utility.text import short
 
@@ -317,7 +318,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     name = os.path.basename(sys.argv[0])
     code: Any
     try:
-        code = main(sys.argv[1:])
+        with interruptible():
+            code = main(sys.argv[1:])
     except SystemExit as ended:
         code = ended.code
     except (ValueError, OSError) as error:

@@ -53,7 +53,7 @@ FLOORS = {
         {"sweep"},
     ),
     "utility": (
-        {"original_flags", "pickles", "text"},
+        {"interrupts", "original_flags", "pickles", "text"},
         {"torch_files", "openmp", "threads", "command", "config", "device", "files"},
         {"seeds", "arrays", "utterance_ids"},
         {"loader", "labels", "locks", "kaldi", "runs", "temporary_array"},
