@@ -85,7 +85,8 @@ def make(flags: CorpusFlags) -> int:
     try:
         cast = make_speakers(flags.speakers, flags.seed)
         made = synthesise_corpus(scratch / "corpus", scratch / "voices", cast, flags.minutes, flags.seed, flags.n_jobs)
-        (scratch / "corpus" / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False))
+        with naming(scratch):
+            (scratch / "corpus" / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False))
         try:
             os.replace(scratch / "corpus", root)
         except OSError:

@@ -53,8 +53,8 @@ FLOORS = {
         {"sweep"},
     ),
     "utility": (
-        {"interrupts", "original_flags", "pickles", "text"},
-        {"torch_files", "openmp", "threads", "command", "config", "device", "files"},
+        {"files", "interrupts", "original_flags", "pickles", "text"},
+        {"torch_files", "openmp", "threads", "command", "config", "device"},
         {"seeds", "arrays", "utterance_ids"},
         {"loader", "labels", "locks", "kaldi", "runs", "temporary_array"},
         {"audio", "training"},
