@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from utility.interrupts import interruptible
 from utility.text import one_line
 
 PIPE_CLOSED = 141  # the exit code of a program that a closed pipe ends, 128 + SIGPIPE
@@ -26,7 +27,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     name = os.path.basename(sys.argv[0])
     code: Any
     try:
-        code = main(sys.argv[1:])
+        with interruptible():
+            code = main(sys.argv[1:])
     except SystemExit as ended:
         code = ended.code
     except (ValueError, OSError) as error:
