@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from utility.audio.extensions import AUDIO_EXTENSIONS
 from utility.audio.headers import audio_files, unread_media, unread_note
 from utility.store.files import split_name
+from utility.text import short
 from utility.utterance_ids import IdRule, utterance_ids
 
 SPLIT_WORDS = frozenset(
@@ -186,9 +187,11 @@ def speaker_rule(speaker_from: str) -> Callable[[str], str]:
     try:
         pattern = re.compile(speaker_from)
     except re.error as error:
-        raise ValueError(f"speaker_from {speaker_from!r}: not a regular expression: {error}") from None
+        raise ValueError(f"speaker_from {short(speaker_from)}: not a regular expression: {error}") from None
     if pattern.groups < 1:
-        raise ValueError(f"speaker_from {speaker_from!r}: use parent, none, or a regular expression with one (group)")
+        raise ValueError(
+            f"speaker_from {short(speaker_from)}: use parent, none, or a regular expression with one (group)"
+        )
     return lambda path: (match[1] or "") if (match := pattern.search(path)) else ""
 
 

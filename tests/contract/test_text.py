@@ -2,6 +2,8 @@
 
 import time
 
+import torch
+
 from utility.text import short
 
 
@@ -15,6 +17,12 @@ def test_a_large_value_is_cut():
         assert len(short(value)) == 100
         assert short(value).endswith("...")
         assert len(short(value, limit=40)) == 40
+
+
+def test_a_tensor_is_named_by_its_type():
+    """Its text would be lines of numbers."""
+    assert short({"step": torch.ones(3)}) == "{'step': a Tensor}"
+    assert short(((1, 2), (torch.ones(3),))) == "((1, 2), (a Tensor,))"
 
 
 def test_aliases_upon_aliases_take_no_time():
