@@ -165,9 +165,9 @@ def _checkpoints() -> None:
     for form in ("safetensors", "s3prl", "hf"):
         runner_mockingjay.main(["--export", form, "--no-msg", "--ckpt", CKPT, "--output", f"export/{form}"])
     for path in (Path("ckpt/apc.ckpt"), *sorted(Path("originals").iterdir())):
-        runner_mockingjay.main(
-            ["--export", "safetensors", "--no-msg", "--ckpt", str(path), "--output", f"export/{path.name}"]
-        )
+        words = ["--export", "safetensors", "--no-msg", "--ckpt", str(path), "--output", f"export/{path.name}"]
+        told = ["--assume", "residual=true"] if path.suffix == ".pt" else []  # an APC state dict does not say
+        runner_mockingjay.main([*words, *told])
     words = ["--run", "phone_linear", *quiet, "--config", "probe.yaml", "--expdir", "exp", "--name", "done"]
     run_downstream.main([*words, "--upstream", "baseline"])
     run_downstream.main([*words[:-1], "summed", "--ckpt", CKPT, "--weighted_sum"])
