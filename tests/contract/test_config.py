@@ -112,3 +112,12 @@ def test_sizes_beyond_any_memory_are_refused(key):
 
 def test_a_seed_may_be_as_large_as_a_generator_takes():
     assert resolve(DownstreamConfig, overrides=[f"data.split_seed={2**63 - 1}"]).data.split_seed == 2**63 - 1
+
+
+def test_known_keys_are_listed_once():
+    """An unknown key said them all, each time: lines of a thousand characters."""
+    with pytest.raises(ValueError, match="known keys") as caught:
+        build(DownstreamConfig, {f"a{number}q": 1 for number in range(9)})
+    assert str(caught.value).count("known keys") == 1
+    assert "'a4q'" in str(caught.value)
+    assert "and 4 more" in str(caught.value)
