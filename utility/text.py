@@ -40,6 +40,11 @@ def short(value: Any, limit: int = 100) -> str:
     return text
 
 
+def clipped(text: str, limit: int = 100) -> str:
+    """`text`, cut to `limit` characters: what a file says may be of any length."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 def _pieces(value: Any, limit: int) -> Iterator[str]:
     """What `repr(value)` is made of, each piece when it is asked for."""
     if isinstance(value, str | bytes):

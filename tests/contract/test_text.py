@@ -2,7 +2,7 @@
 
 import time
 
-from utility.text import short
+from utility.text import clipped, short
 
 
 def test_a_small_value_is_its_repr():
@@ -36,3 +36,8 @@ def test_deep_nesting_and_a_loop_are_cut():
     loop: list = []
     loop.append(loop)
     assert len(short(loop)) == 100
+
+
+def test_text_is_cut():
+    assert clipped("a" * 100) == "a" * 100
+    assert clipped("a" * 101) == "a" * 97 + "..."
