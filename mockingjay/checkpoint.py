@@ -16,6 +16,7 @@ from mockingjay.foreign.checkpoints import from_original
 from mockingjay.model.frame_model import FrameModel, NoHead
 from utility.audio.features import FeatureConfig
 from utility.config import build, differences
+from utility.text import short
 from utility.training.checkpoint import FORMAT, check_format, check_weights, read_file
 from utility.training.folder import read_folder
 
@@ -27,7 +28,7 @@ def check_features(one: FeatureConfig | None, other: FeatureConfig | None, name:
     if one is not None and other is not None and one != other:
         ignored = ("s3prl",) if (one.s3prl is None) != (other.s3prl is None) else ()
         pairs = differences(one, other, ignored)
-        differing = ", ".join(f"{key} {mine!r} against {theirs!r}" for key, mine, theirs in pairs)
+        differing = ", ".join(f"{key} {short(mine)} against {short(theirs)}" for key, mine, theirs in pairs)
         raise ValueError(f"features of {name} and {other_name} differ: {differing}")
 
 

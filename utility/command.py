@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import difflib
+import errno
 import os
 import re
 import select
@@ -13,7 +14,7 @@ from pathlib import PurePath
 from typing import Any, NoReturn, TypeVar
 
 from utility.original_flags import ANSWERS
-from utility.text import short
+from utility.text import cut, short
 
 T = TypeVar("T")
 AUTO = "auto"  # of --resume: go on where there is a run, else begin
@@ -23,6 +24,7 @@ NO_MEMORY = re.compile("out of memory|can't allocate memory")  # as PyTorch says
 TRUE, FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 FLAG = re.compile(r"--?[A-Za-z]")  # -1 is a number
 LONGEST = 1000  # characters of a message
+LONG_QUOTE = re.compile(r"'[^']{99,}'|\"[^\"]{99,}\"")  # a value, as argparse repeats it
 OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 
 
@@ -50,7 +52,7 @@ class Mode:
                 known = (
                     f"of the config it takes {', '.join(self.overrides)}" if self.overrides else "it takes no config"
                 )
-                raise ValueError(f"{self.name or 'this script'} would not use {word}: {known}")
+                raise ValueError(f"{self.name or 'this script'} would not use {cut(word)}: {known}")
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class Parser(argparse.ArgumentParser):
         self.modes_of: dict[str, tuple[str, ...]] = {}  # by destination; what is missing serves every mode
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {_one_line(message)} (see {self.prog} --help)\n")
+        message = LONG_QUOTE.sub(lambda match: cut(match[0]), _one_line(message))
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
     def add(
         self,
@@ -238,7 +241,7 @@ def _unknown(parser: Parser, name: str) -> str:
     shown = [action for action in parser._actions if action.help is not argparse.SUPPRESS]
     names = [option for action in shown for option in action.option_strings]
     near = difflib.get_close_matches(name, names, n=1)
-    return f"unknown flag {name}" + (f"; did you mean {near[0]}?" if near else f" (see {parser.prog} --help)")
+    return f"unknown flag {cut(name)}" + (f"; did you mean {near[0]}?" if near else f" (see {parser.prog} --help)")
 
 
 def _plain(name: str) -> str:
@@ -275,7 +278,7 @@ def _boolean_or(other: str) -> Callable[[str], bool | str]:
         if text.lower() == other:
             return other
         if text.lower() not in (*TRUE, *FALSE):
-            raise argparse.ArgumentTypeError(f"expected True, False or {other}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"expected True, False or {other}, got {short(text)}")
         return boolean(text)
 
     return read
@@ -364,13 +367,15 @@ def _line(error: Exception) -> str:
     """What an error says, on one line; of the system's own errors the path and the reason, without their number."""
     text = re.sub(r"^\[Errno \d+\] ", "", str(error))
     if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+        path = str(error.filename)
+        name = cut(path) if error.errno == errno.ENAMETOOLONG else path
+        text = error.strerror if error.filename is None else f"{name}: {error.strerror}"
     return _one_line(text)
 
 
 def _one_line(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+    return cut(line, LONGEST)
 
 
 def _reason(error: MemoryError | OverflowError | RuntimeError) -> str | None:

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast, dataclass_transform, get_args, get_type_hints
 
@@ -17,8 +17,8 @@ T = TypeVar("T")
 DEPTH = 50  # levels of YAML; no config has more than five
 MERGED = 1000  # keys of a mapping that `<<` of YAML fills
 LARGEST = 2**31 - 1  # of a whole number: the product of two is still one of 64 bits; seeds may be larger
-KNOWN = "; known keys: "
 SHOWN = 5  # errors of one config in a line
+LISTED = 200  # characters after which a line names no other error
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -35,7 +35,12 @@ def build(schema: type[T], values: Mapping[str, Any]) -> T:
     try:
         config = pydantic.TypeAdapter(schema).validate_python(dict(values))
     except pydantic.ValidationError as error:
-        reasons = list(_reasons(schema, error.errors()[:SHOWN]))
+        reasons: list[str] = []
+        for item in error.errors()[:SHOWN]:
+            reason = _explain(schema, item)
+            if reasons and sum(map(len, [*reasons, reason])) > LISTED:
+                break
+            reasons.append(reason)
         more = error.error_count() - len(reasons)
         raise ValueError("; ".join([*reasons, *([f"and {more} more"] if more else [])])) from None
     for key, value in _values(as_dict(config)):
@@ -211,15 +216,6 @@ def _place(mark: yaml.Mark) -> str:
     return f" in line {mark.line + 1}, column {mark.column + 1}"
 
 
-def _reasons(schema: type, items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """What is wrong, one by one; the keys that a section knows are listed once."""
-    listed = set()
-    for item in items:
-        reason, mark, known = _explain(schema, item).partition(KNOWN)
-        yield reason if known in listed else reason + mark + known
-        listed.add(known)
-
-
 def _explain(schema: type, item: Mapping[str, Any]) -> str:
     path = [str(part) for part in item["loc"]]
     dotted = ".".join(path)
@@ -244,4 +240,4 @@ def _explain(schema: type, item: Mapping[str, Any]) -> str:
 
 def _nearest(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"; did you mean {short(close[0])}?" if close else f"{KNOWN}{', '.join(known)}"
+    return f"; did you mean {short(close[0])}?" if close else f"; known keys: {', '.join(known)}"

@@ -29,7 +29,7 @@ def parse_json(text: str) -> Any:
 
 
 def short(value: Any, limit: int = 100) -> str:
-    """`repr(value)`, cut to `limit` characters.
+    """`repr(value)`, cut to `limit` characters; of what is neither plain nor a container only the type.
 
     No more of a nested value is looked at than is shown: a few aliases in YAML stand for gigabytes of text."""
     text = ""
@@ -40,8 +40,8 @@ def short(value: Any, limit: int = 100) -> str:
     return text
 
 
-def clipped(text: str, limit: int = 100) -> str:
-    """`text`, cut to `limit` characters: what a file says may be of any length."""
+def cut(text: str, limit: int = 100) -> str:
+    """The text itself, not more than `limit` characters of it."""
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
@@ -59,11 +59,14 @@ def _pieces(value: Any, limit: int) -> Iterator[str]:
             yield ": "
             yield from _pieces(inner, limit)
         yield "}"
-    elif isinstance(value, list):
-        yield "["
+    elif isinstance(value, list | tuple):
+        start, end = ("[", "]") if isinstance(value, list) else ("(", ",)" if len(value) == 1 else ")")
+        yield start
         for number, inner in enumerate(value):
             yield ", " if number else ""
             yield from _pieces(inner, limit)
-        yield "]"
-    else:
+        yield end
+    elif value is None or isinstance(value, int | float):
         yield repr(value)
+    else:
+        yield f"a {type(value).__name__}"  # of a tensor, say, the text would be lines of numbers

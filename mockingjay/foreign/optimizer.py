@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.names import counted
 from mockingjay.model.groups import original_groups
+from utility.text import short
 from utility.training.optimization import make_optimizer
 
 MOMENTS = {"bertadam": ("next_m", "next_v"), "lamb": ("exp_avg", "exp_avg_sq")}
@@ -85,7 +86,7 @@ def _scheduled(config: PretrainConfig, groups: list[dict]) -> tuple[PretrainConf
         if not isinstance(total, int | float) or not isinstance(warmup, int | float):
             raise ValueError("the schedule of its optimiser has no t_total and warmup")
         if not 1 <= total < 1e12 or not 0 <= warmup < 1:
-            return config, f"its learning rate followed no schedule (warmup {warmup}, t_total {total})"
+            return config, f"its learning rate followed no schedule (warmup {short(warmup)}, t_total {short(total)})"
         config = replace(
             config,
             trainer=replace(config.trainer, steps=int(total)),
@@ -101,5 +102,7 @@ def _joined(name: str, moment: str, states: list[dict], shape: torch.Size) -> Te
     rows = [shape[0] // len(parts), *shape[1:]]
     wrong = next((value for value in parts if list(value.shape) != rows), None)
     if wrong is not None:
-        raise ValueError(f"its optimiser's {moment!r} for {name!r} has shape {list(wrong.shape)}, expected {rows}")
+        raise ValueError(
+            f"its optimiser's {moment!r} for {name!r} has shape {short(list(wrong.shape))}, expected {rows}"
+        )
     return torch.cat(parts)

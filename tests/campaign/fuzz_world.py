@@ -18,6 +18,7 @@ import run_downstream
 import runner_mockingjay
 from tests.campaign.mutations.audio import seeds
 from tests.helpers.checkpoints import GRU, write_checkpoint
+from tests.helpers.s3prl_later import checkpoints
 from tests.helpers.speech import wav, write_store
 from utility.kaldi.archives import write_ark
 from utility.labels.alignment import write_alignment
@@ -156,6 +157,8 @@ def _kaldi(folder: Path) -> None:
 
 def _checkpoints() -> None:
     shutil.copytree(FIXTURES, "originals", ignore=shutil.ignore_patterns("*.npz", "*.md", "*.wav", "ffn_*"))
+    for name, content in checkpoints().items():
+        torch.save(content, f"originals/{name}.ckpt")
     quiet = ["--cpu", "--no-msg"]
     runner_mockingjay.main(
         ["--train", *quiet, "--config", "good.yaml", "--ckpdir", "ckpt", "--logdir", "log", "--name", "base"]

@@ -62,6 +62,8 @@ HOSTILE = {
     "a 13th month": "model: {layers: 2001-13-01}",
     "a long value": "model: {layers: " + "x" * 10_000 + "}",
     "a long key": "model: {" + "x" * 10_000 + ": 1}",
+    "unknown sections": bomb(9, "model: {0}"),
+    "a long unknown section": "x" * 10_000 + ": 1",
     "many keys": "model: {" + ", ".join(f"k{n}: 1" for n in range(10_000)) + "}",
     "beyond 64 bits": "trainer: {steps: 100000000000000000000000}",
 }
@@ -75,7 +77,7 @@ def test_hostile_yaml_is_one_short_line_at_once(text, tmp_path):
     with pytest.raises(ValueError) as refused:
         resolve(PretrainConfig, file)
     assert str(refused.value).startswith(f"{file}: ")
-    assert len(str(refused.value)) < 1200
+    assert len(str(refused.value)) < len(str(file)) + 300
     assert time.process_time() - start < 3
 
 
@@ -112,12 +114,3 @@ def test_sizes_beyond_any_memory_are_refused(key):
 
 def test_a_seed_may_be_as_large_as_a_generator_takes():
     assert resolve(DownstreamConfig, overrides=[f"data.split_seed={2**63 - 1}"]).data.split_seed == 2**63 - 1
-
-
-def test_known_keys_are_listed_once():
-    """An unknown key said them all, each time: lines of a thousand characters."""
-    with pytest.raises(ValueError, match="known keys") as caught:
-        build(DownstreamConfig, {f"a{number}q": 1 for number in range(9)})
-    assert str(caught.value).count("known keys") == 1
-    assert "'a4q'" in str(caught.value)
-    assert "and 4 more" in str(caught.value)

@@ -17,7 +17,7 @@ import numpy as np
 from utility.files import replacing
 from utility.kaldi.matrices import BLANK, LONGEST_KEY, ByteSource, ObjectHeader, read_header, read_key, read_rows
 from utility.kaldi.writing import Form, pack
-from utility.text import clipped, short
+from utility.text import cut, short
 
 WHITE = BLANK.decode()
 LOCATION = re.compile(r"(?P<path>.+?)(?::(?P<offset>[0-9]{1,18}))?(?:\[(?P<range>[^][]*)])?", re.DOTALL)
@@ -166,7 +166,7 @@ def _range(text: str) -> tuple[RowRange, RowRange]:
         for first, last in zip(numbers[::2], numbers[1::2])
     ]
     if not spans or any(span and span[0] > span[1] for span in spans):
-        raise ValueError(f"expected a range as [0:9], [0:9,0:3] or [:,0:3], got [{clipped(text)}]")
+        raise ValueError(f"expected a range as [0:9], [0:9,0:3] or [:,0:3], got [{cut(text)}]")
     return spans[0], spans[1]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from utility.arrays import ArrayFile
 from utility.files import check_folder, naming, remove_leftovers, replace_folder, temporary
-from utility.text import clipped, short
+from utility.text import cut, short
 
 TimedLabels = Sequence[tuple[float, float, str]]  # start and end in seconds, label
 
@@ -65,9 +65,9 @@ class Alignment:
         starts, ends = segments["start"], segments["end"]
         if not ((ends <= LATEST).all() and (starts >= 0).all() and (starts < ends).all()):
             what = f"a segment has times that are not finite, negative, empty or beyond {LATEST:g} s"
-            raise ValueError(f"{file}: {clipped(id)}: {what}; make it again")
+            raise ValueError(f"{file}: {cut(id)}: {what}; make it again")
         if (np.rint((ends[:-1] - starts[1:]) * 1e6) > 0).any():
-            raise ValueError(f"{file}: {clipped(id)}: segments overlap or are out of order; make it again")
+            raise ValueError(f"{file}: {cut(id)}: segments overlap or are out of order; make it again")
         return segments
 
     def frame_labels(self, id: str, times: np.ndarray, duration: float | None = None) -> np.ndarray:  # noqa: A002
@@ -81,7 +81,7 @@ class Alignment:
         segments = self.segments(id)
         if len(segments) and not 0 <= segments["label"].min() <= segments["label"].max() < len(self.labels):
             raise ValueError(
-                f"{self.root / LABELS}: {len(self.labels)} labels, fewer than {SEGMENTS} uses for {clipped(id)}"
+                f"{self.root / LABELS}: {len(self.labels)} labels, fewer than {SEGMENTS} uses for {cut(id)}"
             )
         times = np.asarray(times, dtype=np.float64)
         if not len(times) or not len(segments):
@@ -89,7 +89,7 @@ class Alignment:
         audio_end = times[-1] if duration is None else duration
         if segments["end"][-1] > audio_end + TOLERANCE:
             raise ValueError(
-                f"{self.root}: {clipped(id)}: the alignment ends at {segments['end'][-1]:.3f} s, but the audio at "
+                f"{self.root}: {cut(id)}: the alignment ends at {segments['end'][-1]:.3f} s, but the audio at "
                 f"{audio_end:.3f} s; they are not of the same recording"
             )
         centres, starts, ends = (_microseconds(x) for x in (times, segments["start"], segments["end"]))
@@ -126,7 +126,7 @@ def check_segments(id: str, segments: TimedLabels) -> None:  # noqa: A002
         raise ValueError(f"utterance id {short(id)}: expected 1 to {LONGEST_ID} characters")
     previous = 0.0
     for line, (start, end, label) in enumerate(segments, 1):
-        where = f"{clipped(id)}: segment {line} ({start} to {end} s, {short(label)})"
+        where = f"{cut(id)}: segment {line} ({start} to {end} s, {short(label)})"
         if not (start >= 0 and abs(end) <= LATEST):
             raise ValueError(f"{where}: times must be finite and not negative, and at most {LATEST:g} s")
         if end <= start:

@@ -12,7 +12,7 @@ from utility.arrays import number
 from utility.files import files_below
 from utility.labels.alignment import TimedLabels
 from utility.labels.names import FORMATS
-from utility.text import clipped, parse_json, read_text, short
+from utility.text import cut, parse_json, read_text, short
 from utility.utterance_ids import timit_id
 
 NAMED_BY_FILE = ("textgrid", "montreal")  # formats whose files hold one utterance each, and not its id
@@ -29,14 +29,14 @@ def read_textgrid(file: Path, tier: str) -> AlignedUtterances:
     except OSError:
         raise
     except PraatioException as error:
-        raise ValueError(f"{file}: not a readable TextGrid: {clipped(str(error))}") from None
+        raise ValueError(f"{file}: not a readable TextGrid: {cut(str(error))}") from None
     except Exception:  # praatio meets broken files with whatever its parser stumbles over
         raise ValueError(f"{file}: not a readable TextGrid: cut off, or in another form") from None
     _check_times(file)
     names = [name for name in grid.tierNames if name == tier or name.endswith(f" - {tier}")]
     if len(names) != 1:
         held = f"{len(names)} tiers of {tier}" if names else f"no tier {short(tier)}"
-        among = clipped(", ".join(map(repr, grid.tierNames))) or "no tiers"
+        among = cut(", ".join(map(repr, grid.tierNames))) or "no tiers"
         raise ValueError(f"{file}: {held} among {among}")
     entries = grid.getTier(names[0]).entries
     if entries and len(entries[0]) != 3:

@@ -20,7 +20,7 @@ from utility.config import SHOWN, Difference, build, differences, read_yaml, wri
 from utility.files import replace_file, temporary
 from utility.locks import NO_LOCKS
 from utility.store.info import WORDS, StoreInfo
-from utility.text import clipped, short
+from utility.text import cut, short
 
 STORE_COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 SPAN_COLUMNS = ("start", "end")  # seconds; where utterances are parts of recordings
@@ -197,7 +197,7 @@ def info_differences(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = 
 def unlike(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> str:
     """`key is a there, b here` of everything in which two descriptions differ; empty where they agree."""
     pairs = info_differences(there, here, ignore)
-    shown = [f"{clipped(key)} is {short(one)} there, {short(other)} here" for key, one, other in pairs[:SHOWN]]
+    shown = [f"{cut(key)} is {short(one)} there, {short(other)} here" for key, one, other in pairs[:SHOWN]]
     return "; ".join(shown) + (f"; and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else "")
 
 
@@ -246,7 +246,7 @@ def read_table(file: Path, columns: Sequence[str], optional: Sequence[str] = ())
             raise ValueError(f"its rows have more fields than the {len(table.columns)} columns")
         missing = [name for name in columns if name not in table.columns]
         if missing:
-            raise ValueError(f"no column {', '.join(missing)}; it has {clipped(', '.join(map(str, table.columns)))}")
+            raise ValueError(f"no column {', '.join(missing)}; it has {cut(', '.join(map(str, table.columns)))}")
         numbers = {name: np.int64 for name in ("offset", "length", "num_samples", "rate") if name in columns}
         for name in numbers:
             wrong = table[name][~table[name].str.fullmatch(r"[0-9]{1,18}")]

@@ -17,7 +17,7 @@ from utility.audio.headers import SCAN_THREADS, audio_files, recording_state, sc
 from utility.audio.waveform import WHOLE, AudioError, Span, read_audio, resampled_length
 from utility.store.files import read_table
 from utility.store.info import StoreInfo
-from utility.text import clipped, short
+from utility.text import cut, short
 from utility.utterance_ids import utterance_ids
 
 RECORDING_COLUMNS = ("id", "path", "speaker", "rate", "num_samples")  # of a table; num_samples at its own rate
@@ -86,7 +86,7 @@ class Recordings:
         if missing:
             raise ValueError(
                 f"{', '.join(map(str, self.paths))}: {len(missing)} of {len(paths)} recordings are not there, "
-                f"{clipped(missing[0], 150)} for one: preprocess/generate_len_for_bucket.py makes a new table"
+                f"{cut(missing[0], 150)} for one: preprocess/generate_len_for_bucket.py makes a new table"
             )
         for index in np.flatnonzero(self.lengths == 0).tolist():
             self.read(index, 0, 0)

@@ -80,11 +80,11 @@ def check_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], 
     own = module.state_dict()
     for name in sorted(own.keys() | weights.keys(), key=str):
         if name not in weights:
-            raise ValueError(f"{where}: tensor {name!r} is missing: the model of this config has it")
+            raise ValueError(f"{where}: tensor {short(name)} is missing: the model of this config has it")
         if name not in own:
-            raise ValueError(f"{where}: tensor {name!r} is not part of the model of this config")
+            raise ValueError(f"{where}: tensor {short(name)} is not part of the model of this config")
         if own[name].shape != weights[name].shape:
-            sizes = f"{list(weights[name].shape)}, the model {list(own[name].shape)}"
+            sizes = f"{short(list(weights[name].shape))}, the model {list(own[name].shape)}"
             raise ValueError(f"{where}: tensor {name!r} has shape {sizes}")
         if own[name].is_floating_point() != weights[name].is_floating_point():
             raise ValueError(f"{where}: tensor {name!r} is {weights[name].dtype}, the model's {own[name].dtype}")
