@@ -133,7 +133,14 @@ def _not_finite(file: Path) -> None:
     soundfile.write(file, np.array([0.1, np.nan], np.float32), 16000, subtype="FLOAT")
 
 
+def _large(file: Path, rate: int, channels: int) -> None:
+    """Floats that are finite, and whose mean, or what a filter makes of them, is not."""
+    soundfile.write(file, np.full((4000, channels), 3.3e38, np.float32), rate, subtype="FLOAT")
+
+
 BAD = {
+    "mean.wav": (lambda file: _large(file, 16000, 2), "holds samples whose sum is not finite"),
+    "filter.wav": (lambda file: _large(file, 22050, 1), "holds samples whose sum is not finite"),
     "missing.wav": (lambda file: None, "no such audio file"),
     "folder.wav": (lambda file: file.mkdir(), "no such audio file"),
     "nothing.flac": (lambda file: file.write_bytes(b""), "not an audio file that can be read"),
@@ -168,7 +175,7 @@ def test_bad_files_give_one_line(tmp_path, name):
         read_audio(tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
     assert "\n" not in str(caught.value)
-    if name not in ("nan.wav", "cut.flac", "cut.ogg"):
+    if name not in ("nan.wav", "mean.wav", "filter.wav", "cut.flac", "cut.ogg"):
         with pytest.raises(AudioError, match=reason):
             audio_length(tmp_path / name)  # headers alone tell
 
