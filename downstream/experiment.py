@@ -17,7 +17,7 @@ from downstream.opened import Opened
 from downstream.predictions import PredictionFile
 from downstream.probe import Probe, evaluate
 from downstream.tasks.base import Task
-from mockingjay.representation import PAD_MULTIPLE
+from mockingjay.inputs import PAD_MULTIPLE
 from mockingjay.upstream import load_upstream
 from utility.config import as_dict, differences, write_yaml
 from utility.files import remove_leftovers

@@ -14,7 +14,7 @@ from mockingjay.content import check_content
 from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.foreign.checkpoints import from_original
 from mockingjay.model.frame_model import FrameModel, NoHead
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import build, differences
 from utility.text import short
 from utility.training.checkpoint import FORMAT, check_format, check_weights, read_file

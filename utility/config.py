@@ -11,6 +11,7 @@ import pydantic
 import yaml
 from pydantic.dataclasses import dataclass as validated
 
+from utility.files import replace_file
 from utility.text import cut, read_text, short
 
 T = TypeVar("T")
@@ -122,8 +123,8 @@ def _differ(one: Any, other: Any) -> bool:
 
 
 def write_yaml(config: Any, file: Path | str) -> None:
-    """Write the resolved config beside the run that it made."""
-    Path(file).write_text(yaml.safe_dump(as_dict(config), sort_keys=False), encoding="utf-8")
+    """Write the resolved config beside the run that it made, whole or not at all; OSError names the file."""
+    replace_file(Path(file), yaml.safe_dump(as_dict(config), sort_keys=False).encode())
 
 
 def leaf_path(schema: type, name: str) -> str:

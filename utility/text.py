@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+LONGEST = 1000  # characters of a message
+
 
 def read_text(file: Path | str) -> str:
     """The UTF-8 text of a regular file; ValueError for other text, and for a device or a pipe, which need not end."""
@@ -26,6 +28,11 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def one_line(text: str) -> str:
+    """A message on one line, cut where it is very long."""
+    return cut(" ".join(text.split()), LONGEST)
 
 
 def short(value: Any, limit: int = 100) -> str:

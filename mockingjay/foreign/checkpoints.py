@@ -23,7 +23,7 @@ from mockingjay.foreign.settings import (
     stated_shift,
 )
 from mockingjay.model.frame_model import TransformerModel
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
 from utility.text import short
 from utility.training.checkpoint import FORMAT

@@ -11,7 +11,7 @@ import yaml
 
 from preprocess.parts.names import FEATURE_TYPES, PARTS
 from utility.audio.extensions import recording_extensions
-from utility.command import Command, Parser, folder_name, shard
+from utility.flags import Command, Parser, folder_name, shard
 from utility.text import short
 from utility.utterance_ids import ID_RULES, IdRule
 

@@ -1,5 +1,6 @@
 """Configs: which keys differ is said by one function, and what is no config is refused in a short line."""
 
+import errno
 import math
 import os
 import time
@@ -9,8 +10,8 @@ import pytest
 
 from downstream.config import DownstreamConfig
 from mockingjay.config import PretrainConfig
-from utility.audio.features import FeatureConfig
-from utility.config import Difference, as_dict, build, differences, resolve
+from utility.audio.feature_config import FeatureConfig
+from utility.config import Difference, as_dict, build, differences, resolve, write_yaml
 
 
 def test_differing_keys_are_named_with_both_values():
@@ -115,3 +116,19 @@ def test_sizes_beyond_any_memory_are_refused(key):
 
 def test_a_seed_may_be_as_large_as_a_generator_takes():
     assert resolve(DownstreamConfig, overrides=[f"data.split_seed={2**63 - 1}"]).data.split_seed == 2**63 - 1
+
+
+def test_a_config_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "config.yaml"
+    write_yaml(PretrainConfig(), file)
+    before = file.read_text()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left") as failed:
+        write_yaml(PretrainConfig(eval_batches=7), file)
+    assert failed.value.filename == str(file)
+    assert file.read_text() == before
+    assert list(tmp_path.iterdir()) == [file]

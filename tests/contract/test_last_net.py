@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from utility.command import Mode, Parser, run
+from utility.command import run
+from utility.flags import Mode, Parser
 
 NETTED = {
     "bad value": (ValueError("a\nb"), "here.py: a b\n"),

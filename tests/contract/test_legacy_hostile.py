@@ -20,7 +20,7 @@ from mockingjay.checkpoint import load_pretrained
 from tests.conftest import PROJECT
 from tests.helpers.legacy_fixture import APC, NEW, OLD, SHORT, plain
 from tests.helpers.speech import write_store
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.torch_files import FORM, MAGIC
 
 CANARY = "canary"

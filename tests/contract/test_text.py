@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from utility.text import short
+from utility.text import cut, short
 
 
 def test_a_small_value_is_its_repr():
@@ -44,3 +44,8 @@ def test_deep_nesting_and_a_loop_are_cut():
     loop: list = []
     loop.append(loop)
     assert len(short(loop)) == 100
+
+
+def test_text_is_cut():
+    assert cut("a" * 100) == "a" * 100
+    assert cut("a" * 101) == "a" * 97 + "..."

@@ -18,7 +18,8 @@ from mockingjay.upstream import load_upstream
 from preprocess import preprocess_any
 from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.speech import write_store
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
 from utility.config import as_dict, build
 from utility.store.info import StoreInfo
 from utility.store.reading import Store

@@ -9,7 +9,7 @@ from torch import Tensor
 from utility.audio.headers import audio_files
 from utility.audio.online_config import GAUSSIAN
 from utility.audio.waveform import audio_length, read_audio
-from utility.loader import real_frames
+from utility.batches import real_frames
 from utility.text import short
 
 GAUSSIAN_SECONDS = 240  # made once, and entered anywhere

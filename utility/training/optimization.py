@@ -138,7 +138,7 @@ class _Original(torch.optim.Optimizer):
 
 
 class BertAdam(_Original):
-    """Adam as in BERT's first release: no bias correction, each tensor's gradient clipped to norm 1, decoupled decay.
+    """Adam as in BERT's first release: no bias correction, each tensor's gradient cut to norm 1, decoupled decay.
 
     m <- 0.9 m + 0.1 g; v <- 0.999 v + 0.001 g^2; w <- w - lr (m / (sqrt(v) + 1e-6) + decay w)."""
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from utility.loader import START, AnyBatch, Loader, Position
+from utility.batches import AnyBatch
+from utility.loader import START, Loader, Position
 from utility.seeds import step_seed
 from utility.text import short
 from utility.training.checkpoint import (
