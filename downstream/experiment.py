@@ -177,6 +177,7 @@ class Experiment:
 
     def load_best(self) -> Score:
         """Take the weights of the step that did best on dev, and score them on dev again, into predictions_dev.tsv."""
+        self.state()  # one that is damaged is refused before anything is written
         path = self.directory / "best.ckpt"
         load_weights(self.probe, load_checkpoint(path, KIND).get("model", {}), path)
         with self._predictions("dev") as predictions:

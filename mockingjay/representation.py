@@ -20,6 +20,7 @@ from utility.store.files import Row, SplitFiles, info_differences, read_info
 from utility.store.info import StoreInfo
 from utility.store.reading import Store, splits_in
 from utility.store.writing import StoreWriter
+from utility.text import short
 from utility.training.trainer import autocast
 
 PAD_MULTIPLE = 64  # few shapes of batches, so that kernels are made once
@@ -110,7 +111,7 @@ def _represent(upstream: Upstream, inputs: Inputs, writer: StoreWriter, how: Ext
 
 def _why_not_finite(name: str, states: np.ndarray, seen: Tensor, how: ExtractionOptions) -> str:
     """What is wrong with an utterance whose hidden states no store takes."""
-    text = f"utterance {name[:100]!r}: its hidden states are not finite"
+    text = f"utterance {short(name)}: its hidden states are not finite"
     if not torch.isfinite(seen).all():
         return f"{text}, as its input is not: make that again"
     if np.isfinite(states).all():
@@ -171,7 +172,7 @@ def make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
     if different and not overwrite:
         hashes = ("made_by.upstream", "made_by.source", "features")
         values = [
-            f"{key.removeprefix('made_by.')} is {one!r} there, {other!r} here"
+            f"{key.removeprefix('made_by.')} is {short(one)} there, {short(other)} here"
             for key, one, other in different
             if not key.startswith(hashes)
         ]
@@ -221,7 +222,7 @@ def represent_as_archive(
         try:
             archives.check_key(name)
         except ValueError as error:
-            raise ValueError(f"utterance {name!r} has no place in an archive: {error}") from None
+            raise ValueError(f"utterance {short(name)} has no place in an archive: {error}") from None
     make_way(files, _info(upstream, corpus, how, files.root), how.overwrite)
     if not files.archive_index.is_file() or files.table.is_file():
         assert represent(upstream, corpus, root, split, replace(how, overwrite=False)), "one process does all of it"
@@ -230,5 +231,7 @@ def represent_as_archive(
     files.remove_rows()
     written = archives.read_scp(files.archive_index)
     if other := set(written.keys) - set(corpus.ids):
-        raise ValueError(f"{files.archive} is of other utterances, as {min(other)!r}: add --overwrite to replace it")
+        raise ValueError(
+            f"{files.archive} is of other utterances, as {short(min(other))}: add --overwrite to replace it"
+        )
     return written

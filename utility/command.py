@@ -1,5 +1,6 @@
 """How every command ends: its exit code, and errors of one line."""
 
+import errno
 import os
 import re
 import select
@@ -7,7 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from utility.text import one_line
+from utility.interrupts import interruptible
+from utility.text import cut, one_line
 
 PIPE_CLOSED = 141  # the exit code of a program that a closed pipe ends, 128 + SIGPIPE
 NO_MEMORY = re.compile("out of memory|can't allocate memory")  # as PyTorch says it, of CUDA and of a CPU
@@ -26,7 +28,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     name = os.path.basename(sys.argv[0])
     code: Any
     try:
-        code = main(sys.argv[1:])
+        with interruptible():
+            code = main(sys.argv[1:])
     except SystemExit as ended:
         code = ended.code
     except (ValueError, OSError) as error:
@@ -73,7 +76,9 @@ def _line(error: Exception) -> str:
     """What an error says, on one line; of the system's own errors the path and the reason, without their number."""
     text = re.sub(r"^\[Errno \d+\] ", "", str(error))
     if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+        path = str(error.filename)
+        name = cut(path) if error.errno == errno.ENAMETOOLONG else path
+        text = error.strerror if error.filename is None else f"{name}: {error.strerror}"
     return one_line(text)
 
 

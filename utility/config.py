@@ -11,6 +11,7 @@ import pydantic
 import yaml
 from pydantic.dataclasses import dataclass as validated
 
+from utility.files import replace_file
 from utility.text import read_text, short
 
 T = TypeVar("T")
@@ -18,6 +19,7 @@ DEPTH = 50  # levels of YAML; no config has more than five
 MERGED = 1000  # keys of a mapping that `<<` of YAML fills
 LARGEST = 2**31 - 1  # of a whole number: the product of two is still one of 64 bits; seeds may be larger
 SHOWN = 5  # errors of one config in a line
+LISTED = 200  # characters after which a line names no other error
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -34,7 +36,12 @@ def build(schema: type[T], values: Mapping[str, Any]) -> T:
     try:
         config = pydantic.TypeAdapter(schema).validate_python(dict(values))
     except pydantic.ValidationError as error:
-        reasons = [_explain(schema, item) for item in error.errors()[:SHOWN]]
+        reasons: list[str] = []
+        for item in error.errors()[:SHOWN]:
+            reason = _explain(schema, item)
+            if reasons and sum(map(len, [*reasons, reason])) > LISTED:
+                break
+            reasons.append(reason)
         more = error.error_count() - len(reasons)
         raise ValueError("; ".join([*reasons, *([f"and {more} more"] if more else [])])) from None
     for key, value in _values(as_dict(config)):
@@ -116,8 +123,8 @@ def _differ(one: Any, other: Any) -> bool:
 
 
 def write_yaml(config: Any, file: Path | str) -> None:
-    """Write the resolved config beside the run that it made."""
-    Path(file).write_text(yaml.safe_dump(as_dict(config), sort_keys=False), encoding="utf-8")
+    """Write the resolved config beside the run that it made, whole or not at all; OSError names the file."""
+    replace_file(Path(file), yaml.safe_dump(as_dict(config), sort_keys=False).encode())
 
 
 def leaf_path(schema: type, name: str) -> str:

@@ -10,13 +10,14 @@ from pathlib import PurePath
 from typing import Any, NoReturn, TypeVar
 
 from utility.original_flags import ANSWERS
-from utility.text import one_line, short
+from utility.text import cut, one_line, short
 
 T = TypeVar("T")
 AUTO = "auto"  # of --resume: go on where there is a run, else begin
 DEFAULT_SEED = 1337  # of the originals, on every command line
 TRUE, FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 FLAG = re.compile(r"--?[A-Za-z]")  # -1 is a number
+LONG_QUOTE = re.compile(r"'[^']{99,}'|\"[^\"]{99,}\"")  # a value, as argparse repeats it
 OVERRIDE = re.compile(r"[A-Za-z_]\w*(\.\w+)*=")
 
 
@@ -43,7 +44,7 @@ class Mode:
             if self.overrides is not None and not any(f"{key}.".startswith(f"{name}.") for name in self.overrides):
                 taken = ", ".join(self.overrides)
                 known = f"of the config it takes {taken}" if taken else "it takes no config"
-                raise ValueError(f"{self.name or 'this script'} would not use {word}: {known}")
+                raise ValueError(f"{self.name or 'this script'} would not use {cut(word)}: {known}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class Parser(argparse.ArgumentParser):
         self.modes_of: dict[str, tuple[str, ...]] = {}  # by destination; what is missing serves every mode
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
+        message = LONG_QUOTE.sub(lambda match: cut(match[0]), one_line(message))
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
     def add(
         self,
@@ -227,7 +229,7 @@ def _unknown(parser: Parser, name: str) -> str:
     shown = [action for action in parser._actions if action.help is not argparse.SUPPRESS]
     names = [option for action in shown for option in action.option_strings]
     near = difflib.get_close_matches(name, names, n=1)
-    return f"unknown flag {name}" + (f"; did you mean {near[0]}?" if near else f" (see {parser.prog} --help)")
+    return f"unknown flag {cut(name)}" + (f"; did you mean {near[0]}?" if near else f" (see {parser.prog} --help)")
 
 
 def _plain(name: str) -> str:

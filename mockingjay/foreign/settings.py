@@ -12,6 +12,7 @@ from mockingjay.model.transformer import LAYER_NORM_EPS
 from utility.audio.feature_config import STATIC_DIM, FeatureConfig
 from utility.audio.s3prl_online import UNUSED
 from utility.config import build
+from utility.text import short
 
 AUDIO_KEYS: dict[str, type] = {  # of a block `audio` in S3PRL >= 0.3
     "target_level": float, "win_ms": float, "hop_ms": float, "n_freq": int, "n_mels": int, "n_mfcc": int
@@ -71,7 +72,7 @@ def _convert(value: Any, kind: type) -> Any:
 
 
 def _short(value: Any) -> str:
-    return repr(value)[:60] if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
+    return short(value, 60) if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
 
 
 def model_section(block: Section, task: Section) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """The built-in corpus: synthesised English of many speakers in LibriSpeech's layout, with exact phone times."""
 
 import fcntl
-import multiprocessing
+import glob
 import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from preprocess.demo.sentences import sentences
 from preprocess.demo.speech import Speech, Synthesiser, synthesiser
 from preprocess.demo.voices import Speaker, make_speakers, write_voices
+from preprocess.parts.workers import in_fresh_processes
 from utility.config import read_yaml
 from utility.files import check_folder, naming
 from utility.seeds import numpy_generator
@@ -28,6 +30,7 @@ from utility.seeds import numpy_generator
 SAMPLE_RATE = 16000
 SPLITS = ("train", "dev", "test")
 SETTINGS = "demo.yaml"  # written last: a folder that has it is finished
+UNFINISHED = ".unfinished."  # in the name of the folder beside it
 CHAPTER = 1
 GROUP = 4
 LEAD = (0.05, 0.3)  # seconds of silence added before the speech
@@ -69,6 +72,8 @@ def make(flags: CorpusFlags) -> int:
         "format": 1,
     }
     if is_made(root, settings):
+        if not flags.dry_run:
+            remove_unfinished(root)
         print(f"{root}: already made with these settings")
         return 0
     if flags.dry_run:
@@ -80,7 +85,8 @@ def make(flags: CorpusFlags) -> int:
     try:
         cast = make_speakers(flags.speakers, flags.seed)
         made = synthesise_corpus(scratch / "corpus", scratch / "voices", cast, flags.minutes, flags.seed, flags.n_jobs)
-        (scratch / "corpus" / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False))
+        with naming(scratch):
+            (scratch / "corpus" / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False))
         try:
             os.replace(scratch / "corpus", root)
         except OSError:
@@ -98,13 +104,18 @@ def scratch_beside(root: Path) -> Path:
     """A new folder beside `root`, locked while this process lives; what killed runs left there is removed."""
     check_folder(root)
     root.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{root.name}.unfinished."
-    for left in root.parent.glob(f"{prefix}*"):
-        if _lock(left):
-            shutil.rmtree(left, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix=prefix, dir=root.parent))
+    remove_unfinished(root)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}{UNFINISHED}", dir=root.parent))
     _lock(scratch)
     return scratch
+
+
+def remove_unfinished(root: Path) -> None:
+    """Remove what killed runs left beside `root`."""
+    for left in root.parent.glob(f".{glob.escape(root.name)}{UNFINISHED}*"):
+        with suppress(OSError):
+            if _lock(left):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _lock(folder: Path) -> bool:
@@ -143,9 +154,12 @@ def synthesise_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: 
         write_voices(data, cast)
     tasks = [SpeakerPart(root, data, speaker, 60 * minutes / len(cast), seed) for speaker in cast]
     processes = min(len(tasks), os.cpu_count() or 1 if n_jobs == -1 else n_jobs)
-    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
-        results = pool.imap_unordered(speak, tasks, chunksize=GROUP)
-        made = dict(tqdm(results, total=len(tasks), unit="speaker", disable=not sys.stderr.isatty()))
+    groups = [tasks[start : start + GROUP] for start in range(0, len(tasks), GROUP)]
+    made: dict[int, tuple[int, float]] = {}
+    with tqdm(total=len(tasks), unit="speaker", disable=not sys.stderr.isatty()) as bar:
+        for spoken in in_fresh_processes(speak_all, groups, processes):
+            made.update(spoken)
+            bar.update(len(spoken))
     lines = ["; reader | sex | split | minutes | name"]
     lines += [
         f"{speaker.reader:<6} | {speaker.sex} | {speaker.split:<5} | {made[speaker.reader][1] / 60:5.2f} | "
@@ -155,6 +169,11 @@ def synthesise_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: 
     with naming(root):
         (root / "LibriSpeech" / "SPEAKERS.TXT").write_text("\n".join(lines) + "\n")
     return made
+
+
+def speak_all(tasks: Sequence[SpeakerPart]) -> dict[int, tuple[int, float]]:
+    """Write the utterances of some speakers; (utterances, seconds) of each reader."""
+    return dict(map(speak, tasks))
 
 
 def speak(task: SpeakerPart) -> tuple[int, tuple[int, float]]:

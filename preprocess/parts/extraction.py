@@ -1,11 +1,9 @@
 """Utterances -> feature store, in parallel and restartable."""
 
 import contextlib
-import ctypes
 import functools
 import multiprocessing
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from preprocess.parts.corpora import Corpus, Utterance
+from preprocess.parts.workers import DIED, end_with
 from utility.audio.feature_config import FeatureConfig
 from utility.audio.features import FeatureExtractor
 from utility.audio.headers import Header, recording_state, scan
@@ -33,7 +32,6 @@ from utility.store.info import StoreInfo
 from utility.store.rows import RowWriter
 from utility.store.writing import StoreWriter
 
-PR_SET_PDEATHSIG = 1  # Linux's prctl.h
 BATCH_SECONDS = 10.0, 60.0  # of audio, at least and at most, unless one recording is longer
 BATCHES = 64  # of a small split, so that no worker waits long for the last
 Done = TypeVar("Done")
@@ -184,20 +182,15 @@ def processes(n_jobs: int) -> Iterator[Workers]:
     try:
         yield run
     except BrokenProcessPool:
-        reason = "a worker process died, perhaps for want of memory: run again with a smaller --n_jobs"
-        raise OSError(reason) from None
+        raise OSError(DIED) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _start_worker(parent: int) -> None:
-    """Make this worker take one core and end with its parent, however that ends; Ctrl-C is the parent's to handle."""
+    """Make this worker take one core and end with its parent."""
     claim_core()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+    end_with(parent)
 
 
 def _batches(jobs: Sequence[_Job], num_samples: int) -> Iterator[list[_Job]]:

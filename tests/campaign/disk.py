@@ -7,6 +7,7 @@ run."""
 
 import itertools
 import random
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ COLUMNS = (
     "unclear",
     "left files",
 )
+NAMELESS = re.compile(r"^[\w.]+\.py: No space left on device$", re.MULTILINE)
 PAGE = 4096
 ROOM = 1 << 30
 
@@ -104,7 +106,7 @@ def _judge(
         said = (outcome.stderr or outcome.stdout)[-1500:]
         if (what := complaint(outcome)) or outcome.code not in (0, 2):
             failures.append(Failure(what or f"exit {outcome.code}", f"on the full disk: {said}"))
-        elif outcome.code == 2 and "/" not in outcome.stderr.partition(": ")[2]:
+        elif outcome.code == 2 and NAMELESS.search(outcome.stderr):
             failures.append(Failure("names no file", said))
     half = [name for name in left if UNFINISHED.search(name)]
     if half:

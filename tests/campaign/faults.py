@@ -11,14 +11,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests.campaign import names
+from tests.campaign import names, stores
 from tests.campaign.jobs import Bench, Failure, Job, References, Result, go_on
 from tests.campaign.scenarios import BY_NAME, SCENARIOS, Scenario, split
 from tests.campaign.verdicts import compare, complaint, files_of
 from tests.campaign.world import RATE, sound
 from tests.campaign.zygote import Outcome, Zygote
 
-COLUMNS = ("runs", "well", "traceback or hang", "wrong outputs", "unclear")
+COLUMNS = ("runs", "well", "traceback or hang", "wrong outputs", "unclear", "seconds of many files", "MB of many files")
 NOBODY = 65534  # a user who may write only what is everybody's
 ALONE = [scenario for scenario in SCENARIOS if len(scenario.commands) == 1]
 
@@ -32,10 +32,12 @@ def jobs(references: References, scenarios: Sequence[Scenario] = SCENARIOS) -> I
         ("changed_corpus", lambda bench, rng, n: changed_corpus(bench, rng, n)),
         ("loops_and_devices", lambda bench, rng, n: loops_and_devices(bench, n)),
         ("odd_names", lambda bench, rng, n: names.odd_name(bench, n)),
+        ("other_frames", lambda bench, rng, n: result("other_frames", 1, stores.other_frames(bench, rng, n))),
     ]
     if can_change_user():
         kinds.append(("read_only", lambda bench, rng, n: read_only(bench, alone[n % len(alone)])))
         kinds.append(("unwritable", lambda bench, rng, n: unreadable(bench, rng, alone[n % len(alone)], references)))
+    yield Job("faults/many_files/0", lambda bench, rng: many_files(bench))
     for number in itertools.count():
         for name, work in kinds:
 
@@ -98,6 +100,16 @@ def unreadable(bench: Bench, rng: random.Random, scenario: Scenario, references:
     if outcome.code == 0 and not (verdict := compare(place, wanted)).same:
         failures.append(Failure("wrong outputs", str(verdict)))
     return result("unwritable", 1, failures)
+
+
+def many_files(bench: Bench) -> Result:
+    """The figures of very many recordings."""
+    failures, outcomes = stores.many_files(bench)
+    seconds = round(sum(outcome.seconds for outcome in outcomes))
+    memory = max(outcome.peak_rss for outcome in outcomes) >> 20
+    base = result("many_files", len(outcomes), failures)
+    figures = {"seconds of many files": seconds, "MB of many files": memory}
+    return Result(base.row, {**base.counts, **figures}, base.failures)
 
 
 class Second:

@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tests.campaign.jobs import Bench, Job, References, Result, do_job
 from tests.campaign.scenarios import BY_NAME, Scenario, scenario
 from tests.campaign.verdicts import UNFINISHED, compare, complaint
 from tests.campaign.world import build_world
-from tests.campaign.zygote import ENVIRONMENT, PROJECT, Zygote
+from tests.campaign.zygote import ENVIRONMENT, PROJECT, Outcome, Zygote
 
 pytestmark = pytest.mark.slow
 SEED = 3
@@ -33,6 +34,16 @@ MISBEHAVING = {  # what it is: (script, what the judge of kills must say)
     ),
     "prints a traceback": (
         "began = pathlib.Path('begun').exists()\npathlib.Path('begun').touch(); time.sleep(0.2)\n1 / (not began)",
+        "traceback",
+    ),
+    "leaves shared memory": (
+        "pathlib.Path(f'/dev/shm/torture_{os.getpid()}').touch(); time.sleep(0.2); out.touch()",
+        "left shared memory",
+    ),
+    "has workers that print tracebacks": (
+        "parent = os.getpid()\nif not os.fork():\n    time.sleep(0.4)\n"
+        "    if os.getppid() != parent: print('Traceback (most recent call last):', file=sys.stderr)\n"
+        "    os._exit(0)\nos.wait(); out.touch()",
         "traceback",
     ),
     "says two lines": (
@@ -96,8 +107,30 @@ def test_killed_commands_go_on_to_the_same_bits(name, bench, references):
 def test_the_judge_of_kills_catches_a_command_that(what, bench, tmp_path):
     body, said = MISBEHAVING[what]
     result = kills.chain(bench, random.Random(1), script(tmp_path, body), References(tmp_path / "undisturbed"))
+    for path in Path("/dev/shm").glob("torture_*"):
+        path.unlink()
     assert result.counts["kills"] > 0
     assert said in {failure.what for failure in result.failures}
+
+
+INTERRUPTED = "Traceback (most recent call last):\n  File {place}\nKeyboardInterrupt\n"
+SIGNALLED = {  # what it is: (outcome of a command of 2 s that was sent SIGINT after 1 s, what the judge says)
+    "obeyed": (Outcome(130, "", "x.py: interrupted\n", 1.1, 0, False, killed=True), set()),
+    "came too late": (Outcome(0, "", "", 1.2, 0, False, killed=True), set()),
+    "lost": (Outcome(0, "", "", 4.0, 0, False, killed=True), {"signal lost"}),
+    "met Python": (Outcome(1, "", INTERRUPTED.format(place="runpy.py"), 1.1, 0, False, killed=True), set()),
+    "a traceback": (
+        Outcome(1, "", INTERRUPTED.format(place="/x/utility/command.py"), 1.1, 0, False, killed=True),
+        {"traceback"},
+    ),
+    "dropped": (Outcome(0, "", INTERRUPTED.format(place="runpy.py"), 1.1, 0, False, killed=True), {"traceback"}),
+}
+
+
+@pytest.mark.parametrize("what", SIGNALLED)
+def test_the_judge_of_signals_tells_one_that_was(what):
+    outcome, said = SIGNALLED[what]
+    assert {failure.what for failure in kills._of_killed(outcome, signal.SIGINT, 2.0, 1.0)} == said
 
 
 @pytest.mark.parametrize("name", ["libri_jobs2", "extract_store", "alignment", "apc"])

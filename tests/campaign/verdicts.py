@@ -14,6 +14,7 @@ from tests.campaign.zygote import Outcome
 
 CLOCK = {"seconds", "frames_per_s", "data_wait_share"}
 UNFINISHED = re.compile(r"(^|/)\.[^/]*\.(tmp|old|unfinished)\b|\.tmp(/|$)|(^|/)\.[^/]+\.[\w-]{6,}(/|$)")
+NOTICE = re.compile(r"warning:|.*: (removed|put back), (the|a) process that ")  # lines that may stand before the last
 EVENTS = "events.out.tfevents"  # of TensorBoard: they hold clock times
 MARK = b"<HERE>"
 
@@ -42,7 +43,7 @@ def complaint(outcome: Outcome) -> str | None:
     """What is wrong with how a command ended and what it said; None where nothing is.
 
     Right is: exit 0 or 1 without a traceback; or exit 2 with one line on stderr, which names the script, after lines
-    that begin with `warning:`."""
+    that begin with `warning:` or name what is removed after a kill."""
     if outcome.timed_out:
         return "hang"
     if outcome.too_large:
@@ -54,7 +55,7 @@ def complaint(outcome: Outcome) -> str | None:
     if outcome.code not in (0, 1, 2):
         return f"exit {outcome.code}"
     if outcome.code == 2:
-        lines = [line for line in outcome.stderr.splitlines() if line.strip() and not line.startswith("warning:")]
+        lines = [line for line in outcome.stderr.splitlines() if line.strip() and not NOTICE.match(line)]
         if len(lines) != 1:
             return f"{len(lines)} lines"
         if not re.match(r"[\w.]+\.py: .", lines[0]):

@@ -1,7 +1,6 @@
 """The built-in corpus: same bytes for the same seed, phones that sit where the sound changes, speakers that differ."""
 
 import itertools
-import shutil
 import subprocess
 import sys
 import time
@@ -189,22 +188,36 @@ def test_a_finished_corpus_is_kept_and_another_refused(corpus, capsys):
     assert contents(corpus) == before
 
 
-def test_a_killed_run_leaves_nothing_once_it_is_repeated(tmp_path, capsys):
-    argv = ["--output_path", str(tmp_path / "a"), "--minutes", "20", "--speakers", "4", "--n_jobs", "1"]
-    with subprocess.Popen([sys.executable, SCRIPT, *argv], stderr=subprocess.DEVNULL) as process:
-        while not list(tmp_path.glob(".a.*/corpus/LibriSpeech/*/*/*/*.flac")):
+def kill_midway(root: Path, *argv: str) -> str:
+    """What is printed by a run whose first process is killed when the first recordings are written."""
+    words = [sys.executable, SCRIPT, "--output_path", str(root), "--minutes", "20", "--speakers", "9", *argv]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        while not list(root.parent.glob(f".{root.name}.*/corpus/LibriSpeech/*/*/*/*.flac")):
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
+        assert process.stderr is not None
+        return process.stderr.read()  # up to the end of the last worker, which has it open too
+
+
+def test_a_killed_run_is_silent_and_leaves_nothing_once_it_is_repeated(tmp_path, capsys):
+    assert kill_midway(tmp_path / "a", "--n_jobs", "2") == ""
     assert not (tmp_path / "a").exists()
-    for _ in range(100):  # the killed run's last worker may still be at its part
-        make(tmp_path / "a", "--minutes", 0.5, "--speakers", 3)
-        left = [path.name for path in tmp_path.iterdir()]
-        if left == ["a"]:
-            break
-        shutil.rmtree(tmp_path / "a")
-        time.sleep(0.1)
-    assert left == ["a"]
+    make(tmp_path / "a", "--minutes", 0.5, "--speakers", 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_finished_corpus_keeps_no_scratch_beside_it(tmp_path, capsys):
+    words = ("--minutes", 0.5, "--speakers", 3)
+    make(tmp_path / "a", *words)
+    left, others = tmp_path / ".a.unfinished.x1", tmp_path / ".b.unfinished.x1"
+    left.mkdir()
+    others.mkdir()
+    make(tmp_path / "a", *words, "--dry_run")
+    assert left.exists()
+    make(tmp_path / "a", *words)
+    assert not left.exists()
+    assert others.exists()
 
 
 def test_textgrids_have_librispeech_tiers(corpus):

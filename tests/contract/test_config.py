@@ -1,5 +1,6 @@
 """Configs: which keys differ is said by one function, and what is no config is refused in a short line."""
 
+import errno
 import math
 import os
 import time
@@ -10,7 +11,7 @@ import pytest
 from downstream.config import DownstreamConfig
 from mockingjay.config import PretrainConfig
 from utility.audio.feature_config import FeatureConfig
-from utility.config import Difference, as_dict, build, differences, resolve
+from utility.config import Difference, as_dict, build, differences, resolve, write_yaml
 
 
 def test_differing_keys_are_named_with_both_values():
@@ -62,6 +63,8 @@ HOSTILE = {
     "a 13th month": "model: {layers: 2001-13-01}",
     "a long value": "model: {layers: " + "x" * 10_000 + "}",
     "a long key": "model: {" + "x" * 10_000 + ": 1}",
+    "unknown sections": bomb(9, "model: {0}"),
+    "a long unknown section": "x" * 10_000 + ": 1",
     "many keys": "model: {" + ", ".join(f"k{n}: 1" for n in range(10_000)) + "}",
     "beyond 64 bits": "trainer: {steps: 100000000000000000000000}",
 }
@@ -75,7 +78,7 @@ def test_hostile_yaml_is_one_short_line_at_once(text, tmp_path):
     with pytest.raises(ValueError) as refused:
         resolve(PretrainConfig, file)
     assert str(refused.value).startswith(f"{file}: ")
-    assert len(str(refused.value)) < 1200
+    assert len(str(refused.value)) < len(str(file)) + 300
     assert time.process_time() - start < 3
 
 
@@ -112,3 +115,19 @@ def test_sizes_beyond_any_memory_are_refused(key):
 
 def test_a_seed_may_be_as_large_as_a_generator_takes():
     assert resolve(DownstreamConfig, overrides=[f"data.split_seed={2**63 - 1}"]).data.split_seed == 2**63 - 1
+
+
+def test_a_config_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "config.yaml"
+    write_yaml(PretrainConfig(), file)
+    before = file.read_text()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left") as failed:
+        write_yaml(PretrainConfig(eval_batches=7), file)
+    assert failed.value.filename == str(file)
+    assert file.read_text() == before
+    assert list(tmp_path.iterdir()) == [file]

@@ -159,7 +159,8 @@ def test_a_full_disk_of_tensorboard_is_a_line_and_training_goes_on(root, straigh
     assert train(root, "full") == 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("/dev/full: No space left on device: nothing more for TensorBoard; training goes on")
+    said = "warning: /dev/full: No space left on device: nothing more for TensorBoard; training goes on"
+    assert lines[0].startswith(said)
     assert ending(root, "full")[0] == straight[0]
 
 

@@ -53,8 +53,8 @@ FLOORS = {
         {"sweep"},
     ),
     "utility": (
-        {"batches", "original_flags", "pickles", "text"},
-        {"torch_files", "openmp", "threads", "command", "flags", "config", "device", "files"},
+        {"batches", "files", "interrupts", "original_flags", "pickles", "text"},
+        {"torch_files", "openmp", "threads", "command", "flags", "config", "device"},
         {"seeds", "arrays", "utterance_ids"},
         {"loader", "labels", "locks", "kaldi", "runs", "temporary_array"},
         {"audio", "training"},

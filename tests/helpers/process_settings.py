@@ -1,6 +1,8 @@
 """What a program may set for its whole process, and tests must not pass on."""
 
+import signal
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -9,13 +11,14 @@ CUDNN = ("benchmark", "deterministic", "allow_tf32")
 
 @dataclass(frozen=True)
 class ProcessSettings:
-    """PyTorch's settings that change speed or the last bits of numbers."""
+    """PyTorch's settings that change speed or the last bits of numbers, and what Ctrl-C does."""
 
     precision: str
     threads: int
     deterministic: bool
     warn_only: bool
     cudnn: tuple[bool, bool, bool]  # benchmark, deterministic, allow_tf32
+    interrupt: Any
 
     @classmethod
     def now(cls) -> "ProcessSettings":
@@ -26,6 +29,7 @@ class ProcessSettings:
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
             tuple(getattr(torch.backends.cudnn, name) for name in CUDNN),
+            signal.getsignal(signal.SIGINT),
         )
 
     def restore(self) -> None:
@@ -37,3 +41,4 @@ class ProcessSettings:
         torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
         for name, value in zip(CUDNN, self.cudnn):
             setattr(torch.backends.cudnn, name, value)
+        signal.signal(signal.SIGINT, self.interrupt)

@@ -60,10 +60,13 @@ def read_audio(
         raise AudioError(f"{path}: truncated or corrupt: {len(samples)} of {stop - start} samples decoded")
     if not np.isfinite(samples).all():
         raise AudioError(f"{path}: holds samples that are not finite")
-    mono = samples[before:, 0] if samples.shape[1] == 1 else samples[before:].mean(axis=1)
-    if native == sample_rate:
-        return np.ascontiguousarray(mono)
-    return _fit(soxr.resample(mono, native, sample_rate), length)[part]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mono = samples[before:, 0] if samples.shape[1] == 1 else samples[before:].mean(axis=1)
+        if native != sample_rate:
+            mono = _fit(soxr.resample(mono, native, sample_rate), length)[part]
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path}: holds samples whose sum is not finite")
+    return np.ascontiguousarray(mono)
 
 
 def audio_length(path: Path | str, sample_rate: int = 16000, span: Span = WHOLE) -> int:

@@ -54,7 +54,7 @@ class RunLog:
         except OSError as error:
             self.board = None
             what = "nothing more for TensorBoard; training goes on, metrics.jsonl has the figures"
-            print(f"{error.filename}: {error.strerror}: {what}", file=sys.stderr)
+            print(f"warning: {error.filename}: {error.strerror}: {what}", file=sys.stderr)
 
 
 class ProgressLines:
