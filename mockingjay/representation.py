@@ -123,7 +123,8 @@ def _why_not_finite(name: str, states: np.ndarray, seen: Tensor, how: Extraction
 def _removed_if_refused(files: SplitFiles, shard: tuple[int, int]) -> Iterator[None]:
     """Remove a split that is begun here, alone, when a ValueError ends it; others and the rest of the store stay."""
     alone = shard[1] == 1 and not files.plan.exists() and not files.table.exists()
-    info, folder = files.info.exists(), files.root.exists()
+    info = files.info.exists()
+    made = [folder for folder in (files.root, *files.root.parents) if not folder.exists()]
     try:
         yield
     except ValueError:
@@ -131,9 +132,9 @@ def _removed_if_refused(files: SplitFiles, shard: tuple[int, int]) -> Iterator[N
             files.remove()
             if not info:
                 files.info.unlink()
-            if not folder:
-                with contextlib.suppress(OSError):  # somebody put something there
-                    files.root.rmdir()
+            with contextlib.suppress(OSError):  # somebody put something there
+                for folder in made:
+                    folder.rmdir()
         raise
 
 

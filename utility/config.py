@@ -12,7 +12,7 @@ import yaml
 from pydantic.dataclasses import dataclass as validated
 
 from utility.files import replace_file
-from utility.text import read_text, short
+from utility.text import cut, read_text, short
 
 T = TypeVar("T")
 DEPTH = 50  # levels of YAML; no config has more than five
@@ -232,6 +232,7 @@ def _explain(schema: type, item: Mapping[str, Any]) -> str:
     if item["type"] == "dataclass_type":
         reason = "expected a section with keys"
     reason = reason.partition(", unable to parse")[0].replace("Input should be", "must be")
+    reason = cut(reason, 150)  # it may repeat values
     if not path:
         return reason
     if item["type"] == "value_error" and isinstance(item["input"], Mapping):

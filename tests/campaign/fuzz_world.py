@@ -103,7 +103,7 @@ def _configs(root: Path) -> None:
         "data": {**parts, "alignment": "world/phones", "cache": "cache", "split": "given"},
         "upstream": {"layer": "last"},
         "probe": {"hidden_size": 8}, "optimizer": {"lr": 0.01, "betas": [0.9, 0.99]}, "trainer": {"steps": 2,
-        "eval_every": 1, "save_every": 1},
+        "eval_every": 1, "save_every": 1, "max_keep": 2},
     }  # fmt: skip
     online = {
         "data": {"train": ["world/lengths.csv"], "dev": [], "test": []},

@@ -24,6 +24,7 @@ JUDGED: dict[str, tuple[Outcome, Tree, Expected, list[str]]] = {
     "two lines": (outcome(2, LINE * 2), {}, Expected(), ["extra lines"]),
     "no line": (outcome(2), {}, Expected(), ["extra lines"]),
     "a library's warning": (outcome(2, f"/x.py:3: UserWarning: y\n{LINE}"), {}, Expected(), ["extra lines"]),
+    "definition": (outcome(2, f"takes features that are not computed here: {'x' * 301}\n"), {}, Expected(), [CLEAN]),
     "long": (outcome(2, "x" * 301 + "\n"), {}, Expected(), ["long line"]),
     "as long as may be": (outcome(2, "x" * 300 + "\n"), {}, Expected(), [CLEAN]),
     "traceback": (outcome(1, TRACEBACK), {}, Expected(), ["traceback"]),

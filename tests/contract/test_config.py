@@ -64,6 +64,7 @@ HOSTILE = {
     "a long value": "model: {layers: " + "x" * 10_000 + "}",
     "a long key": "model: {" + "x" * 10_000 + ": 1}",
     "unknown sections": bomb(9, "model: {0}"),
+    "a number that is repeated": "model: {heads: 1" + "0" * 300 + "}",
     "a long unknown section": "x" * 10_000 + ": 1",
     "many keys": "model: {" + ", ".join(f"k{n}: 1" for n in range(10_000)) + "}",
     "beyond 64 bits": "trainer: {steps: 100000000000000000000000}",

@@ -191,7 +191,7 @@ def _change(content: Any, rng: np.random.Generator, kept: tuple[str, ...]) -> st
         name = list(TENSORS)[rng.integers(len(TENSORS))]
         try:
             holder[key] = TENSORS[name](holder[key])
-        except (RuntimeError, TypeError):  # an integer tensor that is no such thing
+        except (RuntimeError, TypeError, IndexError):  # an integer tensor that is no such thing
             holder[key] = None
         return f"{key} is {name}"
     plain = {key: value for key, value in content.items() if key not in kept and not isinstance(value, torch.Tensor)}
