@@ -106,9 +106,6 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     optimizer, reason = content.get("optimizer"), content.get("cannot_resume", "")
-    stated = content.get("stated", {})
-    if not isinstance(stated, Mapping) or not all(isinstance(text, str) for text in stated.values()):
-        raise ValueError(f"{path}: damaged: its 'stated' holds no definitions of features by name")
     return Pretrained(
         path,
         content.get("written_by", ""),
@@ -120,7 +117,7 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
         seed,
         progress["step"],
         SavedTraining(progress, optimizer, reason or ("" if optimizer else "it holds no optimiser state")),
-        stated,
+        content.get("stated", {}),
         tuple(content.get("assumed", ())),
         content.get("sources", {}),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -76,7 +76,8 @@ def _to(batch: OneOf, device: torch.device) -> OneOf:
 def _changed(batch: OneOf, change: Callable[[Tensor], Tensor]) -> OneOf:
     """A batch, each tensor that goes to a device changed."""
     parts = {name: getattr(batch, name, None) for name in ON_THE_DEVICE}
-    return replace(batch, **{name: change(part) for name, part in parts.items() if part is not None})
+    changed: dict[str, Any] = {name: change(part) for name, part in parts.items() if part is not None}
+    return replace(batch, **changed)
 
 
 def real_frames(lengths: Tensor, frames: int) -> Tensor:

@@ -42,9 +42,8 @@ class Mode:
         for word in overrides:
             key = word.partition("=")[0]
             if self.overrides is not None and not any(f"{key}.".startswith(f"{name}.") for name in self.overrides):
-                known = (
-                    f"of the config it takes {', '.join(self.overrides)}" if self.overrides else "it takes no config"
-                )
+                taken = ", ".join(self.overrides)
+                known = f"of the config it takes {taken}" if taken else "it takes no config"
                 raise ValueError(f"{self.name or 'this script'} would not use {cut(word)}: {known}")
 
 
@@ -78,12 +77,8 @@ class Parser(argparse.ArgumentParser):
         **options: Any,
     ):
         super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
-        self.modes, self.answers, self.translate, self.no_mode = (
-            modes,
-            {**ANSWERS, **(answers or {})},
-            translate,
-            no_mode,
-        )
+        self.modes, self.translate, self.no_mode = modes, translate, no_mode
+        self.answers = {**ANSWERS, **(answers or {})}
         self.modes_of: dict[str, tuple[str, ...]] = {}  # by destination; what is missing serves every mode
 
     def error(self, message: str) -> NoReturn:

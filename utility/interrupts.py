@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 SOON = 0.01  # seconds; by then a destructor is over
 
@@ -16,8 +17,14 @@ def interruptible() -> Iterator[None]:
     """Let no Ctrl-C get lost during the block; afterwards one ends the process at once, without a traceback.
 
     Python drops a KeyboardInterrupt that is raised in a destructor, or in a callback of a weak reference or of a C
-    library, and prints it. Here it is raised once more. Only for the main thread of a program."""
-    before = sys.unraisablehook
+    library, and prints it: here it is raised once more. Libraries make another error of one: here it is what it was.
+    Only for the main thread of a program."""
+    told = False
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        told = True
+        raise KeyboardInterrupt
 
     def hook(dropped: "sys.UnraisableHookArgs") -> None:
         if dropped.exc_type is KeyboardInterrupt:
@@ -25,13 +32,22 @@ def interruptible() -> Iterator[None]:
         else:
             before(dropped)
 
-    sys.unraisablehook = hook
+    before, sys.unraisablehook = sys.unraisablehook, hook
+    is_main = threading.current_thread() is threading.main_thread()
+    hears = (
+        is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )  # one in the background ignores it
+    if hears:
+        signal.signal(signal.SIGINT, tell)
     try:
         yield
+    except Exception:
+        if told:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         sys.unraisablehook = before
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if hears:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # what waits for threads now has nothing to clean up
 
 

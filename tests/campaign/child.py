@@ -55,6 +55,7 @@ def _redirect(folder: Path) -> None:
 def _restrict(wish: Mapping[str, Any]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     os.environ.update(wish["environment"])
     tempfile.tempdir = None
     os.chdir(wish["cwd"])

@@ -34,11 +34,13 @@ def serve(number: int) -> None:
         for name in ("stdout", "stderr"):  # a child may be killed before it could make them
             (folder / name).touch()
         started = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # until the child is ready to hear it
         pid = os.fork()
         if pid == 0:
             connection.detach()
             os.close(number)
             be_child(wish, folder)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)  # by both, so that it is done before the first of either needs it
         outcome = _watch(pid, wish, started)

@@ -1,6 +1,7 @@
 """What processes leave in shared memory."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 ROOM = Path("/dev/shm")
@@ -18,17 +19,26 @@ def left_since(before: frozenset[str]) -> list[str]:
         return []
     time.sleep(MOMENT)
     new = held() - before
-    return sorted(new - _in_use()) if new else []
+    used = _in_use() if new else set()
+    return sorted(name for name in new if _number(ROOM / name) not in used)
 
 
-def _in_use() -> set[str]:
-    """Names of shared memory that a process has open or mapped."""
-    used: set[str] = set()
+def _number(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:  # it has just gone
+        return None
+
+
+def _in_use() -> set[int | None]:
+    """Inodes of shared memory that a process has open or mapped, whatever its name was then; None for what is gone."""
+    used: set[int | None] = {None}
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):  # it has ended
             lines = (process / "maps").read_text(errors="replace").splitlines()
-            used |= {Path(line.split(maxsplit=5)[-1]).name for line in lines if f" {ROOM}/" in line}
-            used |= {path.readlink().name for path in (process / "fd").iterdir() if ROOM in path.readlink().parents}
-        except OSError:  # it has ended
-            continue
+            used |= {int(line.split(maxsplit=5)[4]) for line in lines if f" {ROOM}/" in line}
+            for path in (process / "fd").iterdir():
+                with suppress(OSError):
+                    if ROOM in path.readlink().parents:
+                        used.add(_number(path))
     return used

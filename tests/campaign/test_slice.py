@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign import disk, extraction, faults, kills, table
+from tests.campaign import disk, extraction, faults, kills, shared_memory, table
 from tests.campaign.jobs import Bench, Job, References, Result, do_job
 from tests.campaign.scenarios import BY_NAME, Scenario, scenario
 from tests.campaign.verdicts import UNFINISHED, compare, complaint
@@ -151,6 +151,22 @@ def test_the_judge_of_disks_catches_a_command_that(what, mounted, bench, tmp_pat
     rng.random = lambda: 0.0  # type: ignore[method-assign]  # bytes run out, not files
     result = disk.fill(bench, rng, own, References(tmp_path / "undisturbed"), mounted)
     assert said in {failure.what for failure in result.failures}, result.failures
+
+
+def test_shared_memory_is_left_where_nobody_has_it_open():
+    before = shared_memory.held()
+    names = [f"torture_{word}_{os.getpid()}" for word in ("left", "open")]
+    paths = [shared_memory.ROOM / name for name in names]
+    try:
+        for path in paths:
+            path.touch()
+        with paths[1].open():
+            left = shared_memory.left_since(before)
+    finally:
+        for path in paths:
+            path.unlink()
+    assert names[0] in left
+    assert names[1] not in left
 
 
 def test_what_fails_is_kept_with_the_command_that_repeats_it(bench, tmp_path, monkeypatch):

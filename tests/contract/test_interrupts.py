@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 import weakref
+from typing import Annotated
 
+import pydantic
 import pytest
 
 from tests.conftest import PROJECT
@@ -55,7 +57,17 @@ def plainly() -> None:
     interrupt()
 
 
-@pytest.mark.parametrize("come", [in_a_callback, in_a_destructor, plainly])
+def in_a_library_that_makes_another_error_of_it() -> None:
+    class Section(pydantic.BaseModel):
+        value: Annotated[int, pydantic.PlainSerializer(lambda value: interrupt())] = 1
+
+    Section().model_dump()
+
+
+COMINGS = [in_a_callback, in_a_destructor, plainly, in_a_library_that_makes_another_error_of_it]
+
+
+@pytest.mark.parametrize("come", COMINGS)
 def test_ctrl_c_ends_a_command_even_where_python_drops_it(come, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["x.py"])
     began = time.monotonic()

@@ -7,14 +7,11 @@ import pydantic
 from torch import Tensor
 
 from utility.audio import s3prl_online, spectrum
+from utility.audio.kinds import Kind
 from utility.config import section
 
 Count = TypeVar("Count", int, np.ndarray, Tensor)
 STATIC_DIM = {"mel": 80, "fbank": 80, "mfcc": 13, "kaldi_fbank": 80, "kaldi_mfcc": 13}
-
-Kind = Literal[
-    "mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc", "s3prl_linear", "s3prl_mel", "s3prl_mfcc"
-]  # fmt: skip
 
 
 @section

@@ -87,7 +87,7 @@ class Recordings:
         if missing:
             raise ValueError(
                 f"{', '.join(map(str, self.paths))}: {len(missing)} of {len(paths)} recordings are not there, "
-                f"{cut(missing[0], 150)} for one: preprocess/generate_len_for_bucket.py makes a new table"
+                f"{cut(missing[0], 120)} for one: preprocess/generate_len_for_bucket.py makes a new table"
             )
         for index in np.flatnonzero(self.lengths == 0).tolist():
             self.read(index, 0, 0)

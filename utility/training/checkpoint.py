@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -91,7 +91,7 @@ def check_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], 
             raise ValueError(f"{where}: tensor {name!r} is {weights[name].dtype}, the model's {own[name].dtype}")
 
 
-def is_progress(value: Any) -> bool:
+def is_progress(value: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether it is `utility.training.trainer.Progress` as plain values; all but the step may be missing."""
     if not isinstance(value, Mapping) or not is_whole(value.get("step")):
         return False

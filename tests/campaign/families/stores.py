@@ -111,8 +111,8 @@ def apc(world: Path, rng: np.random.Generator) -> Input:
         how, name = ("bomb of 400 MB", "cut", "bytes", "text")[choice], "in/train.blogmel.gz"
         return Input((*words, name if rng.random() < 0.5 else "in"), f"gz: {how}", {name: data}, Expected(lacking=True))
     if kind == "xz":
-        packed, choice = (world / "apc/train.blogmel.xz").read_bytes(), rng.integers(4)
-        data = _packed(packed, text, int(choice), rng)
+        packed, choice = (world / "apc/train.blogmel.xz").read_bytes(), int(rng.integers(4))
+        data = _packed(packed, text, choice, rng)
         how = ("cut", "bytes", "text", "bomb of 400 MB")[choice]
         return Input(
             (*words, "in/train.blogmel.xz"),
