@@ -42,17 +42,17 @@ def in_fresh_processes(work: Callable[[Part], Done], parts: Sequence[Part], at_o
                 writer.close()  # of what is forked next, too: the end of a process is the end of its pipe
             if not running:
                 return
-            for reader in wait(list(running)):
-                assert isinstance(reader, Connection)
-                done = _received(reader)
-                running.pop(reader).join()
-                reader.close()
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                done = _received(ready)
+                running.pop(ready).join()
+                ready.close()
                 yield done
     finally:
-        for process in running.values():
-            if process.pid is not None:
-                process.kill()
-                process.join()
+        for begun in running.values():
+            if begun.pid is not None:
+                begun.kill()
+                begun.join()
 
 
 def _start(process: multiprocessing.process.BaseProcess) -> None:
