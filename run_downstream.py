@@ -10,7 +10,8 @@ from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay.foreign.assumptions import ABOUT, in_words, parse_assumptions
 from originals.flags import PROBING_ANSWERS, in_our_words
-from utility.command import AUTO, DEFAULT_SEED, Mode, Parser, folder_name, run, seed
+from utility.command import run
+from utility.flags import AUTO, DEFAULT_SEED, Mode, Parser, folder_name, seed
 from utility.text import short
 
 PRETRAINED = "pretrained"
@@ -59,7 +60,7 @@ def make_parser() -> Parser:
     parser.add(
         "--ckpt", group=what, type=Path, help="of the upstream: a file, a path below --ckpdir, or a run's folder"
     )
-    parser.add("--assume", group=what, type=parse_assumptions, metavar="KEY=VALUE", help=ABOUT)
+    parser.add("--assume", group=what, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
     parser.add("--ckpdir", group=what, type=Path, default=CKPDIR, help="folder of the pre-training runs")
     parser.add("--layer", group=what, help="hidden state that is probed: 0 (embedding), 1 ... or last (default: last)")
     parser.add_boolean("--weighted_sum", None, group=what, help="probe a learnt softmax sum of all hidden states")

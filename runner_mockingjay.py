@@ -12,7 +12,8 @@ from commands import settings
 from commands.paths import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
 from originals import flags as classic
-from utility.command import AUTO, DEFAULT_SEED, Command, Mode, Parser, folder_name, run, seed, shard
+from utility.command import run
+from utility.flags import AUTO, DEFAULT_SEED, Command, Mode, Parser, folder_name, seed, shard
 
 if TYPE_CHECKING:
     from originals.mockingjay_api import MockingjayModel
@@ -116,7 +117,7 @@ def _add_common(p: Parser) -> None:
     about = "a checkpoint: a file, a path below --ckpdir, or a run's folder (its best.ckpt)"
     p.add("--ckpt", group=group, modes=(*TRAIN, *LOOK, "--export", *CLASSIC), type=Path, help=about)
     opening = (*TRAIN, *LOOK, "--export", "--info", *CLASSIC)
-    p.add("--assume", group=group, modes=opening, type=parse_assumptions, metavar="KEY=VALUE", help=ABOUT)
+    p.add("--assume", group=group, modes=opening, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
     computing = tuple(mode for mode in (*TRAIN, *LOOK, *CLASSIC) if mode != "--plot --alterations")
     p.add_boolean("--cpu", group=group, modes=computing, help="compute on the CPU even where there is a GPU")
     telling = (*TRAIN, *LOOK, "--export", *CLASSIC)

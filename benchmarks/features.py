@@ -19,7 +19,9 @@ import torch
 from benchmarks.contest import Turn
 from preprocess.parts.corpora import folder
 from preprocess.parts.extraction import extract_split, processes
-from utility.audio.features import FeatureConfig, FeatureExtractor, Kind
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
+from utility.audio.kinds import Kind
 from utility.audio.waveform import read_audio
 from utility.device import keep_memory
 

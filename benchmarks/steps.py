@@ -25,10 +25,10 @@ from mockingjay.objectives.masking import alter
 from mockingjay.pretraining.run import RunContext, make_trainer
 from mockingjay.representation import ExtractionOptions, represent
 from mockingjay.upstreams.pretrained import PretrainedUpstream
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
+from utility.batches import Batch
 from utility.config import resolve
 from utility.device import claim_device
-from utility.loader import Batch
 from utility.store.files import Row
 from utility.store.info import StoreInfo
 from utility.store.reading import Store

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from commands.common import ended
-from commands.probe import ELSEWHERE, print_experiment
+from commands.common import ELSEWHERE, ended
+from commands.probe import print_experiment
 from commands.settings import TestClassic, TrainClassic
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment, Setting
@@ -13,9 +13,9 @@ from downstream.report import describe_result, run_folder
 from downstream.sweep import run_single
 from downstream.tasks.table import find_task
 from originals.probing import open_probe, score_again
-from utility.command import AUTO, DEFAULT_SEED
 from utility.config import resolve
 from utility.device import claim_device
+from utility.flags import AUTO, DEFAULT_SEED
 from utility.locks import held
 from utility.training.stopping import Stop, Stopped
 

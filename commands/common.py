@@ -15,6 +15,8 @@ from utility.text import parse_json, read_text, short
 from utility.training.distributed import Group
 from utility.training.stopping import EXIT_CODE, Stopped
 
+ELSEWHERE = "wait until it ends, or give this run another --name"  # where another run writes
+
 
 def open_model(ckpt: Path, overrides: Sequence[str] = (), assume: Assume = None) -> Pretrained:
     """The checkpoint, opened once; its config changed by what the command line says."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from mockingjay.checkpoint import Pretrained
 from mockingjay.config import PretrainConfig
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
 from utility.store.reading import Store, is_split
 from utility.store.recordings import Recordings

@@ -52,10 +52,8 @@ def write_representations(pretrained: Pretrained, settings: Extract) -> int:
     paths = test_paths(settings, pretrained.config)
     corpus = _open_corpus(pretrained, settings, paths)
     upstream = load_upstream(pretrained, info=corpus.info, device=claim_device(settings.cpu))
-    folder, split = (
-        output_folder(settings),
-        split_name(Path(os.path.abspath(paths[0])).stem) if len(paths) == 1 else "test",
-    )
+    folder = output_folder(settings)
+    split = split_name(Path(os.path.abspath(paths[0])).stem) if len(paths) == 1 else "test"
     if settings.overwrite and (folder / split).resolve() in [Path(path).resolve() for path in paths]:
         raise ValueError(f"--overwrite would remove {folder / split}, which is the input: choose another --output")
     if settings.dry_run:
@@ -85,10 +83,8 @@ def _open_corpus(pretrained: Pretrained, settings: Extract, paths: list[str]) ->
     if settings.input is not None and not settings.input.exists():
         raise FileNotFoundError(f"--input {settings.input}: neither a store/split nor a recording or folder of audio")
     if pretrained.features is None:
-        stated = pretrained.stated.get("features")
-        why = (
-            f"takes features that are not computed here, {stated}" if stated else "does not say which features it takes"
-        )
+        stated, why = pretrained.stated.get("features"), "does not say which features it takes"
+        why = f"takes features that are not computed here, {stated}" if stated else why
         raise ValueError(f"{settings.ckpt} {why}: extract from a store, not from audio")
     if first.is_dir() and (unread := unread_note(unread_media(first))):
         say(settings.msg, f"{first}: {unread}")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from utility.command import DEFAULT_SEED
+from utility.flags import DEFAULT_SEED
 
 DEFAULT_CONFIG = Path("config/mockingjay_libri.yaml")
 DEFAULT_PROBING_CONFIG = Path("config/downstream.yaml")

@@ -4,17 +4,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from commands.common import check_sections, ended, say
+from commands.common import ELSEWHERE, check_sections, ended, say
 from commands.dry_run import count_parameters, describe_parts, print_plan
 from commands.paths import DEFAULT_CONFIG, checkpoint_in, run_name
 from commands.settings import Train
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
-from utility.command import AUTO, DEFAULT_SEED
 from utility.config import as_dict, differences, resolve, write_yaml
 from utility.device import claim_device, pick_device
 from utility.files import check_folder
+from utility.flags import AUTO, DEFAULT_SEED
 from utility.locks import held
 from utility.training.distributed import Group
 from utility.training.stopping import Stop, Stopped
@@ -40,7 +40,7 @@ def train(settings: Train) -> int:
 def _hold(stack: ExitStack, *folders: Path) -> None:
     """No other run writes there until the stack ends."""
     for folder in {folder.resolve(): folder for folder in folders}.values():
-        stack.enter_context(held(folder, "wait until it ends, or give this run another --name"))
+        stack.enter_context(held(folder, ELSEWHERE))
 
 
 def _train(settings: Train, name: str, directory: Path, log: Path, group: Group) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from commands.common import ended
+from commands.common import ELSEWHERE, ended
 from commands.dry_run import print_plan
 from commands.paths import DEFAULT_PROBING_CONFIG
 from commands.settings import Probe
@@ -21,8 +21,6 @@ from utility.device import claim_device, pick_device
 from utility.locks import held
 from utility.training.distributed import Group
 from utility.training.stopping import Stop, Stopped
-
-ELSEWHERE = "wait until it ends, or give this run another --name"
 
 
 def probe(settings: Probe) -> int:

@@ -17,7 +17,7 @@ from downstream.opened import Opened
 from downstream.predictions import PredictionFile
 from downstream.probe import Probe, evaluate
 from downstream.tasks.base import Task
-from mockingjay.representation import PAD_MULTIPLE
+from mockingjay.inputs import PAD_MULTIPLE
 from mockingjay.upstream import load_upstream
 from utility.config import as_dict, differences, write_yaml
 from utility.files import remove_leftovers
@@ -177,6 +177,7 @@ class Experiment:
 
     def load_best(self) -> Score:
         """Take the weights of the step that did best on dev, and score them on dev again, into predictions_dev.tsv."""
+        self.state()  # one that is damaged is refused before anything is written
         path = self.directory / "best.ckpt"
         load_weights(self.probe, load_checkpoint(path, KIND).get("model", {}), path)
         with self._predictions("dev") as predictions:

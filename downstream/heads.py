@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utility.loader import real_frames
+from utility.batches import real_frames
 
 
 def join_context(features: Tensor, lengths: Tensor, size: int) -> Tensor:

@@ -12,7 +12,7 @@ from downstream.metrics import Score
 from downstream.predictions import PredictionFile
 from downstream.tasks.base import Task
 from mockingjay.upstreams.base import Upstream
-from utility.loader import AnyBatch, Batch
+from utility.batches import AnyBatch, Batch
 from utility.training.optimization import decay_groups
 
 

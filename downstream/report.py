@@ -11,9 +11,9 @@ from downstream.experiment import Experiment
 from downstream.figures import curves_figure
 from downstream.metrics import TIE, Score, selection_error
 from mockingjay.foreign.assumptions import in_words
-from utility.command import AUTO
 from utility.config import as_dict
 from utility.files import check_folder
+from utility.flags import AUTO
 from utility.locks import LOCK
 from utility.plot import save_figure
 from utility.runs import Origin, header, read_json, with_unit, write_json

@@ -82,7 +82,9 @@ def _rule(division: Division, config: DataConfig, missing: Sequence[str]) -> str
     if rule == "given" and missing:
         raise ValueError(f"data.split is 'given', but data.{missing[0]} lists no utterance")
     if rule != "given" and not missing:
-        raise ValueError(f"data.split {rule!r} has nothing to cut: data.dev and data.test are both listed; use 'given'")
+        raise ValueError(
+            f"data.split {short(rule)} has nothing to cut: data.dev and data.test are both listed; use 'given'"
+        )
     if rule == "speaker" and division.known_speakers:
         raise ValueError(
             "data.split 'speaker' would test on speakers never trained on, which are the classes: use 'utterance'"

@@ -14,8 +14,9 @@ from mockingjay.content import check_content
 from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.foreign.checkpoints import from_original
 from mockingjay.model.frame_model import FrameModel, NoHead
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import build, differences
+from utility.text import short
 from utility.training.checkpoint import FORMAT, check_format, check_weights, read_file
 from utility.training.folder import read_folder
 
@@ -27,7 +28,7 @@ def check_features(one: FeatureConfig | None, other: FeatureConfig | None, name:
     if one is not None and other is not None and one != other:
         ignored = ("s3prl",) if (one.s3prl is None) != (other.s3prl is None) else ()
         pairs = differences(one, other, ignored)
-        differing = ", ".join(f"{key} {mine!r} against {theirs!r}" for key, mine, theirs in pairs)
+        differing = ", ".join(f"{key} {short(mine)} against {short(theirs)}" for key, mine, theirs in pairs)
         raise ValueError(f"features of {name} and {other_name} differ: {differing}")
 
 
@@ -105,9 +106,6 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
     optimizer, reason = content.get("optimizer"), content.get("cannot_resume", "")
-    stated = content.get("stated", {})
-    if not isinstance(stated, Mapping) or not all(isinstance(text, str) for text in stated.values()):
-        raise ValueError(f"{path}: damaged: its 'stated' holds no definitions of features by name")
     return Pretrained(
         path,
         content.get("written_by", ""),
@@ -119,7 +117,7 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
         seed,
         progress["step"],
         SavedTraining(progress, optimizer, reason or ("" if optimizer else "it holds no optimiser state")),
-        stated,
+        content.get("stated", {}),
         tuple(content.get("assumed", ())),
         content.get("sources", {}),
     )

@@ -1,10 +1,10 @@
 """What a checkpoint in our format must state, checked: it may be damaged, or written by anybody."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from utility.text import short
+from utility.training.checkpoint import is_progress, is_whole
 
 
 def check_content(content: Mapping[str, Any]) -> None:
@@ -17,12 +17,8 @@ def check_content(content: Mapping[str, Any]) -> None:
             raise ValueError(f"damaged: its {key!r} is {short(content[key])}, expected {wanted}")
 
 
-def _whole(value: Any, least: int = 0) -> bool:
-    return type(value) is int and least <= value < 1 << 53
-
-
 def _width(value: Any) -> bool:
-    return _whole(value, 1)
+    return is_whole(value, 1)
 
 
 def _seed(value: Any) -> bool:
@@ -30,7 +26,7 @@ def _seed(value: Any) -> bool:
 
 
 def _shift(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and (math.isnan(value) or 0 < value < math.inf))
+    return value is None or (type(value) in (int, float) and (value != value or 0 < value < 1e9))
 
 
 def _tensors(value: Any) -> bool:
@@ -47,27 +43,6 @@ def _keys_or_none(value: Any) -> bool:
 
 def _mapping_or_none(value: Any) -> bool:
     return value is None or isinstance(value, Mapping)
-
-
-def _progress(value: Any) -> bool:
-    """As `utility.training.trainer.Progress`; all but the step may be missing."""
-    if not isinstance(value, Mapping) or not _whole(value.get("step")):
-        return False
-    position, best, pending = value.get("position", (0, 0)), value.get("best"), value.get("pending", {})
-    return (
-        isinstance(position, list | tuple)
-        and len(position) == 2
-        and all(_whole(number) for number in position)
-        and (best is None or type(best) in (int, float))
-        and _whole(value.get("best_step", 0))
-        and _whole(value.get("stale", 0))
-        and isinstance(pending, Mapping)
-        and all(isinstance(numbers, list) and all(map(_number, numbers)) for numbers in pending.values())
-    )
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float)
 
 
 def _text(value: Any) -> bool:
@@ -92,7 +67,7 @@ RULES: dict[str, Rule] = {
     "target_dim": (_width, "a whole number from 1"),
     "frame_shift": (_shift, "seconds, or none"),
     "seed": (_seed, "a whole number from 0, or none"),
-    "state": (_progress, "the step, and where the training stood"),
+    "state": (is_progress, "the step, and where the training stood"),
 }
 OPTIONAL: dict[str, Rule] = {
     "optimizer": (_mapping_or_none, "an optimiser's state, or none"),

@@ -11,7 +11,7 @@ from mockingjay.checkpoint import KIND, Pretrained, assumable, pretrained, read_
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.model.frame_model import NoHead
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.text import short
 
 NOT_STATED = "not stated"

@@ -28,8 +28,8 @@ from mockingjay.representation import LayerSelection
 from mockingjay.sound import to_waveform
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.audio.waveform import read_audio
+from utility.batches import Batch
 from utility.files import replacing
-from utility.loader import Batch
 from utility.plot import Clock, picture_stem, save_figure
 from utility.seeds import utterance_generators
 

@@ -2,26 +2,25 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mockingjay.inputs import Inputs, UtteranceSource
 from mockingjay.upstreams.base import Upstream
-from utility.audio.waveform import AudioError, Span, audio_length, read_audio
 from utility.kaldi import archives
-from utility.loader import frame_batches, pad
+from utility.loader import frame_batches
 from utility.store.files import Row, SplitFiles, info_differences, read_info
 from utility.store.info import StoreInfo
 from utility.store.reading import Store, splits_in
 from utility.store.writing import StoreWriter
-from utility.threads import take_one_core
+from utility.text import short
 from utility.training.trainer import autocast
 
 PAD_MULTIPLE = 64  # few shapes of batches, so that kernels are made once
@@ -51,35 +50,6 @@ class LayerSelection:
         return states[-1 if self.which == "last" else self.which]
 
 
-class UtteranceSource(Protocol):
-    """What is represented: a `Store`, or `Recordings`."""
-
-    @property
-    def info(self) -> StoreInfo: ...
-
-    @property
-    def ids(self) -> list[str]: ...
-
-    @property
-    def lengths(self) -> np.ndarray: ...
-
-    @property
-    def num_samples(self) -> np.ndarray: ...
-
-    @property
-    def speakers(self) -> list[str]: ...
-
-    @property
-    def audio_paths(self) -> list[Path]: ...
-
-    @property
-    def spans(self) -> list[Span]: ...
-
-    def __getitem__(self, index: int, /) -> np.ndarray: ...
-
-    def fingerprint(self, beside: Path | None = None, /) -> str: ...
-
-
 @dataclass(frozen=True)
 class ExtractionOptions:
     """How representations are computed and stored."""
@@ -104,7 +74,7 @@ def represent(
     its place, if representations are what it is; an unfinished split of the same is continued.
     Batches depend on the lengths alone, and one is redone whole where any of its rows is missing, so a killed run
     continued, or several shards, leave the same bytes as one undisturbed run."""
-    info, inputs = _info(upstream, corpus, how, Path(root)), _Inputs(upstream, corpus)
+    info, inputs = _info(upstream, corpus, how, Path(root)), Inputs(upstream, corpus)
     files = SplitFiles(Path(root), split)
     make_way(files, info, how.overwrite)
     with _removed_if_refused(files, how.shard):
@@ -113,7 +83,7 @@ def represent(
         return writer.finish()
 
 
-def _represent(upstream: Upstream, inputs: "_Inputs", writer: StoreWriter, how: ExtractionOptions) -> None:
+def _represent(upstream: Upstream, inputs: Inputs, writer: StoreWriter, how: ExtractionOptions) -> None:
     """Write what is missing of this shard."""
     pending = np.zeros(len(inputs.frames), bool)
     pending[writer.pending()] = True
@@ -125,7 +95,7 @@ def _represent(upstream: Upstream, inputs: "_Inputs", writer: StoreWriter, how: 
     device = next(iter(upstream.parameters()), torch.zeros(0)).device
     total = int(sum(inputs.frames[batch].sum() for batch in batches))
     with torch.inference_mode(), tqdm(total=total, unit="frame", unit_scale=True, disable=how.quiet or None) as bar:
-        for indices, rows, lengths in _read(inputs, batches, writer.fail):
+        for indices, rows, lengths in inputs.batches(batches, writer.fail):
             with autocast(device, how.precision):
                 states = upstream(rows.to(device), lengths.to(device))
             chosen = how.layers.pick(states).float().cpu().numpy()
@@ -141,7 +111,7 @@ def _represent(upstream: Upstream, inputs: "_Inputs", writer: StoreWriter, how: 
 
 def _why_not_finite(name: str, states: np.ndarray, seen: Tensor, how: ExtractionOptions) -> str:
     """What is wrong with an utterance whose hidden states no store takes."""
-    text = f"utterance {name[:100]!r}: its hidden states are not finite"
+    text = f"utterance {short(name)}: its hidden states are not finite"
     if not torch.isfinite(seen).all():
         return f"{text}, as its input is not: make that again"
     if np.isfinite(states).all():
@@ -153,7 +123,8 @@ def _why_not_finite(name: str, states: np.ndarray, seen: Tensor, how: Extraction
 def _removed_if_refused(files: SplitFiles, shard: tuple[int, int]) -> Iterator[None]:
     """Remove a split that is begun here, alone, when a ValueError ends it; others and the rest of the store stay."""
     alone = shard[1] == 1 and not files.plan.exists() and not files.table.exists()
-    info, folder = files.info.exists(), files.root.exists()
+    info = files.info.exists()
+    made = [folder for folder in (files.root, *files.root.parents) if not folder.exists()]
     try:
         yield
     except ValueError:
@@ -161,9 +132,9 @@ def _removed_if_refused(files: SplitFiles, shard: tuple[int, int]) -> Iterator[N
             files.remove()
             if not info:
                 files.info.unlink()
-            if not folder:
-                with contextlib.suppress(OSError):  # somebody put something there
-                    files.root.rmdir()
+            with contextlib.suppress(OSError):  # somebody put something there
+                for folder in made:
+                    folder.rmdir()
         raise
 
 
@@ -202,7 +173,7 @@ def make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
     if different and not overwrite:
         hashes = ("made_by.upstream", "made_by.source", "features")
         values = [
-            f"{key.removeprefix('made_by.')} is {one!r} there, {other!r} here"
+            f"{key.removeprefix('made_by.')} is {short(one)} there, {short(other)} here"
             for key, one, other in different
             if not key.startswith(hashes)
         ]
@@ -228,35 +199,6 @@ def make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
             files.info.unlink()
 
 
-class _Inputs:
-    """What an upstream takes of a corpus: its features, or the recordings behind it."""
-
-    def __init__(self, upstream: Upstream, corpus: UtteranceSource):
-        self.corpus, self.frames, self.read = corpus, corpus.lengths, corpus.__getitem__
-        if upstream.takes == "waveform":
-            assert upstream.sample_rate is not None, "an upstream of waveforms says at which rate"
-            self.rate, self.read = upstream.sample_rate, self._waveform
-            samples = [self._num_samples(path, span) for path, span in zip(corpus.audio_paths, corpus.spans)]
-            self.frames = upstream.num_frames(torch.tensor(samples)).clamp(min=0).numpy()  # [U] of the hidden states
-
-    def reason(self, index: int) -> str:
-        """Why an utterance has no frames."""
-        try:
-            self.read(index)
-        except ValueError as error:
-            return str(error)
-        return "no frames"
-
-    def _waveform(self, index: int) -> np.ndarray:
-        return read_audio(self.corpus.audio_paths[index], self.rate, span=self.corpus.spans[index])
-
-    def _num_samples(self, path: Path, span: Span) -> int:
-        try:
-            return audio_length(path, self.rate, span)
-        except AudioError:
-            return 0
-
-
 def _rows(corpus: UtteranceSource, frames: np.ndarray) -> list[Row]:
     root = corpus.info.audio_root
     paths = [
@@ -265,34 +207,6 @@ def _rows(corpus: UtteranceSource, frames: np.ndarray) -> list[Row]:
     ]
     columns = zip(corpus.ids, frames.tolist(), corpus.num_samples.tolist(), corpus.speakers, paths)
     return [Row(*values, *span) for values, span in zip(columns, corpus.spans)]
-
-
-def _read(
-    inputs: _Inputs, batches: Sequence[np.ndarray], fail: Callable[[int, str], None]
-) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Padded batches, the next one read while the last one is worked on; audio that fails is noted and left out."""
-
-    def read(batch: np.ndarray) -> tuple[list[int], list[np.ndarray]]:
-        kept, rows = [], []
-        for index in batch.tolist():
-            try:
-                rows.append(inputs.read(index))
-            except AudioError as error:
-                fail(index, str(error))
-            else:
-                kept.append(index)
-        return kept, rows
-
-    with ThreadPoolExecutor(1, initializer=take_one_core) as pool:
-        waiting = pool.submit(read, batches[0]) if batches else None
-        for following in [*batches[1:], None]:
-            if waiting is None:
-                return
-            kept, rows = waiting.result()
-            waiting = None if following is None else pool.submit(read, following)
-            if kept:
-                lengths = torch.tensor([len(row) for row in rows])
-                yield kept, pad(rows, multiple=PAD_MULTIPLE), lengths
 
 
 def represent_as_archive(
@@ -309,7 +223,7 @@ def represent_as_archive(
         try:
             archives.check_key(name)
         except ValueError as error:
-            raise ValueError(f"utterance {name!r} has no place in an archive: {error}") from None
+            raise ValueError(f"utterance {short(name)} has no place in an archive: {error}") from None
     make_way(files, _info(upstream, corpus, how, files.root), how.overwrite)
     if not files.archive_index.is_file() or files.table.is_file():
         assert represent(upstream, corpus, root, split, replace(how, overwrite=False)), "one process does all of it"
@@ -318,5 +232,7 @@ def represent_as_archive(
     files.remove_rows()
     written = archives.read_scp(files.archive_index)
     if other := set(written.keys) - set(corpus.ids):
-        raise ValueError(f"{files.archive} is of other utterances, as {min(other)!r}: add --overwrite to replace it")
+        raise ValueError(
+            f"{files.archive} is of other utterances, as {short(min(other))}: add --overwrite to replace it"
+        )
     return written

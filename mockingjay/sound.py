@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
 from utility.audio.inversion import griffin_lim
 from utility.plot import static_part
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from downstream.tasks.table import TASKS as OURS
 from downstream.tasks.table import find_task
-from utility.command import Mode, Parser
+from utility.flags import Mode, Parser
 
 # The paper's probes; the original's own "linear" had two hidden layers: `run_downstream.py --run phone_1hidden`.
 TASKS = {"phone": "phone_linear", "speaker": "speaker_utterance", "sentiment": "sentiment"}

@@ -14,9 +14,9 @@ from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.model.frame_model import GruModel, Head, NoHead
 from mockingjay.model.transformer import TransformerEncoder
+from utility.batches import real_frames
 from utility.config import as_dict
 from utility.device import pick_device
-from utility.loader import real_frames
 
 Lengths = Sequence[int] | np.ndarray | Tensor | None
 

@@ -13,9 +13,12 @@ from utility.training.checkpoint import load_checkpoint, load_weights
 def open_probe(path: Path, task: str) -> dict[str, Any]:
     """The checkpoint of a probe for `task`; ValueError for another one."""
     saved = load_checkpoint(path, KIND)
-    name = plain_part(saved, "about", path).get("task")
-    if name != task:
-        raise ValueError(f"--dckpt {path} is a probe for {short(name)}, not {task!r}")
+    about = plain_part(saved, "about", path)
+    if about.get("task") != task:
+        raise ValueError(f"--dckpt {path} is a probe for {short(about.get('task'))}, not {task!r}")
+    seed = about.get("seed")
+    if not isinstance(about.get("config"), dict) or type(seed) is not int or not 0 <= seed < 1 << 63:
+        raise ValueError(f"--dckpt {path}: damaged: it does not say of which config and seed it is")
     return saved
 
 

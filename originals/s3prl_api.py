@@ -15,9 +15,9 @@ from mockingjay.model.frame_model import FrameModel, Head
 from mockingjay.model.transformer import TransformerEncoder
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 from originals.mockingjay_api import Lengths, as_batch
+from utility.batches import real_frames
 from utility.config import build, resolve, section
 from utility.device import pick_device
-from utility.loader import real_frames
 from utility.training.checkpoint import load_weights
 
 TIME_WIDTH, INPUT_WIDTH, STATE_WIDTH, REPEATS = 70, 4, 86, 2  # of SpecAugment's masks, as in the original

@@ -6,7 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utility.command import DEFAULT_SEED, Command, Parser, run, seed
+from utility.command import run
+from utility.flags import DEFAULT_SEED, Command, Parser, seed
 
 
 def arguments(argv: Sequence[str]) -> Command:

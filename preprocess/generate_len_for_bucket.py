@@ -7,7 +7,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from preprocess.parts.options import add_recordings, corpus_parser, recordings
-from utility.command import folder_name, run
+from utility.command import run
+from utility.flags import folder_name
 
 
 def main(argv: Sequence[str]) -> int:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utility.command import Command, Parser, folder_name, run
+from utility.command import run
+from utility.flags import Command, Parser, folder_name
 from utility.labels.names import FORMATS, TIERS
 from utility.labels.phone_sets import PHONE_SETS
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utility.command import Parser, folder_name, run
+from utility.command import run
+from utility.flags import Parser, folder_name
 
 DESCRIPTION = f"""{__doc__}
 train-clean-360-hires-norm.blogmel (or .blogmel.xz, or a folder of that name) is split train-clean-360."""

@@ -1,21 +1,47 @@
 """Numbers as text and as .npy files, read strictly: what Python or numpy would forgive is refused."""
 
+import ast
 import math
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from utility.text import short
+
+LONGEST_HEADER = 10000  # bytes, as numpy has it
+PYTHON_2 = re.compile(r"\b([0-9]+)L\b")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def number(text: str) -> float:
     """A number in plain ASCII digits; ValueError for what Python takes besides, as 1_0, other digits and nan."""
     if not NUMBER.fullmatch(text.strip()):
-        raise ValueError(f"{text[:100]!r} is no number")
+        raise ValueError(f"{short(text)} is no number")
     return float(text)
+
+
+def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype, bool]:
+    """Shape, type and whether in Fortran's order, of a .npy file at its beginning.
+
+    numpy's own reader warns of the numbers that Python 2 wrote (10L), and fails in many ways where others stand."""
+    width = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4}[stream.read(8)]
+    length = int.from_bytes(stream.read(width), "little")
+    if length > LONGEST_HEADER:
+        raise ValueError
+    text = stream.read(length).decode("latin-1")
+    if len(text) != length:
+        raise ValueError
+    values = ast.literal_eval(PYTHON_2.sub(r"\1", text).strip())
+    shape, fortran, descr = (values[key] for key in ("shape", "fortran_order", "descr"))
+    if len(values) != 3 or type(fortran) is not bool or type(shape) is not tuple:
+        raise ValueError
+    if not all(type(length) is int for length in shape):
+        raise ValueError
+    return shape, np.lib.format.descr_to_dtype(descr), fortran
 
 
 @dataclass(frozen=True)
@@ -33,18 +59,11 @@ class ArrayFile:
         """Read the header; ValueError for a file that has none, or that ends before its header says."""
         with path.open("rb") as stream:
             try:
-                read = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[np.lib.format.read_magic(stream)]
-                shape, fortran, dtype = read(stream)
-                start = stream.tell()
-            except OSError:
-                raise
-            except Exception:  # numpy's parser meets a damaged header with whatever it stumbles over
+                array = cls(path, *_header(stream), stream.tell())
+            except (ValueError, TypeError, LookupError, SyntaxError, MemoryError, RecursionError):
                 raise ValueError(f"{path}: not an array file, or cut off") from None
             size = os.fstat(stream.fileno()).st_size
-        array = cls(path, shape, dtype, fortran, start)
+        shape, dtype, start = array.shape, array.dtype, array.start
         if dtype.hasobject or not dtype.itemsize or not all(length >= 0 for length in shape):
             raise ValueError(f"{path}: not an array file of numbers")
         if size < start + array.count * dtype.itemsize:

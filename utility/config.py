@@ -12,13 +12,14 @@ import yaml
 from pydantic.dataclasses import dataclass as validated
 
 from utility.files import replace_file
-from utility.text import read_text, short
+from utility.text import cut, read_text, short
 
 T = TypeVar("T")
 DEPTH = 50  # levels of YAML; no config has more than five
 MERGED = 1000  # keys of a mapping that `<<` of YAML fills
 LARGEST = 2**31 - 1  # of a whole number: the product of two is still one of 64 bits; seeds may be larger
 SHOWN = 5  # errors of one config in a line
+LISTED = 200  # characters after which a line names no other error
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -35,7 +36,12 @@ def build(schema: type[T], values: Mapping[str, Any]) -> T:
     try:
         config = pydantic.TypeAdapter(schema).validate_python(dict(values))
     except pydantic.ValidationError as error:
-        reasons = [_explain(schema, item) for item in error.errors()[:SHOWN]]
+        reasons: list[str] = []
+        for item in error.errors()[:SHOWN]:
+            reason = _explain(schema, item)
+            if reasons and sum(map(len, [*reasons, reason])) > LISTED:
+                break
+            reasons.append(reason)
         more = error.error_count() - len(reasons)
         raise ValueError("; ".join([*reasons, *([f"and {more} more"] if more else [])])) from None
     for key, value in _values(as_dict(config)):
@@ -226,6 +232,7 @@ def _explain(schema: type, item: Mapping[str, Any]) -> str:
     if item["type"] == "dataclass_type":
         reason = "expected a section with keys"
     reason = reason.partition(", unable to parse")[0].replace("Input should be", "must be")
+    reason = cut(reason, 150)  # it may repeat values
     if not path:
         return reason
     if item["type"] == "value_error" and isinstance(item["input"], Mapping):

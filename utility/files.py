@@ -61,8 +61,7 @@ def temporary(path: Path) -> Iterator[Path]:
     """A fresh name beside `path` to write first; what is still there afterwards, a file or a folder, is removed.
 
     The name says which process made it: `remove_leftovers` knows by it what nobody writes any more."""
-    name = os.fsencode(path.name)[:NAME_BYTES].decode(errors="ignore")
-    new = path.parent / f".{name}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    new = path.parent / f".{_cut(path.name)}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
     try:
         yield new
     finally:
@@ -136,15 +135,22 @@ def remove_leftovers(folder: Path, of: str | None = None) -> None:
     process had moved away from its place comes back."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = LEFT_OVER.fullmatch(path.name)
-        if match is None or of not in (None, match["name"]) or not _orphaned(path, match["host"], int(match["pid"])):
+        if match is None or (of is not None and match["name"] != _cut(of)):
             continue
-        place = folder / match["name"]
+        if not _orphaned(path, match["host"], int(match["pid"])):
+            continue
+        place = folder / (of or match["name"])
         if match["kind"] == "old" and not place.exists():
             os.rename(path, place)
             print(f"{place}: put back, a process that was killed had moved it away", file=sys.stderr)
         else:
             _remove(path)
             print(f"{path}: removed, the process that wrote it was killed", file=sys.stderr)
+
+
+def _cut(name: str) -> str:
+    """What of a file's name stands in that of its temporary file."""
+    return os.fsencode(name)[:NAME_BYTES].decode(errors="ignore")
 
 
 def _orphaned(path: Path, host: str | None, pid: int) -> bool:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, Protocol
 
@@ -12,101 +12,13 @@ import pydantic
 import torch
 from torch import Tensor
 
+from utility.batches import AnyBatch, Batch, Waveforms, pad
 from utility.config import section
 from utility.seeds import numpy_generator
 from utility.threads import side_by_side, take_one_core
 
 AHEAD = 2  # batches for each thread that reads ahead
 BUCKET_NOISE = 0.03  # lengths are compared up to this share, so that batches differ between epochs
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Utterances padded together: features [B, T, ...] float32, true lengths [B] int64, and an optional target.
-
-    The target is [B] (one label each), [B, T] (frame labels), [B, T, D'] (another feature of the same frames), or
-    [B, U] of its own true lengths `target_lengths` [B] (a transcript)."""
-
-    features: Tensor
-    lengths: Tensor
-    ids: list[str]
-    target: Tensor | None = None
-    target_lengths: Tensor | None = None
-    host_lengths: Tensor | None = None  # `lengths` where they were before the batch went to a device
-
-    def to(self, device: torch.device) -> "Batch":
-        """The batch on `device`; from pinned memory the host does not wait for the copy."""
-        host = self.lengths if self.host_lengths is None else self.host_lengths
-        return replace(self._with(lambda part: part.to(device, non_blocking=True)), host_lengths=host)
-
-    def mask(self) -> Tensor:
-        """Bool [B, T], True on real frames."""
-        return real_frames(self.lengths, self.features.shape[1])
-
-    def pin_memory(self) -> "Batch":
-        """The batch in page-locked memory, from which a GPU copies while the host goes on."""
-        return self._with(Tensor.pin_memory)
-
-    def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        target, target_lengths = _changed(change, self.target, self.target_lengths)
-        return replace(
-            self,
-            features=change(self.features),
-            lengths=change(self.lengths),
-            target=target,
-            target_lengths=target_lengths,
-        )
-
-
-@dataclass(frozen=True)
-class Waveforms:
-    """Recordings padded together: samples [B, N] float32, true counts [B] int64 that stay in host memory, and the
-    lengths [B] in frames that the features of each will have; targets as of a `Batch`."""
-
-    samples: Tensor
-    num_samples: Tensor
-    lengths: Tensor
-    ids: list[str]
-    target: Tensor | None = None
-    target_lengths: Tensor | None = None
-    host_lengths: Tensor | None = None
-
-    def to(self, device: torch.device) -> "Waveforms":
-        """The waveforms on `device`; from pinned memory the host does not wait for the copy."""
-        host = self.lengths if self.host_lengths is None else self.host_lengths
-        return replace(self._with(lambda part: part.to(device, non_blocking=True)), host_lengths=host)
-
-    def pin_memory(self) -> "Waveforms":
-        """The waveforms in page-locked memory, from which a GPU copies while the host goes on."""
-        return self._with(Tensor.pin_memory)
-
-    def _with(self, change: Callable[[Tensor], Tensor]) -> "Waveforms":
-        target, target_lengths = _changed(change, self.target, self.target_lengths)
-        return replace(
-            self,
-            samples=change(self.samples),
-            lengths=change(self.lengths),
-            target=target,
-            target_lengths=target_lengths,
-        )
-
-    def with_features(self, features: Tensor, target: Tensor | None) -> Batch:
-        """The batch that they are as features [B, T, D], with a target of the features' making if there is one."""
-        target = self.target if target is None else target
-        return Batch(features, self.lengths, self.ids, target, self.target_lengths, self.host_lengths)
-
-
-AnyBatch = Batch | Waveforms
-
-
-def _changed(change: Callable[[Tensor], Tensor], *parts: Tensor | None) -> list[Tensor | None]:
-    """The parts that there are, each changed."""
-    return [None if part is None else change(part) for part in parts]
-
-
-def real_frames(lengths: Tensor, frames: int) -> Tensor:
-    """Bool [B, frames], True below each length [B]."""
-    return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
 class Position(NamedTuple):
@@ -315,14 +227,3 @@ class _Batches:
             return slice(0, length)
         start = int(numpy_generator(self.seed, epoch, int(index)).integers(length - self.max_frames + 1))
         return slice(start, start + self.max_frames)
-
-
-def pad(rows: Sequence[np.ndarray], fill: float = 0.0, multiple: int = 1) -> Tensor:
-    """Stack scalars to [B], or arrays [T, ...] to [B, longest T rounded up to `multiple`, ...], `fill` beyond each."""
-    if not rows[0].ndim:
-        return torch.from_numpy(np.stack(rows))
-    longest = -(-max(len(row) for row in rows) // multiple) * multiple
-    padded = np.full((len(rows), longest, *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
-    for target, row in zip(padded, rows):
-        target[: len(row)] = row
-    return torch.from_numpy(padded)

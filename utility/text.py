@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+LONGEST = 1000  # characters of a message
+
 
 def read_text(file: Path | str) -> str:
     """The UTF-8 text of a regular file; ValueError for other text, and for a device or a pipe, which need not end."""
@@ -28,8 +30,13 @@ def parse_json(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def one_line(text: str) -> str:
+    """A message on one line, cut where it is very long."""
+    return cut(" ".join(text.split()), LONGEST)
+
+
 def short(value: Any, limit: int = 100) -> str:
-    """`repr(value)`, cut to `limit` characters.
+    """`repr(value)`, cut to `limit` characters; of what is neither plain nor a container only the type.
 
     No more of a nested value is looked at than is shown: a few aliases in YAML stand for gigabytes of text."""
     text = ""
@@ -38,6 +45,11 @@ def short(value: Any, limit: int = 100) -> str:
         if len(text) > limit:
             return f"{text[: limit - 3]}..."
     return text
+
+
+def cut(text: str, limit: int = 100) -> str:
+    """The text itself, not more than `limit` characters of it."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def _pieces(value: Any, limit: int) -> Iterator[str]:
@@ -54,11 +66,14 @@ def _pieces(value: Any, limit: int) -> Iterator[str]:
             yield ": "
             yield from _pieces(inner, limit)
         yield "}"
-    elif isinstance(value, list):
-        yield "["
+    elif isinstance(value, list | tuple):
+        start, end = ("[", "]") if isinstance(value, list) else ("(", ",)" if len(value) == 1 else ")")
+        yield start
         for number, inner in enumerate(value):
             yield ", " if number else ""
             yield from _pieces(inner, limit)
-        yield "]"
-    else:
+        yield end
+    elif value is None or isinstance(value, int | float):
         yield repr(value)
+    else:
+        yield f"a {type(value).__name__}"  # of a tensor, say, the text would be lines of numbers

@@ -68,6 +68,8 @@ def _scan_zip(file: BinaryIO) -> Any:
             raise Refused("two of its records have one name")
         if "constants.pkl" in records:
             raise Refused("it is a TorchScript program")
+        if any(not 0 <= item.header_offset < total for item in records.values()):
+            raise Damaged("its list of records points out of the file")
         if any(item.compress_type != zipfile.ZIP_STORED for item in records.values()):
             raise Refused("its records are compressed, which torch never does")
         if sum(item.file_size for item in archive.infolist()) > total:

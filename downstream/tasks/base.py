@@ -12,8 +12,8 @@ from downstream.examples import Examples, Frames, Use
 from downstream.labels import Labels, LabelSource
 from downstream.metrics import Score
 from downstream.splits import Division, Indices
-from utility.audio.features import FeatureConfig
-from utility.loader import Batch
+from utility.audio.feature_config import FeatureConfig
+from utility.batches import Batch
 from utility.runs import Metric
 from utility.store.reading import Store
 

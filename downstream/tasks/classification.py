@@ -17,9 +17,9 @@ from downstream.heads import Linears, join_context, mean_pool
 from downstream.labels import Classes, FrameClasses, LabelSource, UtteranceClasses
 from downstream.metrics import ClassScore, accuracy, class_loss, class_score
 from downstream.splits import Division, Indices
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
+from utility.batches import Batch
 from utility.labels.alignment import IGNORE
-from utility.loader import Batch
 from utility.runs import Metric
 from utility.store.reading import Store
 

@@ -15,9 +15,10 @@ from mockingjay.build import build_model
 from mockingjay.config import PretrainConfig
 from mockingjay.model.transformer import TransformerEncoder
 from mockingjay.upstreams.pretrained import PretrainedUpstream
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
+from utility.batches import real_frames
 from utility.config import build
-from utility.loader import real_frames
 
 logger = logging.get_logger(__name__)
 

@@ -23,8 +23,9 @@ from mockingjay.foreign.settings import (
     stated_shift,
 )
 from mockingjay.model.frame_model import TransformerModel
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
+from utility.text import short
 from utility.training.checkpoint import FORMAT
 
 PROJECTION = "input_representations.spec_transform.weight"
@@ -99,7 +100,7 @@ def from_original(content: Any, path: Path, assume: Assumptions | None = None) -
             tensors = without_prefix(content)
             if any(RNN.fullmatch(key) for key in tensors):
                 return _apc("APC", from_state_dict(tensors, path.stem, assume), content)
-        names = ", ".join(str(key)[:40] for key in list(content)[:6]) or "nothing"
+        names = ", ".join(short(key, 40) for key in list(content)[:6]) or "nothing"
         raise ValueError(f"checkpoint of another program: it holds {names}; expected {_expected()}")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -192,7 +193,7 @@ def _seed(arguments: Any) -> int | None:
 
 def _whole(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 53:
-        raise ValueError(f"its step is {str(value)[:40]}, expected a whole number")
+        raise ValueError(f"its step is {short(value, 40)}, expected a whole number")
     return value
 
 
@@ -217,7 +218,7 @@ def _width(tensors: Mapping[str, Any], name: str, axis: int, rate: int) -> int:
     if not isinstance(value, Tensor) or value.ndim != 2:
         raise ValueError(f"tensor {name!r} is missing, or no matrix")
     if rate < 1 or value.shape[axis] % rate or not value.shape[axis]:
-        raise ValueError(f"tensor {name!r} has shape {list(value.shape)}, no multiple of downsample_rate {rate}")
+        raise ValueError(f"tensor {name!r} has shape {short(list(value.shape))}, no multiple of downsample_rate {rate}")
     return value.shape[axis] // rate
 
 

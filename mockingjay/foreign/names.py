@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mockingjay.model.transformer import TransformerConfig
+from utility.text import short
 
 PARTS = ("query", "key", "value")
 LAYER = {
@@ -68,18 +69,21 @@ def to_ours(
     expected = {name for parts in names.values() for name in parts}
     for name in sorted(expected | again.keys() | theirs.keys()):
         if name not in theirs:
-            raise ValueError(f"tensor {name!r} is missing: the model of its config has it")
+            raise ValueError(f"tensor {short(name)} is missing: the model of its config has it")
         if name not in expected and name not in again:
-            raise ValueError(f"tensor {name!r} is not part of the model of its config")
+            raise ValueError(f"tensor {short(name)} is not part of the model of its config")
         if not isinstance(theirs[name], Tensor) or theirs[name].dtype not in FLOATS:
             kind = theirs[name].dtype if isinstance(theirs[name], Tensor) else type(theirs[name]).__name__
-            raise ValueError(f"tensor {name!r} is {kind}, expected torch.float32")
+            raise ValueError(f"tensor {short(name)} is {kind}, expected torch.float32")
         if theirs[name].dtype == torch.float64 and (theirs[name].abs() > torch.finfo(torch.float32).max).any():
             raise ValueError(f"tensor {name!r} holds numbers beyond float32")
     theirs = {name: value.float() for name, value in theirs.items()}
     for name, kept in again.items():
         if not torch.equal(theirs[name], theirs[kept]):
             raise ValueError(f"tensors {name!r} and {kept!r} differ: by its config they are one")
+    for parts in names.values():
+        if len({theirs[name].shape for name in parts}) > 1 or not theirs[parts[0]].ndim:
+            raise ValueError(f"tensors {', '.join(map(repr, parts))} are not of one shape")
     return {ours: torch.cat([theirs[name] for name in parts]) for ours, parts in names.items()}
 
 
@@ -98,7 +102,7 @@ def check_shapes(theirs: Mapping[str, Tensor], names: Mapping[str, list[str]], m
         for name in parts:
             wanted = [own[ours].shape[0] // len(parts), *own[ours].shape[1:]]
             if list(theirs[name].shape) != wanted:
-                raise ValueError(f"tensor {name!r} has shape {list(theirs[name].shape)}, by its config {wanted}")
+                raise ValueError(f"tensor {name!r} has shape {short(list(theirs[name].shape))}, by its config {wanted}")
 
 
 def counted(config: TransformerConfig) -> list[tuple[str, str]]:

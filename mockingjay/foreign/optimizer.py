@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.names import counted
 from mockingjay.model.groups import original_groups
+from utility.text import short
 from utility.training.optimization import make_optimizer
 
 MOMENTS = {"bertadam": ("next_m", "next_v"), "lamb": ("exp_avg", "exp_avg_sq")}
@@ -46,17 +47,17 @@ def continuation(saved: Any, step: int, config: PretrainConfig, model: nn.Module
     for (ours, _), key in zip(pairs, keys):
         by_parameter.setdefault(ours, []).append(states.get(key) or {})
     optimizer = make_optimizer(original_groups(model, config.optimizer.weight_decay), config.optimizer)
-    done: set[Any] = set()
+    done: list[Any] = []
     for ours, parameter in model.named_parameters():
         saved_states = by_parameter[ours]
         if any(saved_states):
             optimizer.state[parameter] = {
                 moment: _joined(ours, moment, saved_states, parameter.shape) for moment in MOMENTS[name]
             }
-            done |= {state.get("step") for state in saved_states}
-    if len(done) > 1 or any(type(number) is not int or number < 0 for number in done):
+            done += [state.get("step") for state in saved_states]
+    if any(type(number) is not int or number < 0 or number != done[0] for number in done):
         raise ValueError("the tensors of its optimiser do not agree on the updates done")
-    return Continuation(config, done.pop() if done else max(step - 1, 0), optimizer.state_dict())
+    return Continuation(config, done[0] if done else max(step - 1, 0), optimizer.state_dict())
 
 
 def _parts_of(saved: Any) -> tuple[list[dict], dict]:
@@ -85,7 +86,7 @@ def _scheduled(config: PretrainConfig, groups: list[dict]) -> tuple[PretrainConf
         if not isinstance(total, int | float) or not isinstance(warmup, int | float):
             raise ValueError("the schedule of its optimiser has no t_total and warmup")
         if not 1 <= total < 1e12 or not 0 <= warmup < 1:
-            return config, f"its learning rate followed no schedule (warmup {warmup}, t_total {total})"
+            return config, f"its learning rate followed no schedule (warmup {short(warmup)}, t_total {short(total)})"
         config = replace(
             config,
             trainer=replace(config.trainer, steps=int(total)),
@@ -101,5 +102,7 @@ def _joined(name: str, moment: str, states: list[dict], shape: torch.Size) -> Te
     rows = [shape[0] // len(parts), *shape[1:]]
     wrong = next((value for value in parts if list(value.shape) != rows), None)
     if wrong is not None:
-        raise ValueError(f"its optimiser's {moment!r} for {name!r} has shape {list(wrong.shape)}, expected {rows}")
+        raise ValueError(
+            f"its optimiser's {moment!r} for {name!r} has shape {short(list(wrong.shape))}, expected {rows}"
+        )
     return torch.cat(parts)

@@ -9,15 +9,16 @@ from typing import Any
 
 from mockingjay.config import PretrainConfig
 from mockingjay.model.transformer import LAYER_NORM_EPS
-from utility.audio.features import STATIC_DIM, FeatureConfig
+from utility.audio.feature_config import STATIC_DIM, FeatureConfig
+from utility.audio.s3prl_online import UNUSED
 from utility.config import build
+from utility.text import short
 
 AUDIO_KEYS: dict[str, type] = {  # of a block `audio` in S3PRL >= 0.3
     "target_level": float, "win_ms": float, "hop_ms": float, "n_freq": int, "n_mels": int, "n_mfcc": int
 }  # fmt: skip
 ONLINE_KINDS = {"linear": "s3prl_linear", "mel": "s3prl_mel", "mfcc": "s3prl_mfcc"}
 ONLINE_KEYS = {"feat_type", "channel", "log", "delta", "cmvn"}  # of its `input` and `target`; both channels are alike
-UNUSED = {"linear": ("n_mels", "n_mfcc"), "mel": ("n_mfcc",), "mfcc": ("n_mels", "log")}
 LONGEST_TEXT = 1000
 FEATURE_NAME = re.compile(r"(mel|fbank|mfcc|linear)(\d+)")
 FRAME_SHIFTS = {"mel": 0.0125, "linear": 0.0125, "fbank": 0.01, "mfcc": 0.01, "fmllr": 0.01}  # seconds
@@ -71,7 +72,7 @@ def _convert(value: Any, kind: type) -> Any:
 
 
 def _short(value: Any) -> str:
-    return repr(value)[:60] if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
+    return short(value, 60) if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
 
 
 def model_section(block: Section, task: Section) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def online_features(audio: Section, part: str, dim: int) -> FeatureConfig | str:
     if kind not in ONLINE_KINDS or not 0 <= deltas <= 2 or (kind == "mfcc" and log):
         return definition(audio, part)
     options = {key: audio.get(key, wanted) for key, wanted in AUDIO_KEYS.items()} | {"log": log}
-    used = {key: value for key, value in options.items() if key not in UNUSED[kind]}
+    used = {key: value for key, value in options.items() if key not in UNUSED[ONLINE_KINDS[kind]]}
     cmvn = "utterance" if section.get("cmvn", bool) else "none"
     try:
         config = build(FeatureConfig, {"kind": ONLINE_KINDS[kind], "deltas": deltas, "cmvn": cmvn, "s3prl": used})

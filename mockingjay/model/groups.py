@@ -7,7 +7,7 @@ QUERY_KEY_VALUE = 3  # blocks of rows of one matrix, which the originals keep ap
 
 def original_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Parameter groups for `bertadam` and `lamb`: as in the originals the LayerNorms after the layers decay, too, and
-    query, key and value are clipped or scaled each on its own."""
+    query, key and value are cut or scaled each on its own."""
     groups: dict[tuple[bool, int], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         after_blocks = "output_norms" in name or "embedding_norm" in name

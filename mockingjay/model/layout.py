@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from utility.batches import real_frames
 from utility.device import sent
-from utility.loader import real_frames
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from utility.loader import Batch, real_frames
+from utility.batches import Batch, real_frames
 
 
 @dataclass(frozen=True)

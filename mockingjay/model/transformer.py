@@ -13,8 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 from mockingjay.model.attention import Dropout, attend
 from mockingjay.model.layout import Packing, Scope
+from utility.batches import real_frames
 from utility.config import section
-from utility.loader import real_frames
 
 LAYER_NORM_EPS = 1e-12
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "swish": F.silu}

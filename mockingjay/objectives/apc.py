@@ -4,8 +4,8 @@ import pydantic
 import torch
 from torch import Tensor
 
+from utility.batches import real_frames
 from utility.config import section
-from utility.loader import real_frames
 
 
 @section

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from utility.batches import real_frames
 from utility.config import section
 from utility.device import sent
-from utility.loader import real_frames
 
 
 @section

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from mockingjay.config import DataConfig, PretrainConfig
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.audio.online import Online
 from utility.audio.online_config import OnlineConfig
-from utility.loader import AnyBatch, Batch, Loader, Target
+from utility.batches import AnyBatch, Batch
+from utility.loader import Loader, Target
 from utility.store.info import StoreInfo
 from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings

@@ -15,9 +15,9 @@ from mockingjay.figures import reconstruction_figure
 from mockingjay.model.groups import original_groups
 from mockingjay.pretraining.data import open_data
 from mockingjay.pretraining.step import Pretraining
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
+from utility.batches import AnyBatch
 from utility.config import as_dict, build
-from utility.loader import AnyBatch
 from utility.training.distributed import ALONE, Group
 from utility.training.optimization import decay_groups
 from utility.training.stopping import Stop

@@ -16,7 +16,7 @@ from mockingjay.objectives.apc import ahead
 from mockingjay.objectives.loss import MaskedLoss, masked_loss
 from mockingjay.objectives.masking import alter
 from mockingjay.pretraining.data import Data
-from utility.loader import Batch
+from utility.batches import Batch
 from utility.seeds import utterance_generators
 from utility.training.trainer import autocast
 

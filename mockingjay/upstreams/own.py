@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mockingjay.upstreams.base import Upstream, fingerprint_of, stated
-from utility.loader import real_frames
+from utility.batches import real_frames
 from utility.store.info import StoreInfo
 from utility.text import short
 

@@ -10,8 +10,8 @@ from mockingjay.model.frame_model import FrameModel, Head
 from mockingjay.model.segments import Segments
 from mockingjay.model.transformer import TransformerEncoder, stack_frames, unstack_states
 from mockingjay.upstreams.base import States, Upstream, fingerprint_of
-from utility.audio.features import FeatureConfig
-from utility.loader import real_frames
+from utility.audio.feature_config import FeatureConfig
+from utility.batches import real_frames
 
 
 class PretrainedUpstream(Upstream):

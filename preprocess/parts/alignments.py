@@ -14,6 +14,7 @@ from utility.files import replacing
 from utility.labels.alignment import ERRORS, SEGMENTS, Alignment, TimedLabels, check_segments, write_alignment
 from utility.labels.formats import NAMED_BY_FILE, READERS, find_files
 from utility.labels.phone_sets import PHONE_SETS
+from utility.text import cut, short
 from utility.utterance_ids import utterance_ids
 
 SHOWN = 80  # labels printed with their counts
@@ -100,7 +101,9 @@ def collect(
                 continue
             if key in origin:
                 where = f"{origin[key]} and {file}" if origin[key] != file else f"two places of {file}"
-                raise ValueError(f"utterance {key!r} is in {where}; give --data_path one alignment of each utterance")
+                raise ValueError(
+                    f"utterance {short(key)} is in {where}; give --data_path one alignment of each utterance"
+                )
             origin[key] = file
             yield key, segments
 
@@ -110,11 +113,11 @@ def folded(key: str, segments: TimedLabels, fold: Callable[[str], str]) -> Timed
     try:
         named = [(start, end, fold(label)) for start, end, label in segments]
     except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
+        raise ValueError(f"{cut(key)}: {error}") from None
     labelled = [segment for segment in named if segment[2]]
     check_segments(key, labelled)
     if not labelled:
-        raise ValueError(f"{key}: no labelled segment")
+        raise ValueError(f"{cut(key)}: no labelled segment")
     return labelled
 
 

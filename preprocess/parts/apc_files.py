@@ -5,19 +5,21 @@ import pickle
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 import torch
 
+from utility.text import short
 from utility.torch_files import read_torch
 
 TEXT = re.compile(r"(.+?)(-hires-norm)?\.blogmel(\.xz)?")
 FOLDER_ENDING = re.compile(r"-hires-norm[.-]blogmel$")
 LENGTHS = "lengths.pkl"
 LONGEST = 1 << 40  # frames of an utterance
+ROOM = 1 << 20  # values that a store may get room for though no file has them: that is known when they are read
 LONGEST_LINE = 1 << 20  # characters of a text file; an xz file of nothing but zeros unpacks to anything
 LONGEST_UTTERANCE = 1 << 28  # characters
 
@@ -28,11 +30,12 @@ class BrokenUtterance(ValueError):
 
 @dataclass(frozen=True)
 class ApcUtterance:
-    """An utterance: its id, its frames, and the file that holds it."""
+    """An utterance: its id, its frames, and the file that holds it; one without frames has a reason."""
 
     id: str
     length: int
     path: Path
+    reason: str = "no frames"
 
 
 class Blogmel:
@@ -59,7 +62,7 @@ class Blogmel:
         entries = {}
         for name, first, lines in self._utterances():
             if name in entries:
-                raise ValueError(f"{self.path}: line {first - 1}: utterance {name!r} is there twice")
+                raise ValueError(f"{self.path}: line {first - 1}: utterance {short(name)} is there twice")
             self.dim = self.dim or (len(lines[0].split()) if lines else 0)
             for number, line in enumerate(lines, first):
                 if len(line.split()) != self.dim:
@@ -97,7 +100,7 @@ class Blogmel:
             line = line.strip()
             if name is None:
                 if len(line.split()) != 1 or line == ".":
-                    raise ValueError(f"{self.path}: line {number}: {line[:40]!r}, expected an utterance id")
+                    raise ValueError(f"{self.path}: line {number}: {short(line)}, expected an utterance id")
                 name, first, lines = line, number + 1, []
             elif line == ".":
                 yield name, first, lines
@@ -105,7 +108,7 @@ class Blogmel:
             else:
                 lines.append(line)
         if name is not None:
-            raise ValueError(f"{self.path}: ends within utterance {name!r}: no line with a dot")
+            raise ValueError(f"{self.path}: ends within utterance {short(name)}: no line with a dot")
 
 
 class TensorFolder:
@@ -116,6 +119,7 @@ class TensorFolder:
         lengths = _read_lengths(path / LENGTHS)
         self.entries = [ApcUtterance(name.removesuffix(".pt"), length, path / name) for name, length in lengths.items()]
         self.dim = self._width()
+        self.entries = [self._believed(entry) for entry in self.entries]
 
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[str, np.ndarray | BrokenUtterance]]:
         """Frames float32 [T, dim] of the wanted ids, without their padding."""
@@ -132,6 +136,13 @@ class TensorFolder:
         if len(tensor) < entry.length:
             raise BrokenUtterance(f"{len(tensor)} frames, {LENGTHS} says {entry.length}")
         return tensor[: entry.length].numpy()
+
+    def _believed(self, entry: ApcUtterance) -> ApcUtterance:
+        """The entry, without frames where its file cannot hold so many: the store would get room for all of them."""
+        size = entry.path.stat().st_size if entry.path.is_file() else 0
+        if entry.length * self.dim <= size + ROOM:
+            return entry
+        return replace(entry, length=0, reason=f"{LENGTHS} claims {entry.length} frames in {size} bytes")
 
     def _width(self) -> int:
         for entry in self.entries:
@@ -152,7 +163,9 @@ def find_sources(paths: Sequence[Path]) -> list[ApcSource]:
         for file in _source_paths(path):
             source = TensorFolder(file) if file.is_dir() else Blogmel(file)
             if source.split in sources:
-                raise ValueError(f"{file} and {sources[source.split].path} are both split {source.split!r}: name one")
+                raise ValueError(
+                    f"{file} and {sources[source.split].path} are both split {short(source.split)}: name one"
+                )
             sources[source.split] = source
     return [sources[split] for split in sorted(sources)]
 

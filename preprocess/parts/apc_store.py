@@ -72,8 +72,9 @@ def _import(source: ApcSource, root: Path, info: StoreInfo) -> list[Failure]:
     rows = [_row(entry.id, entry.length) for entry in sorted(source.entries, key=lambda entry: entry.id)]
     writer = StoreWriter.open(root, source.split, rows, info)
     row_of = {rows[i].id: i for i in writer.pending()}
-    for name in [name for name, i in row_of.items() if not rows[i].length]:
-        writer.fail(row_of.pop(name), "no frames")
+    for entry in source.entries:
+        if not entry.length and entry.id in row_of:
+            writer.fail(row_of.pop(entry.id), entry.reason)
     utterances = tqdm(source.read(list(row_of)), source.split, len(row_of), unit="utt", disable=None)
     for name, frames in utterances:
         _store(writer, row_of[name], frames)

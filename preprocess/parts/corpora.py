@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from utility.audio.extensions import AUDIO_EXTENSIONS
 from utility.audio.headers import audio_files, unread_media, unread_note
 from utility.store.files import split_name
+from utility.text import cut, short
 from utility.utterance_ids import IdRule, utterance_ids
 
 SPLIT_WORDS = frozenset(
@@ -165,7 +166,9 @@ def _check_distinct(root: Path, names: Mapping[str, str]) -> None:
     first: dict[str, str] = {}
     for name, split in sorted(names.items()):
         if first.setdefault(split, name) != name:
-            raise ValueError(f"{root}: {first[split]!r} and {name!r} would both be split {split}: rename one")
+            raise ValueError(
+                f"{root}: {short(first[split])} and {short(name)} would both be split {cut(split)}: rename one"
+            )
 
 
 def _split_word(name: str) -> str | None:
@@ -186,9 +189,11 @@ def speaker_rule(speaker_from: str) -> Callable[[str], str]:
     try:
         pattern = re.compile(speaker_from)
     except re.error as error:
-        raise ValueError(f"speaker_from {speaker_from!r}: not a regular expression: {error}") from None
+        raise ValueError(f"speaker_from {short(speaker_from)}: not a regular expression: {error}") from None
     if pattern.groups < 1:
-        raise ValueError(f"speaker_from {speaker_from!r}: use parent, none, or a regular expression with one (group)")
+        raise ValueError(
+            f"speaker_from {short(speaker_from)}: use parent, none, or a regular expression with one (group)"
+        )
     return lambda path: (match[1] or "") if (match := pattern.search(path)) else ""
 
 
@@ -210,7 +215,7 @@ def make_corpus(
     for utterance in ordered:
         first = seen.setdefault(utterance.id, utterance)
         if first is not utterance:
-            raise ValueError(f"{root}: {first.path} and {utterance.path} have one id, {utterance.id!r}")
+            raise ValueError(f"{root}: {cut(first.path)} and {cut(utterance.path)} have one id, {short(utterance.id)}")
     corpus = Corpus(root.resolve(), ordered, files - len(ordered), tuple(notes), tuple(unread))
     missing = sorted(set(splits) - set(corpus.splits))
     if missing:

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from preprocess.parts.corpora import Corpus, Utterance
 from preprocess.parts.workers import DIED, end_with
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
 from utility.audio.headers import Header, recording_state, scan
 from utility.audio.waveform import AudioError, Span, read_audio, resampled_length, span_samples
 from utility.device import claim_core

@@ -12,6 +12,7 @@ from preprocess.parts.corpora import (
     make_corpus,
 )
 from utility.arrays import number
+from utility.text import cut, short
 from utility.utterance_ids import IdRule, utterance_ids
 
 START_COLUMN, END_COLUMN = "start", "end"  # seconds: a row is a part of a recording
@@ -48,18 +49,18 @@ def manifest(
         next((name for name in known if name in names), None) for known in (PATH_COLUMNS, ID_COLUMNS, SPLIT_COLUMNS)
     )
     if path_column is None:
-        raise ValueError(f"{file}: no column path; it has {', '.join(names) or 'none'}")
+        raise ValueError(f"{file}: no column path; it has {cut(', '.join(names)) or 'none'}")
     for line, row in rows:
         if None in row or None in row.values() or not row[path_column]:
             raise ValueError(f"{file}: line {line} has no path, or fields that do not fit the {len(names)} columns")
     if not parts and (START_COLUMN in names or END_COLUMN in names):
         raise ValueError(f"{file}: parts of recordings (start, end) are taken by preprocess_any.py alone")
     spans = [_span(file, line, row, clip) for line, row in rows]
-    cut = next((line for (line, _), span in zip(rows, spans) if span != (None, None)), None)
-    if cut is not None and id_column is None:
-        raise ValueError(f"{file}: line {cut} is a part of a recording, which needs an id: add a column id")
+    part = next((line for (line, _), span in zip(rows, spans) if span != (None, None)), None)
+    if part is not None and id_column is None:
+        raise ValueError(f"{file}: line {part} is a part of a recording, which needs an id: add a column id")
     if clip and START_COLUMN not in names:
-        raise ValueError(f"{file}: --clip is for a manifest with a column start; it has {', '.join(names)}")
+        raise ValueError(f"{file}: --clip is for a manifest with a column start; it has {cut(', '.join(names))}")
     paths = [PurePosixPath(row[path_column].replace("\\", "/")).as_posix() for _, row in rows]
     keys = [row[id_column] for _, row in rows] if id_column else utterance_ids(paths, id_from)
     utterances = [
@@ -91,5 +92,5 @@ def _seconds(file: Path, line: int, name: str, text: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{file}: line {line}: {name} is {text[:100]!r}, expected seconds, or nothing for all of it")
+        raise ValueError(f"{file}: line {line}: {name} is {short(text)}, expected seconds, or nothing for all of it")
     return value

@@ -1,7 +1,9 @@
 """Names that command lines offer; they load nothing."""
 
-FEATURE_TYPES = (
-    "mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc", "s3prl_linear", "s3prl_mel", "s3prl_mfcc"
-)  # fmt: skip
+from typing import get_args
+
+from utility.audio.kinds import Kind
+
+FEATURE_TYPES = get_args(Kind)
 PARTS = ("train", "dev", "test")  # what a corpus of several folders is divided into
 TIMIT_EXTENSIONS = (".wav", ".sph", ".flac")

@@ -11,7 +11,8 @@ import yaml
 
 from preprocess.parts.names import FEATURE_TYPES, PARTS
 from utility.audio.extensions import recording_extensions
-from utility.command import Command, Parser, folder_name, shard
+from utility.flags import Command, Parser, folder_name, shard
+from utility.text import short
 from utility.utterance_ids import ID_RULES, IdRule
 
 
@@ -177,24 +178,26 @@ def making(command: Command, prefix: str, usual_delta: bool) -> ExtractionFlags:
 
 def _jobs(text: str) -> int:
     if not re.fullmatch(r"-?\d+", text) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a number of processes, or -1 for every core, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number of processes, or -1 for every core, got {short(text)}")
     return int(text)
 
 
 def _scheduler(text: str) -> str:
     if not re.fullmatch(r"(tcp|tls)://.+:\d{1,5}", text):
-        raise argparse.ArgumentTypeError(f"expected the address of a Dask scheduler, as tcp://host:8786, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected the address of a Dask scheduler, as tcp://host:8786, got {short(text)}"
+        )
     return text
 
 
 def _option(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {short(text)}")
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError:
-        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {short(text)}") from None
 
 
 def _extension(text: str) -> str:

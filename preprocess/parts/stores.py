@@ -12,7 +12,7 @@ from preprocess.parts.corpora import Corpus, folder, parts
 from preprocess.parts.extraction import SplitResult, Workers, extract_split, plan, processes
 from preprocess.parts.manifest import manifest
 from preprocess.parts.options import ExtractionFlags, RecordingFlags
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, build
 from utility.device import claim_core
 from utility.files import check_folder, replace_file

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from preprocess.parts.corpora import Corpus, Utterance, corpus_root, make_corpus
 from preprocess.parts.names import TIMIT_EXTENSIONS
 from utility.audio.headers import audio_files, unread_media
+from utility.text import short
 from utility.utterance_ids import timit_id
 
 # The 24 speakers of TIMIT's core test set, and the 50 of its test part that Kaldi's recipe keeps for development.
@@ -67,7 +68,7 @@ def _without_copies(paths: Sequence[str]) -> list[str]:
 def _hold_out(utterances: Sequence[Utterance], split_of: Mapping[str, str]) -> list[Utterance]:
     absent = sorted(split_of.keys() - {utterance.speaker for utterance in utterances})
     if absent:
-        raise ValueError(f"no recordings of speaker {absent[0]!r}, who is to be held out")
+        raise ValueError(f"no recordings of speaker {short(absent[0])}, who is to be held out")
     return [replace(utterance, split=split_of.get(utterance.speaker, utterance.split)) for utterance in utterances]
 
 

@@ -49,10 +49,10 @@ def in_fresh_processes(work: Callable[[Part], Done], parts: Sequence[Part], at_o
                 ready.close()
                 yield done
     finally:
-        for begun in running.values():
-            if begun.pid is not None:
-                begun.kill()
-                begun.join()
+        for left in running.values():
+            if left.pid is not None:
+                left.kill()
+                left.join()
 
 
 def _start(process: multiprocessing.process.BaseProcess) -> None:

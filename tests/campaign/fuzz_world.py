@@ -18,6 +18,7 @@ import run_downstream
 import runner_mockingjay
 from tests.campaign.mutations.audio import seeds
 from tests.helpers.checkpoints import GRU, write_checkpoint
+from tests.helpers.s3prl_later import checkpoints
 from tests.helpers.speech import wav, write_store
 from utility.kaldi.archives import write_ark
 from utility.labels.alignment import write_alignment
@@ -101,8 +102,8 @@ def _configs(root: Path) -> None:
     probe = {
         "data": {**parts, "alignment": "world/phones", "cache": "cache", "split": "given"},
         "upstream": {"layer": "last"},
-        "probe": {"hidden_size": 8}, "optimizer": {"lr": 0.01, "betas": [0.9, 0.99]}, "trainer": {"steps": 1,
-        "eval_every": 1},
+        "probe": {"hidden_size": 8}, "optimizer": {"lr": 0.01, "betas": [0.9, 0.99]}, "trainer": {"steps": 2,
+        "eval_every": 1, "save_every": 1, "max_keep": 2},
     }  # fmt: skip
     online = {
         "data": {"train": ["world/lengths.csv"], "dev": [], "test": []},
@@ -156,6 +157,8 @@ def _kaldi(folder: Path) -> None:
 
 def _checkpoints() -> None:
     shutil.copytree(FIXTURES, "originals", ignore=shutil.ignore_patterns("*.npz", "*.md", "*.wav", "ffn_*"))
+    for name, content in checkpoints().items():
+        torch.save(content, f"originals/{name}.ckpt")
     quiet = ["--cpu", "--no-msg"]
     runner_mockingjay.main(
         ["--train", *quiet, "--config", "good.yaml", "--ckpdir", "ckpt", "--logdir", "log", "--name", "base"]
@@ -165,9 +168,9 @@ def _checkpoints() -> None:
     for form in ("safetensors", "s3prl", "hf"):
         runner_mockingjay.main(["--export", form, "--no-msg", "--ckpt", CKPT, "--output", f"export/{form}"])
     for path in (Path("ckpt/apc.ckpt"), *sorted(Path("originals").iterdir())):
-        runner_mockingjay.main(
-            ["--export", "safetensors", "--no-msg", "--ckpt", str(path), "--output", f"export/{path.name}"]
-        )
+        words = ["--export", "safetensors", "--no-msg", "--ckpt", str(path), "--output", f"export/{path.name}"]
+        told = ["--assume", "residual=true"] if path.suffix == ".pt" else []  # an APC state dict does not say
+        runner_mockingjay.main([*words, *told])
     words = ["--run", "phone_linear", *quiet, "--config", "probe.yaml", "--expdir", "exp", "--name", "done"]
     run_downstream.main([*words, "--upstream", "baseline"])
     run_downstream.main([*words[:-1], "summed", "--ckpt", CKPT, "--weighted_sum"])

@@ -21,7 +21,8 @@ HUGE = "huge, legal"  # settings that are legal but huge, for which time and mem
 COLUMNS = (CLEAN, ACCEPTED, HUGE, *FAILURES)
 Tree = Mapping[str, tuple[int, int] | None]  # path -> size and checksum; None for folders
 READ = 1 << 23  # bytes: of larger files the time of change stands for the checksum
-STOPPED = re.compile(r"loss is not finite within")  # a run that had begun, and keeps what it has
+DEFINITION = "features that are not computed here"  # of which the whole definition is said: the user needs it
+STOPPED = re.compile(r"(loss|grad_norm) is not finite within")  # a run that had begun, and keeps what it has
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def judged(outcome: Outcome, before: Tree, after: Tree, expected: Expected) -> l
         failures += _of_refusal(outcome.stderr)
     elif ended and not _is_result(outcome, after):
         failures.append("other exit")
-    if ended and outcome.code == 2 and before != after and not STOPPED.search(outcome.stderr):
+    if ended and outcome.code == 2 and before != _but_digests(before, after) and not STOPPED.search(outcome.stderr):
         failures.append("left files")
     if ended and outcome.code == 0 and expected.lacking:
         failures.append("damaged accepted")
@@ -62,12 +63,18 @@ def is_failure(columns: Sequence[str]) -> bool:
     return not {CLEAN, ACCEPTED} & set(columns)
 
 
+def _but_digests(before: Tree, after: Tree) -> Tree:
+    """A store's digest is true whatever the command then refuses, and saves the next one the reading."""
+    return {name: mark for name, mark in after.items() if name in before or not name.endswith(".digest")}
+
+
 def _of_refusal(stderr: str) -> list[str]:
     """Exit code 2 wants one line, warnings before it."""
     lines = [line for line in stderr.splitlines() if line.strip()]
     said = [line for line in lines if not re.match(r"([\w.]+: )?warning: ", line)]
     failures = ["extra lines"] if len(said) != 1 else []
-    return failures + (["long line"] if any(len(line) > LONGEST_LINE for line in lines) else [])
+    lengths = [len(line) for line in lines if DEFINITION not in line]
+    return failures + (["long line"] if any(length > LONGEST_LINE for length in lengths) else [])
 
 
 def _is_result(outcome: Outcome, after: Tree) -> bool:

@@ -81,7 +81,8 @@ def _warm_up() -> None:
 
     from mockingjay.build import new_model
     from mockingjay.config import PretrainConfig
-    from utility.audio.features import FeatureConfig, FeatureExtractor
+    from utility.audio.feature_config import FeatureConfig
+    from utility.audio.features import FeatureExtractor
     from utility.config import build
 
     generator = torch.Generator().manual_seed(0)

@@ -24,6 +24,7 @@ JUDGED: dict[str, tuple[Outcome, Tree, Expected, list[str]]] = {
     "two lines": (outcome(2, LINE * 2), {}, Expected(), ["extra lines"]),
     "no line": (outcome(2), {}, Expected(), ["extra lines"]),
     "a library's warning": (outcome(2, f"/x.py:3: UserWarning: y\n{LINE}"), {}, Expected(), ["extra lines"]),
+    "definition": (outcome(2, f"takes features that are not computed here: {'x' * 301}\n"), {}, Expected(), [CLEAN]),
     "long": (outcome(2, "x" * 301 + "\n"), {}, Expected(), ["long line"]),
     "as long as may be": (outcome(2, "x" * 300 + "\n"), {}, Expected(), [CLEAN]),
     "traceback": (outcome(1, TRACEBACK), {}, Expected(), ["traceback"]),
@@ -38,6 +39,10 @@ JUDGED: dict[str, tuple[Outcome, Tree, Expected, list[str]]] = {
     "left": (outcome(2, LINE), {"out": None}, Expected(), ["left files"]),
     "stopped": (outcome(2, "run.py: loss is not finite within 1 updates\n"), {"x": None}, Expected(), [CLEAN]),
     "left, and two lines": (outcome(2, LINE * 2), {"out": None}, Expected(), ["extra lines", "left files"]),
+    "a digest, which stays true": (outcome(2, LINE), {"in.digest": (0, 1)}, Expected(), [CLEAN]),
+    "no finite gradient, after a start": (
+        outcome(2, "x: grad_norm is not finite within 1 updates\n"), {"out": None}, Expected(), [CLEAN],
+    ),
     "code": (outcome(2, LINE), {"a/canary": (0, 1)}, Expected(), ["code run", "left files"]),
     "code under huge settings": (
         outcome(-9, timed_out=True), {"canary": (0, 1)}, Expected(huge=True), ["code run", "hang > 20 s"],

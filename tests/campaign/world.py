@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.speech import MEL, write_store
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.labels.alignment import write_alignment
 
 RATE = 16000

@@ -18,7 +18,7 @@ import run_downstream
 import runner_mockingjay
 from tests.conftest import PROJECT
 from tests.helpers.command_world import RUN, build_world, tree
-from utility.command import Mode, Parser
+from utility.flags import Mode, Parser
 from utility.original_flags import ANSWERS
 from utility.store.reading import Store
 

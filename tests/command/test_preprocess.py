@@ -19,7 +19,7 @@ from tests.conftest import PROJECT
 from tests.contract.test_waveform import sphere, with_length
 from tests.helpers.files import contents
 from tests.helpers.speech import wav
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.command import run
 from utility.config import build
 from utility.store.reading import Store, splits_in

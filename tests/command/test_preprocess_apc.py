@@ -120,6 +120,20 @@ def test_utterances_that_cannot_be_used_are_listed(tmp_path, capsys):
     same(tmp_path / "data/apc/dev")
 
 
+def test_lengths_that_no_file_can_hold_take_no_room(tmp_path):
+    """The store got room for them first: gigabytes of holes, or "no space left" that named another file."""
+    folder = tensors(tmp_path / "dev", FOUND)
+    lengths = pickle.loads((folder / "lengths.pkl").read_bytes()) | {"x.pt": 10**9, "y.pt": 1 << 39}
+    torch.save(torch.zeros(12, WIDTH), folder / "y.pt")
+    (folder / "lengths.pkl").write_bytes(pickle.dumps(lengths))
+    assert imported(tmp_path, folder) == 1
+    listed = (tmp_path / "data/apc/errors.csv").read_text()
+    assert "dev,x,lengths.pkl claims 1000000000 frames in 0 bytes" in listed
+    assert "dev,y,lengths.pkl claims 549755813888 frames in " in listed
+    assert (tmp_path / "data/apc/dev.npy").stat().st_size < 10_000
+    same(tmp_path / "data/apc/dev")
+
+
 def test_text_with_a_word_among_the_numbers(tmp_path):
     broken = text({"broken": frames(2, 0)}).replace(" ", " x", 1)
     (tmp_path / "dev.blogmel").write_text(text(FOUND) + broken)

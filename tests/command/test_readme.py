@@ -21,7 +21,7 @@ SMALLER = {
 }
 TRAINING = ["model.hidden_size=16", "model.heads=2", "model.ffn_size=16", "trainer.steps=4", "trainer.eval_every=2"]
 PROBING = SMALLER["run_downstream.py"][1:]
-SEVERAL_MACHINES = "--nnodes=4 --nproc_per_node=8 --rdzv_backend=c10d --rdzv_endpoint=head:29500"
+SEVERAL_MACHINES = "--nnodes=4 --nproc_per_node=8 --max-restarts=3 --rdzv_backend=c10d --rdzv_endpoint=head:29500"
 SCHEDULER = "tcp://10.0.0.1:8786"
 
 

@@ -360,7 +360,8 @@ def test_labels_and_times_that_make_no_sense_are_refused(two):  # L10
             Alignment(root)
     (root / "labels.txt").write_text(labels)
     name = Alignment(root).ids[0]
-    for field, value in (("start", np.nan), ("end", np.inf), ("start", -0.5), ("end", 0.0), ("end", 1e6)):
+    times = (("start", np.nan), ("end", np.inf), ("start", -0.5), ("end", 0.0), ("end", 1e6), ("end", 1e300))
+    for field, value in times:
         changed = segments.copy()
         changed[field][0] = value
         np.save(root / "segments.npy", changed)
@@ -447,8 +448,14 @@ def test_numbers_are_plain_digits(tmp_path, form, content):  # L10
             assert str(file) in str(caught.value)
 
 
+def test_times_beyond_any_recording_are_not_written(tmp_path):
+    """The line that refused them in a probe had 300 digits."""
+    with pytest.raises(ValueError, match=r"u: segment 1 .*: times must be finite and not negative, and at most 1e"):
+        write_alignment(tmp_path / "a", [("u", [(0.0, 1e300, "a")])])
+
+
 def test_an_id_that_no_table_can_hold_is_not_written(tmp_path):  # L5
-    with pytest.raises(ValueError, match=r"utterance id 'x{100}'\.\.\.: expected 1 to 10000 characters"):
+    with pytest.raises(ValueError, match=r"utterance id 'x{96}\.\.\.: expected 1 to 10000 characters"):
         write_alignment(tmp_path / "a", [("x" * 140_000, [(0.0, 1.0, "a")])])
     assert list(tmp_path.iterdir()) == []
 

@@ -19,7 +19,7 @@ from mockingjay import states as cache
 from originals.probing import open_probe, score_again
 from run_downstream import make_parser
 from tests.helpers.downstream_corpus import EACH, SPEAKERS, Small, write_store
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, build, resolve
 from utility.store.reading import Store
 from utility.training.checkpoint import load_checkpoint, save_checkpoint

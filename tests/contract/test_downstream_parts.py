@@ -22,8 +22,9 @@ from downstream.splits import PARTS, Division, Parts, Utterances, divide
 from downstream.tasks.classification import ByFrame
 from downstream.tasks.table import TASKS, find_task
 from tests.helpers.downstream_corpus import WIDTH
+from utility.batches import Batch
 from utility.labels.alignment import IGNORE, Alignment
-from utility.loader import Batch, Loader, LoaderConfig
+from utility.loader import Loader, LoaderConfig
 from utility.store.reading import Store
 
 CPU = torch.device("cpu")

@@ -26,7 +26,7 @@ from tests.helpers.export_models import (
     waveforms,
     write_checkpoint,
 )
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.training.folder import read_folder
 
 # What S3PRL's probing does with upstreams, in a program of its own. It looks for `mockingjay` in vain.

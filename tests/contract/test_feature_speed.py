@@ -13,7 +13,8 @@ import torch
 from benchmarks import features as benchmark
 from preprocess.parts.extraction import processes
 from utility.audio import spectrum
-from utility.audio.features import FeatureConfig, FeatureExtractor, _Kernel
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor, _Kernel
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import runner_mockingjay
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
 from preprocess import generate_len_for_bucket, preprocess_any
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, build
 from utility.files import replacing
 from utility.store.reading import Store

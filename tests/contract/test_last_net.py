@@ -5,11 +5,16 @@ import sys
 
 import pytest
 
-from utility.command import Parser, run
+from utility.command import run
+from utility.flags import Mode, Parser
 
 NETTED = {
     "bad value": (ValueError("a\nb"), "here.py: a b\n"),
     "long value": (ValueError("x" * 5000), f"here.py: {'x' * 997}...\n"),
+    "long name": (
+        OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300),
+        f"here.py: {'x' * 97}...: File name too",
+    ),
     "system": (OSError(errno.ENOSPC, "No space left on device", "f"), "here.py: f: No space left on device\n"),
     "memory": (MemoryError(), "here.py: out of memory: take a smaller model, or smaller batches (batch_frames)\n"),
     "torch's memory": (RuntimeError("[enforce fail] can't allocate memory: 9 bytes"), "here.py: out of memory: take a"),
@@ -43,6 +48,21 @@ def test_a_fault_of_ours_shows_its_traceback(error, monkeypatch):
 def test_argparse_says_no_more_than_a_line(capsys):
     parser = Parser(prog="here.py")
     parser.add("--size", choices=["small", "large"])
-    with pytest.raises(SystemExit):
-        parser.read(["--size", "x" * 5000])
-    assert len(capsys.readouterr().err) < 1100
+    parser.add("--count", type=int)
+    for words in (["--size", "x " * 300], ["--count", "1 " * 300], ["--size", "'\"" * 300]):
+        with pytest.raises(SystemExit):
+            parser.read(words)
+        assert len(capsys.readouterr().err) < (1100 if "'" in words[1] else 300)
+
+
+def test_long_words_are_cut_in_an_answer():
+    """An override of 5,000 characters was repeated whole; so was a flag."""
+    parser = Parser([Mode("--info", overrides=())], prog="here.py")
+    parser.add_boolean("--info")
+    for words, start in (
+        (["--info", "a.b=" + "x" * 5000], "--info would not use a.b=xxx"),
+        (["--" + "x" * 5000], "unknown flag --xxx"),
+    ):
+        with pytest.raises(ValueError, match=start) as refused:
+            parser.read(words)
+        assert len(str(refused.value)) < 200

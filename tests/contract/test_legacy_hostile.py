@@ -20,7 +20,7 @@ from mockingjay.checkpoint import load_pretrained
 from tests.conftest import PROJECT
 from tests.helpers.legacy_fixture import APC, NEW, OLD, SHORT, plain
 from tests.helpers.speech import write_store
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.torch_files import FORM, MAGIC
 
 CANARY = "canary"
@@ -188,6 +188,12 @@ CONTENTS = {
     "missing tensor": (put("Transformer|encoder.layer.1.output.dense.bias", put), "encoder.layer.1.output.dense.bias"),
     "extra tensor": (put("Transformer|encoder.more", torch.zeros(1)), "encoder.more"),
     "wrong shape": (put("SpecHead|dense.weight", torch.zeros(48, 47)), "dense.weight"),
+    "one more axis": (put("Transformer|encoder.layer.0.attention.self.key.weight", torch.zeros(1, 48, 48)), "self.key"),
+    "numbers in place of rows": (
+        put("Transformer|encoder.layer.0.attention.self.key.bias", torch.zeros(())),
+        "self.key",
+    ),
+    "a name of 5,000 letters": (put("Transformer|" + "x" * 5000, torch.zeros(1)), "is not part"),
     "wrong dtype": (put("Transformer|encoder.layer.0.output.dense.bias", torch.zeros(48, dtype=torch.int64)), "int64"),
     "text for a tensor": (put("Transformer|encoder.layer.0.output.dense.bias", "x"), "output.dense.bias"),
     "encoder that is a list": (put("Transformer", [1]), "Transformer"),
@@ -196,6 +202,10 @@ CONTENTS = {
     "optimiser state of wrong shape": (
         lambda content: content["Optimizer"]["state"][0].update(next_m=torch.zeros(2, 2)),
         "next_m",
+    ),
+    "updates done as a list": (
+        lambda content: content["Optimizer"]["state"][0].update(step=[1]),
+        "do not agree on the updates done",
     ),
     "step that is text": (put("Global_step", "7"), "step"),
     "contains itself": (cyclic, "damaged"),

@@ -175,9 +175,10 @@ def test_no_moment_is_without_a_folder_that_is_replaced(tmp_path, monkeypatch):
     assert [path.name for path in place.iterdir()] == ["new"]
 
 
-def test_a_folder_that_a_killed_process_moved_away_comes_back(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["place", "p" * 200], ids=["short", "long"])
+def test_a_folder_that_a_killed_process_moved_away_comes_back(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(files, "_exchanged", lambda *_: False)
-    place = tmp_path / "place"
+    place = tmp_path / name
     (place / "old").mkdir(parents=True)
     rename = os.rename
 
@@ -193,6 +194,6 @@ def test_a_folder_that_a_killed_process_moved_away_comes_back(tmp_path, monkeypa
         replace_folder((tmp_path / "fresh").rename(new), place)
     assert not place.exists()
     monkeypatch.undo()
-    remove_leftovers(tmp_path, "place")
+    remove_leftovers(tmp_path, name)
     assert [path.name for path in place.iterdir()] == ["old"]
     assert "put back" in capsys.readouterr().err

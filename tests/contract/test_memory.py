@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import PROJECT
 from tests.helpers.speech import sparse_store
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.labels.alignment import write_alignment
 
 pytestmark = pytest.mark.slow

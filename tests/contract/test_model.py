@@ -15,8 +15,8 @@ from mockingjay.model.segments import Segments
 from mockingjay.model.transformer import TransformerConfig, sinusoid_positions, stack_frames, unstack_states
 from mockingjay.pretraining.step import Pretraining
 from mockingjay.upstreams.pretrained import PretrainedUpstream
+from utility.batches import Batch
 from utility.config import resolve
-from utility.loader import Batch
 
 PAPER = ("config/mockingjay_libri.yaml", "config/mockingjay_libri_linearLarge.yaml")
 FAMILY = {

@@ -19,13 +19,15 @@ from preprocess import generate_len_for_bucket, preprocess_any
 from preprocess.parts.corpora import Utterance
 from preprocess.parts.extraction import plan
 from tests.helpers.speech import wav
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
 from utility.audio.noise import add_noise, levelled, read_noise
 from utility.audio.online import Online
 from utility.audio.online_config import OnlineConfig
 from utility.audio.waveform import read_audio
+from utility.batches import Batch, Waveforms
 from utility.config import as_dict, build
-from utility.loader import Batch, Loader, LoaderConfig, Target, Waveforms
+from utility.loader import Loader, LoaderConfig, Target
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
 from utility.training.checkpoint import load_checkpoint, saved_steps
@@ -329,6 +331,11 @@ def test_recordings_that_a_table_lists_and_are_gone_are_seen_at_the_start(tmp_pa
     (tmp_path / "in/1.wav").unlink()
     with pytest.raises(ValueError, match=r"all.csv: 1 of 3 recordings are not there, .*/in/1.wav for one: preproc"):
         recordings.check()
+    table = tmp_path / "table/all.csv"
+    table.write_text(table.read_text().replace("1.wav", "x" * 100_000))
+    with pytest.raises(ValueError, match="1 of 3 recordings are not there") as caught:
+        Recordings([table], FeatureConfig(kind="mel", deltas=0)).check()
+    assert len(str(caught.value)) < 300 + len(str(table))
 
 
 def test_tables_hold_what_the_headers_say_and_leave_out_what_is_broken(tmp_path, capsys):

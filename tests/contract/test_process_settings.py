@@ -17,7 +17,8 @@ from mockingjay.upstreams.pretrained import PretrainedUpstream
 from tests.conftest import PRECISION, PROJECT
 from tests.helpers.process_settings import ProcessSettings
 from tests.helpers.speech import wav
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
 from utility.audio.s3prl_online import S3prlOptions
 from utility.config import build
 from utility.store.recordings import Recordings

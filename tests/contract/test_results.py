@@ -13,8 +13,8 @@ from downstream.report import describe_result, read_result
 from downstream.sweep import run_single
 from downstream.tasks.table import TASKS, find_task
 from examples.table import table
+from utility.batches import Batch
 from utility.labels.alignment import IGNORE
-from utility.loader import Batch
 from utility.store import reading
 
 

@@ -11,8 +11,8 @@ from mockingjay.config import PretrainConfig
 from mockingjay.model.layout import Packing, Scope
 from mockingjay.model.transformer import Block, TransformerConfig
 from mockingjay.pretraining.step import Pretraining
+from utility.batches import Batch
 from utility.config import build, resolve
-from utility.loader import Batch
 from utility.training.trainer import autocast
 
 SMALL = {"layers": 2, "hidden_size": 32, "heads": 4, "ffn_size": 64, "downsample_rate": 2}

@@ -82,14 +82,14 @@ def test_states_that_no_store_takes_leave_nothing_and_name_their_cause(tmp_path,
     upstream, how = Scaled(store.info), ExtractionOptions(dtype="float16", quiet=True, checkpoint="model.ckpt")
     upstream.factor = factor
     with pytest.raises(ValueError, match=f"utterance '[ab]-.': its hidden states are {reason}"):
-        represent(upstream, store, tmp_path / "out", "train", how)
-    assert not (tmp_path / "out").exists()
+        represent(upstream, store, tmp_path / "cache/out", "train", how)
+    assert not (tmp_path / "cache").exists()
     upstream.factor = 1.0
     write_store(tmp_path / "other/dev", {"c-1": 20})
     if not harm:
-        assert represent(upstream, store, tmp_path / "out", "train", how)
-        before = contents(tmp_path / "out")
+        assert represent(upstream, store, tmp_path / "cache/out", "train", how)
+        before = contents(tmp_path / "cache/out")
         upstream.factor = factor
         with pytest.raises(ValueError, match="its hidden states are"):
-            represent(upstream, store, tmp_path / "out", "again", how)
-        assert contents(tmp_path / "out") == before
+            represent(upstream, store, tmp_path / "cache/out", "again", how)
+        assert contents(tmp_path / "cache/out") == before

@@ -8,6 +8,7 @@ import pickle
 import shutil
 import signal
 import time
+import warnings
 import zlib
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from hypothesis import strategies as st
 
 from tests.helpers.files import contents
 from tests.helpers.speech import write_originals
-from utility.audio.features import FeatureConfig
+from utility.arrays import ArrayFile
+from utility.audio.feature_config import FeatureConfig
 from utility.labels.alignment import Alignment, write_alignment
 from utility.store import writing as store_writer
 from utility.store.files import Row, offsets_of, read_table
@@ -622,3 +624,42 @@ def test_tables_that_make_no_sense_are_one_line(tmp_path, old, new, reason):  # 
     with pytest.raises(ValueError, match=f"train.csv: not a table of utterances: .*({reason})") as caught:
         Store([tmp_path / "train"])
     assert len(str(caught.value)) < 400
+
+
+def test_array_headers_of_python_2_are_read_without_a_word(tmp_path):
+    """numpy's reader warns of them, which was a second line on stderr before an error."""
+    np.save(tmp_path / "a.npy", np.arange(6.0).reshape(2, 3))
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(content.replace(b"(2, 3), }  ", b"(2L, 3L), }"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ArrayFile.open(tmp_path / "a.npy").mapped().tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [(b"(2, 3)", b"(2, x)"), (b"(2, 3)", b"[2, 3]"), (b"False", b"0    "), (b"}", b" "), (b"'shape'", b"'shap' "),
+     (b"<f8", b"<x8"), (b"(2, 3), }  ", b"(2, 3), 1:2}"), (b"(2, 3)", b"(2, 3."), (b"v\0", b"v\1"),
+     (b"NUMPY\1", b"NUMPY\7")],
+)  # fmt: skip
+def test_array_headers_that_say_nothing_are_refused(change, tmp_path):  # M12
+    np.save(tmp_path / "a.npy", np.arange(6.0).reshape(2, 3))
+    content = (tmp_path / "a.npy").read_bytes()
+    assert change[0] in content
+    (tmp_path / "a.npy").write_bytes(content.replace(*change, 1))
+    with pytest.raises(ValueError, match="not an array file"):
+        ArrayFile.open(tmp_path / "a.npy")
+
+
+def test_long_names_are_cut_in_messages(tmp_path):
+    """A table may hold fields of any length; a line said all of it."""
+    rows = [dataclasses.replace(row, id="x" * 200_000) for row in ROWS]
+    with pytest.raises(ValueError, match="is not unique") as caught:
+        fill(tmp_path / "twice", rows=rows)
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+    fill(tmp_path / "a")
+    table = tmp_path / "a/train.csv"
+    table.write_text(table.read_text().replace("id,", f"{'i' * 200_000},"))
+    with pytest.raises(ValueError, match="no column id") as caught:
+        Store([tmp_path / "a/train"])
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))

@@ -2,7 +2,9 @@
 
 import time
 
-from utility.text import short
+import torch
+
+from utility.text import cut, short
 
 
 def test_a_small_value_is_its_repr():
@@ -15,6 +17,12 @@ def test_a_large_value_is_cut():
         assert len(short(value)) == 100
         assert short(value).endswith("...")
         assert len(short(value, limit=40)) == 40
+
+
+def test_a_tensor_is_named_by_its_type():
+    """Its text would be lines of numbers."""
+    assert short({"step": torch.ones(3)}) == "{'step': a Tensor}"
+    assert short(((1, 2), (torch.ones(3),))) == "((1, 2), (a Tensor,))"
 
 
 def test_aliases_upon_aliases_take_no_time():
@@ -36,3 +44,8 @@ def test_deep_nesting_and_a_loop_are_cut():
     loop: list = []
     loop.append(loop)
     assert len(short(loop)) == 100
+
+
+def test_text_is_cut():
+    assert cut("a" * 100) == "a" * 100
+    assert cut("a" * 101) == "a" * 97 + "..."

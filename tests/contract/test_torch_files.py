@@ -187,3 +187,14 @@ def test_an_original_s_settings_may_hold_such_values(fixtures_dir, tmp_path):
 def test_nothing_else_opens_such_files():
     found = [path.relative_to(PROJECT).as_posix() for path in sources() if "torch.load(" in path.read_text("utf-8")]
     assert found == ["utility/torch_files.py"]
+
+
+def test_a_list_of_records_that_points_out_of_the_file_is_damage(tmp_path):
+    """Python's zipfile sought to a negative place: "Invalid argument", which named no file."""
+    path = tmp_path / "u.pt"
+    torch.save({"x": torch.zeros(3)}, path)
+    content = bytearray(path.read_bytes())
+    del content[30:40]  # all offsets are 10 too large now; zipfile takes that for text in front of the archive
+    path.write_bytes(content)
+    with path.open("rb") as file, pytest.raises(ValueError, match=f"^{path}: "):
+        read_torch(file, path)

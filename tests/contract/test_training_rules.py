@@ -14,8 +14,9 @@ from mockingjay.config import PretrainConfig
 from mockingjay.objectives.masking import Altered
 from mockingjay.pretraining import step as pretraining
 from tests.helpers.speech import write_store
+from utility.batches import Batch
 from utility.config import build
-from utility.loader import START, Batch, Position
+from utility.loader import START, Position
 from utility.training.checkpoint import load_checkpoint, load_weights
 from utility.training.distributed import Group
 from utility.training.optimization import OptimizerConfig

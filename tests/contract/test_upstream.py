@@ -25,7 +25,7 @@ from tests.conftest import PROJECT
 from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
 from tests.helpers.files import contents
 from tests.helpers.speech import MEL, UNEVEN, wav, write_store
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.audio.waveform import read_audio
 from utility.config import build
 from utility.store.reading import Store

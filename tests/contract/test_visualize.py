@@ -20,7 +20,8 @@ from mockingjay.figures import (
 )
 from mockingjay.objectives.masking import MaskingConfig, alter, each_alteration
 from mockingjay.sound import to_waveform
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
 from utility.audio.waveform import read_audio
 from utility.plot import (
     Clock,

@@ -106,6 +106,15 @@ def _cut_pipe(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-5])
 
 
+def _cut_tagged(file: Path) -> None:
+    """An MP3 behind an ID3 tag that lacks its last one."""
+    soundfile.write(file, tone(0.5, 16000), 16000)
+    whole = b"ID3\4\0\0\0\0\2\44" + bytes(2 * 128 + 36) + file.read_bytes()
+    file.write_bytes(whole)
+    assert len(read_audio(file)) == 8000
+    file.write_bytes(whole[:-1])
+
+
 def _float_w64(file: Path) -> None:
     """As ffmpeg writes it: an extensible format chunk, which libsndfile does not read to its end."""
     soundfile.write(file, tone(0.1, 16000), 16000, format="W64", subtype="FLOAT")
@@ -124,7 +133,14 @@ def _not_finite(file: Path) -> None:
     soundfile.write(file, np.array([0.1, np.nan], np.float32), 16000, subtype="FLOAT")
 
 
+def _large(file: Path, rate: int, channels: int) -> None:
+    """Floats that are finite, and whose mean, or what a filter makes of them, is not."""
+    soundfile.write(file, np.full((4000, channels), 3.3e38, np.float32), rate, subtype="FLOAT")
+
+
 BAD = {
+    "mean.wav": (lambda file: _large(file, 16000, 2), "holds samples whose sum is not finite"),
+    "filter.wav": (lambda file: _large(file, 22050, 1), "holds samples whose sum is not finite"),
     "missing.wav": (lambda file: None, "no such audio file"),
     "folder.wav": (lambda file: file.mkdir(), "no such audio file"),
     "nothing.flac": (lambda file: file.write_bytes(b""), "not an audio file that can be read"),
@@ -133,7 +149,8 @@ BAD = {
     "nan.wav": (_not_finite, "holds samples that are not finite"),
     "cut.wav": (lambda file: _cut(file, 0.6), "truncated"),
     "cut.flac": (lambda file: _cut(file, 0.6), "cannot be decoded"),
-    "cut.mp3": (lambda file: _cut(file, 0.6), "truncated or corrupt"),
+    "cut.mp3": (lambda file: _cut(file, 0.6), "truncated: it ends before"),
+    "tagged.mp3": (_cut_tagged, "truncated: it ends before"),
     "cut.ogg": (lambda file: _cut(file, 0.6), "malformed"),
     "end.ogg": (lambda file: _cut(file, 0.995), "truncated"),
     "cut.sph": (lambda file: sphere(file, np.ones(500), count=800), "truncated"),
@@ -158,7 +175,7 @@ def test_bad_files_give_one_line(tmp_path, name):
         read_audio(tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
     assert "\n" not in str(caught.value)
-    if name not in ("nan.wav", "cut.flac", "cut.mp3", "cut.ogg"):
+    if name not in ("nan.wav", "mean.wav", "filter.wav", "cut.flac", "cut.ogg"):
         with pytest.raises(AudioError, match=reason):
             audio_length(tmp_path / name)  # headers alone tell
 

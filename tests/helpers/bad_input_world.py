@@ -17,7 +17,7 @@ import run_downstream
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
 from tests.helpers.speech import MEL, write_store
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, build
 from utility.labels.alignment import write_alignment
 from utility.store.files import Row

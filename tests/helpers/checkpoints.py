@@ -5,7 +5,7 @@ from pathlib import Path
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
 from tests.helpers.speech import MEL
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, build
 from utility.training.checkpoint import save_checkpoint
 

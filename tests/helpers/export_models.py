@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mockingjay.upstream import load_upstream
 from tests.helpers import checkpoints
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 
 SIZE = {"layers": 3, "hidden_size": 24, "heads": 2, "ffn_size": 48, "initializer_range": 0.2}
 MODELS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.files import replace_file
 from utility.store.files import STORE_COLUMNS, Row, SplitFiles, array_header, create_info, offsets_of, table_bytes
 from utility.store.info import StoreInfo

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utility.audio import spectrum
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
 from utility.audio.inversion import griffin_lim
 from utility.audio.waveform import read_audio
 from utility.config import build

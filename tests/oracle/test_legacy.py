@@ -35,8 +35,8 @@ from tests.helpers.legacy_fixture import (
     read_arrays,
     read_original,
 )
+from utility.batches import real_frames
 from utility.labels.alignment import IGNORE
-from utility.loader import real_frames
 from utility.training.checkpoint import load_weights
 
 

@@ -26,7 +26,8 @@ from tests.helpers.legacy_fixture import (
     read_original,
 )
 from tests.helpers.speech import write_originals
-from utility.loader import Batch, Loader, Position
+from utility.batches import Batch
+from utility.loader import Loader, Position
 from utility.store.reading import Store
 from utility.training.optimization import Lamb, OptimizerConfig, make_optimizer, make_schedule
 

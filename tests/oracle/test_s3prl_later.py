@@ -12,7 +12,7 @@ from mockingjay.model.frame_model import GruModel
 from mockingjay.upstream import load_upstream
 from tests.helpers.legacy_fixture import APC, NEW, close, plain_content, read_arrays
 from tests.helpers.shared import FIXTURES
-from utility.loader import real_frames
+from utility.batches import real_frames
 from utility.training.checkpoint import read_file
 
 FOLDER = FIXTURES / "s3prl_later"

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from utility.text import short
+
 STREAMED = 0x7F000000  # from here on a length stands for none: a program that wrote into a pipe left it
 SPHERE_COUNTS = ("sample_count", "channel_count", "sample_n_bytes")
 OGG_PAGE = 27 + 255 + 255 * 255  # bytes, at most
@@ -27,7 +29,7 @@ def check_size(path: Path, kind: str, frames: int, subtype: str) -> None:
     if frames > MOST_SAMPLES.get(kind, MOST_SAMPLES_OF_OTHERS) * size:
         raise HeaderError(f"claims {frames} samples in {size} bytes")
     with path.open("rb") as file:
-        if size < _end_of_samples(file):
+        if size < (_mp3(file) if kind == "MP3" else _end_of_samples(file)):
             raise HeaderError("truncated: it ends before its header says")
         if kind == "OGG" and not _ogg_ends(file, size):
             raise HeaderError("truncated: it ends before its header says")
@@ -121,9 +123,27 @@ def _sphere(file: BinaryIO, start: bytes) -> int:
     return header + samples * channels * width
 
 
+def _mp3(file: BinaryIO) -> int:
+    """As the first frame says (LAME's Xing or Info), which most encoders write."""
+    file.seek(0)
+    tag = file.read(10)
+    start = 0
+    if tag[:3] == b"ID3":  # 28 bits in four bytes
+        start = 10 + sum((byte & 127) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0)))
+    file.seek(start)
+    frame = file.read(64)
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if frame[:1] != b"\xff" or not 0 < at <= 4 + 2 + 32:
+        return 0
+    flags, *numbers = (int.from_bytes(frame[at + i : at + i + 4], "big") for i in (4, 8, 12))
+    if not flags & 2:  # it does not say how many bytes there are
+        return 0
+    return start + numbers[flags & 1]  # behind the number of frames, where that is there
+
+
 def _count(name: str, text: str) -> int:
     if not re.fullmatch("[0-9]{1,18}", text):
-        raise HeaderError(f"damaged header: {name} is {text[:40]!r}, expected a number")
+        raise HeaderError(f"damaged header: {name} is {short(text)}, expected a number")
     return int(text)
 
 

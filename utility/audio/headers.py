@@ -14,6 +14,7 @@ from tqdm import tqdm
 from utility.audio.extensions import AUDIO_EXTENSIONS, MEDIA_EXTENSIONS, recording_extensions
 from utility.audio.waveform import AudioError, audio_header
 from utility.files import files_below
+from utility.text import short
 
 SCAN_THREADS = 8
 SCANNED_AT_ONCE = 64
@@ -29,7 +30,7 @@ def audio_files(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> lis
     paths = [path for path in paths if not (_is_media(path) and PurePosixPath(path).with_suffix("") in known)]
     for path in paths:
         if path != path.encode(errors="replace").decode():
-            raise ValueError(f"{root}: file name {path!r} is not UTF-8: rename it")
+            raise ValueError(f"{root}: file name {short(path)} is not UTF-8: rename it")
     return paths
 
 

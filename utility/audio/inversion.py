@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from utility.audio.features import LOG_FLOOR, PRE_EMPHASIS, STATIC_DIM, FeatureConfig
+from utility.audio.feature_config import STATIC_DIM, FeatureConfig
+from utility.audio.features import LOG_FLOOR, PRE_EMPHASIS
 from utility.audio.spectrum import slaney_mel
 
 SPREADING = 20  # iterations of `_spread`; 60 gain 0.7 % of the error of mel features made again

@@ -9,7 +9,8 @@ from torch import Tensor
 from utility.audio.headers import audio_files
 from utility.audio.online_config import GAUSSIAN
 from utility.audio.waveform import audio_length, read_audio
-from utility.loader import real_frames
+from utility.batches import real_frames
+from utility.text import short
 
 GAUSSIAN_SECONDS = 240  # made once, and entered anywhere
 NOISE_SECONDS = 1800  # held of a folder of noise; of more, every recording gives its share
@@ -36,7 +37,7 @@ def read_noise(kind: str, sample_rate: int) -> Tensor:
         return torch.randn(GAUSSIAN_SECONDS * sample_rate, generator=torch.Generator().manual_seed(0))
     paths = [Path(kind) / name for name in audio_files(Path(kind))]
     if not paths:
-        raise ValueError(f"online.noise_type {kind!r}: neither gaussian nor a folder of noise recordings")
+        raise ValueError(f"online.noise_type {short(kind)}: neither gaussian nor a folder of noise recordings")
     lengths = [audio_length(path, sample_rate) for path in paths]
     share = min(1.0, NOISE_SECONDS * sample_rate / sum(lengths))
     parts = [slice(math.ceil(share * length)) for length in lengths]

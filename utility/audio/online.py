@@ -9,7 +9,7 @@ from torch import Tensor
 from utility.audio.features import FeatureExtractor
 from utility.audio.noise import _on, add_noise, levelled, read_noise
 from utility.audio.online_config import OnlineConfig
-from utility.loader import Batch, Waveforms
+from utility.batches import Batch, Waveforms
 from utility.seeds import utterance_generators
 
 

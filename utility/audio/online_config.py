@@ -4,7 +4,7 @@ from typing import Annotated
 
 import pydantic
 
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import section
 
 GAUSSIAN = "gaussian"

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from utility.config import section
 
-KINDS = ("s3prl_linear", "s3prl_mel", "s3prl_mfcc")
+UNUSED = {"s3prl_linear": ("n_mels", "n_mfcc"), "s3prl_mel": ("n_mfcc",), "s3prl_mfcc": ("n_mels", "log")}  # options
+KINDS = tuple(UNUSED)
 LOG_FLOOR = 1e-10  # also added to the level of an utterance, and to a deviation
 MFCC_BANDS, MFCC_FLOOR = 128, 1e-6
 DELTA_WEIGHTS = (0.1, 0.2)  # of the differences of frames 1 and 2 away: n / (2 * (1 + 4))
@@ -30,8 +31,7 @@ class S3prlOptions:
 
     def check(self, kind: str, sample_rate: int) -> None:
         """Raise ValueError where an option would change nothing for `kind`, or a frame cannot be cut."""
-        unused = {"s3prl_linear": ("n_mels", "n_mfcc"), "s3prl_mel": ("n_mfcc",), "s3prl_mfcc": ("n_mels", "log")}
-        for name in unused[kind]:
+        for name in UNUSED[kind]:
             if getattr(self, name) != getattr(S3prlOptions, name):
                 raise ValueError(f"s3prl.{name} would change nothing with kind {kind}: leave it out")
         window, hop = (samples(ms, sample_rate) for ms in (self.win_ms, self.hop_ms))

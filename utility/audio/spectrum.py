@@ -194,8 +194,8 @@ POPULATION = Deviation(0, 1e-16)
 def normalise(features: Tensor, lengths: Sequence[int], parts: int, how: Deviation = POPULATION) -> None:
     """Give features [B, T, D], zero beyond lengths, mean 0 and variance 1 over each utterance's frames, in place.
 
-    Statistics are float64. A dimension that is constant but for rounding
-    becomes 0; the `parts` (static, deltas) are judged by the size of the static one. Padding stays zero.
+    Statistics are float64. A dimension that is constant but for rounding becomes 0; the `parts` (static, deltas) are
+    judged by the size of the static one. Padding stays zero.
     """
     if features.is_cpu:
         for utterance, length in zip(features.numpy(), lengths):

@@ -60,10 +60,13 @@ def read_audio(
         raise AudioError(f"{path}: truncated or corrupt: {len(samples)} of {stop - start} samples decoded")
     if not np.isfinite(samples).all():
         raise AudioError(f"{path}: holds samples that are not finite")
-    mono = samples[before:, 0] if samples.shape[1] == 1 else samples[before:].mean(axis=1)
-    if native == sample_rate:
-        return np.ascontiguousarray(mono)
-    return _fit(soxr.resample(mono, native, sample_rate), length)[part]
+    with np.errstate(over="ignore", invalid="ignore"):
+        mono = samples[before:, 0] if samples.shape[1] == 1 else samples[before:].mean(axis=1)
+        if native != sample_rate:
+            mono = _fit(soxr.resample(mono, native, sample_rate), length)[part]
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path}: holds samples whose sum is not finite")
+    return np.ascontiguousarray(mono)
 
 
 def audio_length(path: Path | str, sample_rate: int = 16000, span: Span = WHOLE) -> int:
@@ -139,12 +142,11 @@ def _with_length(path: Path, stack: contextlib.ExitStack) -> soundfile.SoundFile
 def _check(path: Path, file: soundfile.SoundFile, media: bool) -> None:
     if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
         raise HeaderError(f"sample rate is {file.samplerate} Hz, expected {LOWEST_RATE} to {HIGHEST_RATE}")
-    if media:
-        pass  # what ffmpeg has just written
-    elif file.format != "FLAC":
-        check_size(path, file.format, file.frames, file.subtype)
-    elif flac_length(path, file.frames) is None:
+    flac = file.format == "FLAC"
+    if flac and flac_length(path, file.frames) is None:
         raise HeaderError(f"claims {file.frames} samples in {path.stat().st_size} bytes")
+    if not flac and not media:  # those are what ffmpeg has just written
+        check_size(path, file.format, file.frames, file.subtype)
     if file.frames <= 0:
         raise HeaderError("holds no samples")
 

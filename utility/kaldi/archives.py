@@ -17,6 +17,7 @@ import numpy as np
 from utility.files import replacing
 from utility.kaldi.matrices import BLANK, LONGEST_KEY, ByteSource, ObjectHeader, read_header, read_key, read_rows
 from utility.kaldi.writing import Form, pack
+from utility.text import cut, short
 
 WHITE = BLANK.decode()
 LOCATION = re.compile(r"(?P<path>.+?)(?::(?P<offset>[0-9]{1,18}))?(?:\[(?P<range>[^][]*)])?", re.DOTALL)
@@ -130,7 +131,7 @@ def read_scp(path: Path | str, root: Path | str | None = None) -> Matrices:
         try:
             entry = _entry(line)
             if entry.key in entries:
-                raise ValueError(f"the key {entry.key!r} is there twice")
+                raise ValueError(f"the key {short(entry.key)} is there twice")
         except ValueError as error:
             raise ValueError(f"{path}:{number}: {error}") from None
         if entry.path not in known:
@@ -144,14 +145,14 @@ def _entry(line: str) -> ScpEntry:
     """The entry of a line, its path as it stands there."""
     words = re.split(f"[{WHITE}]+", line, maxsplit=1)
     if len(words) < 2:
-        raise ValueError(f"expected 'key path' or 'key path:offset', got {line[:80]!r}")
+        raise ValueError(f"expected 'key path' or 'key path:offset', got {short(line)}")
     match = LOCATION.fullmatch(words[1])
     assert match, "a line without blanks around always has a path"
     path, offset, part = match["path"], match["offset"], match["range"]
     if path.rstrip(WHITE).endswith("|") and offset is None:
-        raise ValueError(f"a shell command, {words[1]!r}: it is not run, write its output to an archive first")
+        raise ValueError(f"a shell command, {short(words[1])}: it is not run, write its output to an archive first")
     if path.endswith(".gz"):
-        raise ValueError(f"{path} is packed, so nothing in it can be found by an offset: unpack it first")
+        raise ValueError(f"{short(path)} is packed, so nothing in it can be found by an offset: unpack it first")
     rows, columns = (None, None) if part is None else _range(part)
     return ScpEntry(words[0], Path(path), int(offset or 0), rows, columns)
 
@@ -165,7 +166,7 @@ def _range(text: str) -> tuple[RowRange, RowRange]:
         for first, last in zip(numbers[::2], numbers[1::2])
     ]
     if not spans or any(span and span[0] > span[1] for span in spans):
-        raise ValueError(f"expected a range as [0:9], [0:9,0:3] or [:,0:3], got [{text}]")
+        raise ValueError(f"expected a range as [0:9], [0:9,0:3] or [:,0:3], got [{cut(text)}]")
     return spans[0], spans[1]
 
 
@@ -185,7 +186,7 @@ def _stated(path: Path) -> dict[str, int]:
     for number, line in _lines(path):
         words = line.split()
         if len(words) != 2 or not re.fullmatch("[0-9]{1,9}", words[1]):
-            raise ValueError(f"{path}:{number}: expected 'key frames', got {line[:80]!r}")
+            raise ValueError(f"{path}:{number}: expected 'key frames', got {short(line)}")
         lengths[words[0]] = int(words[1])
     return lengths
 
@@ -204,7 +205,7 @@ def write_ark(
     if path.suffix != ".ark":
         raise ValueError(f"{path}: an archive's name ends in .ark")
     if form not in get_args(Form):
-        raise ValueError(f"unknown form {form!r}: expected {', '.join(get_args(Form))}")
+        raise ValueError(f"unknown form {short(form)}: expected {', '.join(get_args(Form))}")
     if scp and ("\n" in str(path) or str(path)[0] in WHITE):
         raise ValueError(f"{str(path)!r}: an index cannot hold a path with line breaks or with a blank in front")
     starts: dict[str, int] = {}
@@ -216,7 +217,7 @@ def write_ark(
                     starts[key] = file.tell()
                     file.write(pack(values, form))
                 except ValueError as error:
-                    raise ValueError(f"{path}: key {key!r}: {error}") from None
+                    raise ValueError(f"{path}: key {short(key)}: {error}") from None
         if new_index:
             new_index.write_text("".join(f"{key} {path}:{starts[key]}\n" for key in sorted(starts)), "utf-8")
         index.unlink(missing_ok=True)  # until the new one is there, none: the old one would point to wrong bytes

@@ -19,6 +19,8 @@ from typing import NoReturn
 
 import numpy as np
 
+from utility.text import short
+
 BLANK = b" \t\n\r\v\f"  # what separates words for Kaldi
 PIECE = 1 << 24  # bytes asked for at once where nobody knows how long the file is
 LONGEST_KEY = 4096
@@ -57,7 +59,7 @@ class ByteSource:
                 yield cls(file, path, about.st_size if stat.S_ISREG(about.st_mode) else None)
 
     def refuse(self, message: str, position: int | None = None) -> NoReturn:
-        key = "" if self.key is None else f" key {self.key!r},"
+        key = "" if self.key is None else f" key {short(self.key)},"
         raise ValueError(f"{self._path}:{key} byte {self.position if position is None else position}: {message}")
 
     def seek(self, position: int) -> None:

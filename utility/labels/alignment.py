@@ -9,6 +9,7 @@ import numpy as np
 
 from utility.arrays import ArrayFile
 from utility.files import check_folder, naming, remove_leftovers, replace_folder, temporary
+from utility.text import cut, short
 
 TimedLabels = Sequence[tuple[float, float, str]]  # start and end in seconds, label
 
@@ -17,6 +18,7 @@ SEGMENT = np.dtype([("start", "<f8"), ("end", "<f8"), ("label", "<i4")])
 LABELS, UTTERANCES, SEGMENTS, ERRORS = "labels.txt", "utterances.csv", "segments.npy", "errors.csv"
 HEADER = ["id", "offset", "count"]
 TOLERANCE = 0.1  # seconds by which an alignment may outlast its audio
+LATEST = 1e9  # seconds: no recording is so long, and microseconds of more are no whole numbers
 LONGEST_ID = 10000  # characters; tables have fields of 131072 at most
 CHUNK = 1 << 20  # segments copied at once
 
@@ -54,17 +56,18 @@ class Alignment:
     def segments(self, id: str) -> np.ndarray:  # noqa: A002
         """TimedLabels of one utterance [S]: fields `start`, `end` (seconds), `label` (index into `labels`)."""
         if id not in self._where:
-            raise ValueError(f"{self.root}: no alignment of utterance {id!r}")
+            raise ValueError(f"{self.root}: no alignment of utterance {short(id)}")
         offset, count = self._where[id]
         file = self.root / SEGMENTS
         segments = np.fromfile(file, SEGMENT, count, offset=self._start + offset * SEGMENT.itemsize)
         if len(segments) != count:
             raise ValueError(f"{file}: cut off; make it again")
         starts, ends = segments["start"], segments["end"]
-        if not (np.isfinite(ends).all() and (starts >= 0).all() and (starts < ends).all()):
-            raise ValueError(f"{file}: {id}: a segment has times that are not finite, negative or empty; make it again")
+        if not ((ends <= LATEST).all() and (starts >= 0).all() and (starts < ends).all()):
+            what = f"a segment has times that are not finite, negative, empty or beyond {LATEST:g} s"
+            raise ValueError(f"{file}: {cut(id)}: {what}; make it again")
         if (np.rint((ends[:-1] - starts[1:]) * 1e6) > 0).any():
-            raise ValueError(f"{file}: {id}: segments overlap or are out of order; make it again")
+            raise ValueError(f"{file}: {cut(id)}: segments overlap or are out of order; make it again")
         return segments
 
     def frame_labels(self, id: str, times: np.ndarray, duration: float | None = None) -> np.ndarray:  # noqa: A002
@@ -77,14 +80,16 @@ class Alignment:
         """
         segments = self.segments(id)
         if len(segments) and not 0 <= segments["label"].min() <= segments["label"].max() < len(self.labels):
-            raise ValueError(f"{self.root / LABELS}: {len(self.labels)} labels, fewer than {SEGMENTS} uses for {id}")
+            raise ValueError(
+                f"{self.root / LABELS}: {len(self.labels)} labels, fewer than {SEGMENTS} uses for {cut(id)}"
+            )
         times = np.asarray(times, dtype=np.float64)
         if not len(times) or not len(segments):
             return np.full(len(times), IGNORE, dtype=np.int64)
         audio_end = times[-1] if duration is None else duration
         if segments["end"][-1] > audio_end + TOLERANCE:
             raise ValueError(
-                f"{self.root}: {id}: the alignment ends at {segments['end'][-1]:.3f} s, but the audio at "
+                f"{self.root}: {cut(id)}: the alignment ends at {segments['end'][-1]:.3f} s, but the audio at "
                 f"{audio_end:.3f} s; they are not of the same recording"
             )
         centres, starts, ends = (_microseconds(x) for x in (times, segments["start"], segments["end"]))
@@ -118,12 +123,12 @@ def check_segments(id: str, segments: TimedLabels) -> None:  # noqa: A002
     """`ValueError` naming id and line unless segments are positive, ascending, without overlap, and labelled, and for
     an id that no table holds."""
     if not id or len(id) > LONGEST_ID:
-        raise ValueError(f"utterance id {id[:100]!r}{'...' * (len(id) > 100)}: expected 1 to {LONGEST_ID} characters")
+        raise ValueError(f"utterance id {short(id)}: expected 1 to {LONGEST_ID} characters")
     previous = 0.0
     for line, (start, end, label) in enumerate(segments, 1):
-        where = f"{id}: segment {line} ({start} to {end} s, {label!r})"
-        if not (np.isfinite(start) and np.isfinite(end)) or start < 0:
-            raise ValueError(f"{where}: times must be finite and not negative")
+        where = f"{cut(id)}: segment {line} ({start} to {end} s, {short(label)})"
+        if not (start >= 0 and abs(end) <= LATEST):
+            raise ValueError(f"{where}: times must be finite and not negative, and at most {LATEST:g} s")
         if end <= start:
             raise ValueError(f"{where}: must end after it starts")
         if round((previous - start) * 1e6) > 0:
@@ -153,7 +158,7 @@ def _read_labels(file: Path) -> list[str]:
     seen: set[str] = set()
     for line, label in enumerate(labels, 1):
         if not label or label in seen:
-            what = f"label {label[:100]!r} is there twice" if label else "no label"
+            what = f"label {short(label)} is there twice" if label else "no label"
             raise ValueError(f"{file}: line {line}: {what}; make it again")
         seen.add(label)
     return labels
@@ -172,7 +177,7 @@ def _read_utterances(file: Path) -> dict[str, tuple[int, int]]:
                     raise ValueError(f"{file}: expected id,offset,count in line {rows.line_num}")
                 key, offset, count = row[0], int(row[1]), int(row[2])
                 if key in where or offset != total:
-                    what = f"id {key[:100]!r} is there twice" if key in where else f"offset is {offset} after {total}"
+                    what = f"id {short(key)} is there twice" if key in where else f"offset is {offset} after {total}"
                     raise ValueError(f"{file}: line {rows.line_num}: {what}; make it again")
                 where[key] = offset, count
                 total += count
@@ -185,7 +190,9 @@ def _refuse_foreign(root: Path) -> None:
     if root.exists():
         others = {path.name for path in root.iterdir()} - {LABELS, UTTERANCES, SEGMENTS, ERRORS}
         if others:
-            raise ValueError(f"{root}: holds {min(others)!r}, which is no part of an alignment; choose another name")
+            raise ValueError(
+                f"{root}: holds {short(min(others))}, which is no part of an alignment; choose another name"
+            )
 
 
 def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]]) -> None:
@@ -199,7 +206,7 @@ def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]]) ->
         for key, segments in utterances:
             check_segments(key, segments)
             if key in seen:
-                raise ValueError(f"utterance {key!r} comes twice")
+                raise ValueError(f"utterance {short(key)} comes twice")
             seen.add(key)
             coded = [(start, end, codes.setdefault(label, len(codes))) for start, end, label in segments]
             segments_file.write(np.array(coded, dtype=SEGMENT).tobytes())

@@ -12,7 +12,7 @@ from utility.arrays import number
 from utility.files import files_below
 from utility.labels.alignment import TimedLabels
 from utility.labels.names import FORMATS
-from utility.text import parse_json, read_text
+from utility.text import cut, parse_json, read_text, short
 from utility.utterance_ids import timit_id
 
 NAMED_BY_FILE = ("textgrid", "montreal")  # formats whose files hold one utterance each, and not its id
@@ -29,17 +29,18 @@ def read_textgrid(file: Path, tier: str) -> AlignedUtterances:
     except OSError:
         raise
     except PraatioException as error:
-        raise ValueError(f"{file}: not a readable TextGrid: {error}") from None
+        raise ValueError(f"{file}: not a readable TextGrid: {cut(str(error))}") from None
     except Exception:  # praatio meets broken files with whatever its parser stumbles over
         raise ValueError(f"{file}: not a readable TextGrid: cut off, or in another form") from None
     _check_times(file)
     names = [name for name in grid.tierNames if name == tier or name.endswith(f" - {tier}")]
     if len(names) != 1:
-        held = f"{len(names)} tiers of {tier}" if names else f"no tier {tier!r}"
-        raise ValueError(f"{file}: {held} among {', '.join(map(repr, grid.tierNames)) or 'no tiers'}")
+        held = f"{len(names)} tiers of {tier}" if names else f"no tier {short(tier)}"
+        among = cut(", ".join(map(repr, grid.tierNames))) or "no tiers"
+        raise ValueError(f"{file}: {held} among {among}")
     entries = grid.getTier(names[0]).entries
     if entries and len(entries[0]) != 3:
-        raise ValueError(f"{file}: tier {names[0]!r} holds points, not intervals")
+        raise ValueError(f"{file}: tier {short(names[0])} holds points, not intervals")
     yield file.stem, [(float(entry.start), float(entry.end), entry.label.strip()) for entry in entries]
 
 
@@ -52,7 +53,7 @@ def _check_times(file: Path) -> None:
             number(line)
         except ValueError:
             place = text.count("\n", 0, match.start(1)) + 1
-            raise ValueError(f"{file}:{place}: expected a time, got {line[:100]!r}") from None
+            raise ValueError(f"{file}:{place}: expected a time, got {short(line)}") from None
 
 
 def read_ctm(file: Path, tier: str) -> AlignedUtterances:
@@ -89,7 +90,7 @@ def read_cpc(file: Path, tier: str) -> AlignedUtterances:
         segments, begin = [], 0
         for label, run in itertools.groupby(ids):
             if not _is_code(label):
-                raise ValueError(f"{where}: expected a phone id, got {label[:100]!r}")
+                raise ValueError(f"{where}: expected a phone id, got {short(label)}")
             end = begin + len(list(run))
             segments.append((begin * CPC_SHIFT, end * CPC_SHIFT, label))
             begin = end
@@ -110,7 +111,7 @@ def read_json(file: Path, tier: str) -> AlignedUtterances:
             else:
                 for key, _, start, end in entries:
                     if not isinstance(key, str):
-                        raise TypeError(f"utterance {key!r}")
+                        raise TypeError(f"utterance {short(key)}")
                     segments.setdefault(key, []).append(_json_segment(start, end, name))
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError):
         expected = "{token: [[utterance, audio, start, end], ...]} or {utterance: [audio, [start, end, token], ...]}"
@@ -122,7 +123,7 @@ def read_json(file: Path, tier: str) -> AlignedUtterances:
 def _json_segment(start: float, end: float, label: str) -> tuple[float, float, str]:
     """TypeError where JSON has other types at these places."""
     if not isinstance(label, str) or not all(type(time) in (int, float) for time in (start, end)):
-        raise TypeError(f"{start!r}, {end!r}, {label!r}")
+        raise TypeError(f"{start!r}, {end!r}, {short(label)}")
     return float(start), float(end), label
 
 
@@ -186,7 +187,7 @@ def _fields(
                 if not fields or (comment and line.startswith(comment)):
                     continue
                 if counts and len(fields) not in counts:
-                    raise ValueError(f"{file}:{number}: expected `{expected}`, got {line.strip()[:80]!r}")
+                    raise ValueError(f"{file}:{number}: expected `{expected}`, got {short(line.strip())}")
                 yield f"{file}:{number}", fields
         except UnicodeDecodeError as error:
             raise ValueError(f"{file}: not UTF-8 text ({error})") from None
@@ -200,4 +201,4 @@ def _number(where: str, text: str) -> float:
     try:
         return number(text)
     except ValueError:
-        raise ValueError(f"{where}: expected a time, got {text[:100]!r}") from None
+        raise ValueError(f"{where}: expected a time, got {short(text)}") from None

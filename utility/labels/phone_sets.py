@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable
 
+from utility.text import short
+
 SILENCE = "sil"
 SILENCE_MARKS = frozenset(("", "sil", "sp", "spn"))
 
@@ -52,14 +54,14 @@ def arpabet_39(label: str) -> str:
     if bare.lower() in SILENCE_MARKS:
         return SILENCE
     if bare not in ARPABET_39:
-        raise ValueError(f"{label!r} is none of the 39 ARPAbet phones")
+        raise ValueError(f"{short(label)} is none of the 39 ARPAbet phones")
     return bare
 
 
 def timit_48(label: str) -> str:
     """One of TIMIT's 61 symbols -> one of 48, or empty for the glottal stop; `ValueError` for another symbol."""
     if label.lower() not in TIMIT_61_TO_48:
-        raise ValueError(f"{label!r} is none of TIMIT's 61 symbols")
+        raise ValueError(f"{short(label)} is none of TIMIT's 61 symbols")
     return TIMIT_61_TO_48[label.lower()]
 
 

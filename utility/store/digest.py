@@ -10,6 +10,7 @@ from pathlib import Path
 
 from utility.files import replace_file
 from utility.store.files import SplitFiles
+from utility.text import parse_json
 
 ROW_BYTES = 4
 
@@ -77,7 +78,7 @@ def _note(files: SplitFiles, folder: Path) -> Path:
 def _noted(note: Path, state: str) -> str | None:
     """The digest in a note, if its split is still in that state."""
     try:
-        content = json.loads(note.read_text())
+        content = parse_json(note.read_text())
         return str(content["digest"]) if content["state"] == state else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

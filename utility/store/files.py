@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from utility.config import Difference, build, differences, read_yaml, write_yaml
+from utility.config import SHOWN, Difference, build, differences, read_yaml, write_yaml
 from utility.files import replace_file, temporary
 from utility.locks import NO_LOCKS
 from utility.store.info import WORDS, StoreInfo
+from utility.text import cut, short
 
 STORE_COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
 SPAN_COLUMNS = ("start", "end")  # seconds; where utterances are parts of recordings
@@ -66,7 +67,7 @@ def source_of(path: str, start: float | None, stop: float | None) -> str:
 def check_split_name(name: str) -> None:
     """ValueError for what cannot be the name of a split, that is of files."""
     if not re.fullmatch(r"[\w][\w.+-]*", name) or name in RESERVED:
-        raise ValueError(f"split name {name[:100]!r}: use letters, digits, '-', '_' and '.', not errors or features")
+        raise ValueError(f"split name {short(name)}: use letters, digits, '-', '_' and '.', not errors or features")
 
 
 def split_name(text: str) -> str:
@@ -196,7 +197,8 @@ def info_differences(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = 
 def unlike(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> str:
     """`key is a there, b here` of everything in which two descriptions differ; empty where they agree."""
     pairs = info_differences(there, here, ignore)
-    return "; ".join(f"{key} is {one!r} there, {other!r} here" for key, one, other in pairs)
+    shown = [f"{cut(key)} is {short(one)} there, {short(other)} here" for key, one, other in pairs[:SHOWN]]
+    return "; ".join(shown) + (f"; and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else "")
 
 
 def array_header(shape: Sequence[int], dtype: str) -> bytes:
@@ -244,18 +246,18 @@ def read_table(file: Path, columns: Sequence[str], optional: Sequence[str] = ())
             raise ValueError(f"its rows have more fields than the {len(table.columns)} columns")
         missing = [name for name in columns if name not in table.columns]
         if missing:
-            raise ValueError(f"no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+            raise ValueError(f"no column {', '.join(missing)}; it has {cut(', '.join(map(str, table.columns)))}")
         numbers = {name: np.int64 for name in ("offset", "length", "num_samples", "rate") if name in columns}
         for name in numbers:
             wrong = table[name][~table[name].str.fullmatch(r"[0-9]{1,18}")]
             if len(wrong):
-                raise ValueError(f"{name} is {wrong.iloc[0][:100]!r} in line {wrong.index[0] + 2}, expected 0 or more")
+                raise ValueError(f"{name} is {short(wrong.iloc[0])} in line {wrong.index[0] + 2}, expected 0 or more")
         there = [name for name in optional if name in table.columns]
         for name in set(SPAN_COLUMNS).intersection(there):
             wrong = table[name][~table[name].str.fullmatch(r"([0-9]+(\.[0-9]*)?(e-?[0-9]+)?)?")]
             if len(wrong):
                 raise ValueError(
-                    f"{name} is {wrong.iloc[0][:100]!r} in line {wrong.index[0] + 2}, expected seconds or nothing"
+                    f"{name} is {short(wrong.iloc[0])} in line {wrong.index[0] + 2}, expected seconds or nothing"
                 )
             table[name] = table[name].replace("", "nan").astype(np.float64)
         return table[[*columns, *there]].astype(numbers)

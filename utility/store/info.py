@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import section
 
 WORDS = ("checkpoint", "step")  # of `made_by`: what people are told; whether two stores are alike, the hashes say

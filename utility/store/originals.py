@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from utility.arrays import ArrayFile
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.store.digest import content_digest, row_digest
 from utility.store.files import SplitFiles, read_table
 from utility.store.info import StoreInfo

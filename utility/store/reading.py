@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from utility.arrays import ArrayFile
-from utility.audio.features import FeatureConfig
+from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
 from utility.store.digest import content_digest, row_digest
 from utility.store.files import (
@@ -27,6 +27,7 @@ from utility.store.files import (
 )
 from utility.store.info import WORDS, StoreInfo
 from utility.store.originals import NpyFiles, read_legacy
+from utility.text import short
 
 _OPENING = threading.Lock()  # several threads may read first
 
@@ -72,7 +73,9 @@ class Store:
         table = pd.concat([split.table for split in opened], ignore_index=True)
         repeated = table["id"][table["id"].duplicated()]
         if len(repeated):
-            raise ValueError(f"utterance id {repeated.iloc[0]!r} is not unique in {', '.join(map(str, self.paths))}")
+            raise ValueError(
+                f"utterance id {short(repeated.iloc[0])} is not unique in {', '.join(map(str, self.paths))}"
+            )
         if table.empty:
             raise ValueError(f"{', '.join(map(str, self.paths))}: no utterances")
         self.lengths = table["length"].to_numpy(np.int64)  # [U] frames

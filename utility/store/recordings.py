@@ -12,11 +12,13 @@ import pandas as pd
 import torch
 
 from utility.audio.extensions import recording_extensions
-from utility.audio.features import FeatureConfig, FeatureExtractor
+from utility.audio.feature_config import FeatureConfig
+from utility.audio.features import FeatureExtractor
 from utility.audio.headers import SCAN_THREADS, audio_files, recording_state, scan
 from utility.audio.waveform import WHOLE, AudioError, Span, read_audio, resampled_length
 from utility.store.files import read_table
 from utility.store.info import StoreInfo
+from utility.text import cut, short
 from utility.utterance_ids import utterance_ids
 
 RECORDING_COLUMNS = ("id", "path", "speaker", "rate", "num_samples")  # of a table; num_samples at its own rate
@@ -39,8 +41,8 @@ class Recordings:
         repeated = table["id"][table["id"].duplicated()]
         if len(repeated):
             raise ValueError(
-                f"utterance id {repeated.iloc[0]!r} is not unique in {', '.join(map(str, paths))}: name one folder "
-                "above them, or a table with ids (preprocess/generate_len_for_bucket.py)"
+                f"utterance id {short(repeated.iloc[0])} is not unique in {', '.join(map(str, paths))}: name one "
+                "folder above them, or a table with ids (preprocess/generate_len_for_bucket.py)"
             )
         self.features, self.extractor = features, FeatureExtractor(features)
         self.ids, self.speakers = table["id"].tolist(), table["speaker"].tolist()
@@ -85,7 +87,7 @@ class Recordings:
         if missing:
             raise ValueError(
                 f"{', '.join(map(str, self.paths))}: {len(missing)} of {len(paths)} recordings are not there, "
-                f"{missing[0]} for one: preprocess/generate_len_for_bucket.py makes a new table"
+                f"{cut(missing[0], 120)} for one: preprocess/generate_len_for_bucket.py makes a new table"
             )
         for index in np.flatnonzero(self.lengths == 0).tolist():
             self.read(index, 0, 0)

@@ -12,9 +12,8 @@ from utility.store.files import SplitFiles
 from utility.store.info import StoreInfo
 
 PENDING, DONE, FAILED = 0, 1, 2
-SLOT_BYTES = (
-    512  # of a row: the digest of its data or the reason of its failure, and at the end the state of its source
-)
+# Of a row: the digest of its data or the reason of its failure, and at the end the state of its source.
+SLOT_BYTES = 512
 STATE_BYTES = 8
 REASON_BYTES = SLOT_BYTES - STATE_BYTES
 

@@ -30,6 +30,7 @@ from utility.store.files import (
 )
 from utility.store.info import StoreInfo
 from utility.store.rows import DONE, FAILED, PENDING, REASON_BYTES, SLOT_BYTES, STATE_BYTES, RowWriter, write_at
+from utility.text import cut, short
 
 CHUNK_BYTES = 1 << 24
 
@@ -179,7 +180,9 @@ class StoreWriter:
         expected = [row for row in self.rows if row.source not in failed]
         missing = failed - {row.source for row in self.rows}
         if missing:
-            raise ValueError(f"{self.files} was made from another list of audio: {min(missing)} is there, not here")
+            raise ValueError(
+                f"{self.files} was made from another list of audio: {cut(min(missing))} is there, not here"
+            )
         self._refuse(there, expected, "made")
         self._check_array()
 
@@ -189,7 +192,7 @@ class StoreWriter:
                 names = [field.name for field in fields(Row)]
                 values = ((name, getattr(first, name), getattr(second, name)) for name in names)
                 name, a, b = next(item for item in values if item[1] != item[2])
-                reason = f"{name} of utterance {i} ({first.id}) is {a!r} there, {b!r} here"
+                reason = f"{name} of utterance {i} ({cut(first.id)}) is {short(a)} there, {short(b)} here"
                 break
         else:
             if len(there) == len(here):
@@ -259,9 +262,9 @@ def _check(files: SplitFiles, rows: Sequence[Row], info: StoreInfo) -> None:
     seen = set()
     for row in rows:
         if not row.id or row.id in seen:
-            raise ValueError(f"{files}: utterance id {row.id!r} is {'not unique' if row.id else 'empty'}")
+            raise ValueError(f"{files}: utterance id {short(row.id)} is {'not unique' if row.id else 'empty'}")
         if row.length < 0 or row.num_samples < 0:
-            raise ValueError(f"{files}: utterance {row.id} has length {row.length}, num_samples {row.num_samples}")
+            raise ValueError(f"{files}: utterance {cut(row.id)} has length {row.length}, num_samples {row.num_samples}")
         seen.add(row.id)
     if info.frame_shift <= 0:  # NaN: not known
         raise ValueError(f"{files}: frame_shift is {info.frame_shift}, expected seconds above 0")

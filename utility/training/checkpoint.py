@@ -1,9 +1,10 @@
 """The one checkpoint format: tensors and plain types, written atomically, opened without running anything."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -80,14 +81,40 @@ def check_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], 
     own = module.state_dict()
     for name in sorted(own.keys() | weights.keys(), key=str):
         if name not in weights:
-            raise ValueError(f"{where}: tensor {name!r} is missing: the model of this config has it")
+            raise ValueError(f"{where}: tensor {short(name)} is missing: the model of this config has it")
         if name not in own:
-            raise ValueError(f"{where}: tensor {name!r} is not part of the model of this config")
+            raise ValueError(f"{where}: tensor {short(name)} is not part of the model of this config")
         if own[name].shape != weights[name].shape:
-            sizes = f"{list(weights[name].shape)}, the model {list(own[name].shape)}"
+            sizes = f"{short(list(weights[name].shape))}, the model {list(own[name].shape)}"
             raise ValueError(f"{where}: tensor {name!r} has shape {sizes}")
         if own[name].is_floating_point() != weights[name].is_floating_point():
             raise ValueError(f"{where}: tensor {name!r} is {weights[name].dtype}, the model's {own[name].dtype}")
+
+
+def is_progress(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether it is `utility.training.trainer.Progress` as plain values; all but the step may be missing."""
+    if not isinstance(value, Mapping) or not is_whole(value.get("step")):
+        return False
+    position, best, pending = value.get("position", (0, 0)), value.get("best"), value.get("pending", {})
+    return (
+        isinstance(position, list | tuple)
+        and len(position) == 2
+        and all(is_whole(number) for number in position)
+        and (best is None or (_is_number(best) and abs(best) < math.inf))
+        and is_whole(value.get("best_step", 0))
+        and is_whole(value.get("stale", 0))
+        and isinstance(pending, Mapping)
+        and all(isinstance(numbers, list) and all(map(_is_number, numbers)) for numbers in pending.values())
+    )
+
+
+def is_whole(value: Any, least: int = 0) -> bool:
+    """Whether it is a whole number from `least` that a file may count with."""
+    return type(value) is int and least <= value < 1 << 53
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < 1 << 53)
 
 
 def step_path(directory: Path, stem: str, step: int) -> Path:

@@ -64,4 +64,6 @@ def read_folder(folder: Path) -> dict[str, Any]:
     try:
         return {**about, "model": load_file(folder / WEIGHTS)}
     except SafetensorError as error:
-        raise ValueError(f"{folder / WEIGHTS}: damaged, or not safetensors: {' '.join(str(error).split())}") from None
+        raise ValueError(
+            f"{folder / WEIGHTS}: damaged, or not safetensors: {' '.join(str(error).split())[:100]}"
+        ) from None

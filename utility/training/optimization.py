@@ -1,7 +1,8 @@
 """Optimisers and learning-rate schedules by name."""
 
+import math
 from collections.abc import Callable, Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import torch
@@ -61,6 +62,42 @@ def make_optimizer(groups: list[dict], config: OptimizerConfig) -> torch.optim.O
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
 
 
+def restore(optimizer: torch.optim.Optimizer, saved: Any) -> None:
+    """Take the state_dict of such an optimiser; ValueError where `saved` is none, which torch says only at a step."""
+    fresh = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    try:
+        optimizer.load_state_dict(saved)
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError):
+        raise ValueError("it is no state of such an optimiser") from None
+    for group, options in zip(optimizer.param_groups, fresh):
+        for key, value in options.items():
+            if not _is_option(key, group.setdefault(key, value), value):
+                raise ValueError(f"its {key} is none")
+    moments = getattr(optimizer, "moments", ("exp_avg", "exp_avg_sq"))
+    counted = {} if isinstance(optimizer, _Original) else {"step": torch.Size()}
+    for parameter, state in optimizer.state.items():
+        shapes = dict.fromkeys(moments, parameter.shape) | counted
+        here = {key: value.shape for key, value in state.items() if _is_moment(value)}
+        if state and (here != shapes or len(state) != len(shapes)):
+            raise ValueError("its moments are not those of the parameters")
+
+
+def _is_option(key: str, value: Any, fresh: Any) -> bool:
+    if isinstance(fresh, bool | None):  # how torch computes may differ, not what
+        return value is None or type(value) is bool if key in ("fused", "foreach") else value is fresh
+    if isinstance(fresh, tuple):
+        return isinstance(value, tuple | list) and len(value) == len(fresh) and all(map(_is_share, value))
+    return type(value) in (int, float) and abs(value) < math.inf
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1
+
+
+def _is_moment(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.float32
+
+
 class _Original(torch.optim.Optimizer):
     """Adam's moments without bias correction, decoupled decay, and what is done tensor by tensor.
 
@@ -101,7 +138,7 @@ class _Original(torch.optim.Optimizer):
 
 
 class BertAdam(_Original):
-    """Adam as in BERT's first release: no bias correction, each tensor's gradient clipped to norm 1, decoupled decay.
+    """Adam as in BERT's first release: no bias correction, each tensor's gradient cut to norm 1, decoupled decay.
 
     m <- 0.9 m + 0.1 g; v <- 0.999 v + 0.001 g^2; w <- w - lr (m / (sqrt(v) + 1e-6) + decay w)."""
 

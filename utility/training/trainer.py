@@ -14,9 +14,12 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from utility.loader import START, AnyBatch, Loader, Position
+from utility.batches import AnyBatch
+from utility.loader import START, Loader, Position
 from utility.seeds import step_seed
+from utility.text import short
 from utility.training.checkpoint import (
+    is_progress,
     keep_newest,
     load_checkpoint,
     load_weights,
@@ -27,7 +30,7 @@ from utility.training.checkpoint import (
 from utility.training.config import TrainerConfig
 from utility.training.distributed import ALONE, Group
 from utility.training.log import ProgressLines, RunLog
-from utility.training.optimization import OptimizerConfig, make_optimizer, make_schedule
+from utility.training.optimization import OptimizerConfig, make_optimizer, make_schedule, restore
 from utility.training.stopping import Stop, Stopped
 
 Step = Callable[[AnyBatch, torch.Generator], Mapping[str, Tensor]]
@@ -109,10 +112,12 @@ class Trainer:
     def resume(self, path: Path, content: Mapping[str, Any] | None = None) -> None:
         """Take weights, optimiser and progress from a checkpoint of such a run, or from what was read from it."""
         content = load_checkpoint(path, self.run.kind) if content is None else content
-        load_weights(self.training.module, content["model"], path)
+        load_weights(self.training.module, content.get("model", {}), path)
+        state = content.get("state")
+        if not is_progress(state):
+            raise ValueError(f"{path}: damaged: its 'state' is {short(state)}, expected where the training stood")
         try:
-            self.optimizer.load_state_dict(content["optimizer"])
-            state = content["state"]
+            restore(self.optimizer, content["optimizer"])
             self.progress = Progress(**{**state, "position": Position(*state["position"])})
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{path}: its optimiser and progress are not those of such a run") from None

@@ -41,7 +41,7 @@ TENSORS: dict[str, Callable[[torch.Tensor], Any]] = {
 
 
 def uses(rng: np.random.Generator, path: str) -> tuple[str, ...]:
-    """A command that opens the pre-training checkpoint `path`."""
+    """A command that opens the pre-training checkpoint `path`; of an APC state dict it says what that does not."""
     ways = (
         (RUNNER, "--info", path),
         (RUNNER, "--info", path),
@@ -52,7 +52,11 @@ def uses(rng: np.random.Generator, path: str) -> tuple[str, ...]:
         (*NEW, "--config", "world/good.yaml", "--load", "--ckpt", path),
         (*PROBE, "--upstream", "pretrained", "--ckpt", path, "--config", "world/probe.yaml"),
     )
-    return pick(rng, *ways)
+    return (*pick(rng, *ways), *_told(path))
+
+
+def _told(path: str) -> tuple[str, ...]:
+    return ("--assume", "residual=true") if path.endswith(".pt") else ()
 
 
 def bits(world: Path, rng: np.random.Generator) -> Input:
@@ -67,10 +71,11 @@ def bits(world: Path, rng: np.random.Generator) -> Input:
     else:
         changes = tuple(change for change in CHANGES if change not in (cut, append))
         (data, how), lacking = changed(whole, rng, changes), False
-    words = (RUNNER, "--export", "safetensors", "--ckpt", "in.ckpt", "--output", "out")
+    name = f"in{path.suffix}"
+    words = (RUNNER, "--export", "safetensors", "--ckpt", name, "--output", "out", *_told(name))
     export = "safetensors" if path.name == "best.ckpt" else path.name
     same = ("out/model.safetensors", f"export/{export}/model.safetensors") if zipfile.is_zipfile(path) else None
-    return Input(words, f"{path.name}: {how}", {"in.ckpt": data}, Expected(lacking), same)
+    return Input(words, f"{path.name}: {how}", {name: data}, Expected(lacking), same)
 
 
 def structure(world: Path, rng: np.random.Generator) -> Input:
@@ -80,20 +85,21 @@ def structure(world: Path, rng: np.random.Generator) -> Input:
     how = _change(content, rng, kept=("format", "kind"))
     words = uses(rng, "in.ckpt")
     if rng.random() < 0.2:
-        words = (*NEW, "--config", "world/good.yaml", "--resume")
+        words = (*NEW, "--config", "world/good.yaml", "--resume", "trainer.steps=2")  # so that it trains on
         return Input(words, f"resume: {how}", {"out/new/mockingjay-1.ckpt": _saved(content, rng)}, _of(content))
     return Input(words, how, {"in.ckpt": _saved(content, rng)}, _of(content))
 
 
 def foreign(world: Path, rng: np.random.Generator) -> Input:
-    """A checkpoint of the originals that holds something else, or whose settings say something else."""
+    """A checkpoint of the originals, or of later S3PRL, that holds something else, or whose settings do."""
     paths = sorted((world / "originals").iterdir())
     path = paths[rng.integers(len(paths))]
     with path.open("rb") as file:
         content = read_torch(file, path)
     how = _change(content, rng, kept=())
     name = f"in{path.suffix}"
-    words = uses(rng, name) if rng.random() < 0.4 else (RUNNER, "--info", name)
+    told = _told(name) if rng.random() < 0.9 else ()
+    words = uses(rng, name) if rng.random() < 0.4 else (RUNNER, "--info", name, *told)
     return Input(words, f"{path.name}: {how}", {name: _saved(content, rng)}, _of(content))
 
 
@@ -114,24 +120,27 @@ def pickles(world: Path, rng: np.random.Generator) -> Input:
 
 
 def exports(world: Path, rng: np.random.Generator) -> Input:
-    """An exported folder whose config or tensors are wrong, opened again or by torch.hub."""
+    """An exported folder whose config or tensors are wrong, opened again, or by torch.hub with its code or ours.
+
+    Its config has a digest of the tensors' file, so no change of that file may be accepted."""
     hub = rng.random() < 0.3
     folder = world / "export" / ("s3prl" if hub else "safetensors")
     files = {f"in/{path.name}": path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
-    lacking = False
-    if rng.random() < 0.6:
-        name = "in/config.json"
+    name, lacking = ("in/config.json" if rng.random() < 0.6 else "in/model.safetensors"), False
+    if name == "in/config.json":
         files[name], how = changed_json(json.loads(files[name]), rng)
     else:
-        name = "in/model.safetensors"
-        files[name], how, lacking = _safetensors(files[name], rng)
-    words = ("tests/campaign/entries/open_hub.py", "in") if hub else uses(rng, "in")
+        whole = files[name]
+        files[name], how = _safetensors(whole, rng)
+        lacking = files[name] != whole
+    opened = ("in",) if rng.random() < 0.6 else ("project", "mockingjay_local", "in")
+    words = ("tests/campaign/entries/open_hub.py", *opened) if hub else uses(rng, "in")
     huge = name.endswith("json") and any(str(number).encode() in files[name] for number in HUGE)
     return Input(words, f"{Path(name).name}: {how}", files, Expected(lacking, huge))
 
 
 def probes(world: Path, rng: np.random.Generator) -> Input:
-    """What a probe's run leaves, wrong: result.json, metrics.jsonl, config.yaml, checkpoints."""
+    """What a probe's run leaves, wrong: result.json, metrics.jsonl, config.yaml, checkpoints; it trains a step more."""
     kind = str(rng.choice(["ws", "ws", "result", "metrics", "checkpoint", "checkpoint", "score"]))
     files = _run_files(world)
     if kind == "ws":
@@ -182,12 +191,12 @@ def _change(content: Any, rng: np.random.Generator, kept: tuple[str, ...]) -> st
         name = list(TENSORS)[rng.integers(len(TENSORS))]
         try:
             holder[key] = TENSORS[name](holder[key])
-        except (RuntimeError, TypeError):  # an integer tensor that is no such thing
+        except (RuntimeError, TypeError, IndexError):  # an integer tensor that is no such thing
             holder[key] = None
         return f"{key} is {name}"
     plain = {key: value for key, value in content.items() if key not in kept and not isinstance(value, torch.Tensor)}
     for key in LARGE:  # else most changes would be of one of the many numbers there
-        if key in plain and len(plain) > 1 and rng.random() < 0.8:
+        if key in plain and len(plain) > 1 and rng.random() < 0.7:
             plain.pop(key)
     if not plain:
         content.pop(next(iter(content)))
@@ -218,13 +227,16 @@ def _saved(content: Any, rng: np.random.Generator) -> bytes:
     return out.getvalue()
 
 
-def _safetensors(data: bytes, rng: np.random.Generator) -> tuple[bytes, str, bool]:
-    """The header of a safetensors file changed, its length mended; or the file cut, or other bytes."""
+def _safetensors(data: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
+    """The header of a safetensors file changed, its length mended; or the file cut, or other bytes in its body."""
     kind = rng.random()
-    if kind < 0.25:
-        return cut(data, rng), "cut", True
-    if kind < 0.4:
-        return changed(data, rng)[0], "bytes", False
+    if kind < 0.2:
+        return cut(data, rng), "cut"
+    if kind < 0.3:
+        return changed(data, rng)[0], "bytes"
     length = struct.unpack("<Q", data[:8])[0]
+    if kind < 0.6:
+        body, how = changed(data[8 + length :], rng)
+        return data[: 8 + length] + body, f"body {how}"
     header, how = changed_json(json.loads(data[8 : 8 + length]), rng)
-    return struct.pack("<Q", len(header)) + header + data[8 + length :], how, False
+    return struct.pack("<Q", len(header)) + header + data[8 + length :], how

@@ -128,7 +128,7 @@ def command_words(world: Path, rng: np.random.Generator) -> Input:
                 words[places[rng.integers(len(places))]] = str(rng.choice(INPUTS))
         names.append(how)
     words = [_harmless(words, number) for number in range(len(words))]
-    huge = newly_huge(old, " ".join(words).encode(errors="surrogatepass"))
+    huge = newly_huge(old, " ".join(words).encode(errors="surrogatepass")) or "/" in words  # the whole machine
     return Input(tuple(words), "+".join(names), expected=Expected(huge=huge), pipes=("pipe",), own_world=True)
 
 

@@ -94,7 +94,7 @@ def kaldi(world: Path, rng: np.random.Generator) -> Input:
 def apc(world: Path, rng: np.random.Generator) -> Input:
     """Text of APC's features, plain and packed, and folders of tensors with lengths.pkl."""
     words = ["preprocess/preprocess_apc.py", "--name", "out", "--data_path"]
-    kind = str(rng.choice(["text", "text", "xz", "lengths", "lengths", "tensor", "hostile"]))
+    kind = str(rng.choice(["text", "text", "xz", "gz", "lengths", "lengths", "tensor", "hostile"]))
     text = (world / "texts/train.blogmel").read_bytes()
     if kind == "text":
         data, how = changed_lines(text, rng)
@@ -104,9 +104,15 @@ def apc(world: Path, rng: np.random.Generator) -> Input:
             {"in/train.blogmel": data},
             Expected(huge=newly_huge(text, data)),
         )
+    if kind == "gz":  # which is refused by its name, before anybody unpacks it
+        choice = int(rng.integers(4))
+        packed = gzip.compress(changed_lines(text, rng)[0] if choice else b"u1\n" + b"0" * (400 << 20), 1, mtime=0)
+        data = (packed, cut(packed, rng), changed(packed, rng)[0], packed)[choice]
+        how, name = ("bomb of 400 MB", "cut", "bytes", "text")[choice], "in/train.blogmel.gz"
+        return Input((*words, name if rng.random() < 0.5 else "in"), f"gz: {how}", {name: data}, Expected(lacking=True))
     if kind == "xz":
-        packed, choice = (world / "apc/train.blogmel.xz").read_bytes(), rng.integers(4)
-        data = _packed(packed, text, int(choice), rng)
+        packed, choice = (world / "apc/train.blogmel.xz").read_bytes(), int(rng.integers(4))
+        data = _packed(packed, text, choice, rng)
         how = ("cut", "bytes", "text", "bomb of 400 MB")[choice]
         return Input(
             (*words, "in/train.blogmel.xz"),
