@@ -44,7 +44,7 @@ def hold(bench: Bench, scenario: Scenario, steps: int = STEPS) -> Result:
     """One training, sampled from start to end."""
     place = bench.place("here")
     words = scenario.words(0, bench.world)
-    words += [f"trainer.steps={steps}", "trainer.save_every=100", "trainer.eval_every=500", "trainer.log_every=20"]
+    words += [f"trainer.steps={steps}", "trainer.save_every=100", "trainer.eval_every=250", "trainer.log_every=20"]
     command = [sys.executable, str(PROJECT / words[0]), *words[1:]]
     bench.typed.append(f"cd {place} && python {' '.join(words)}   # a process of its own")
     with (bench.folder / "stderr").open("w") as errors:

@@ -1,7 +1,9 @@
 """However a run ends, it says why in a line, and what it leaves can go on: signals, full disks, two runs at once."""
 
+import gc
 import os
 import signal
+import weakref
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 import run_downstream
 import runner_mockingjay
@@ -17,7 +20,7 @@ from tests.contract.test_locks import holder
 from tests.helpers.downstream_corpus import Small
 from tests.helpers.speech import write_store
 from utility.training.checkpoint import load_checkpoint, saved_steps
-from utility.training.log import read_metrics
+from utility.training.log import RunLog, read_metrics
 from utility.training.trainer import Trainer
 
 EXACT = ("step", "loss", "grad_norm", "lr", "dev_loss")
@@ -144,6 +147,25 @@ def test_a_killed_checkpoint_is_removed_at_the_next_start(root, straight, capsys
         assert train(root, "left", "--resume") == 0
     assert capsys.readouterr().err.count("removed, the process that wrote it was killed") == 2
     assert not any(path.exists() for path in left)
+
+
+def test_pictures_of_a_run_do_not_stay_in_memory(root, monkeypatch):
+    """Each holds megabytes in a cycle: a long run grew by some at every evaluation."""
+    drawn: list[tuple[int, weakref.ref[Figure]]] = []
+    draw = RunLog.figure
+
+    def figure(self: RunLog, step: int, name: str, picture: Figure) -> None:
+        assert not [before for before, one in drawn if before != step and one() is not None]
+        drawn.append((step, weakref.ref(picture)))
+        draw(self, step, name, picture)
+
+    monkeypatch.setattr(RunLog, "figure", figure)
+    gc.disable()
+    try:
+        assert train(root, "pictures", "trainer.eval_every=3") == 0
+    finally:
+        gc.enable()
+    assert len({step for step, _ in drawn}) == 4
 
 
 def test_a_full_disk_of_tensorboard_is_a_line_and_training_goes_on(root, straight, monkeypatch, capsys):

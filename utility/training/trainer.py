@@ -1,5 +1,6 @@
 """The one training loop: accumulation, clipping, schedule, precision, evaluation, logging, saving and exact resume."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -246,9 +247,14 @@ class Trainer:
         step, figures = self.progress.step, dict(self.training.evaluate())
         self.log.metrics(step, {f"dev_{name}": value for name, value in figures.items()})
         if self.training.figures is not None:
-            for name, figure in self.training.figures().items():
-                self.log.figure(step, name, figure)
+            self._draw(self.training.figures())
+            gc.collect()  # each picture holds megabytes, in a cycle that Python looks for rarely
         return figures
+
+    def _draw(self, pictures: Mapping[str, Figure]) -> None:
+        assert self.log is not None, "the leader alone draws"
+        for name, picture in pictures.items():
+            self.log.figure(self.progress.step, name, picture)
 
     def save(self) -> None:
         """Write the checkpoint of this step and delete those beyond `max_keep`."""
