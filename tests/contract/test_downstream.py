@@ -294,7 +294,7 @@ def test_a_probe_of_foreign_content_is_refused_in_a_line(change, small, tmp_path
             with pytest.raises(ValueError, match=rf"{file}.*(damaged|is a probe for)"):
                 open_probe(file, "phone_linear")
         elif "model" in change:
-            with pytest.raises(ValueError, match=f"{file}: 'model' holds"):
+            with pytest.raises(ValueError, match=f"{file}: damaged: 'model' holds"):
                 score_again(experiment, open_probe(file, "phone_linear"), file)
     look = {"about": experiment.check_same, "state": experiment.state, "model": experiment.load_best}[
         next(iter(change))
