@@ -1,7 +1,7 @@
 """Files: on the disk before they get their names, which a crash may not undo; and found once each."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -89,8 +89,8 @@ def test_links_are_followed_and_each_folder_is_entered_once(tmp_path):  # M5
     assert files_below(root) == expected
     recordings = [name for name in expected if name.endswith(".wav")]
     assert audio_files(root) == recordings
-    assert Recordings([root], MEL).ids == [name.removesuffix(".wav") for name in recordings]
-    assert [root / u.path for u in folder(root).utterances] == [root / name for name in recordings]
+    assert Recordings([root], MEL).ids == [PurePosixPath(name).stem for name in recordings]
+    assert sorted(u.path for u in folder(root).utterances) == sorted(recordings)
     for name in ("a/1", "z/4"):
         (root / f"{name}.phn").write_text("0 100 aa")
     assert find_files(root, "timit", "phones")[1] == [root / "a/1.phn", root / "z/4.phn"]

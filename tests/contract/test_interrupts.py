@@ -23,11 +23,20 @@ def main(argv):
     threading.Thread(target=time.sleep, args=(60,)).start()
     raise KeyboardInterrupt
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     run(main)
 finally:
     print("over", flush=True)
 """
+
+
+@pytest.fixture(autouse=True)
+def hears_ctrl_c():
+    """As at a terminal: what a shell starts in the background, these tests perhaps, ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Something:

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 
 from utility.kaldi.archives import read_ark, read_scp, write_ark
 from utility.kaldi.matrices import ByteSource
+from utility.text import short
 
 NIO = kaldi_native_io
 METHODS = [method for name, method in vars(NIO.CompressionMethod).items() if re.fullmatch("k[A-Z]\\w+", name)]
@@ -560,7 +561,7 @@ UNFIT = [
     ("a\n", MATRIX, "float", r"key 'a\n': a key needs letters, and has no white space"),
     ("a\xa0b", MATRIX, "float", r"key 'a\xa0b': a key needs letters, and has no white space"),
     ("a\0", MATRIX, "float", r"key 'a\x00': a key needs letters, and has no white space"),
-    ("a" * 4097, MATRIX, "float", f"key '{'a' * 4097}': a key has at most 4096 bytes"),
+    ("a" * 4097, MATRIX, "float", f"key {short('a' * 4097)}: a key has at most 4096 bytes"),
     ("good", MATRIX, "float", "key 'good': the key comes twice"),
     ("k", np.ones((2, 2, 2), "f"), "float", "key 'k': float32 [2, 2, 2]: neither floats"),
     ("k", np.float32(1), "float", "key 'k': float32 []: neither floats"),

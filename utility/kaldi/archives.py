@@ -152,7 +152,7 @@ def _entry(line: str) -> ScpEntry:
     if path.rstrip(WHITE).endswith("|") and offset is None:
         raise ValueError(f"a shell command, {short(words[1])}: it is not run, write its output to an archive first")
     if path.endswith(".gz"):
-        raise ValueError(f"{short(path)} is packed, so nothing in it can be found by an offset: unpack it first")
+        raise ValueError(f"{cut(str(path))} is packed, so nothing in it can be found by an offset: unpack it first")
     rows, columns = (None, None) if part is None else _range(part)
     return ScpEntry(words[0], Path(path), int(offset or 0), rows, columns)
 
