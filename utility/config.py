@@ -122,9 +122,14 @@ def _differ(one: Any, other: Any) -> bool:
     return one != other and not (one != one and other != other)  # only NaN is unlike itself
 
 
+def to_yaml(config: Any) -> bytes:
+    """A config as the text of a YAML file."""
+    return yaml.safe_dump(as_dict(config), sort_keys=False).encode()
+
+
 def write_yaml(config: Any, file: Path | str) -> None:
     """Write the resolved config beside the run that it made, whole or not at all; OSError names the file."""
-    replace_file(Path(file), yaml.safe_dump(as_dict(config), sort_keys=False).encode())
+    replace_file(Path(file), to_yaml(config))
 
 
 def leaf_path(schema: type, name: str) -> str:

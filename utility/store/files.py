@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from utility.config import SHOWN, Difference, build, differences, read_yaml, write_yaml
-from utility.files import replace_file, temporary
+from utility.config import SHOWN, Difference, build, differences, read_yaml, to_yaml
+from utility.files import naming, replace_file, temporary
 from utility.locks import NO_LOCKS
 from utility.store.info import WORDS, StoreInfo
 from utility.text import cut, short
@@ -172,7 +172,8 @@ def create_info(file: Path, info: StoreInfo) -> StoreInfo:
     """Write `info` unless the file is there already; return what it holds then."""
     if not file.exists():
         with temporary(file) as new:
-            write_yaml(info, new)
+            with naming(file):
+                new.write_bytes(to_yaml(info))
             with contextlib.suppress(FileExistsError, FileNotFoundError):  # another process was first, or has finished
                 _link(new, file)
     return read_info(file)
