@@ -1,6 +1,7 @@
 """Fixtures of all tests, the markers that need a machine or data, settings, and a header that says what is compared."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,11 @@ __all__ = ["PROJECT"]
 def pytest_report_header() -> str:
     speech = CORPORA if CORPORA.is_dir() else "none, its tests are skipped"
     return f"numbers of the originals: {FIXTURES}; real speech: {speech}"
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would every process of the tests."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

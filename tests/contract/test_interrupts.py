@@ -23,7 +23,6 @@ def main(argv):
     threading.Thread(target=time.sleep, args=(60,)).start()
     raise KeyboardInterrupt
 
-signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     run(main)
 finally:
@@ -33,10 +32,10 @@ finally:
 
 @pytest.fixture(autouse=True)
 def hears_ctrl_c():
-    """As at a terminal: what a shell starts in the background, these tests perhaps, ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """As at a terminal; `run` leaves the process to the system's own answer to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Something:
