@@ -16,15 +16,15 @@ HF_RUN := $(HF_VENV)/bin/python
 demo: $(DEMO_STAMP)
 	PYTHON=$(RUN) bash examples/demo.sh
 
+# make test PRECISION=medium: PyTorch's matmul precision at the start of every test.
+PYTEST = $(if $(PRECISION),PRECISION=$(PRECISION) )$(RUN) -m pytest
 # Two processes of one thread each, for two cores; the output of one follows that of the other.
 FIRST_HALF := tests/oracle $(wildcard tests/contract/test_[a-m]*.py)
 in_two_processes = @export OMP_NUM_THREADS=1; half=$$(mktemp); trap 'rm -f $$half' EXIT; \
-	$(RUN) -m pytest $(1) $(FIRST_HALF) > $$half 2>&1 & first=$$!; \
-	$(RUN) -m pytest $(1) $(FIRST_HALF:%=--ignore=%); other=$$?; \
+	$(PYTEST) $(1) $(FIRST_HALF) > $$half 2>&1 & first=$$!; \
+	$(PYTEST) $(1) $(FIRST_HALF:%=--ignore=%); other=$$?; \
 	wait $$first; one=$$?; cat $$half; exit $$((other > one ? other : one))
 
-# make test PRECISION=medium: PyTorch's matmul precision at the start of every test.
-test: export PRECISION := $(PRECISION)
 test: check $(DASK_STAMP) $(TRANSFORMERS_STAMP)
 	$(call in_two_processes)
 

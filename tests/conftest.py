@@ -80,7 +80,7 @@ def without_ffmpeg(monkeypatch) -> None:
 if os.environ.get("CI"):  # a change is judged by the same examples every time; elsewhere they are drawn anew
     hypothesis.settings.register_profile("ci", derandomize=True)
     hypothesis.settings.load_profile("ci")
-PRECISION = os.environ.get("PRECISION") or torch.get_float32_matmul_precision()  # make test PRECISION=medium
+PRECISION = os.environ.get("PRECISION", torch.get_float32_matmul_precision())  # make test PRECISION=medium
 torch.set_float32_matmul_precision(PRECISION)
 SETTINGS = ProcessSettings.now()
 
