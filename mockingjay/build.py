@@ -13,6 +13,17 @@ def new_model(config: PretrainConfig, input_dim: int, target_dim: int, seed: int
         return build_model(config, input_dim, target_dim)
 
 
+def empty_model(config: PretrainConfig, input_dim: int, target_dim: int) -> FrameModel:
+    """The names and shapes of the model that `config` describes; it takes no memory.
+
+    ValueError where its sizes are beyond any."""
+    try:
+        with torch.device("meta"):
+            return build_model(config, input_dim, target_dim)
+    except (RuntimeError, OverflowError, TypeError):
+        raise ValueError("the sizes in its config are beyond any memory") from None
+
+
 def build_model(config: PretrainConfig, input_dim: int, target_dim: int) -> FrameModel:
     """The model that `config` describes."""
     if config.encoder == "gru":

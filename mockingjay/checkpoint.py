@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mockingjay.build import build_model
+from mockingjay.build import build_model, empty_model
 from mockingjay.config import PretrainConfig
 from mockingjay.content import check_content
 from mockingjay.foreign.assumptions import Assumptions
@@ -130,11 +128,7 @@ def _features(value: Mapping[str, Any] | None) -> FeatureConfig | None:
 def _model(config: PretrainConfig, content: Mapping[str, Any], path: Path) -> FrameModel:
     """The model with its weights; it takes memory only once they are known to fit."""
     sizes, weights, headless = (content["input_dim"], content["target_dim"]), content["model"], content.get("headless")
-    try:
-        with torch.device("meta"):
-            empty = build_model(config, *sizes)
-    except (RuntimeError, OverflowError, TypeError):
-        raise ValueError("the sizes in its config are beyond any memory") from None
+    empty = empty_model(config, *sizes)
     if headless:
         empty.head = NoHead()
     check_weights(empty, weights, path)

@@ -4,14 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
+from mockingjay.build import empty_model
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.assumptions import FLAG, Assumptions
 from mockingjay.foreign.names import KINDS, check_shapes, to_ours
 from mockingjay.foreign.settings import Section, definition
-from mockingjay.model.frame_model import GruModel
 from utility.config import build
 
 RELEASE = re.compile(r"bs\d+-rhl(\d+)-rhs(\d+)-rd(\d*\.?\d+)-\w+?(-res)?-ts(\d+)")
@@ -125,11 +124,7 @@ def _config(gru: Mapping[str, Any], shift: Mapping[str, Any]) -> PretrainConfig:
 
 def _check(content: Mapping, names: Mapping, config: PretrainConfig, input_dim: int, target_dim: int) -> None:
     """ValueError where a tensor has another shape than the model of the config."""
-    try:
-        with torch.device("meta"):
-            model = GruModel(config.gru, input_dim, target_dim)
-    except (RuntimeError, OverflowError):
-        raise ValueError("the sizes in its config are beyond any memory") from None
+    model = empty_model(config, input_dim, target_dim)
     check_shapes({name: _matrix(value) for name, value in content.items()}, names, model)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mockingjay.build import empty_model
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.apc import RNN, Apc, from_s3prl, from_state_dict, is_of_s3prl
 from mockingjay.foreign.assumptions import Assumptions
@@ -22,11 +23,10 @@ from mockingjay.foreign.settings import (
     pretrain_config,
     stated_shift,
 )
-from mockingjay.model.frame_model import TransformerModel
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
 from utility.text import short
-from utility.training.checkpoint import FORMAT
+from utility.training.checkpoint import FORMAT, is_whole
 
 PROJECTION = "input_representations.spec_transform.weight"
 LAYER_NUMBER = re.compile(r"encoder\.layer\.(\d+)\.")
@@ -127,11 +127,7 @@ def _transformer(content: Mapping[str, Any]) -> Original:
     if f"{OUTPUT_NORM}.{len(layers)}.weight" in encoder:  # S3PRL from 0.3: one more, the first is the embedding's
         ours = replace(ours, model=replace(ours.model, embedding_norm=True))
     weights = _weights(encoder, head, ours)
-    try:
-        with torch.device("meta"):
-            model = TransformerModel(ours.model, input_dim, target_dim)
-    except (RuntimeError, OverflowError):
-        raise ValueError("the sizes in its config are beyond any memory") from None
+    model = empty_model(ours, input_dim, target_dim)
     check_shapes(encoder, encoder_names(ours.model), model.encoder)
     if head is not None:
         check_shapes(head, head_names(), model.head)
@@ -192,7 +188,7 @@ def _seed(arguments: Any) -> int | None:
 
 
 def _whole(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 53:
+    if not is_whole(value):
         raise ValueError(f"its step is {short(value, 40)}, expected a whole number")
     return value
 
