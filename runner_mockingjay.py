@@ -116,8 +116,7 @@ def _add_common(p: Parser) -> None:
     p.add("--ckpdir", group=group, modes=looking, type=Path, default=CKPDIR, help="checkpoints")
     about = "a checkpoint: a file, a path below --ckpdir, or a run's folder (its best.ckpt)"
     p.add("--ckpt", group=group, modes=(*TRAIN, *LOOK, "--export", *CLASSIC), type=Path, help=about)
-    opening = (*TRAIN, *LOOK, "--export", "--info", *CLASSIC)
-    p.add("--assume", group=group, modes=opening, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
+    p.add("--assume", group=group, modes=looking, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
     computing = tuple(mode for mode in (*TRAIN, *LOOK, *CLASSIC) if mode != "--plot --alterations")
     p.add_boolean("--cpu", group=group, modes=computing, help="compute on the CPU even where there is a GPU")
     telling = (*TRAIN, *LOOK, "--export", *CLASSIC)

@@ -12,10 +12,11 @@ import torch
 
 from benchmarks.contest import Turn
 from benchmarks.steps import BASE_1, made_up
+from utility.arrays import array_header
 from utility.device import claim_device
 from utility.files import replace_file
 from utility.loader import Loader
-from utility.store.files import STORE_COLUMNS, SplitFiles, array_header, create_info, offsets_of, table_bytes
+from utility.store.files import STORE_COLUMNS, SplitFiles, create_info, offsets_of, table_bytes
 from utility.store.info import StoreInfo
 from utility.store.reading import Store
 

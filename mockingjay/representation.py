@@ -23,8 +23,6 @@ from utility.store.writing import StoreWriter
 from utility.text import short
 from utility.training.trainer import autocast
 
-PAD_MULTIPLE = 64  # few shapes of batches, so that kernels are made once
-
 
 @dataclass(frozen=True)
 class LayerSelection:

@@ -1,9 +1,11 @@
 """Numbers as text and as .npy files, read strictly: what Python or numpy would forgive is refused."""
 
 import ast
+import io
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +24,14 @@ def number(text: str) -> float:
     if not NUMBER.fullmatch(text.strip()):
         raise ValueError(f"{short(text)} is no number")
     return float(text)
+
+
+def array_header(shape: Sequence[int], dtype: np.dtype | str) -> bytes:
+    """The first bytes of a .npy file of this shape, its numbers little-endian."""
+    header = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype).newbyteorder("<"))
+    np.lib.format.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": tuple(shape)})
+    return header.getvalue()
 
 
 def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype, bool]:

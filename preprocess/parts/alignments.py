@@ -1,6 +1,5 @@
 """Alignment files, read, folded and written as one alignment."""
 
-import csv
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ import numpy as np
 from tqdm import tqdm
 
 from utility.arrays import ArrayFile
-from utility.files import replacing
+from utility.files import replace_file
 from utility.labels.alignment import ERRORS, SEGMENTS, Alignment, TimedLabels, check_segments, write_alignment
 from utility.labels.formats import NAMED_BY_FILE, READERS, find_files
 from utility.labels.phone_sets import PHONE_SETS
+from utility.store.files import table_bytes
 from utility.text import cut, short
 from utility.utterance_ids import utterance_ids
 
@@ -48,7 +48,7 @@ def align(flags: Aligning) -> int:
         first = f"; the first of {len(errors)} errors is: {errors[0][1]}" if errors else ""
         raise ValueError(f"{error}{first}") from None
     if errors:
-        write_errors(root / ERRORS, errors)
+        replace_file(root / ERRORS, table_bytes(("path", "reason"), errors))
     describe_alignment(Alignment(root))
     if errors:
         print(f"{len(errors)} not used, see {root / ERRORS}; the first: {errors[0][1]}", file=sys.stderr)
@@ -119,12 +119,6 @@ def folded(key: str, segments: TimedLabels, fold: Callable[[str], str]) -> Timed
     if not labelled:
         raise ValueError(f"{cut(key)}: no labelled segment")
     return labelled
-
-
-def write_errors(file: Path, errors: Sequence[tuple[str, str]]) -> None:
-    """Write the table of what could not be used, atomically."""
-    with replacing(file) as new, new.open("w", newline="", encoding="utf-8") as table:
-        csv.writer(table, lineterminator="\n").writerows([("path", "reason"), *errors])
 
 
 def describe_alignment(alignment: Alignment) -> None:

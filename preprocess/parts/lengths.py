@@ -22,13 +22,12 @@ def write_tables(flags: RecordingFlags, root: Path, n_jobs: int, dry_run: bool) 
         raise ValueError(f"{root} is a feature store: choose another --name")
     say_notes(corpus, flags.splits)
     failures = [failure for files in splits for failure in _write(corpus, files, n_jobs, dry_run)]
-    if not dry_run:
-        list_unread(corpus, root)
     if dry_run:
         print(f"dry run: nothing is written; the output would go to {root}")
-    else:
-        remove_leftovers(root)
-    if failures and not dry_run:
+        return 1 if failures else 0
+    list_unread(corpus, root)
+    remove_leftovers(root)
+    if failures:
         first = f"{failures[0].path}: {failures[0].reason}"
         print(f"{len(failures)} not used, see {root / 'errors.csv'}; the first: {first}", file=sys.stderr)
     return 1 if failures else 0

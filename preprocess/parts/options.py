@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from preprocess.parts.names import FEATURE_TYPES, PARTS
 from utility.audio.extensions import recording_extensions
 from utility.flags import Command, Parser, folder_name, shard
@@ -40,7 +38,7 @@ class ExtractionFlags:
     feature_type: str
     deltas: int
     cmvn: str
-    s3prl: Mapping[str, object] | None
+    s3prl: Sequence[str]  # key=value
     sample_rate: int
     dtype: Literal["float32", "float16"]
     n_jobs: int
@@ -170,7 +168,6 @@ def making(command: Command, prefix: str, usual_delta: bool) -> ExtractionFlags:
         ExtractionFlags,
         prefix=prefix,
         output_path=values["output_path"].expanduser(),
-        s3prl=dict(values["s3prl"]) or None,
         deltas=int(delta) + int(values["delta_delta"]),
         cmvn="utterance" if normalised else "none",
     )
@@ -190,14 +187,11 @@ def _scheduler(text: str) -> str:
     return text
 
 
-def _option(text: str) -> tuple[str, object]:
-    key, equals, value = text.partition("=")
+def _option(text: str) -> str:
+    key, equals, _ = text.partition("=")
     if not equals or not key:
         raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {short(text)}")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {short(text)}") from None
+    return text
 
 
 def _extension(text: str) -> str:

@@ -13,7 +13,7 @@ from preprocess.parts.extraction import SplitResult, Workers, extract_split, pla
 from preprocess.parts.manifest import manifest
 from preprocess.parts.options import ExtractionFlags, RecordingFlags
 from utility.audio.feature_config import FeatureConfig
-from utility.config import as_dict, build
+from utility.config import as_dict, resolve
 from utility.device import claim_core
 from utility.files import check_folder, replace_file
 from utility.store.files import check_split_name
@@ -51,7 +51,7 @@ def list_unread(corpus: Corpus, root: Path) -> None:
 def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
     """Extract every split and say what came out; 1 when some recordings have no features, else 0."""
     values = {"kind": flags.feature_type, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
-    features = build(FeatureConfig, values if flags.s3prl is None else {**values, "s3prl": flags.s3prl})
+    features = resolve(FeatureConfig, values, [f"s3prl.{option}" for option in flags.s3prl])
     root = flags.output_path / (flags.name or f"{flags.prefix}_{features.kind}{features.dim}")
     root = root.absolute() if flags.dask else root  # the workers have folders of their own
     check_folder(root)

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from utility.arrays import array_header
 from utility.audio.feature_config import FeatureConfig
 from utility.files import replace_file
-from utility.store.files import STORE_COLUMNS, Row, SplitFiles, array_header, create_info, offsets_of, table_bytes
+from utility.store.files import STORE_COLUMNS, Row, SplitFiles, create_info, offsets_of, table_bytes
 from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 

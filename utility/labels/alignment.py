@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utility.arrays import ArrayFile
+from utility.arrays import ArrayFile, array_header
 from utility.files import check_folder, naming, remove_leftovers, replace_folder, temporary
 from utility.text import cut, short
 
@@ -220,9 +220,7 @@ def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]]) ->
     ranks[[codes[label] for label in labels]] = np.arange(len(labels))
     source = np.memmap(raw, dtype=SEGMENT, mode="r")
     with (folder / SEGMENTS).open("wb") as target:  # not mapped: a full disk would kill the process
-        descr = np.lib.format.dtype_to_descr(SEGMENT)
-        header = {"descr": descr, "fortran_order": False, "shape": (total,)}
-        np.lib.format.write_array_header_1_0(target, header)
+        target.write(array_header([total], SEGMENT))
         for begin in range(0, total, CHUNK):
             part = np.array(source[begin : begin + CHUNK])
             part["label"] = ranks[part["label"]]

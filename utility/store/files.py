@@ -202,14 +202,6 @@ def unlike(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> str
     return "; ".join(shown) + (f"; and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else "")
 
 
-def array_header(shape: Sequence[int], dtype: str) -> bytes:
-    """The first bytes of a .npy file of this shape."""
-    header = io.BytesIO()
-    values = {"descr": np.dtype(dtype).newbyteorder("<").str, "fortran_order": False, "shape": tuple(shape)}
-    np.lib.format.write_array_header_1_0(header, values)
-    return header.getvalue()
-
-
 def offsets_of(lengths: np.ndarray) -> np.ndarray:
     """First frame of each utterance, int64 [U], when all follow one another."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])[:-1]

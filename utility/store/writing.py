@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utility.arrays import array_header
 from utility.files import replace_file
 from utility.store.digest import ROW_BYTES, row_digest, write_digest
 from utility.store.files import (
@@ -19,7 +20,6 @@ from utility.store.files import (
     Failure,
     Row,
     SplitFiles,
-    array_header,
     create_info,
     offsets_of,
     read_table,
