@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
-from commands.paths import CKPDIR, chosen_checkpoint, find_checkpoint
 from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay.foreign.assumptions import ABOUT, in_words, parse_assumptions
+from mockingjay.runs import CKPDIR, chosen_checkpoint, find_checkpoint
 from originals.flags import PROBING_ANSWERS, in_our_words
 from utility.command import run
 from utility.flags import AUTO, DEFAULT_SEED, Mode, Parser, folder_name, seed

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands import settings
-from commands.paths import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
+from mockingjay.runs import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
 from originals import flags as classic
 from utility.command import run
 from utility.flags import AUTO, DEFAULT_SEED, Command, Mode, Parser, folder_name, seed, shard

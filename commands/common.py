@@ -8,7 +8,7 @@ from pathlib import Path
 from commands.settings import Assume, Look, PlotAlterations
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
-from mockingjay.representation import LayerSelection
+from mockingjay.upstreams.selection import LayerSelection
 from utility.config import as_dict, resolve
 from utility.files import check_folder, remove_leftovers
 from utility.text import parse_json, read_text, short
@@ -63,15 +63,9 @@ def output_folder(settings: Look) -> Path:
 
 def parse_layers(text: str) -> LayerSelection:
     """What `--layer` says."""
-    if text == "last":
-        return LayerSelection("last")
-    if text == "all":
-        return LayerSelection("all")
-    if text.isdecimal():
-        return LayerSelection(int(text))
     kind, _, file = text.partition(":")
     if kind != "ws" or not file:
-        raise ValueError(f"--layer {short(text)}: expected last, all, a number, or ws:FILE")
+        return LayerSelection.parse(text)
     try:
         weights = parse_json(read_text(file))["layer_weights"]
     except (ValueError, KeyError, TypeError):

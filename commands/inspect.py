@@ -10,7 +10,6 @@ import torch
 from commands.common import check_sections, open_model, output_folder, parse_layers, say, test_paths
 from commands.dry_run import describe_parts, describe_paths, print_look, print_plan
 from commands.extract import check_flags, write_representations
-from commands.paths import DEFAULT_CONFIG
 from commands.settings import Extract, Info, Look, Plot, PlotAlterations, PlotStates, TestAndPlot
 from mockingjay.config import DataConfig, PretrainConfig
 from mockingjay.describe import describe_checkpoint
@@ -18,7 +17,8 @@ from mockingjay.foreign.apc import BY_DEFAULT
 from mockingjay.foreign.assumptions import FLAG, in_words
 from mockingjay.inspection import Inspection, draw_alterations
 from mockingjay.pretraining.data import open_given
-from mockingjay.representation import LayerSelection
+from mockingjay.runs import DEFAULT_CONFIG
+from mockingjay.upstreams.selection import LayerSelection
 from utility.config import resolve
 from utility.device import claim_device
 from utility.files import check_folder, remove_leftovers, replacing
@@ -55,7 +55,7 @@ def test_and_plot_reconstructions(settings: TestAndPlot) -> int:
 def plot_states(settings: PlotStates) -> None:
     """First, last and weighted hidden states of the first utterances."""
     layers = parse_layers(settings.layer)
-    if settings.layer != "last" and not isinstance(layers.which, tuple):
+    if settings.layer != "last" and layers.weights is None:
         raise ValueError(
             f"--layer {settings.layer}: --plot draws the first and the last, and takes only weights, ws:FILE"
         )

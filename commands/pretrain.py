@@ -6,11 +6,11 @@ from typing import Any
 
 from commands.common import ELSEWHERE, check_sections, ended, say
 from commands.dry_run import count_parameters, describe_parts, print_plan
-from commands.paths import DEFAULT_CONFIG, checkpoint_in, run_name
 from commands.settings import Train
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
+from mockingjay.runs import DEFAULT_CONFIG, checkpoint_in, run_name
 from utility.config import as_dict, differences, resolve, write_yaml
 from utility.device import claim_device, pick_device
 from utility.files import check_folder

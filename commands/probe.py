@@ -8,7 +8,6 @@ from typing import Any
 
 from commands.common import ELSEWHERE, ended
 from commands.dry_run import print_plan
-from commands.paths import DEFAULT_PROBING_CONFIG
 from commands.settings import Probe
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment, Setting
@@ -16,6 +15,7 @@ from downstream.report import describe_result, run_folder
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks.base import Task
 from downstream.tasks.table import find_task
+from mockingjay.runs import DEFAULT_PROBING_CONFIG
 from utility.config import read_yaml, resolve
 from utility.device import claim_device, pick_device
 from utility.locks import held

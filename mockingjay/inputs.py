@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from mockingjay.upstreams.base import Upstream
-from utility.audio.waveform import AudioError, Span, audio_length, read_audio
+from utility.audio.headers import SCAN_THREADS
+from utility.audio.waveform import AudioError, Span, audio_header, audio_length, read_audio
 from utility.batches import pad
 from utility.store.info import StoreInfo
 from utility.threads import take_one_core
@@ -48,32 +49,71 @@ class UtteranceSource(Protocol):
 
 
 class Inputs:
-    """What an upstream takes of a corpus: its features, or the recordings behind it."""
+    """What an upstream takes of a corpus: its features, or the recordings behind it; and the frames that the states of
+    a label (None: of `layers`) will have."""
 
-    def __init__(self, upstream: Upstream, corpus: UtteranceSource):
-        self.corpus, self.frames, self.read = corpus, corpus.lengths, corpus.__getitem__
+    def __init__(self, upstream: Upstream, corpus: UtteranceSource, label: str | None = None):
+        self.corpus, self.frames, self.sizes, self.read = corpus, corpus.lengths, corpus.lengths, corpus.__getitem__
+        self.num_samples, self.rate, self.long = corpus.num_samples, None, np.zeros(len(corpus.lengths), bool)  # [U]
         if upstream.takes == "waveform":
             assert upstream.sample_rate is not None, "an upstream of waveforms says at which rate"
             self.rate, self.read = upstream.sample_rate, self._waveform
-            samples = [self._num_samples(path, span) for path, span in zip(corpus.audio_paths, corpus.spans)]
-            self.frames = upstream.num_frames(torch.tensor(samples)).clamp(min=0).numpy()  # [U] of the hidden states
+            self.field, self.longest, self.overlap = upstream.field(label), upstream.longest, upstream.overlap
+            self.num_samples = self.sizes = self._all_samples()
+            self.frames = upstream.num_frames(torch.from_numpy(self.sizes), label).numpy()
+            if self.longest is not None:
+                self.long = self.sizes > self.longest  # these go through the upstream in pieces
 
     def reason(self, index: int) -> str:
         """Why an utterance has no frames."""
         try:
-            self.read(index)
+            samples = len(self.read(index))
         except ValueError as error:
             return str(error)
-        return "no frames"
+        short_of = f": the upstream needs {max(self.field.size, 1)} at {self.rate} Hz" if self.rate else ""
+        return f"no frames in {samples} samples{short_of}"
 
-    def _waveform(self, index: int) -> np.ndarray:
-        return read_audio(self.corpus.audio_paths[index], self.rate, span=self.corpus.spans[index])
+    def _all_samples(self) -> np.ndarray:
+        """Samples of each utterance at the upstream's rate, int64 [U]; 0 where its file cannot be used."""
+        if self.corpus.info.sample_rate == self.rate and self.corpus.num_samples.all():
+            return self.corpus.num_samples
+        paths = zip(self.corpus.audio_paths, self.corpus.spans)
+        with ThreadPoolExecutor(SCAN_THREADS) as pool:
+            return np.fromiter(pool.map(self._num_samples, paths), np.int64, len(self.corpus.ids))
 
-    def _num_samples(self, path: Path, span: Span) -> int:
+    def _num_samples(self, where: tuple[Path, Span]) -> int:
+        assert self.rate is not None, "of waveforms"
         try:
-            return audio_length(path, self.rate, span)
+            return audio_length(where[0], self.rate, where[1])
         except AudioError:
             return 0
+
+    def _waveform(self, index: int, part: slice = slice(None)) -> np.ndarray:
+        assert self.rate is not None, "of waveforms"
+        path, span = self.corpus.audio_paths[index], self.corpus.spans[index]
+        return read_audio(path, self.rate, part, int(self.num_samples[index]) or None, span)
+
+    def pieces(self, index: int) -> Iterator[tuple[Tensor, int, int]]:
+        """A long utterance in pieces: samples [n], how many of their frames to drop, and how many to keep then.
+
+        A piece is at most `longest` samples; what `overlap` samples at either end give is dropped, but for the start
+        and the end of the utterance."""
+        dropped = -(-self.overlap // self.field.stride)
+        kept = int(self.field.num_frames(torch.tensor(self.longest))) - 2 * dropped
+        assert kept > 0, "a piece is longer than what is dropped of it"
+        total = int(self.frames[index])
+        whole = self._waveform(index) if self._resampled(index) else None
+        for start in range(0, total, kept):
+            stop = min(start + kept, total)
+            first, last = max(start - dropped, 0), min(stop + dropped, total)
+            low, high = self.field.samples(first, last)
+            high = int(self.sizes[index]) if last == total else high
+            samples = self._waveform(index, slice(low, high)) if whole is None else whole[low:high]
+            yield torch.from_numpy(samples), start - first, stop - start
+
+    def _resampled(self, index: int) -> bool:
+        """Whether a recording has another rate, so that a part of it is not to be had without the rest."""
+        return audio_header(self.corpus.audio_paths[index])[1] != self.rate
 
     def batches(
         self, parts: Sequence[np.ndarray], fail: Callable[[int, str], None]
@@ -100,4 +140,4 @@ class Inputs:
                 waiting = None if following is None else pool.submit(read, following)
                 if kept:
                     lengths = torch.tensor([len(row) for row in rows])
-                    yield kept, pad(rows, multiple=PAD_MULTIPLE), lengths
+                    yield kept, pad(rows, multiple=PAD_MULTIPLE if self.rate is None else 1), lengths

@@ -24,9 +24,9 @@ from mockingjay.model.transformer import stack_frames
 from mockingjay.objectives.masking import alter, each_alteration
 from mockingjay.pretraining.data import Data, open_given
 from mockingjay.pretraining.step import Pretraining
-from mockingjay.representation import LayerSelection
 from mockingjay.sound import to_waveform
 from mockingjay.upstreams.pretrained import PretrainedUpstream
+from mockingjay.upstreams.selection import LayerSelection
 from utility.audio.waveform import read_audio
 from utility.batches import Batch
 from utility.files import replacing
@@ -66,8 +66,8 @@ class Inspection:
         `source` is the file that the weights of `layers` are from; the figure names it, and them."""
         upstream = self._upstream()
         last = upstream.num_layers
-        if isinstance(layers.which, tuple):
-            weighted, weights = layers, f"\nweights of {source}:\n{_numbers(layers.which)}"
+        if layers.weights is not None:
+            weighted, weights = layers, f"\nweights of {source}:\n{_numbers(layers.weights)}"
         else:
             weighted, weights = LayerSelection((1 / (last + 1),) * (last + 1)), ", equal weights"
         weighted.row_shape(upstream)
@@ -81,7 +81,7 @@ class Inspection:
             states = upstream(batch.features, batch.lengths)
             clock = Clock.of(self.data.source)
             pictures = {
-                name: hidden_states_figure(which.pick(states)[0], clock, f"{batch.ids[0]}: {title}")
+                name: hidden_states_figure(which.pick(states, upstream)[0], clock, f"{batch.ids[0]}: {title}")
                 for name, (which, title) in wanted.items()
             }
             return [self._save(picture, f"{stem}_{name}.png") for name, picture in pictures.items()]

@@ -2,8 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,8 @@ from tqdm import tqdm
 
 from mockingjay.inputs import Inputs, UtteranceSource
 from mockingjay.upstreams.base import Upstream
+from mockingjay.upstreams.selection import LayerSelection
+from utility.audio.waveform import AudioError
 from utility.kaldi import archives
 from utility.loader import frame_batches
 from utility.store.files import Row, SplitFiles, info_differences, read_info
@@ -25,37 +27,14 @@ from utility.training.trainer import autocast
 
 
 @dataclass(frozen=True)
-class LayerSelection:
-    """Which hidden states are kept: one, all of them, or their weighted sum with fixed weights [num_layers + 1]."""
-
-    which: int | Literal["last", "all"] | tuple[float, ...] = "last"
-
-    def row_shape(self, upstream: Upstream) -> list[int]:
-        """Shape of what is stored for a frame; ValueError for a layer that the upstream does not have."""
-        count = upstream.num_layers + 1
-        if isinstance(self.which, tuple) and len(self.which) != count:
-            raise ValueError(f"{len(self.which)} layer weights for {count} hidden states")
-        if isinstance(self.which, int) and not 0 <= self.which < count:
-            raise ValueError(f"layer {self.which} does not exist: the upstream has hidden states 0 to {count - 1}")
-        return [count, upstream.hidden_size] if self.which == "all" else [upstream.hidden_size]
-
-    def pick(self, states: Sequence[Tensor]) -> Tensor:
-        """From hidden states [B, T, H] to what is stored, [B, T, *row_shape]."""
-        if self.which == "all":
-            return torch.stack(tuple(states), dim=2)
-        if isinstance(self.which, tuple):
-            return sum((weight * state for weight, state in zip(self.which, states)), torch.zeros(()))
-        return states[-1 if self.which == "last" else self.which]
-
-
-@dataclass(frozen=True)
 class ExtractionOptions:
     """How representations are computed and stored."""
 
-    layers: LayerSelection = LayerSelection()
+    layers: LayerSelection = field(default_factory=LayerSelection)
     dtype: Literal["float32", "float16"] = "float32"
     precision: Literal["fp32", "bf16"] = "fp32"
-    batch_frames: int = 12000
+    batch_frames: int = 12000  # of features, padding included,
+    batch_seconds: float = 40.0  # or of waveforms
     shard: tuple[int, int] = (0, 1)
     quiet: bool = False
     checkpoint: str = ""  # what the store says of its maker: a path,
@@ -72,11 +51,11 @@ def represent(
     its place, if representations are what it is; an unfinished split of the same is continued.
     Batches depend on the lengths alone, and one is redone whole where any of its rows is missing, so a killed run
     continued, or several shards, leave the same bytes as one undisturbed run."""
-    info, inputs = _info(upstream, corpus, how, Path(root)), Inputs(upstream, corpus)
+    info, inputs = _info(upstream, corpus, how, Path(root)), Inputs(upstream, corpus, how.layers.labels(upstream)[0])
     files = SplitFiles(Path(root), split)
     make_way(files, info, how.overwrite)
     with _removed_if_refused(files, how.shard):
-        writer = StoreWriter.open(root, split, _rows(corpus, inputs.frames), info)
+        writer = StoreWriter.open(root, split, _rows(corpus, inputs), info)
         _represent(upstream, inputs, writer, how)
         return writer.finish()
 
@@ -86,25 +65,49 @@ def _represent(upstream: Upstream, inputs: Inputs, writer: StoreWriter, how: Ext
     pending = np.zeros(len(inputs.frames), bool)
     pending[writer.pending()] = True
     readable = np.flatnonzero(inputs.frames)
-    batches = [readable[batch] for batch in frame_batches(inputs.frames[readable], how.batch_frames, None)]
+    budget = how.batch_frames if inputs.rate is None else round(how.batch_seconds * inputs.rate)
+    whole, long = readable[~inputs.long[readable]], readable[inputs.long[readable]]
+    batches = [whole[batch] for batch in frame_batches(inputs.sizes[whole], budget, None)]
+    batches += [long[number : number + 1] for number in range(len(long))]
     batches = [batch for batch in batches[how.shard[0] :: how.shard[1]] if pending[batch].any()]
     for failed in np.flatnonzero((inputs.frames == 0) & pending).tolist():
         writer.fail(failed, inputs.reason(failed))
-    device = next(iter(upstream.parameters()), torch.zeros(0)).device
     total = int(sum(inputs.frames[batch].sum() for batch in batches))
+    labels = how.layers.labels(upstream)
+    device = next(iter(upstream.parameters()), torch.zeros(0)).device
+
+    def states(rows: Tensor, lengths: Tensor) -> np.ndarray:
+        with autocast(device, how.precision):
+            given = upstream(rows.to(device), lengths.to(device), labels)
+        return how.layers.combine(given).float().cpu().numpy()
+
     with torch.inference_mode(), tqdm(total=total, unit="frame", unit_scale=True, disable=how.quiet or None) as bar:
-        for indices, rows, lengths in inputs.batches(batches, writer.fail):
-            with autocast(device, how.precision):
-                states = upstream(rows.to(device), lengths.to(device))
-            chosen = how.layers.pick(states).float().cpu().numpy()
-            frames = upstream.num_frames(lengths)
-            for index, length, values in zip(indices, frames.tolist(), chosen):
+        for indices, rows, lengths in inputs.batches([b for b in batches if not inputs.long[b[0]]], writer.fail):
+            for index, seen, values in zip(indices, rows, states(rows, lengths)):
+                count = int(inputs.frames[index])
                 try:
-                    writer.write(index, values[:length])
+                    writer.write(index, values[:count])
                 except ValueError:
-                    seen = rows[indices.index(index)]
                     raise ValueError(_why_not_finite(inputs.corpus.ids[index], values, seen, how)) from None
-            bar.update(int(frames.sum()))
+                bar.update(count)
+        for index in (int(b[0]) for b in batches if inputs.long[b[0]]):
+            try:
+                writer.write_pieces(index, _pieces(inputs, index, states, how, bar))
+            except AudioError as error:
+                writer.fail(index, str(error))
+
+
+def _pieces(
+    inputs: Inputs, index: int, states: Callable[[Tensor, Tensor], np.ndarray], how: ExtractionOptions, bar: tqdm
+) -> Iterator[np.ndarray]:
+    """The states of a long utterance, piece by piece."""
+    for samples, dropped, kept in inputs.pieces(index):
+        values = states(samples[None], torch.tensor([len(samples)]))[0, dropped : dropped + kept]
+        with np.errstate(over="ignore"):
+            if not np.isfinite(values.astype(how.dtype)).all():
+                raise ValueError(_why_not_finite(inputs.corpus.ids[index], values, samples, how))
+        yield values
+        bar.update(kept)
 
 
 def _why_not_finite(name: str, states: np.ndarray, seen: Tensor, how: ExtractionOptions) -> str:
@@ -137,20 +140,24 @@ def _removed_if_refused(files: SplitFiles, shard: tuple[int, int]) -> Iterator[N
 
 
 def _info(upstream: Upstream, corpus: UtteranceSource, how: ExtractionOptions, root: Path) -> StoreInfo:
-    which, waves = how.layers.which, upstream.takes == "waveform"
-    shift = upstream.frame_shift if waves or not corpus.info.frame_shift > 0 else corpus.info.frame_shift
+    waves, label = upstream.takes == "waveform", how.layers.labels(upstream)[0]
+    shift, offset = upstream.times(label)
+    if not waves and corpus.info.frame_shift > 0:
+        shift, offset = corpus.info.frame_shift, corpus.info.frame_offset
     return StoreInfo(
         kind="representation",
         dtype=how.dtype,
         row_shape=how.layers.row_shape(upstream),
         frame_shift=math.nan if shift is None else shift,  # a folder of the originals does not state it
         features=None if waves else corpus.info.features,
+        frame_offset=offset,
         audio_root=corpus.info.audio_root,
         made_by={
             "upstream": upstream.fingerprint,
             "source": corpus.fingerprint(root),
-            "layers": list(which) if isinstance(which, tuple) else which,
+            "layers": how.layers.plain(),
             "precision": how.precision,
+            **({"sample_rate": upstream.sample_rate} if waves else {}),
             **({"checkpoint": how.checkpoint, "step": how.step} if how.checkpoint else {}),
         },
     )
@@ -197,13 +204,13 @@ def make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
             files.info.unlink()
 
 
-def _rows(corpus: UtteranceSource, frames: np.ndarray) -> list[Row]:
+def _rows(corpus: UtteranceSource, inputs: Inputs) -> list[Row]:
     root = corpus.info.audio_root
     paths = [
         path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.as_posix()
         for path in corpus.audio_paths
     ]
-    columns = zip(corpus.ids, frames.tolist(), corpus.num_samples.tolist(), corpus.speakers, paths)
+    columns = zip(corpus.ids, inputs.frames.tolist(), inputs.num_samples.tolist(), corpus.speakers, paths)
     return [Row(*values, *span) for values, span in zip(columns, corpus.spans)]
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from mockingjay.representation import ExtractionOptions, LayerSelection, represent
+from mockingjay.representation import ExtractionOptions, represent
 from mockingjay.upstreams.base import Upstream
+from mockingjay.upstreams.selection import LayerSelection
 from utility.files import check_folder
 from utility.store.reading import Store
 

@@ -1,4 +1,4 @@
-"""One interface to everything that turns features into representations."""
+"""One interface to everything that turns features or waveforms into representations."""
 
 import copy
 from collections.abc import Mapping
@@ -15,66 +15,73 @@ from mockingjay.foreign.assumptions import in_words
 from mockingjay.model.frame_model import Head
 from mockingjay.upstreams.base import Upstream, stated
 from mockingjay.upstreams.baseline import Baseline
-from mockingjay.upstreams.own import OwnUpstream
+from mockingjay.upstreams.own import open_own
 from mockingjay.upstreams.pretrained import HeadUpstream, PretrainedUpstream
+from mockingjay.upstreams.spec import CHECKPOINTS, YAMLS, UpstreamSpec
 from utility.config import resolve
 from utility.store.info import StoreInfo
 from utility.text import short
 
-ALIASES = {"transformer": "pretrained", "transformer_head": "pretrained_head"}  # old words
-SUFFIXES = (".ckpt", ".pt", ".model")
-
 
 def load_upstream(
-    name: str | Path | Pretrained,
+    name: str | Path | UpstreamSpec | Pretrained,
     ckpt: Path | str | Pretrained | None = None,
     info: StoreInfo | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
     assume: Mapping[str, Any] | None = None,
 ) -> Upstream:
-    """Open an upstream for features of a store described by `info`, in evaluation mode.
+    """Open an upstream, for features of a store described by `info` or for waveforms, in evaluation mode.
 
-    `name` is `pretrained` (the weights of `ckpt`; once `transformer`), `pretrained_head` (the same, and the head's
-    state after the last layer), `random` (the architecture of `ckpt`, or of a pre-training YAML given as `ckpt`, with
-    fresh weights from `seed`), `baseline` (the features themselves), `package.module:Class` (your own), or simply a
-    checkpoint. A checkpoint is its path, or what `load_pretrained` gave, which stays as it is when the upstream is
-    trained. `assume` says what its file does not, as `{"residual": False, "shift": 3}` of a bare APC state dict, which
-    is refused without. Raises ValueError where features, checkpoint and upstream do not fit."""
+    `name` is a checkpoint (its path, or what `load_pretrained` gave, which stays as it is when the upstream is tuned),
+    or a spec, perhaps with `NAME=` in front: `pretrained:FILE` or `pretrained:RUN[@STEP]`; `pretrained_head:...`, the
+    same and the head's state after the last layer; `random:FILE`, `random:YAML` or `random:hf:FOLDER`, the same
+    architecture with fresh weights from `seed`; `baseline`, the features themselves; `hf:FOLDER` of Transformers;
+    `s3prl:FOLDER`, an expert; `package.module:Class[:FILE]`, your own. The file may also stand in `ckpt`. Nothing is
+    downloaded. `assume` says what a checkpoint does not, as `{"residual": False, "shift": 3}` of a bare APC state dict,
+    which is refused without. Raises ValueError where features, checkpoint and upstream do not fit."""
     if isinstance(name, Pretrained):
-        name, ckpt = "pretrained", name
-    elif ckpt is None and (str(name).endswith(SUFFIXES) or Path(name).is_dir()):
-        name, ckpt = "pretrained", Path(name)
-    return _open(str(name), ckpt, info, seed, assume).eval().to(device)
+        spec, ckpt = UpstreamSpec("pretrained", word="pretrained"), name
+    elif isinstance(name, UpstreamSpec):
+        spec = name
+    elif ckpt is None and (str(name).endswith(CHECKPOINTS) or Path(name).is_dir()) and ":" not in str(name):
+        spec = UpstreamSpec("pretrained", str(name), word="pretrained")
+    else:
+        spec = UpstreamSpec.parse(str(name)).located()
+    if ckpt is not None and (spec.source or not spec.of_checkpoint):
+        given = ckpt.path if isinstance(ckpt, Pretrained) else ckpt
+        raise ValueError(f"upstream {short(str(spec))} takes no checkpoint, got {given}")
+    return _open(spec, ckpt or spec.source or None, info, seed, assume).eval().to(device)
 
 
 def _open(
-    name: str,
-    ckpt: Path | str | Pretrained | None,
+    spec: UpstreamSpec,
+    source: Path | str | Pretrained | None,
     info: StoreInfo | None,
     seed: int,
     assume: Mapping[str, Any] | None,
 ) -> Upstream:
-    kind = ALIASES.get(name, name)
-    if kind == "pretrained":
-        return _pretrained(_checkpoint(name, ckpt, assume), info)
-    if kind == "pretrained_head":
-        return _with_head(_checkpoint(name, ckpt, assume), info)
-    if kind == "random":
-        return _random(name, ckpt, info, seed, assume)
-    if ckpt is not None:
-        given = ckpt.path if isinstance(ckpt, Pretrained) else ckpt
-        raise ValueError(f"upstream {short(name)} takes no checkpoint, got {given}")
-    _check_unused(assume, f"upstream {short(name)} takes no checkpoint")
-    if kind == "baseline":
+    name = spec.word
+    if spec.kind == "pretrained":
+        return _pretrained(_checkpoint(name, source, assume), info)
+    if spec.kind == "pretrained_head":
+        return _with_head(_checkpoint(name, source, assume), info)
+    if spec.of_checkpoint or str(source).endswith(YAMLS):
+        return _random(name, source, info, seed, assume)
+    _check_unused(assume, f"upstream {short(str(spec))} takes no checkpoint of ours")
+    if spec.kind == "baseline":
         if info is None:
             raise ValueError("upstream 'baseline' needs the store whose features it hands on")
         return Baseline(info)
-    if ":" in name:
-        return OwnUpstream(name, info, seed)
-    raise ValueError(
-        f"unknown upstream {short(name)}: use pretrained, pretrained_head, random, baseline or package.module:Class"
-    )
+    if spec.kind == "s3prl":
+        from mockingjay.upstreams.s3prl import S3prlUpstream
+
+        return S3prlUpstream(spec.source, spec.file)
+    if spec.kind == "own":
+        return open_own(spec.source, spec.file, info, seed)
+    from mockingjay.upstreams.huggingface import open_huggingface  # Transformers is an extra, and slow to import
+
+    return open_huggingface(spec.source.removeprefix("hf:"), seed if spec.fresh else None)
 
 
 def _checkpoint(name: str, ckpt: Path | str | Pretrained | None, assume: Mapping[str, Any] | None) -> Pretrained:
@@ -119,7 +126,7 @@ def _random(
     seed: int,
     assume: Mapping[str, Any] | None,
 ) -> PretrainedUpstream:
-    if ckpt is None or isinstance(ckpt, Pretrained) or not str(ckpt).endswith((".yaml", ".yml")):
+    if ckpt is None or isinstance(ckpt, Pretrained) or not str(ckpt).endswith(YAMLS):
         saved = _checkpoint(name, ckpt, assume)
         fresh = new_model(saved.config, saved.model.input_dim, saved.model.target_dim, seed)
         return _pretrained(replace(saved, model=fresh, step=0), info)

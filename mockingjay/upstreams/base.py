@@ -3,7 +3,9 @@
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, overload
 
 import numpy as np
@@ -35,20 +37,65 @@ class States(Sequence[Tensor]):
         return self._finish(self._encoded[index])
 
 
+@dataclass(frozen=True)
+class Field:
+    """The samples that a frame is made of: frame t sees `size` of them from `stride * t` on, without padding.
+
+    `size` is the receptive field of all convolutions together. Where frames are centred on multiples of the stride, as
+    librosa's are, it is 0."""
+
+    size: int
+    stride: int
+    rate: int  # Hz
+
+    @classmethod
+    def of(cls, kernels: Sequence[int], strides: Sequence[int], rate: int) -> "Field":
+        """That of convolutions without padding, one behind the other."""
+        size, stride = 1, 1
+        for kernel, step in zip(kernels, strides, strict=True):
+            size, stride = size + (kernel - 1) * stride, stride * step
+        return cls(size, stride, rate)
+
+    @property
+    def shift(self) -> float:
+        """Seconds between frames."""
+        return self.stride / self.rate
+
+    @property
+    def offset(self) -> float:
+        """Seconds to the centre of the first frame."""
+        return self.size / 2 / self.rate
+
+    def num_frames(self, samples: Tensor) -> Tensor:
+        """Frames of waveforms of so many samples."""
+        return ((samples - self.size).div(self.stride, rounding_mode="floor") + 1).clamp(min=0)
+
+    def samples(self, start: int, stop: int) -> tuple[int, int]:
+        """The samples that frames `start` to `stop` are made of: the first, and the one after the last."""
+        return start * self.stride, (stop - 1) * self.stride + max(self.size, 1)
+
+
 class Upstream(nn.Module):
     """Anything that gives hidden states: `upstream(inputs, lengths)` -> one tensor [B, T, hidden_size] per layer.
 
     Inputs with true lengths [B] are features [B, T, D], or waveforms [B, N] where `takes` says so; states are zero
     beyond `num_frames(lengths)`. Gradients flow to the weights. An utterance gives the same alone and in any batch:
-    where `encode` cannot promise that, `batched` is False and utterances go through it one by one."""
+    where `encode` cannot promise that, `batched` is False and utterances go through it one by one.
+
+    States are called by labels. `layers` are those of one width and one frame rate that `--layer all` takes; `inner`
+    are others that can be asked for. F: features, C1 ...: convolutions, P: projection, T0: what enters the first block,
+    T1 ...: output of a block, final: the last one behind a norm that stands apart, H: a head, O: one's own module."""
 
     takes: Literal["features", "waveform"] = "features"
     batched: bool = True
-    layers: tuple[str, ...]  # names of the hidden states: F features, C1 ... convolutions, T0 ... TL blocks, H a head
+    layers: tuple[str, ...]
+    inner: tuple[str, ...] = ()
     hidden_size: int
     feature_config: FeatureConfig | None  # where it takes features: which ones; None: was never stated
     frame_shift: float | None  # seconds; None: was never stated
     step: int | None = None  # optimiser updates done; None: it was not trained here
+    longest: int | None = None  # samples of a waveform beyond which it is encoded in pieces; None: never
+    overlap: int = 0  # samples at either end of a piece whose frames are dropped
 
     @cached_property
     def fingerprint(self) -> str:
@@ -68,27 +115,50 @@ class Upstream(nn.Module):
     @property
     def frame_offset(self) -> float | None:
         """Seconds from the start of an utterance to the centre of its first frame; None: was never stated."""
+        if self.takes == "waveform":
+            return self.field().offset
         return None if self.feature_config is None else float(self.feature_config.frame_times(1)[0])
 
-    def num_frames(self, lengths: Tensor) -> Tensor:
-        """Frames of the hidden states of inputs of these lengths."""
-        assert self.takes == "features", "an upstream of waveforms says how many frames it gives"
-        return lengths
+    def field(self, label: str | None = None) -> Field:
+        """The samples behind a frame of the states of a label (None: of `layers`), for an upstream of waveforms."""
+        raise NotImplementedError
 
-    def encode(self, inputs: Tensor, lengths: Tensor) -> Sequence[Tensor]:
+    def width(self, label: str | None = None) -> int:
+        """Numbers per frame of the states of a label (None: of `layers`)."""
+        return self.hidden_size
+
+    def times(self, label: str | None = None) -> tuple[float | None, float | None]:
+        """Frame shift and offset in seconds of the states of a label; None: was never stated."""
+        if self.takes == "features":
+            return self.frame_shift, self.frame_offset
+        field = self.field(label)
+        return field.shift, field.offset
+
+    def num_frames(self, lengths: Tensor, label: str | None = None) -> Tensor:
+        """Frames of the hidden states of inputs of these lengths."""
+        return lengths if self.takes == "features" else self.field(label).num_frames(lengths)
+
+    def encode(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> Sequence[Tensor]:
         """What `forward` gives, of a batch, or where `batched` is False of one utterance without padding."""
         raise NotImplementedError
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> Sequence[Tensor]:
+    def forward(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str] | None = None) -> Sequence[Tensor]:
+        """The states of the labels (None: of `layers`), in their order, each [B, T, width]."""
+        labels = self.layers if labels is None else labels
         if self.batched:
-            return self.encode(inputs, lengths)
+            return self.encode(inputs, lengths, labels)
         counts = lengths.tolist()
-        rows = [self.encode(inputs[i : i + 1, :n], lengths[i : i + 1]) for i, n in enumerate(counts)]
-        frames = int(self.num_frames(torch.tensor(inputs.shape[1])))
+        rows = [self.encode(inputs[i : i + 1, :n], lengths[i : i + 1], labels) for i, n in enumerate(counts)]
+        longest = torch.tensor(inputs.shape[1])
+        frames = [int(self.num_frames(longest, label)) for label in labels]
         return tuple(
-            torch.cat([nn.functional.pad(state, (0, 0, 0, frames - state.shape[1])) for state in states])
-            for states in zip(*rows)
+            torch.cat([nn.functional.pad(state, (0, 0, 0, count - state.shape[1])) for state in states])
+            for states, count in zip(zip(*rows), frames)
         )
+
+    def write_tuned(self, folder: Path) -> Path:
+        """Write the weights in the upstream's own format below `folder`; gives what `--upstream` opens."""
+        raise ValueError(f"this upstream ({type(self).__name__}) has no weights to write")
 
     def from_waveforms(
         self, waveforms: Sequence[Tensor | np.ndarray], sample_rate: int | None = None

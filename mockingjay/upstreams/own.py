@@ -17,6 +17,11 @@ from utility.text import short
 TRIAL_FRAMES = 100
 
 
+def open_own(name: str, file: str, info: StoreInfo | None, seed: int) -> Upstream:
+    """The class `package.module:Class` as an upstream, with the weights of `file` where one is named."""
+    return OwnUpstream(name, info, seed)
+
+
 class OwnUpstream(Upstream):
     """Any module with `out_dim` and (B, T, D) -> (B, T, out_dim), named as `package.module:Class`.
 
@@ -51,14 +56,14 @@ class OwnUpstream(Upstream):
         except ValueError as error:
             raise ValueError(f"upstream {short(name)}: {error}") from None
 
-    def encode(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    def encode(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> tuple[Tensor, ...]:
         state = self.module(inputs, lengths=lengths) if self.batched else self.module(inputs)
         expected = (*inputs.shape[:2], self.hidden_size)
         if state.ndim == 3 and state.shape[1] != inputs.shape[1]:
             raise ValueError(f"gave {state.shape[1]} frames for {inputs.shape[1]}: T must stay T")
         if tuple(state.shape) != expected:
             raise ValueError(f"gave shape {tuple(state.shape)}, expected {expected}")
-        return (state * real_frames(lengths, inputs.shape[1])[..., None],)
+        return (state * real_frames(lengths, inputs.shape[1])[..., None],) * len(labels)
 
 
 def _own_module(name: str) -> tuple[nn.Module, int]:

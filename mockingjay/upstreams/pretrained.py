@@ -33,18 +33,19 @@ class PretrainedUpstream(Upstream):
         """Changes with anything that changes the representations."""
         return fingerprint_of(self.encoder, *self._settings)
 
-    def encode(self, features: Tensor, lengths: Tensor) -> Sequence[Tensor]:
+    def encode(self, features: Tensor, lengths: Tensor, labels: Sequence[str]) -> Sequence[Tensor]:
         if features.shape[-1] != self.input_dim:
             raise ValueError(f"features have {features.shape[-1]} dimensions, the upstream takes {self.input_dim}")
         if self.max_input_length is None or features.shape[1] <= self.max_input_length:
-            return self._encode(features, lengths)
+            return self._encode(features, lengths, labels)
         segments = Segments.of(lengths, self.max_input_length)
-        states = self._encode(segments.split(features), segments.lengths)
+        states = self._encode(segments.split(features), segments.lengths, labels)
         return States(states, lambda state: segments.join(state, *features.shape[:2]))
 
-    def _encode(self, features: Tensor, lengths: Tensor) -> States:
+    def _encode(self, features: Tensor, lengths: Tensor, labels: Sequence[str]) -> States:
         states = self.encoder(*stack_frames(features, lengths, self.rate))
-        return States(states, lambda state: unstack_states(state.float(), lengths, features.shape[1], self.rate))
+        chosen = [states[self.layers.index(label)] for label in labels]
+        return States(chosen, lambda state: unstack_states(state.float(), lengths, features.shape[1], self.rate))
 
     def attention_maps(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Attention of every layer and head over (stacked) frames, [layers, B, heads, T', T'].
@@ -73,6 +74,10 @@ class HeadUpstream(Upstream):
         """Changes with anything that changes the representations."""
         return fingerprint_of(self.head, "head", self.encoder.fingerprint)
 
-    def encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        states = self.encoder(features, lengths)
-        return (*states, self.head.state(states[-1]) * real_frames(lengths, features.shape[1])[..., None])
+    def encode(self, features: Tensor, lengths: Tensor, labels: Sequence[str]) -> Sequence[Tensor]:
+        below = self.encoder(features, lengths, (*(label for label in labels if label != "H"), self.encoder.layers[-1]))
+        if "H" not in labels:
+            return below[: len(labels)]
+        head = self.head.state(below[-1]) * real_frames(lengths, features.shape[1])[..., None]
+        others = iter(range(len(below)))
+        return tuple(head if label == "H" else below[next(others)] for label in labels)

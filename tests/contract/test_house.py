@@ -31,7 +31,7 @@ ALLOWED = {  # what the files of a room may import besides their own room
 # Inside a room a file may import its own folder, and what stands on a line above its own.
 FLOORS = {
     "mockingjay": (
-        {"model", "objectives", "figures", "sound"},
+        {"model", "objectives", "figures", "sound", "runs"},
         {"config"},
         {"build"},
         {"content", "foreign"},

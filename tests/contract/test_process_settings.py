@@ -12,8 +12,9 @@ import torch
 
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
-from mockingjay.representation import ExtractionOptions, LayerSelection, represent
+from mockingjay.representation import ExtractionOptions, represent
 from mockingjay.upstreams.pretrained import PretrainedUpstream
+from mockingjay.upstreams.selection import LayerSelection
 from tests.conftest import PRECISION, PROJECT
 from tests.helpers.process_settings import ProcessSettings
 from tests.helpers.speech import wav

@@ -60,7 +60,7 @@ class Scaled(Baseline):
 
     factor = 1.0
 
-    def encode(self, inputs, lengths):
+    def encode(self, inputs, lengths, labels):
         return (inputs * self.factor,)
 
 

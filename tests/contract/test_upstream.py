@@ -18,9 +18,10 @@ import runner_mockingjay
 from mockingjay.build import new_model
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.config import PretrainConfig
-from mockingjay.representation import ExtractionOptions, LayerSelection, represent, represent_as_archive
+from mockingjay.representation import ExtractionOptions, represent, represent_as_archive
 from mockingjay.upstream import load_upstream
-from mockingjay.upstreams.base import Upstream
+from mockingjay.upstreams.base import Field, Upstream
+from mockingjay.upstreams.selection import LayerSelection
 from tests.conftest import PROJECT
 from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
 from tests.helpers.files import contents
@@ -140,14 +141,14 @@ class Levels(Upstream):
     takes, batched, layers, hidden_size = "waveform", False, ("C1", "T0"), 3
     feature_config, frame_shift, sample_rate, fingerprint = None, 0.025, 16000, "levels"
 
-    def num_frames(self, lengths):
-        return lengths // 400
+    def field(self, label=None):
+        return Field(400, 400, 16000)
 
-    def encode(self, inputs, lengths):
+    def encode(self, inputs, lengths, labels):
         assert inputs.shape == (1, int(lengths))
         frames = inputs[:, : int(lengths) // 400 * 400].unflatten(1, (-1, 400))
         first = frames[:, :, :3] - inputs.mean()
-        return first, 2 * first
+        return [{"C1": first, "T0": 2 * first}[label] for label in labels]
 
 
 def test_an_upstream_of_waveforms_needs_nothing_else_changed(tmp_path):
@@ -229,7 +230,7 @@ def test_stored_representations_are_what_the_upstream_gives(ckpt, store, tmp_pat
         features = torch.from_numpy(store[index])[None]
         with torch.no_grad():
             states = upstream(features, torch.tensor([features.shape[1]]))
-        expected = LayerSelection(layers).pick(states)[0]
+        expected = LayerSelection(layers).pick(states, upstream)[0]
         torch.testing.assert_close(torch.from_numpy(stored[index]), expected, atol=1e-5, rtol=1e-5)
         assert list(stored[index].shape[1:]) == ([3, 24] if layers == "all" else [24])
 
@@ -242,9 +243,9 @@ def test_shards_and_interruptions_leave_the_same_bytes(ckpt, store, tmp_path):
     calls = iter(range(4))
 
     class Killed(type(upstream)):
-        def forward(self, features, lengths):
+        def forward(self, features, lengths, labels):
             next(calls)
-            return super().forward(features, lengths)
+            return super().forward(features, lengths, labels)
 
     dying = load_upstream("transformer", ckpt)
     dying.__class__ = Killed

@@ -13,11 +13,13 @@ from utility.store.files import SplitFiles
 from utility.text import parse_json
 
 ROW_BYTES = 4
+EMPTY = bytes(ROW_BYTES)  # the digest of nothing
 
 
-def row_digest(data: bytes | memoryview) -> bytes:
-    """CRC of an utterance's frames as they lie on disk: cheap beside computing them."""
-    return zlib.crc32(data).to_bytes(ROW_BYTES, "little")
+def row_digest(data: bytes | memoryview, before: bytes = EMPTY) -> bytes:
+    """CRC of an utterance's frames as they lie on disk: cheap beside computing them; `before` is that of what stands
+    before `data` in the row."""
+    return zlib.crc32(data, int.from_bytes(before, "little")).to_bytes(ROW_BYTES, "little")
 
 
 def write_digest(files: SplitFiles, rows: Iterable[bytes]) -> None:

@@ -37,6 +37,11 @@ class StoreInfo:
         return {key: value for key, value in plain(self).items() if key != "stated" or value is not None}
 
     @property
+    def sample_rate(self) -> int | None:
+        """Hz at which the samples of utterances are counted; None: was never stated."""
+        return self.made_by.get("sample_rate") if self.features is None else self.features.sample_rate
+
+    @property
     def usual_offset(self) -> float:
         """The centre of frame 0 where a file does not say it, as those of earlier versions."""
         return 0.0 if self.features is None else self.features.frame_offset

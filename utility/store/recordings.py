@@ -30,12 +30,32 @@ class Recordings:
 
     Each of `paths` is a table by `preprocess/generate_len_for_bucket.py`, a folder (all audio below it, called by
     the rule of `utterance_ids`) or one recording. Lengths come from headers alone; recordings that are broken or too
-    short have length 0. Nothing but the table is held in memory. Raises ValueError for what is none of these
-    and for ids that are not unique."""
+    short have length 0. Nothing but the table is held in memory. Without `features` they are
+    waveforms alone, at `sample_rate`: a frame is a sample. Raises ValueError for what is none of these and for ids that
+    are not unique."""
 
-    def __init__(self, paths: Sequence[str | Path], features: FeatureConfig):
-        self.paths = [Path(path).expanduser().resolve() for path in paths]
-        table = pd.concat([_listed(path) for path in self.paths], ignore_index=True)
+    def __init__(self, paths: Sequence[str | Path], features: FeatureConfig | None, sample_rate: int | None = None):
+        splits = [Path(path).expanduser().resolve() for path in paths]
+        self._join(splits, [_listed(path) for path in splits], features, sample_rate)
+
+    @classmethod
+    def with_splits(
+        cls, paths: Sequence[str | Path], features: FeatureConfig | None, sample_rate: int | None = None
+    ) -> tuple["Recordings", list["Recordings"]]:
+        """All paths as one corpus, and each as one of its own; every header is read once."""
+        splits = [Path(path).expanduser().resolve() for path in paths]
+        tables = [_listed(path) for path in splits]
+        parts = [([path], [table]) for path, table in zip(splits, tables)]
+        made = [cls.__new__(cls) for _ in range(len(parts) + 1)]
+        for one, (some, theirs) in zip(made, [(splits, tables), *parts]):
+            one._join(some, theirs, features, sample_rate)
+        return made[0], made[1:]
+
+    def _join(
+        self, paths: list[Path], tables: list[pd.DataFrame], features: FeatureConfig | None, sample_rate: int | None
+    ) -> None:
+        self.paths = paths
+        table = pd.concat(tables, ignore_index=True)
         if table.empty:
             raise ValueError(f"{', '.join(map(str, paths))}: no recordings")
         repeated = table["id"][table["id"].duplicated()]
@@ -44,22 +64,37 @@ class Recordings:
                 f"utterance id {short(repeated.iloc[0])} is not unique in {', '.join(map(str, paths))}: name one "
                 "folder above them, or a table with ids (preprocess/generate_len_for_bucket.py)"
             )
-        self.features, self.extractor = features, FeatureExtractor(features)
+        self.features = features
+        rate_wanted = sample_rate if features is None else features.sample_rate
+        assert rate_wanted is not None, "waveforms have a rate"
+        self.sample_rate: int = rate_wanted
         self.ids, self.speakers = table["id"].tolist(), table["speaker"].tolist()
         self.spans: list[Span] = [WHOLE] * len(self.ids)  # a recording is read whole
         self._paths = np.array(table["path"].tolist(), np.dtypes.StringDType())
         native, rate = table["num_samples"].to_numpy(), table["rate"].to_numpy()
-        self.num_samples = np.where(native, resampled_length(native, rate, features.sample_rate), 0)  # [U]
-        enough = self.num_samples >= features.min_samples
-        self.lengths = np.where(enough, features.num_frames(self.num_samples), 0)  # [U] frames
+        self.num_samples = np.where(native, resampled_length(native, rate, self.sample_rate), 0)  # [U]
+        self.lengths = self.num_samples  # [U] frames
+        if features is not None:
+            enough = self.num_samples >= features.min_samples
+            self.lengths = np.where(enough, features.num_frames(self.num_samples), 0)
         first = self.paths[0]
         root = None if len(self.paths) > 1 or first.suffix == ".csv" else first if first.is_dir() else first.parent
         self.info = StoreInfo(
-            row_shape=[features.dim],
-            frame_shift=features.frame_shift,
+            row_shape=[1 if features is None else features.dim],
+            frame_shift=1 / self.sample_rate if features is None else features.frame_shift,
             features=features,
             audio_root=None if root is None else str(root),
+            made_by={"sample_rate": self.sample_rate} if features is None else {},
         )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def extractor(self) -> FeatureExtractor:
+        """What computes the features."""
+        assert self.features is not None, "these are waveforms"
+        return FeatureExtractor(self.features)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Features of recording `index`, float32 [T, D]."""
@@ -70,13 +105,15 @@ class Recordings:
         """Samples of recording `index`, float32 [n]: all of them for all frames, else as many as frames `start` to
         `stop` take. Raises `AudioError` for a file that is broken, too short, or not what it was."""
         total, part = int(self.num_samples[index]), slice(None)
+        if self.features is None:
+            return read_audio(self._paths[index], self.sample_rate, slice(start, stop), total or None)
         if total and not self.lengths[index]:
             raise AudioError(f"{self._paths[index]}: {self.features.too_short(total)}")
         if stop - start < self.lengths[index]:
             size = self.features.samples(stop - start)
             first = min(start * self.features.hop, total - size)
             part = slice(first, first + size)
-        return read_audio(self._paths[index], self.features.sample_rate, part, total or None)
+        return read_audio(self._paths[index], self.sample_rate, part, total or None)
 
     def check(self) -> None:
         """Raise ValueError with the reason where a recording has no frames, or is not there any more."""

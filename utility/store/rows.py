@@ -1,13 +1,13 @@
 """Writing rows of a feature store from any process."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from utility.store.digest import row_digest
+from utility.store.digest import EMPTY, row_digest
 from utility.store.files import SplitFiles
 from utility.store.info import StoreInfo
 
@@ -39,14 +39,34 @@ class RowWriter:
         array = np.asarray(array)
         if array.shape != shape or not length:
             raise ValueError(f"row {i} of {self.files}: shape is {array.shape}, expected {shape}")
+        data = self._stored(i, array)
+        write_at(self.files.array, data, position)
+        self._slot(i, row_digest(data), source)
+        self._mark(bytes([DONE]), i)
+
+    def write_pieces(self, i: int, pieces: Iterable[np.ndarray], source: bytes = b"") -> None:
+        """Store row `i` piece by piece, one after the other: it is never held whole; ValueError as of `write`."""
+        start, length = self.extents[i]
+        position, digest, frames = start, EMPTY, 0
+        for piece in pieces:
+            frames += len(piece)
+            if piece.shape[1:] != tuple(self.info.row_shape) or frames > length:
+                raise ValueError(f"row {i} of {self.files}: a piece {piece.shape} does not fit into {length} frames")
+            data = self._stored(i, piece)
+            write_at(self.files.array, data, position)
+            position, digest = position + len(data), row_digest(data, digest)
+        if frames != length or not length:
+            raise ValueError(f"row {i} of {self.files}: pieces of {frames} frames, expected {length}")
+        self._slot(i, digest, source)
+        self._mark(bytes([DONE]), i)
+
+    def _stored(self, i: int, array: np.ndarray) -> memoryview:
+        """The bytes of some frames as they lie on disk; ValueError when a value is not finite."""
         with np.errstate(over="ignore"):
             stored = np.ascontiguousarray(array, dtype=np.dtype(self.info.dtype).newbyteorder("<"))
         if not np.isfinite(stored).all():
             raise ValueError(f"row {i} of {self.files}: a value is not a finite {self.info.dtype}")
-        data = stored.data.cast("B")
-        write_at(self.files.array, data, position)
-        self._slot(i, row_digest(data), source)
-        self._mark(bytes([DONE]), i)
+        return stored.data.cast("B")
 
     def fail(self, i: int, reason: str, source: bytes = b"") -> None:
         """Note that row `i` has no features; of its reason one line is kept."""

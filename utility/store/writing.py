@@ -4,7 +4,7 @@ import errno
 import math
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -107,6 +107,10 @@ class StoreWriter:
     def write(self, i: int, array: np.ndarray) -> None:
         """Store row `i`, [length, *row_shape]; ValueError when the shape is another or a value is not finite."""
         self.some([i]).write(i, array)
+
+    def write_pieces(self, i: int, pieces: Iterable[np.ndarray]) -> None:
+        """Store row `i` piece by piece, one after the other; ValueError as of `write`."""
+        self.some([i]).write_pieces(i, pieces)
 
     def fail(self, i: int, reason: str) -> None:
         """Note that row `i` has no features; it goes to errors.csv with its reason, of which one line is kept."""

@@ -1,7 +1,7 @@
-"""Which checkpoint a command line means, and what to type where there is none; it loads nothing heavy."""
+"""Which checkpoint a run's name means, and what to type where there is none; it loads nothing heavy."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from utility.flags import DEFAULT_SEED
@@ -11,6 +11,7 @@ DEFAULT_PROBING_CONFIG = Path("config/downstream.yaml")
 CKPDIR = Path("result/result_mockingjay")
 EXPORTED = "model.safetensors"  # what a folder of --export holds
 STEP = re.compile(r"mockingjay-(\d+)\.ckpt")
+RUN_AND_STEP = re.compile(r"(.+)@(\d+)", re.DOTALL)
 SHOWN = 5
 
 
@@ -22,17 +23,35 @@ def run_name(config: Path | None, name: str | None, seed: int | None) -> str:
 def find_checkpoint(path: Path, ckpdir: Path = CKPDIR, flag: str = "--ckpt") -> Path:
     """`path` as a file or a folder of `--export`, or as a run's folder its best.ckpt; itself or below `ckpdir`.
 
-    A run without a dev set has no best.ckpt: its newest checkpoint is taken. Raises ValueError where there is none."""
+    `RUN@STEP` is the checkpoint of that step in a run's folder. A run without a dev set has no best.ckpt: its newest
+    checkpoint is taken. Raises ValueError where there is none."""
     candidates = [path] if path.is_absolute() else [path, ckpdir / path]
     for candidate in candidates:
         checkpoint = checkpoint_in(candidate) if candidate.is_dir() else candidate if candidate.is_file() else None
         if checkpoint is not None:
             return checkpoint
+    if (at_step := RUN_AND_STEP.fullmatch(str(path))) is not None:
+        return _at_step(Path(at_step[1]), int(at_step[2]), ckpdir, flag)
     folder = next((candidate for candidate in candidates if candidate.is_dir()), None)
     if folder is not None:
         raise ValueError(f"{flag} {path}: the folder {folder} holds no checkpoint{_known(ckpdir)}")
     below = f", nor does {candidates[1]}" if len(candidates) > 1 else ""
     raise ValueError(f"{flag} {path} does not exist{below}{_known(ckpdir)}")
+
+
+def _at_step(run: Path, step: int, ckpdir: Path, flag: str) -> Path:
+    for folder in [run] if run.is_absolute() else [run, ckpdir / run]:
+        if (folder / f"mockingjay-{step}.ckpt").is_file():
+            return folder / f"mockingjay-{step}.ckpt"
+        steps = sorted(int(match[1]) for path in folder.glob("*.ckpt") if (match := STEP.fullmatch(path.name)))
+        if steps:
+            raise ValueError(f"{flag} {run}@{step}: {folder} has no checkpoint of that step, but of {listed(steps)}")
+    raise ValueError(f"{flag} {run}@{step}: there is no such run, here or below {ckpdir}{_known(ckpdir)}")
+
+
+def listed(values: Sequence[object]) -> str:
+    """Some of the values, for a message."""
+    return ", ".join(map(str, values[:SHOWN])) + (", ..." if len(values) > SHOWN else "")
 
 
 def checkpoint_in(folder: Path) -> Path | None:
@@ -72,8 +91,7 @@ def _known(ckpdir: Path) -> str:
     runs = sorted(_runs(ckpdir))
     if not runs:
         return ""
-    more = ", ..." if len(runs) > SHOWN else ""
-    return f"; {ckpdir} has {', '.join(runs[:SHOWN])}{more}"
+    return f"; {ckpdir} has {listed(runs)}"
 
 
 def _runs(ckpdir: Path) -> Iterable[str]:
