@@ -2,9 +2,9 @@
 
 Hotelling 1936; SVCCA: Raghu et al. 2017; projection weights (PWCCA): Morcos et al. 2018, section 3.
 
-Two choices differ from the original's. Dimensions are dropped where they are constant, not where their variance is below
-epsilon, so that epsilon regularises and drops nothing. Null directions (one-hot columns sum to 1, so one of them is
-known from the rest) are no directions: the original counts them, with a correlation of noise."""
+Two choices differ from the original's. Dimensions are dropped where they are constant, not where their variance is
+below epsilon, so that epsilon regularises and drops nothing. Null directions (one-hot columns sum to 1, so one of them
+is known from the rest) are no directions: the original counts them, with a correlation of noise."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -155,7 +155,8 @@ def fit_cca(moments: PairMoments, epsilon: float = 0.0) -> CcaFit:
 
 
 def fit_svcca(moments: PairMoments, share: float = FULL_SHARE) -> CcaFit:
-    """Canonical directions of each view's leading principal components, the fewest that hold `share` of its variance."""
+    """Canonical directions of each view's leading principal components, the fewest that hold `share` of its
+    variance."""
     if not 0 < share <= 1:
         raise ValueError(f"a share of the variance of {share}: expected more than 0, at most 1")
     x, y = spectrum(moments.xx, moments.mean_x), spectrum(moments.yy, moments.mean_y)

@@ -33,7 +33,8 @@ def cka(moments: PairMoments) -> float:
 
 
 def cka_debiased(moments: PairMoments) -> float:
-    """CKA of the unbiased estimate of HSIC; around 0 for independent views, so it may be negative, and nothing is clipped.
+    """CKA of the unbiased estimate of HSIC; around 0 for independent views, so it may be negative, and nothing is
+    clipped.
 
     0 where a view is constant. ValueError for fewer than 4 samples, or an own HSIC that is not positive (too few)."""
     if moments.count < LEAST_SAMPLES:

@@ -1,7 +1,8 @@
 """Which samples train a projection, which choose its regularisation, which are scored: folds, pairs of them, and sets.
 
 Ten folds, three disjoint pairs (dev, test) of them; the other eight train. Whole utterances or speakers go to one fold:
-the original puts frames of one utterance into all ten, and neighbouring frames are nearly equal, so nothing is held out.
+the original puts frames of one utterance into all ten, and neighbouring frames are nearly equal, so nothing is held
+out.
 
 Three trials need seven sets of moments, not ten: six single folds, and all the rest."""
 
@@ -49,9 +50,9 @@ def divide(
 ) -> Division:
     """Divide units [n] into sets so that no group (utterance, speaker) lies in two folds.
 
-    `labels` [n] are balanced over folds as far as groups allow; `sizes` [n] are frames per unit, which are balanced where
-    there are no labels. `resampled` is the number of groups of the bootstrap, 0 for none: then a test fold is one set.
-    For folds by sample, which leak, give every unit a group of its own.
+    `labels` [n] are balanced over folds as far as groups allow; `sizes` [n] are frames per unit, which are balanced
+    where there are no labels. `resampled` is the number of groups of the bootstrap, 0 for none: then a test fold is one
+    set. For folds by sample, which leak, give every unit a group of its own.
 
     ValueError for fewer groups than folds, or more trials than disjoint pairs."""
     names, numbers = np.unique(np.asarray(groups), return_inverse=True)
@@ -100,8 +101,8 @@ def labelled_folds(
 def original_folds(
     count: int, generator: np.random.Generator, labels: Sequence[str] | np.ndarray | None = None, folds: int = FOLDS
 ) -> np.ndarray:
-    """The original's parts of `count` samples, [count]: within each label (all samples where None) ⌊n / folds⌋ drawn for
-    each part, and what remains to random parts. Utterances are divided (the leak A12): for comparison only."""
+    """The original's parts of `count` samples, [count]: within each label (all samples where None) ⌊n / folds⌋ drawn
+    for each part, and what remains to random parts. Utterances are divided (the leak A12): for comparison only."""
     numbers = np.zeros(count, np.int64) if labels is None else np.unique(np.asarray(labels), return_inverse=True)[1]
     fold_of_sample = np.zeros(count, np.int64)
     for label in range(int(numbers.max()) + 1):
@@ -113,7 +114,8 @@ def original_folds(
 
 
 def draw_pairs(generator: np.random.Generator, folds: int = FOLDS, trials: int = TRIALS) -> np.ndarray:
-    """Disjoint pairs (dev fold, test fold), [trials, 2]. ValueError for more than folds / 2 of them, or none that train."""
+    """Disjoint pairs (dev fold, test fold), [trials, 2]. ValueError for more than folds / 2 of them, or none that
+    train."""
     if not 1 <= trials <= folds // 2 or folds < 3:
         raise ValueError(f"{trials} trials of {folds} folds: each takes two folds of its own, and a third must train")
     return generator.permutation(folds)[: 2 * trials].reshape(trials, 2)
@@ -126,7 +128,8 @@ def _sizes(numbers: np.ndarray, groups: int, sizes: np.ndarray | None) -> np.nda
 def _sets(
     fold_of_unit: np.ndarray, groups: np.ndarray, pairs: np.ndarray, resampled: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, tuple[Trial, ...]]:
-    """The set of each unit: 0 for all folds that only train, one for each dev fold, one or several for each test fold."""
+    """The set of each unit: 0 for all folds that only train, one for each dev fold, one or several for each test
+    fold."""
     if (empty := np.setdiff1d(pairs, fold_of_unit)).size:
         raise ValueError(f"fold {empty[0]} of {len(np.unique(fold_of_unit))} has no samples: use fewer folds")
     set_of_unit, used = np.zeros(len(fold_of_unit), np.int64), 1

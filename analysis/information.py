@@ -1,9 +1,9 @@
 """What clusters of a layer tell about labels: mutual information, normalised and adjusted for chance, and purities.
 
-Clusters are fitted on training tokens and assigned to other tokens, which are scored. Mutual information of many clusters and
-few tokens is far above 0 for independent labels (0.87 of the labels' entropy for 5,000 clusters, 7,500 tokens and 500
-labels), so the main score is the adjusted one (Vinh et al. 2010), and the floor over shuffled labels stands beside the
-original's number. Purities: Hsu et al. 2021 (HuBERT), section 4.1. Natural logarithms."""
+Clusters are fitted on training tokens and assigned to other tokens, which are scored. Mutual information of many
+clusters and few tokens is far above 0 for independent labels (0.87 of the labels' entropy for 5,000 clusters, 7,500
+tokens and 500 labels), so the main score is the adjusted one (Vinh et al. 2010), and the floor over shuffled labels
+stands beside the original's number. Purities: Hsu et al. 2021 (HuBERT), section 4.1. Natural logarithms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,7 +123,7 @@ def information(
     floor = float(shuffled.mean())
     score = mi / h_label
     fitted = num_clusters or k
-    notes = ()
+    notes: tuple[str, ...] = ()
     if n < TOKENS_PER_CLUSTER * fitted:
         notes = (
             f"{n} scored tokens for {fitted} clusters: below {TOKENS_PER_CLUSTER} each, chance alone gives {floor:.2f}",
@@ -154,8 +154,8 @@ def information_interval(
 ) -> Interval:
     """The interval of the adjusted score by leaving out one group of tokens (of utterances, of speakers) at a time.
 
-    A bootstrap would draw tokens twice, which makes clusters and labels agree by itself. Some 20 to 50 groups are right:
-    each costs one score."""
+    A bootstrap would draw tokens twice, which makes clusters and labels agree by itself. Some 20 to 50 groups are
+    right: each costs one score."""
     cluster, label, group = _numbered(clusters)[1], _numbered(labels)[1], np.asarray(groups)
     whole = float(adjusted_mutual_info_score(label, cluster))
     without = [adjusted_mutual_info_score(label[group != left], cluster[group != left]) for left in np.unique(group)]
@@ -188,7 +188,8 @@ def layer_information(
     seed: int,
     seeds: int = SEEDS,
 ) -> LayerInformation:
-    """Cluster a layer's training tokens [n, width] with several seeds, and score other tokens [k, width] with labels [k]."""
+    """Cluster a layer's training tokens [n, width] with several seeds, and score other tokens [k, width] with labels
+    [k]."""
     scores, first = [], None
     for number in range(seeds):
         _, assigned = assign_clusters(train, evaluation, settings, seed + number)
@@ -223,10 +224,7 @@ def _shuffled_information(
     drawn = generator.permuted(np.broadcast_to(label, (shuffles, n)), axis=1)
     codes = np.sort(cluster * num_labels + drawn, axis=1)  # [shuffles, n]
     first = np.concatenate([np.ones((shuffles, 1), bool), codes[:, 1:] != codes[:, :-1]], axis=1)
-    rows, starts = np.nonzero(first)
-    ends = (
-        np.append(np.flatnonzero(first)[1:], first.size) - rows * n
-    )  # runs end where the next begins, or the row ends
-    lengths = (ends - starts).astype(np.float64)
-    joint = np.log(n) - np.bincount(rows, lengths * np.log(lengths), minlength=shuffles) / n
+    starts = np.flatnonzero(first)  # of runs; each row begins with one
+    lengths = np.diff(starts, append=first.size).astype(np.float64)
+    joint = np.log(n) - np.bincount(starts // n, lengths * np.log(lengths), minlength=shuffles) / n
     return _entropy(np.bincount(cluster)) + _entropy(np.bincount(label)) - joint

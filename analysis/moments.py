@@ -1,8 +1,8 @@
 """Counts, sums and products of views side by side, per set of samples, in one streaming pass.
 
-A view is a layer, a filterbank, labels as one-hot columns: samples [n, width]. Every sample belongs to one set: a fold, or
-a group of utterances. The covariance of any union of sets follows from the sums, so all splits, all regularisations, all
-measures and the bootstrap come from one pass (CCA: Raghu et al. 2017; CKA: Kornblith et al. 2019).
+A view is a layer, a filterbank, labels as one-hot columns: samples [n, width]. Every sample belongs to one set: a fold,
+or a group of utterances. The covariance of any union of sets follows from the sums, so all splits, all regularisations,
+all measures and the bootstrap come from one pass (CCA: Raghu et al. 2017; CKA: Kornblith et al. 2019).
 
 Sums are float64. Samples are measured from the mean of the first block, so that a large mean does not cancel digits."""
 
@@ -21,8 +21,8 @@ MIB = 2**20
 class Layout:
     """Which views are summed, and which pairs of them are compared.
 
-    `widths` gives each view's dimensions. Products of a view with itself are always kept, those of two views for `pairs`.
-    `sets` is the number of disjoint sets of samples."""
+    `widths` gives each view's dimensions. Products of a view with itself are always kept, those of two views for
+    `pairs`. `sets` is the number of disjoint sets of samples."""
 
     widths: Mapping[str, int]
     pairs: tuple[tuple[str, str], ...]

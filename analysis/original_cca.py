@@ -51,7 +51,8 @@ class OriginalResult:
 
 
 def original_fit(x: np.ndarray, y: np.ndarray, epsilon_x: float, epsilon_y: float) -> OriginalFit:
-    """Fit samples x [n, p] and y [n, q]. ValueError where every dimension is dropped; LinAlgError as the solver has it."""
+    """Fit samples x [n, p] and y [n, q]. ValueError where every dimension is dropped; LinAlgError as the solver has
+    it."""
     joint = np.cov(np.asarray(x, np.float64), np.asarray(y, np.float64), rowvar=False)
     p = x.shape[1]
     xx, yy = joint[:p, :p], joint[p:, p:]
@@ -113,8 +114,8 @@ def original_cross_validation(
 ) -> OriginalResult:
     """The original's score of samples x [n, p] and y [n, q] in folds [n].
 
-    `pairs` [trials, 2] are the (dev, test) folds, `epsilons` the pairs to try in each trial, in order, of which the first
-    six count that do not fail. The first of equals on dev is scored on test. ValueError where all fail."""
+    `pairs` [trials, 2] are the (dev, test) folds, `epsilons` the pairs to try in each trial, in order, of which the
+    first six count that do not fail. The first of equals on dev is scored on test. ValueError where all fail."""
     scores, chosen = [], []
     for (dev, test), tried in zip(pairs, epsilons, strict=True):
         train = (fold_of_sample != dev) & (fold_of_sample != test)

@@ -18,8 +18,8 @@ def varies(covariance: np.ndarray, mean: np.ndarray) -> np.ndarray:
 class PairSums:
     """Sums over n paired samples x_i [p] and y_i [q], both measured from some origin.
 
-    `x_norm` is the sum of |x_i|², `x_norm_y` [q] that of |x_i|² y_i, `norms` that of |x_i|² |y_i|². The last three lines
-    of sums serve the debiased CKA alone; they make it one pass."""
+    `x_norm` is the sum of |x_i|², `x_norm_y` [q] that of |x_i|² y_i, `norms` that of |x_i|² |y_i|². The last three
+    lines of sums serve the debiased CKA alone; they make it one pass."""
 
     count: int
     x: np.ndarray  # [p]
@@ -68,8 +68,8 @@ class PairSums:
 class PairMoments:
     """Two views x and y of the same samples: means, covariances with n − 1, float64, and three sums for debiased CKA.
 
-    With a_i = |x_i − mean|² and b_i = |y_i − mean|², `norms_xx` is the sum of a_i², `norms_xy` of a_i b_i, `norms_yy` of
-    b_i²."""
+    With a_i = |x_i − mean|² and b_i = |y_i − mean|², `norms_xx` is the sum of a_i², `norms_xy` of a_i b_i, `norms_yy`
+    of b_i²."""
 
     count: int
     mean_x: np.ndarray  # [p]

@@ -1,11 +1,12 @@
-"""How alike two views are on samples that the projection has not seen: the score of one layer, its interval, differences.
+"""How alike two views are on samples that the projection has not seen: the score of one layer, its interval,
+differences.
 
     training sets   -> canonical directions for each epsilon        (analysis/cca)
     dev set         -> the epsilon
     test sets       -> the score, one for each trial; their mean counts
 
-The score is of the test sets' covariances alone, so no sample is projected. Intervals resample groups of the test sets with
-the directions fixed; the difference of two layers, or of two models, resamples both by the same draws."""
+The score is of the test sets' covariances alone, so no sample is projected. Intervals resample groups of the test sets
+with the directions fixed; the difference of two layers, or of two models, resamples both by the same draws."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,8 +69,8 @@ class VariateSums:
     def from_samples(
         cls, fit: CcaFit, x: np.ndarray, y: np.ndarray, groups: np.ndarray, num_groups: int
     ) -> "VariateSums":
-        """Project samples x [n, p] and y [n, q] of groups [n], numbered from 0: for a second pass over data, where moments
-        of every group would not fit in memory. Blocks add up: see `plus`."""
+        """Project samples x [n, p] and y [n, q] of groups [n], numbered from 0: for a second pass over data, where
+        moments of every group would not fit in memory. Blocks add up: see `plus`."""
         a = (np.asarray(x, np.float64) - fit.mean_x) @ fit.x
         b = (np.asarray(y, np.float64) - fit.mean_y) @ fit.y
         member = (np.arange(num_groups)[:, None] == np.asarray(groups)).astype(np.float64)  # [G, n]
@@ -184,8 +185,8 @@ def _sample_notes(fit: CcaFit, x: str, y: str) -> list[str]:
         return []
     per = fit.count / max(widest, 1)
     return [
-        f"{x} and {y}: {fit.count} training samples for {widest} dimensions, {per:.1f} each: below {WANTED} the score of "
-        "the training part is too high and that of the test part unsure"
+        f"{x} and {y}: {fit.count} training samples for {widest} dimensions, {per:.1f} each: below {WANTED} the score "
+        "of the training part is too high and that of the test part unsure"
     ]
 
 
@@ -223,8 +224,8 @@ def _groups(trial: TrialScore) -> int:
 
 
 def one_hot(labels: Sequence[str] | np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Labels [n] as a view [n, classes] float32, 1 at each one's class. ValueError for a label that is no class, and for
-    fewer than 2 classes."""
+    """Labels [n] as a view [n, classes] float32, 1 at each one's class. ValueError for a label that is no class, and
+    for fewer than 2 classes."""
     columns = {name: column for column, name in enumerate(classes)}
     if len(columns) < 2:
         raise ValueError(f"{len(columns)} classes: a view of labels needs at least 2")

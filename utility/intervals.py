@@ -1,7 +1,7 @@
 """How sure a figure is: intervals by resampling groups, of correlations, and of the difference between two systems.
 
-A group is what is independent of the rest: an utterance, or better a speaker. Scores that are sums (hits of labelled items,
-products of two views) are kept as sums per group, so a resample is one product of matrices and no second run.
+A group is what is independent of the rest: an utterance, or better a speaker. Scores that are sums (hits of labelled
+items, products of two views) are kept as sums per group, so a resample is one product of matrices and no second run.
 Efron and Tibshirani 1993 (percentiles, jackknife); Fisher 1921 (correlations)."""
 
 from collections.abc import Callable, Sequence

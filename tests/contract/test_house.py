@@ -52,9 +52,13 @@ FLOORS = {
         {"report"},
         {"sweep"},
     ),
-    "analysis": ({"__init__"},),
+    "analysis": (
+        {"__init__", "folds", "information", "original_cca", "pair_moments"},
+        {"cca", "moments"},
+        {"cka", "moment_files", "shape", "similarity"},
+    ),
     "utility": (
-        {"batches", "files", "interrupts", "original_flags", "pickles", "text"},
+        {"batches", "files", "interrupts", "intervals", "original_flags", "pickles", "text"},
         {"torch_files", "openmp", "threads", "command", "flags", "config", "device"},
         {"seeds", "arrays", "utterance_ids"},
         {"loader", "labels", "locks", "kaldi", "runs", "temporary_array"},
