@@ -9,6 +9,7 @@ Three trials need seven sets of moments, not ten: six single folds, and all the 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from heapq import heapify, heapreplace
 
 import numpy as np
@@ -21,11 +22,14 @@ GROUPS = 50  # resampled by the bootstrap, in all test folds together
 
 @dataclass(frozen=True)
 class Trial:
-    """Numbers of the sets that train, choose and are scored; each of the test sets is a group of the bootstrap."""
+    """Numbers of the sets that train, choose and are scored; each of the test sets is a group of the bootstrap.
+
+    `division` tells one division from another, so that only scores of the same samples are compared."""
 
     train: tuple[int, ...]
     dev: tuple[int, ...]
     test: tuple[int, ...]
+    division: str
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,10 @@ def divide(
     else:
         fold_of_unit = labelled_folds(labels, numbers, folds, generator)
     pairs = draw_pairs(generator, folds, trials)
-    set_of_unit, sets = _sets(fold_of_unit, numbers, pairs, resampled, generator)
-    return Division(fold_of_unit, set_of_unit, int(set_of_unit.max()) + 1, sets)
+    set_of_unit, parts = _sets(fold_of_unit, numbers, pairs, resampled, generator)
+    digest = sha256(set_of_unit.tobytes() + "\n".join(map(str, groups)).encode()).hexdigest()[:16]
+    used = int(set_of_unit.max()) + 1
+    return Division(fold_of_unit, set_of_unit, used, tuple(Trial(*sets, digest) for sets in parts))
 
 
 def balanced_folds(sizes: np.ndarray, folds: int, generator: np.random.Generator) -> np.ndarray:
@@ -127,7 +133,7 @@ def _sizes(numbers: np.ndarray, groups: int, sizes: np.ndarray | None) -> np.nda
 
 def _sets(
     fold_of_unit: np.ndarray, groups: np.ndarray, pairs: np.ndarray, resampled: int, generator: np.random.Generator
-) -> tuple[np.ndarray, tuple[Trial, ...]]:
+) -> tuple[np.ndarray, list[tuple[tuple[int, ...], ...]]]:
     """The set of each unit: 0 for all folds that only train, one for each dev fold, one or several for each test
     fold."""
     if (empty := np.setdiff1d(pairs, fold_of_unit)).size:
@@ -145,4 +151,4 @@ def _sets(
         used += 1 + parts
     held = [set(dev) | set(test) for dev, test in zip(dev_sets, test_sets)]
     trains = [tuple(number for number in range(used) if number not in out) for out in held]
-    return set_of_unit, tuple(Trial(*sets) for sets in zip(trains, dev_sets, test_sets))
+    return set_of_unit, list(zip(trains, dev_sets, test_sets))

@@ -101,6 +101,7 @@ class TrialScore:
     pwcca_y: float
     fit: CcaFit
     test: VariateSums
+    trial: Trial
 
     @property
     def pwcca_mean(self) -> float:
@@ -176,6 +177,7 @@ def _trial(moments: Moments, x: str, y: str, trial: Trial, settings: CcaSettings
         pwcca_y=float(best.score(correlations, "pwcca_y")),
         fit=best,
         test=VariateSums.from_moments(best, moments, x, y, trial.test),
+        trial=trial,
     )
 
 
@@ -210,9 +212,8 @@ def score_difference(
     """The score of one layer or model minus that of another on the same samples, both resampled by the same draws.
 
     ValueError where the two were not scored on the same groups, or by another measure."""
-    pairs = list(zip(one.trials, other.trials))
-    same = len(one.trials) == len(other.trials) and all(np.array_equal(a.test.count, b.test.count) for a, b in pairs)
-    if not same or one.measure != other.measure:
+    sides = [[(trial.trial, trial.test.count.tolist()) for trial in side.trials] for side in (one, other)]
+    if sides[0] != sides[1] or one.measure != other.measure:
         raise ValueError("a paired difference needs the same test groups and the same measure on both sides")
     counts = [resampled_counts(len(trial.test.count), resamples, generator) for trial in one.trials]
     drawn = one.resampled(counts) - other.resampled(counts)
