@@ -43,7 +43,8 @@ def test_scores_are_those_of_their_definitions():
 
 
 def test_purities_of_a_small_table():
-    """Phone purity: the most frequent label of each cluster. Cluster purity: the most frequent cluster of each label."""
+    """Phone purity: the most frequent label of each cluster. Cluster purity: the most frequent cluster of each
+    label."""
     table = np.array([[5, 1, 0], [2, 2, 0], [0, 1, 3]])  # clusters x labels
     cells = [(k, y) for (k, y), count in np.ndenumerate(table) for _ in range(count)]
     clusters, labels = map(np.array, zip(*cells))
@@ -85,12 +86,12 @@ def test_floor_of_independent_labels_is_far_from_0(clusters, tokens, labels, flo
 
 def test_floor_is_the_mean_over_shuffled_labels():
     clusters, labels = noisy(500)
-    score = scored(clusters, labels, shuffles=400)
+    score = scored(clusters, labels, shuffles=200)
     generator = np.random.default_rng(1)
     entropy = metrics.mutual_info_score(labels, labels)
-    each = [metrics.mutual_info_score(generator.permutation(labels), clusters) / entropy for _ in range(400)]
-    assert score.floor == pytest.approx(np.mean(each), abs=4 * np.std(each) / 20)
-    assert score.floor_deviation == pytest.approx(np.std(each), rel=0.2)
+    each = [metrics.mutual_info_score(generator.permutation(labels), clusters) / entropy for _ in range(200)]
+    assert score.floor == pytest.approx(np.mean(each), abs=5 * np.std(each) / 14)
+    assert score.floor_deviation == pytest.approx(np.std(each), rel=0.25)
     assert score.mi_normalised > score.floor + 10 * score.floor_deviation
 
 
@@ -115,7 +116,7 @@ def test_intervals_cover_chance_when_labels_are_shuffled():
     covered = 0
     for _ in range(50):
         clusters, labels = generator.integers(0, 30, 600), generator.integers(0, 10, 600)
-        covered += information_interval(clusters, labels, np.arange(600) % 20).covers(0)
+        covered += information_interval(clusters, labels, np.arange(600) % 12).covers(0)
     assert covered >= 45
     drawn = [generator.integers(0, 600, 600) for _ in range(20)]
     assert min(metrics.adjusted_mutual_info_score(labels[rows], clusters[rows]) for rows in drawn) > 0
@@ -150,7 +151,7 @@ def test_a_layer_is_scored_by_other_tokens_with_several_seeds():
 
 
 def test_bad_tokens_are_refused():
-    states, labels = layer(100)
+    states, _ = layer(100)
     with pytest.raises(ValueError, match="101 clusters for 100 training tokens"):
         assign_clusters(states, states, KMeansSettings(101), 0)
     with pytest.raises(ValueError, match="expected one width"):
