@@ -2,7 +2,7 @@
 
 Kornblith et al. 2019, equation of linear CKA; the debiased form after Song et al. 2012, equation 5."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,9 +61,15 @@ def _hsic(n: int, covariance: np.ndarray, norms: float, trace_x: float, trace_y:
     return (cross - norms + trace_x * trace_y / ((n - 1) * (n - 2)) - 2 * norms / (n - 2)) / (n * (n - 3))
 
 
-def cka_map(moments: Moments, rows: Sequence[str], columns: Sequence[str], debiased: bool = True) -> SimilarityMap:
-    """CKA of every row's layer with every column's over all sets; the layout must have these pairs."""
-    measure = cka_debiased if debiased else cka
+def similarity_map(
+    moments: Moments,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    measure: Callable[[PairMoments], float] = cka_debiased,
+) -> SimilarityMap:
+    """The similarity of every row's layer with every column's over all sets; the layout must have these pairs.
+
+    `measure` is cka_debiased, cka, or svcca."""
     values = np.array([[measure(moments.pair(row, column)) for column in columns] for row in rows])
     return SimilarityMap(tuple(rows), tuple(columns), values)
 

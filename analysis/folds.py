@@ -19,6 +19,8 @@ FOLDS = 10
 TRIALS = 3
 GROUPS = 50  # resampled by the bootstrap, in all test folds together
 
+Sets = tuple[int, ...]  # numbers of sets of samples
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -26,9 +28,9 @@ class Trial:
 
     `division` tells one division from another, so that only scores of the same samples are compared."""
 
-    train: tuple[int, ...]
-    dev: tuple[int, ...]
-    test: tuple[int, ...]
+    train: Sets
+    dev: Sets
+    test: Sets
     division: str
 
 
@@ -133,7 +135,7 @@ def _sizes(numbers: np.ndarray, groups: int, sizes: np.ndarray | None) -> np.nda
 
 def _sets(
     fold_of_unit: np.ndarray, groups: np.ndarray, pairs: np.ndarray, resampled: int, generator: np.random.Generator
-) -> tuple[np.ndarray, list[tuple[tuple[int, ...], ...]]]:
+) -> tuple[np.ndarray, list[tuple[Sets, Sets, Sets]]]:
     """The set of each unit: 0 for all folds that only train, one for each dev fold, one or several for each test
     fold."""
     if (empty := np.setdiff1d(pairs, fold_of_unit)).size:

@@ -50,7 +50,7 @@ def word_settings(train_tokens: int) -> KMeansSettings:
 
 
 def assign_clusters(
-    train: np.ndarray, evaluation: np.ndarray, settings: KMeansSettings, seed: int
+    train: np.ndarray, evaluation: np.ndarray, settings: KMeansSettings, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit clusters on tokens [n, width]; the cluster of each of them [n], and of each scored token [k].
 
@@ -72,7 +72,7 @@ def assign_clusters(
         n_init=settings.n_init,
         max_no_improvement=settings.max_no_improvement,
         reassignment_ratio=settings.reassignment_ratio,
-        random_state=seed,
+        random_state=int(generator.integers(2**31)),
     ).fit(train)
     return means.predict(train).astype(np.int64), means.predict(evaluation).astype(np.int64)
 
@@ -185,15 +185,14 @@ def layer_information(
     evaluation: np.ndarray,
     labels: Sequence[str] | np.ndarray,
     settings: KMeansSettings,
-    seed: int,
+    generator: np.random.Generator,
     seeds: int = SEEDS,
 ) -> LayerInformation:
     """Cluster a layer's training tokens [n, width] with several seeds, and score other tokens [k, width] with labels
     [k]."""
     scores, first = [], None
-    for number in range(seeds):
-        _, assigned = assign_clusters(train, evaluation, settings, seed + number)
-        generator = np.random.default_rng([seed, number])
+    for _ in range(seeds):
+        _, assigned = assign_clusters(train, evaluation, settings, generator)
         scores.append(information(assigned, labels, generator, num_clusters=settings.clusters))
         first = assigned if first is None else first
     assert first is not None
