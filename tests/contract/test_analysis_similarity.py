@@ -138,6 +138,8 @@ def test_one_hot_columns_have_one_direction_less():
     moments = PairMoments.from_samples(x, y)
     for epsilon in (0.0, 1e-8, 1e-2):
         assert prepare(moments).fit(epsilon).directions == 7
+    rounded = PairMoments.from_samples(x, y + 1e-5 * generator.normal(size=y.shape))  # shares that sum to 1 in a file
+    assert fit_cca(rounded, 1e-2).directions == 7
     original = original_fit(x, y, 1e-9, 1e-9)
     assert len(original.singular_values) == 8
     assert original.mean_cca < mean_cca(moments) * 7 / 8 + 0.01
