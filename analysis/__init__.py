@@ -1,0 +1,1 @@
+"""What is inside the layers of a speech model?"""
