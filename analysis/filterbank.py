@@ -19,8 +19,8 @@ BLOCK = 256  # frames transformed at once
 def filterbank(waveform: np.ndarray, sample_rate: int = RATE) -> tuple[np.ndarray, np.ndarray]:
     """Kaldi's 80 log-mel bands of a waveform float32 [N]: float32 [T, 80], and their centres in seconds [T].
 
-    Frame t is centred on 12.5 + 10 t ms, as the pooled convolutional frames of wav2vec-like models are; librosa's, on 10
-    t ms, lie 12.5 ms away from every layer. `ValueError` for fewer samples than one window.
+    Frame t is centred on 12.5 + 10 t ms, as the pooled convolutional frames of wav2vec-like models are; librosa's, on
+    10 t ms, lie 12.5 ms away from every layer. `ValueError` for fewer samples than one window.
     """
     config = FeatureConfig(kind="kaldi_fbank", deltas=0, cmvn="none", sample_rate=sample_rate)
     features, _ = FeatureExtractor(config).of([torch.from_numpy(np.asarray(waveform, dtype=np.float32))])
@@ -30,8 +30,9 @@ def filterbank(waveform: np.ndarray, sample_rate: int = RATE) -> tuple[np.ndarra
 def original_filterbank(waveform: np.ndarray) -> np.ndarray:
     """The original's bands of a waveform [N] at 16 kHz: float32 [1 + N // 160, 80], of which 0 is the floor.
 
-    Peak 0.999; pre-emphasis 0.97; magnitudes of a centred STFT with zeros at the ends (2048 points, Hann window of 400 in
-    their middle, hop 160); Slaney's bands from 50 to 8000 Hz; decibels, at most 80 below the loudest, over 80, plus 1.
+    Peak 0.999; pre-emphasis 0.97; magnitudes of a centred STFT with zeros at the ends (2048 points, Hann window of 400
+    in their middle, hop 160); Slaney's bands from 50 to 8000 Hz; decibels, at most 80 below the loudest, over 80, plus
+    1.
     """
     signal = np.asarray(waveform, dtype=np.float64)
     peak = np.abs(signal).max(initial=0.0)

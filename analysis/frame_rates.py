@@ -1,7 +1,7 @@
 """Two views of one utterance whose frames come at different rates: paired by the times of their centres.
 
-The original cuts its filterbank to the number of frames of a layer, though librosa's frame t is centred on 10 t ms and a
-pooled convolutional frame on 12.5 + 10 t ms. Here centres decide."""
+The original cuts its filterbank to the number of frames of a layer, though librosa's frame t is centred on 10 t ms and
+a pooled convolutional frame on 12.5 + 10 t ms. Here centres decide."""
 
 from dataclasses import dataclass
 

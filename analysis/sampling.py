@@ -1,4 +1,5 @@
-"""Which tokens and utterances of a corpus are looked at: drawn from a seed, kept on disk, and what was left out and why."""
+"""Which tokens and utterances of a corpus are looked at: drawn from a seed, kept on disk, and what was left out and
+why."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +24,8 @@ TOKEN = np.dtype([("utterance", "<i4"), ("start", "<f8"), ("end", "<f8"), ("labe
 class Tokens:
     """Labelled segments of a corpus, utterance after utterance, 24 bytes each.
 
-    `table` [N] has the fields `utterance` (index into `ids`), `start`, `end` (seconds) and `label` (index into `classes`).
+    `table` [N] has the fields `utterance` (index into `ids`), `start`, `end` (seconds) and `label` (index into
+    `classes`).
     """
 
     ids: tuple[str, ...]
@@ -105,8 +107,8 @@ class Sampling:
     """What is asked of tokens and classes, and how many tokens of a class are drawn.
 
     A class has the lesser of its count and `max_per_class`: the original draws the size itself between two bounds, so
-    that classes differ from run to run. Classes below `min_per_class` are left out; of more than `most_frequent` classes
-    the less frequent ones are.
+    that classes differ from run to run. Classes below `min_per_class` are left out; of more than `most_frequent`
+    classes the less frequent ones are.
     """
 
     max_per_class: int | None = 200
@@ -156,8 +158,8 @@ def draw(
 
     Left out, with the reason: silence, unknown words (`<unk>`), classes that were not asked for, what is too short
     (less than `frame_shift` seconds, too), what the end of the audio cuts off by more than a frame (`durations` [U] in
-    seconds), rare classes, and what `max_per_class` leaves. `ValueError` for a token over 0.1 s beyond the audio, or where
-    fewer than two classes remain.
+    seconds), rare classes, and what `max_per_class` leaves. `ValueError` for a token over 0.1 s beyond the audio, or
+    where fewer than two classes remain.
     """
     left: list[LeftOut] = []
     for reason, wrong in _refusals(tokens, sampling, frame_shift, durations):

@@ -1,7 +1,7 @@
 """Which frames of an utterance a token has, and the mean of a token's frames.
 
-The default rule asks where a frame's centre lies. The original takes frame t for the interval [t, t + 1) strides: 12.5 ms
-early where a frame sees 25 ms. `original` keeps its rule in whole microseconds, `original_float` to the letter."""
+The default rule asks where a frame's centre lies. The original takes frame t for the interval [t, t + 1) strides: 12.5
+ms early where a frame sees 25 ms. `original` keeps its rule in whole microseconds, `original_float` to the letter."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -52,7 +52,8 @@ def token_frames(
     By `centre` a frame belongs to the part that holds its centre; where a part holds none, it has the frame nearest to
     its midpoint. Places (`first` ... `last`) have the nearest frame. The original's rules know `mean` and
     `middle_third`. A token that outlasts the audio (`duration` in seconds, else the end of the last frame) by up to 0.1
-    s is cut. `ValueError` for one that goes further, or that does not end after it starts, or for a part the rule lacks.
+    s is cut. `ValueError` for one that goes further, or that does not end after it starts, or for a part the rule
+    lacks.
     """
     start, end, times = (np.asarray(x, dtype=np.float64) for x in (start, end, times))
     if not len(times):
@@ -79,13 +80,13 @@ def original_frames(
 ) -> FrameRanges:
     """The original's rule for tokens [start, end) float64 [N] seconds of frames every `stride` seconds.
 
-    first = floor(start / stride), stop = ceil(end / stride); the middle third loses floor((stop - first + 1) / 3) frames
-    at each end; an empty range gets one frame. `exact` counts whole microseconds; without it times are divided in floating
-    point, where 0.58 / 0.02 is less than 29. `ValueError` as of `token_frames`.
+    first = floor(start / stride), stop = ceil(end / stride); the middle third loses floor((stop - first + 1) / 3)
+    frames at each end; an empty range gets one frame. `exact` counts whole microseconds; without it times are divided in
+    floating point, where 0.58 / 0.02 is less than 29. `ValueError` as of `token_frames`.
     """
     if exact:
         start, end = _inside(start, end, num_frames * stride, utterance)
-        step = int(round(stride * 1e6))
+        step = round(stride * 1e6)
         first, stop = microseconds(start) // step, -(-microseconds(end) // step)
     else:
         first, stop = (np.floor(start / stride)).astype(np.int64), np.ceil(end / stride).astype(np.int64)

@@ -90,8 +90,8 @@ def score_sentences(
     """Cosines of utterance vectors [U, D] (the mean of all frames) against the human scores.
 
     `ids` [U] and `speakers` [U] name the rows of `vectors`, which are `centred` first. The original averages all
-    combinations of voices, those of one speaker too, which raises every cosine alike; both are reported. `ValueError` for an
-    utterance that has no vector.
+    combinations of voices, those of one speaker too, which raises every cosine alike; both are reported. `ValueError`
+    for an utterance that has no vector.
     """
     index = {name: row for row, name in enumerate(ids)}
     unknown = next((name for name in (*pairs.first, *pairs.second) if name not in index), None)

@@ -1,7 +1,7 @@
 """Vectors of words from files and from pronunciations: read for the words that are needed, nothing else is held."""
 
 import gzip
-import json
+import itertools
 import math
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -68,8 +68,8 @@ def coverage(vectors: WordVectors, words: Sequence[str], counts: np.ndarray) -> 
 def read_vectors(file: Path, needed: Iterable[str]) -> WordVectors:
     """Vectors of the needed words: lines `word v1 ... vD`, perhaps below a line `count D`, as text or gzip.
 
-    Words are compared in lower case, and nothing is stripped: `BANK'S` takes the line `bank's` or none. `ValueError` with
-    the line for one that is no vector of D finite numbers, and for a file with none of the words.
+    Words are compared in lower case, and nothing is stripped: `BANK'S` takes the line `bank's` or none. `ValueError`
+    with the line for one that is no vector of D finite numbers, and for a file with none of the words.
     """
     wanted = {word.lower() for word in needed}
     found: dict[str, np.ndarray] = {}
@@ -104,8 +104,8 @@ def read_attributes(
 ) -> WordVectors:
     """Shares of properties: lines `word<TAB>{"property": share, ...}`, text or gzip; a property that is missing is 0.
 
-    A column for every property of the file, sorted, or by first sight as in the original. Rows of shares sum to 1, so the
-    matrix has one rank less than columns. `needed` None: all words. `ValueError` with the line, as `read_vectors`.
+    A column for every property of the file, sorted, or by first sight as in the original. Rows of shares sum to 1, so
+    the matrix has one rank less than columns. `needed` None: all words. `ValueError` with the line, as `read_vectors`.
     """
     wanted = None if needed is None else {word.lower() for word in needed}
     columns: dict[str, int] = {}
@@ -167,7 +167,7 @@ def _is_number(text: str) -> bool:
 def _shares(where: str, text: str) -> dict[str, float]:
     try:
         shares = parse_json(text)
-    except json.JSONDecodeError:
+    except ValueError:
         shares = None
     right = isinstance(shares, dict) and all(
         type(value) in (int, float) and math.isfinite(value) for value in shares.values()
@@ -194,7 +194,7 @@ class PronunciationCounts:
             return
         word, marked = word.lower(), [BOUNDARY, *phones, BOUNDARY]
         sums = self._sums.setdefault(word, {})
-        for unit in [*zip(phones), *zip(marked, marked[1:])]:
+        for unit in [*zip(phones), *itertools.pairwise(marked)]:
             column = self._columns.setdefault(unit, len(self._columns))
             sums[column] = sums.get(column, 0) + 1
         self._tokens[word] = self._tokens.get(word, 0) + 1

@@ -35,7 +35,7 @@ SHARED = 0.5  # of the pairs of a set: more of them in another set, and it is ha
 
 @dataclass(frozen=True)
 class SimilaritySet:
-    """Pairs of words, lower case, with human scores float64 [P], the higher the more similar."""
+    """Pairs of words, compared in lower case, with human scores float64 [P], the higher the more similar."""
 
     name: str
     pairs: tuple[tuple[str, str], ...]
@@ -104,8 +104,8 @@ def overlaps(sets: Sequence[SimilaritySet]) -> list[tuple[str, str, float]]:
 def static_vectors(pooled: np.ndarray, words: np.ndarray, num_words: int) -> tuple[np.ndarray, np.ndarray]:
     """The mean over a word's tokens of their pooled states [N, D], `words` [N] in 0 ... num_words - 1.
 
-    Every token weighs the same, whatever its length. Returns float64 [W, D], zero of a word without tokens, and the counts
-    int64 [W].
+    Every token weighs the same, whatever its length. Returns float64 [W, D], zero of a word without tokens, and the
+    counts int64 [W].
     """
     counts = np.bincount(words, minlength=num_words)
     which = scipy.sparse.csr_array((np.ones(len(words)), (words, np.arange(len(words)))), shape=(num_words, len(words)))
@@ -148,13 +148,14 @@ def score_set(
 ) -> SetScore:
     """Correlation of cosines of `vectors` [W, D] with human scores over the pairs of words that have a vector.
 
-    `words` [W] name the rows, compared in lower case. A word counts if it was spoken more than `threshold` times (`counts`
-    [W]). A pair of a word with itself has the cosine 1. The vectors are `centred` first.
+    `words` [W] name the rows, compared in lower case. A word counts if it was spoken more than `threshold` times
+    (`counts` [W]). A pair of a word with itself has the cosine 1. The vectors are `centred` first.
     """
     kept = np.ones(len(words), dtype=bool) if counts is None else counts > threshold
     index = {word.lower(): row for row, word in enumerate(words) if kept[row]}
-    covered = [k for k, (one, other) in enumerate(each.pairs) if one in index and other in index]
-    rows = np.array([[index[word] for word in each.pairs[k]] for k in covered], dtype=np.int64).reshape(-1, 2)
+    known = [[index.get(word.lower(), -1) for word in pair] for pair in each.pairs]
+    covered = [k for k, pair in enumerate(known) if min(pair) >= 0]
+    rows = np.array([known[k] for k in covered], dtype=np.int64).reshape(-1, 2)
     similarity = cosines(centred(vectors, statistics, centring), rows[:, 0], rows[:, 1])
     human = each.human[covered]
     note = ""
