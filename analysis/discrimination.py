@@ -180,7 +180,7 @@ def _average_precision(right: np.ndarray, taken: np.ndarray) -> float:
 
 
 def _break_even(right: np.ndarray, taken: np.ndarray) -> float:
-    """The mean of precision and recall where they are nearest, a precision being the greatest at its recall or above."""
+    """The mean of precision and recall where they are nearest; a precision is the greatest at its recall or above."""
     recall = right / right[-1]
     precision = np.divide(right, taken, out=np.zeros_like(right), where=taken > 0)
     precision = np.maximum.accumulate(precision[::-1])[::-1]

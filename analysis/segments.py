@@ -81,8 +81,8 @@ def original_frames(
     """The original's rule for tokens [start, end) float64 [N] seconds of frames every `stride` seconds.
 
     first = floor(start / stride), stop = ceil(end / stride); the middle third loses floor((stop - first + 1) / 3)
-    frames at each end; an empty range gets one frame. `exact` counts whole microseconds; without it times are divided in
-    floating point, where 0.58 / 0.02 is less than 29. `ValueError` as of `token_frames`.
+    frames at each end; an empty range gets one frame. `exact` counts whole microseconds; without it times are divided
+    in floating point, where 0.58 / 0.02 is less than 29. `ValueError` as of `token_frames`.
     """
     if exact:
         start, end = _inside(start, end, num_frames * stride, utterance)

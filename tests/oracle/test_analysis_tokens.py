@@ -26,8 +26,8 @@ from analysis.words import SetScore, SimilaritySet, averages, score_set, static_
 from tests.helpers.shared import FIXTURES
 
 FILES = sorted(FIXTURES.glob("analysis*.npz"))
-SINGLE = dict(rtol=1e-5, atol=1e-5)  # of what the original computes in float32
-DOUBLE = dict(rtol=1e-9, atol=1e-9)
+SINGLE = {"rtol": 1e-5, "atol": 1e-5}  # of what the original computes in float32
+DOUBLE = {"rtol": 1e-9, "atol": 1e-9}
 
 
 @pytest.fixture(params=FILES or [None], ids=lambda file: file.stem if file else "none")
