@@ -296,7 +296,7 @@ def test_real_speech_has_the_tokens_that_its_alignment_counts(corpora):
     _, files = find_files(corpora / "libri_mini" / "alignments" / "pocketsphinx", "textgrid", "words")
     tokens = tokens_of(pair for file in files for pair in read_textgrid(file, "words")).relabelled(str.lower)
     drawn = draw(tokens, DISCRIMINATION, sample_generator(0, "awd"), SHIFT).tokens
-    assert (len(drawn), len(drawn.classes)) == (338, 134)
+    assert (len(drawn), len(drawn.classes)) == (340, 135)  # in floating point two of 0.5 s last 0.4999...: 338 and 134
     words = draw(tokens, Sampling(15, 5), sample_generator(0, "cca_word"), SHIFT).tokens
     assert len(words.classes) == 214
     assert words.counts.min() >= 5

@@ -149,12 +149,14 @@ def test_phones_belong_to_the_word_that_holds_their_middle():
 
 
 def test_a17_capitals_in_a_set_match_words_in_lower_case(tmp_path):
-    each = read_similarity_set(written(tmp_path, "Jerusalem\tIsrael\t8.46\nOPEC country 5.63\n\n", "EN-RW-STANFORD.txt"))
+    text = "Jerusalem\tIsrael\t8.46\nOPEC country 5.63\n\n"
+    each = read_similarity_set(written(tmp_path, text, "EN-RW-STANFORD.txt"))
     assert each.name == "RW"
     assert each.pairs == (("jerusalem", "israel"), ("opec", "country"))
     score = score_set(each, ["JERUSALEM", "israel", "Opec", "country"], np.eye(4))
     assert (score.pairs, score.all_pairs) == (2, 2)
-    for bad, message in (("a b", "expected `word1 word2 score`"), ("a b c", "expected a score, got 'c'"), ("", "no pair")):
+    wrong = {"a b": "expected `word1 word2 score`", "a b c": "expected a score, got 'c'", "": "no pair"}
+    for bad, message in wrong.items():
         with pytest.raises(ValueError, match=message):
             read_similarity_set(written(tmp_path, bad))
 
@@ -179,8 +181,9 @@ def test_a15_the_sets_beside_the_project_are_what_they_are_called():
     if not folder.is_dir():
         pytest.skip("no word similarity sets: set MOCKINGJAY_SHARED to the folder that holds words/")
     sets = {each.name: each for each in map(read_similarity_set, sorted(folder.glob("EN-*.txt")))}
-    told = {(one, other) for one, other, _ in overlaps(list(sets.values()))}
-    assert told == {("MC-30", "RG-65"), ("WS-353-SIM", "WS-353"), ("WS-353-REL", "WS-353")}
+    told = {(one, other) for one, other, share in overlaps(list(sets.values())) if share == 1}
+    parts = {("WS-353-SIM", "WS-353"), ("WS-353-REL", "WS-353")}
+    assert told == parts | {("MC-30", "RG-65"), ("MC-30", "WS-353")}
     assert len(sets) == 13
     simlex = sets["SimLex-999"]
     assert simlex.human[simlex.pairs.index(("old", "new"))] == 1.58
@@ -246,7 +249,7 @@ def test_shuffled_scores_lie_at_chance_and_intervals_cover_it():
         score = score_set(similarity_set("x", 60, seed), names, vectors)
         covered += score.low <= 0 <= score.high
     assert covered >= 45
-    assert fisher_interval(0.5, 103) == pytest.approx((0.3366433, 0.6341398), abs=1e-6)
+    assert fisher_interval(0.5, 103) == pytest.approx((0.3393075, 0.6323382), abs=1e-6)
     assert fisher_interval(0.5, 3) == (-1, 1)
     assert fisher_interval(1.0, 30) == (1, 1)
 
@@ -316,7 +319,8 @@ def test_sentence_pairs_are_read_from_a_table(tmp_path):
 def test_word_overlap_is_the_text_baseline():
     assert word_overlap("A man, a plan.", "a plan: canal!") == 0.5
     assert word_overlap("", "...") == 0
-    rho, low, high = score_text(np.array([3.0, 2, 1, 0]), [("a b", "a b"), ("a b", "a b c"), ("a b", "a c"), ("a", "b")])
+    texts = [("a b", "a b"), ("a b", "a b c"), ("a b", "a c"), ("a", "b")]
+    rho, low, high = score_text(np.array([3.0, 2, 1, 0]), texts)
     assert rho == 1
     assert low == high == 1
 
@@ -434,7 +438,9 @@ def test_vectors_of_speakers_find_words_of_one_speaker_only():
         score_pairs(distances, alone, "other_speaker")
 
 
-@pytest.mark.parametrize(("words", "message"), [([1, 2, 3], "no two tokens of one word"), ([1, 1], "of different words")])
+@pytest.mark.parametrize(
+    ("words", "message"), [([1, 2, 3], "tokens of one word"), ([1, 1], "tokens of different words")]
+)
 def test_tokens_without_anything_to_discriminate_are_refused(words, message):
     with pytest.raises(ValueError, match=message):
         token_pairs(np.array(words))
@@ -472,17 +478,18 @@ def test_resampled_words_give_an_interval_around_the_score():
     assert (tied < 0.05).all()
 
 
-def test_what_all_tokens_share_hides_words_from_a_cosine_until_it_is_taken_off():
-    word, _, vectors = tokens(spread=0.4)
+def test_what_all_tokens_share_changes_cosines_until_it_is_taken_off():
+    word, _, vectors = tokens()
     shared = np.random.default_rng(5).normal(0, 10, 8)
-    statistics = DimensionStatistics()
-    statistics.add(tokens(seed=7)[2] + shared)  # other tokens
+    own, shifted = DimensionStatistics(), DimensionStatistics()
+    own.add(tokens(seed=7)[2])  # other tokens
+    shifted.add(tokens(seed=7)[2] + shared)
     pairs = token_pairs(word)
-
-    def precision(states: np.ndarray) -> float:
-        return score_pairs(pooled_distances(states, pairs), pairs).average_precision
-
-    assert precision(centred(vectors + shared, statistics, "mean")) > precision(vectors + shared) + 0.1
+    distances = pooled_distances(centred(vectors, own, "mean"), pairs)
+    assert pooled_distances(vectors + shared, pairs).max() < 0.5 < distances.max()
+    np.testing.assert_allclose(
+        pooled_distances(centred(vectors + shared, shifted, "mean"), pairs), distances, atol=1e-9
+    )
     np.testing.assert_array_equal(centred(vectors, None, "none"), vectors)
 
 
