@@ -105,11 +105,11 @@ def find_boundaries(
     One search serves all utterances and all prominences. `times`: centres [T] of each utterance's frames. `ValueError`
     where curves and times do not fit.
     """
-    parts = []
+    parts: list[np.ndarray] = []
     for curve, centres in zip(curves, times, strict=True):
         if len(centres) != len(curve) + 1:
             raise ValueError(f"a curve of {len(curve)} distances does not fit {len(centres)} frame times")
-        parts += [smoothed(curve, window), [np.inf]]  # no peak, and no search for its feet, goes beyond
+        parts += [smoothed(curve, window), np.array([np.inf])]  # no peak, and no search for its feet, goes beyond
     line = np.concatenate(parts) if parts else np.zeros(0)
     peaks, _ = scipy.signal.find_peaks(line)
     peaks = peaks[np.isfinite(line[peaks])]

@@ -137,7 +137,7 @@ def score_boundaries(
         raise ValueError(f"boundaries of {predicted.num_utterances} utterances, but references of {count}")
     if scoring == "original":
         return _original(predicted, reference, tolerance)
-    width = int(microseconds(np.array(tolerance)))
+    width = int(microseconds(tolerance))
     lines = [(some.microseconds, some.utterance) for some in (predicted, reference)]
     if scoring == "literature":
         lines, width = [_in_frames(*line, references.durations) for line in lines], width // 10000
@@ -158,7 +158,7 @@ def token_scores(predicted: BoundaryTimes, references: References, tolerance: fl
     owner, truth = np.array(owners), np.repeat(np.arange(len(references.ids)), [len(t) for t in references.tokens])
     one = np.array(spans) + UTTERANCE * owner[:, None]
     other = microseconds(np.concatenate(references.tokens)) + UTTERANCE * truth[:, None]
-    width = int(microseconds(np.array(tolerance)))
+    width = int(microseconds(tolerance))
     low = [np.searchsorted(other[:, side], one[:, side] - width) for side in (0, 1)]
     high = [np.searchsorted(other[:, side], one[:, side] + width, side="right") for side in (0, 1)]
     hits = owner[_matched(np.maximum(*low), np.minimum(*high))]
@@ -214,7 +214,7 @@ class Segmentation:
 
     def peaks(self, distance: str, window: int, rule: Times = "centre") -> Peaks:
         """All peaks under one distance and window."""
-        return find_boundaries(self.curves[DISTANCES.index(distance)], self.times, window, rule)  # type: ignore[arg-type]
+        return find_boundaries(self.curves[DISTANCES.index(distance)], self.times, window, rule)
 
 
 def choose_setting(

@@ -81,9 +81,10 @@ def average_onto(frames: np.ndarray, times: np.ndarray, targets: np.ndarray) -> 
         raise ValueError(f"frames every {_shift(centres)} us cannot be averaged to every {shift} us: swap them")
     totals = np.concatenate([np.zeros((1, frames.shape[1])), np.cumsum(frames, 0, dtype=np.float64)])
     sums, counts = np.zeros((len(points), frames.shape[1])), np.zeros(len(points), dtype=np.int64)
-    for edges in (("left", "right"), ("right", "left")):  # with the frames on both edges, then without them
-        low, high = (np.searchsorted(2 * centres, 2 * points + by, side) for by, side in zip((-shift, shift), edges))
-        high = np.maximum(low, high)
+    first, last = 2 * points - shift, 2 * points + shift
+    for within in (True, False):  # with the frames on both edges, then without them
+        low = np.searchsorted(2 * centres, first, "left" if within else "right")
+        high = np.maximum(np.searchsorted(2 * centres, last, "right" if within else "left"), low)
         sums += totals[high] - totals[low]
         counts += high - low
     kept = np.flatnonzero(counts)

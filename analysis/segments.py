@@ -103,7 +103,7 @@ def original_frames(
     return FrameRanges(first, stop)
 
 
-def microseconds(seconds: np.ndarray) -> np.ndarray:
+def microseconds(seconds: np.ndarray | float) -> np.ndarray:
     """Seconds as whole microseconds, int64: comparisons and quotients of these are exact."""
     return np.rint(np.asarray(seconds, dtype=np.float64) * 1e6).astype(np.int64)
 

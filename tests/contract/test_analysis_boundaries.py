@@ -99,10 +99,10 @@ def test_a20_the_matching_is_the_greatest_there_is():
 
 def test_twenty_milliseconds_apart_is_a_hit_in_whole_microseconds():
     for time in (0.14, 0.29, 0.57, 1.13):  # in floating point some of these differences exceed 0.02
-        counts = score_boundaries(predicted([time + 0.02]), references([time, 1.9]))
-        assert counts.hits.tolist() == [1]
-        counts = score_boundaries(predicted([time + 0.020002]), references([time, 1.9]))
-        assert counts.hits.tolist() == [0]
+        for ours, theirs in ((time + 0.02, time), (time, time + 0.02)):
+            assert score_boundaries(predicted([ours]), references([theirs, 1.9])).hits.tolist() == [1]
+        for ours, theirs in ((time + 0.020002, time), (time, time + 0.020002)):
+            assert score_boundaries(predicted([ours]), references([theirs, 1.9])).hits.tolist() == [0]
 
 
 def test_r_value():

@@ -163,6 +163,8 @@ def test_means_around_a_target_lean_to_neither_side():
     averaged, kept = average_onto(times[:, None], times, targets)
     np.testing.assert_array_equal(kept, np.arange(8))
     np.testing.assert_allclose(averaged[:, 0], targets)
+    weights, _ = average_onto(np.eye(20), times, targets)
+    np.testing.assert_allclose(weights[0, :5], [0, 0.25, 0.5, 0.25, 0])  # half of what lies on an edge
     with pytest.raises(ValueError, match="swap them"):
         average_onto(targets[:, None], targets, times)
 
