@@ -92,7 +92,7 @@ def boundary_times(peaks: np.ndarray, window: int, times: np.ndarray, rule: Time
     """
     if rule == "centre":
         return (times[peaks] + times[peaks + window]) / 2
-    shift = round((times[1] - times[0]) * 1e6) / 1e6 if len(times) > 1 else 0.0
+    shift = round(float(times[1] - times[0]), 9) if len(times) > 1 else 0.0
     frames = peaks + window // 2
     return frames * shift if rule == "original" else (frames + 0.5) * shift
 

@@ -105,9 +105,11 @@ def references_of(
     twice, and where none is left.
     """
     ids, boundaries, tokens, lengths, skipped = [], [], [], [], []
+    seen: set[str] = set()
     for (key, segments), duration in zip(utterances, durations, strict=True):
-        if key in ids:
+        if key in seen:
             raise ValueError(f"utterance {short(key)} comes twice")
+        seen.add(key)
         unknown = any(label.lower() == "spn" or label[:1] + label[-1:] == "<>" for _, _, label in segments)
         spoken = [(start, end) for start, end, label in segments if label.lower() not in SILENCES]
         if unknown or not spoken:

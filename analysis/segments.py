@@ -58,7 +58,7 @@ def token_frames(
     start, end, times = (np.asarray(x, dtype=np.float64) for x in (start, end, times))
     if not len(times):
         raise ValueError(f"{cut(utterance) or 'an utterance'}: no frames, so no token has any")
-    shift = float(times[1] - times[0]) if len(times) > 1 else 0.0
+    shift = round(float(times[1] - times[0]), 9) if len(times) > 1 else 0.0  # 0.045 - 0.025 is not 0.02
     if rule == "centre":
         start, end = _inside(start, end, float(times[-1]) + shift if duration is None else duration, utterance)
         return _by_centre(start, end, times, part)
@@ -87,6 +87,8 @@ def original_frames(
     if exact:
         start, end = _inside(start, end, num_frames * stride, utterance)
         step = round(stride * 1e6)
+        if abs(stride * 1e6 - step) > 1e-3:
+            raise ValueError(f"frames every {stride:g} s, no whole microseconds: the original's rule would drift")
         first, stop = microseconds(start) // step, -(-microseconds(end) // step)
     else:
         first, stop = (np.floor(start / stride)).astype(np.int64), np.ceil(end / stride).astype(np.int64)

@@ -47,6 +47,11 @@ def test_a1_a_time_on_the_grid_is_the_next_frame_not_the_one_before():
     literal, exact = (original_frames(start, end, 50, SHIFT, exact=exact) for exact in (False, True))
     assert (literal.first.tolist(), literal.stop.tolist()) == ([28, 5], [35, 8])
     assert (exact.first.tolist(), exact.stop.tolist()) == ([29, 5], [35, 7])
+    for rule, expected in (("original", exact), ("original_float", literal)):  # wherever the centres lie
+        held = token_frames(start, end, 0.025 + SHIFT * np.arange(50), rule=rule)
+        assert (held.first.tolist(), held.stop.tolist()) == (expected.first.tolist(), expected.stop.tolist())
+    with pytest.raises(ValueError, match="no whole microseconds"):
+        token_frames(start, end, np.arange(99) * 256 / 22050, rule="original")
 
 
 def test_a2_a_frame_belongs_to_the_segment_that_holds_its_centre():
