@@ -44,10 +44,10 @@ def _kaldi_edges(sample_rate: int, bands: int) -> np.ndarray:
     return np.linspace(low, high, bands + 2)
 
 
-def slaney_mel(sample_rate: int, fft_size: int, bands: int) -> np.ndarray:
-    """Slaney's triangles of equal area, straight below 1 kHz and logarithmic above, up to half the rate: float32
-    [bands, bins]. The bits are those of `librosa.filters.mel`, which takes a second to load."""
-    edges = _slaney_edges(sample_rate, bands)
+def slaney_mel(sample_rate: int, fft_size: int, bands: int, lowest: float = 0.0) -> np.ndarray:
+    """Slaney's triangles of equal area, straight below 1 kHz and logarithmic above, from `lowest` Hz (below 1 kHz) to
+    half the rate: float32 [bands, bins]. The bits are those of `librosa.filters.mel`, which takes a second to load."""
+    edges = _slaney_edges(sample_rate, bands, lowest)
     distance, width = np.subtract.outer(edges, np.fft.rfftfreq(fft_size, 1 / sample_rate)), np.diff(edges)[:, None]
     filters = np.maximum(0, np.minimum(-distance[:-2] / width[:-1], distance[2:] / width[1:])).astype(np.float32)
     return (filters * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
@@ -58,10 +58,10 @@ def slaney_centres(sample_rate: int, bands: int) -> np.ndarray:
     return _slaney_edges(sample_rate, bands)[1:-1]
 
 
-def _slaney_edges(sample_rate: int, bands: int) -> np.ndarray:
+def _slaney_edges(sample_rate: int, bands: int, lowest: float = 0.0) -> np.ndarray:
     """In Hz, float64 [bands + 2]: triangle k reaches from edge k to edge k + 2."""
     step, log_step, first = 200 / 3, np.log(6.4) / 27, 1000.0 / (200 / 3)  # Hz per mel, and above mel `first`: 1 kHz
-    mels = np.linspace(0.0, first + np.log(sample_rate / 2 / 1000) / log_step, bands + 2)
+    mels = np.linspace(lowest / step, first + np.log(sample_rate / 2 / 1000) / log_step, bands + 2)
     return np.where(mels < first, step * mels, 1000 * np.exp(log_step * (mels - first)))
 
 
