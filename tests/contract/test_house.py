@@ -52,7 +52,7 @@ FLOORS = {
         {"report"},
         {"sweep"},
     ),
-    "analysis": ({"__init__", "attention"},),
+    "analysis": ({"__init__", "attention", "layer_weights", "robustness"},),
     "utility": (
         {"batches", "files", "interrupts", "original_flags", "pickles", "text"},
         {"torch_files", "openmp", "threads", "command", "flags", "config", "device"},
