@@ -91,6 +91,7 @@ def _blocks(distances: np.ndarray, alpha: float, beta: float) -> Blocks:
 
 def _reached(near: np.ndarray) -> np.ndarray:
     """True at [i, j] where row i of `near` is true everywhere from i to j, both included."""
-    right = np.logical_and.accumulate(near | np.tri(*near.shape, -1, dtype=bool), axis=1)
-    left = np.logical_and.accumulate((near | ~np.tri(*near.shape, dtype=bool))[:, ::-1], axis=1)[:, ::-1]
-    return np.where(np.tri(*near.shape, -1, dtype=bool), left, right)
+    rows, columns = np.indices(near.shape)
+    right = np.logical_and.accumulate(near | (columns < rows), axis=1)
+    left = np.logical_and.accumulate((near | (columns > rows))[:, ::-1], axis=1)[:, ::-1]
+    return np.where(columns < rows, left, right)

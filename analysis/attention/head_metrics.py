@@ -82,8 +82,8 @@ def mean_metrics(utterances: Iterable[HeadMetrics]) -> HeadMetrics:
 
 def head_ranks(metrics: HeadMetrics) -> HeadRanks:
     """Ranks and categories of the heads by the means over utterances."""
-    ranked = np.stack([ranks(values) for values in (metrics.globalness, metrics.verticality, metrics.diagonality)])
-    return HeadRanks(*ranked, category=np.array(CATEGORIES)[ranked.argmin(axis=0)])
+    ranked = [ranks(values) for values in (metrics.globalness, metrics.verticality, metrics.diagonality)]
+    return HeadRanks(ranked[0], ranked[1], ranked[2], np.array(CATEGORIES)[np.argmin(ranked, axis=0)])
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

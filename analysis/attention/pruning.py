@@ -107,7 +107,7 @@ def span_mask(queries: int, frames: int, radius: int | None, first: int = 0) -> 
 
 def prune_spans(attention: np.ndarray, radius: int | None, first: int = 0) -> np.ndarray:
     """Maps [L, H, q, k], or a block of their rows from `first` on, with weights further than `radius` set to 0."""
-    return np.where(span_mask(*attention.shape[-2:], radius, first), attention, 0)
+    return np.where(span_mask(attention.shape[-2], attention.shape[-1], radius, first), attention, 0)
 
 
 def _curve(name: str, steps: Sequence[int | None], figures: Sequence[Mapping[str, float]]) -> PruningCurve:
