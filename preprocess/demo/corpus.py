@@ -19,9 +19,10 @@ import yaml
 from praatio import textgrid
 from tqdm import tqdm
 
-from preprocess.demo.sentences import sentences
+from preprocess.demo.material import Kind, Material, Texts, choose_material
+from preprocess.demo.sentence_pairs import distinct_sentences, write_pairs
 from preprocess.demo.speech import Speech, Synthesiser, synthesiser
-from preprocess.demo.voices import Speaker, make_speakers, write_voices
+from preprocess.demo.voices import Speaker, write_voices
 from preprocess.parts.workers import in_fresh_processes
 from utility.config import read_yaml
 from utility.files import check_folder, naming
@@ -30,9 +31,10 @@ from utility.seeds import numpy_generator
 SAMPLE_RATE = 16000
 SPLITS = ("train", "dev", "test")
 SETTINGS = "demo.yaml"  # written last: a folder that has it is finished
+PAIRS = "pairs.csv"  # which utterances are pairs, and their scores
 UNFINISHED = ".unfinished."  # in the name of the folder beside it
+USUAL: Kind = "grammar"  # the sentences of a corpus that does not say which it has
 CHAPTER = 1
-GROUP = 4
 LEAD = (0.05, 0.3)  # seconds of silence added before the speech
 PEAK = (-15.0, -3.0)  # dB below full scale
 NOISE = (-55.0, -35.0)  # dB, root mean square against the speech's peak
@@ -40,18 +42,19 @@ NOISE = (-55.0, -35.0)  # dB, root mean square against the speech's peak
 
 @dataclass(frozen=True)
 class SpeakerPart:
-    """One speaker's part of the corpus: `seconds` of speech, written under `root` by `data`'s voices."""
+    """One speaker's part of the corpus: `seconds` of `texts`, written under `root` by `data`'s voices."""
 
     root: Path
     data: Path
     speaker: Speaker
+    texts: Texts
     seconds: float
     seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusFlags:
-    """Which corpus is made, and where."""
+    """Which corpus is made, and where; `sts_pairs` is a user's file of sentence pairs."""
 
     output_path: Path
     minutes: float
@@ -59,18 +62,15 @@ class CorpusFlags:
     seed: int
     n_jobs: int
     dry_run: bool
+    sentences: Kind = "grammar"
+    sts_pairs: Path | None = None
 
 
 def make(flags: CorpusFlags) -> int:
     """Make the corpus, or find it made; a folder of the same name that is something else is a `ValueError`."""
     root = flags.output_path.expanduser()
-    settings = {
-        "minutes": flags.minutes,
-        "speakers": flags.speakers,
-        "seed": flags.seed,
-        "synthesiser": synthesiser(),
-        "format": 1,
-    }
+    material = choose_material(flags.sentences, flags.sts_pairs, flags.minutes, flags.speakers, flags.seed)
+    settings = {**material.settings, "seed": flags.seed, "synthesiser": synthesiser(), "format": 1}
     if is_made(root, settings):
         if not flags.dry_run:
             remove_unfinished(root)
@@ -83,10 +83,12 @@ def make(flags: CorpusFlags) -> int:
     began = time.perf_counter()
     scratch = scratch_beside(root)
     try:
-        cast = make_speakers(flags.speakers, flags.seed)
-        made = synthesise_corpus(scratch / "corpus", scratch / "voices", cast, flags.minutes, flags.seed, flags.n_jobs)
+        made = synthesise_corpus(scratch / "corpus", scratch / "voices", material, flags.seed, flags.n_jobs)
+        if material.pairs:
+            write_pairs(scratch / "corpus" / PAIRS, material.pairs, utterances_of_pairs(material))
+        written = {name: value for name, value in settings.items() if (name, value) != ("sentences", USUAL)}
         with naming(scratch):
-            (scratch / "corpus" / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False))
+            (scratch / "corpus" / SETTINGS).write_text(yaml.safe_dump(written, sort_keys=False))
         try:
             os.replace(scratch / "corpus", root)
         except OSError:
@@ -96,7 +98,7 @@ def make(flags: CorpusFlags) -> int:
             return 0
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    report(root, cast, made, time.perf_counter() - began)
+    report(root, material.cast, made, time.perf_counter() - began)
     return 0
 
 
@@ -135,7 +137,7 @@ def is_made(root: Path, settings: dict) -> bool:
         return False
     if not (root / SETTINGS).is_file():
         raise ValueError(f"{root}: exists and is no finished demo corpus; remove it or choose another --output_path")
-    there = read_yaml(root / SETTINGS)
+    there = {"sentences": USUAL, **read_yaml(root / SETTINGS)}
     for key, value in settings.items():
         if there.get(key) != value:
             raise ValueError(
@@ -145,16 +147,19 @@ def is_made(root: Path, settings: dict) -> bool:
     return True
 
 
-def synthesise_corpus(root: Path, data: Path, cast: Sequence[Speaker], minutes: float, seed: int, n_jobs: int) -> dict:
-    """Write the corpus of `cast` under `root`; returns (utterances, seconds) of each reader.
+def synthesise_corpus(root: Path, data: Path, material: Material, seed: int, n_jobs: int) -> dict:
+    """Write the corpus of `material` under `root`; returns (utterances, seconds) of each reader.
 
-    The synthesiser's state runs on from one utterance to the next, so a fresh process speaks each `GROUP` of speakers.
+    The synthesiser's state runs on from one utterance to the next, so a fresh process speaks each group of speakers.
     """
+    cast, group = material.cast, material.group
     with naming(data):
         write_voices(data, cast)
-    tasks = [SpeakerPart(root, data, speaker, 60 * minutes / len(cast), seed) for speaker in cast]
+    tasks = [
+        SpeakerPart(root, data, speaker, texts, material.seconds, seed) for speaker, texts in zip(cast, material.texts)
+    ]
     processes = min(len(tasks), os.cpu_count() or 1 if n_jobs == -1 else n_jobs)
-    groups = [tasks[start : start + GROUP] for start in range(0, len(tasks), GROUP)]
+    groups = [tasks[start : start + group] for start in range(0, len(tasks), group)]
     made: dict[int, tuple[int, float]] = {}
     with tqdm(total=len(tasks), unit="speaker", disable=not sys.stderr.isatty()) as bar:
         for spoken in in_fresh_processes(speak_all, groups, processes):
@@ -187,8 +192,8 @@ def speak(task: SpeakerPart) -> tuple[int, tuple[int, float]]:
     voice = Synthesiser(task.data, speaker.voice)
     transcripts: list[str] = []
     seconds = 0.0
-    for text in sentences(speaker.split, generator):
-        key = f"{speaker.reader}-{CHAPTER}-{len(transcripts):04d}"
+    for text in task.texts(speaker.split, generator):
+        key = utterance_id(speaker, len(transcripts))
         rate = round(speaker.rate * generator.uniform(0.92, 1.08))
         pitch, pitch_range = generator.integers(44, 57), generator.integers(35, 66)
         speech = voice.say(f"{text}.", rate, int(pitch), int(pitch_range))
@@ -204,6 +209,17 @@ def speak(task: SpeakerPart) -> tuple[int, tuple[int, float]]:
     with naming(names):
         names.write_text("".join(transcripts))
     return speaker.reader, (len(transcripts), seconds)
+
+
+def utterance_id(speaker: Speaker, number: int) -> str:
+    """The id of a speaker's utterance, from 0."""
+    return f"{speaker.reader}-{CHAPTER}-{number:04d}"
+
+
+def utterances_of_pairs(material: Material) -> dict[str, list[str]]:
+    """The utterances of each sentence of the pairs, one by each speaker; all speakers say them in one order."""
+    spoken = distinct_sentences(material.pairs)
+    return {text: [utterance_id(one, number) for one in material.cast] for number, text in enumerate(spoken)}
 
 
 def write_flac(file: Path, waveform: np.ndarray) -> None:
@@ -254,17 +270,21 @@ def write_textgrid(file: Path, text: str, speech: Speech, sample_rate: int, lead
 def word_intervals(
     text: str, words: Sequence[int | None], phones: Sequence[tuple[float, float, str]]
 ) -> Iterator[tuple[float, float, str]]:
-    """Each word from the start of its first phone to the end of its last."""
-    for i, word in enumerate(text.replace(",", "").split()):
-        first = words.index(i)
-        last = first + words.count(i) - 1
-        yield phones[first][0], phones[last][1], word.lower()
+    """Each word from the start of its first phone to the end of its last; words that are spoken as one, together."""
+    spoken = text.replace(",", "").lower().split()
+    indices = sorted({word for word in words if word is not None})
+    for index, following in zip(indices, [*indices[1:], len(spoken)]):
+        first = words.index(index)
+        last = first + words.count(index) - 1
+        yield phones[first][0], phones[last][1], " ".join(spoken[index:following])
 
 
 def report(root: Path, cast: Sequence[Speaker], made: dict[int, tuple[int, float]], seconds: float) -> None:
     """Print what was made, and how fast."""
     for split in SPLITS:
         parts = [made[speaker.reader] for speaker in cast if speaker.split == split]
+        if not parts:
+            continue
         print(
             f"{root / 'LibriSpeech' / split}: {sum(n for n, _ in parts)} utterances, "
             f"{sum(s for _, s in parts) / 60:.1f} minutes, {len(parts)} speakers"

@@ -158,7 +158,7 @@ def sentences(split: str, generator: np.random.Generator) -> Iterator[str]:
 
     A sentence belongs to one split alone, whatever the seed.
     """
-    rich = [text for text in RICH if _split_of(text) == split]
+    rich = [text for text in RICH if split_of(text) == split]
     waiting = [rich[i] for i in generator.permutation(len(rich))]
     templates = [line.strip() for line in _TEMPLATES.splitlines() if line.strip()]
     seen = set()
@@ -169,7 +169,7 @@ def sentences(split: str, generator: np.random.Generator) -> Iterator[str]:
             yield waiting.pop()
             continue
         text = _fill(templates[generator.integers(len(templates))], generator)
-        if text not in seen and _split_of(text) == split:
+        if text not in seen and split_of(text) == split:
             seen.add(text)
             yield text
 
@@ -184,6 +184,7 @@ def _fill(template: str, generator: np.random.Generator) -> str:
     return " ".join("an" if word == "a" and vowel else word for word, vowel in zip(words, following))
 
 
-def _split_of(text: str) -> str:
+def split_of(text: str) -> str:
+    """The one split that a sentence belongs to."""
     share = text_seed(text) / 2**32
     return "train" if share < TRAIN_SHARE else "dev" if share < TRAIN_SHARE + DEV_SHARE else "test"

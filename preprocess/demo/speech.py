@@ -2,7 +2,8 @@
 
 import ctypes
 import importlib.metadata
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,7 @@ _STRESS = "',%=|"
 # The library's American English phonemes -> phones with the share of its time that each takes. R-coloured vowels and
 # triphthongs are one phoneme there and two phones here; syllabic consonants are one, as in Lee and Hon's folding.
 _VOWELS = {
-    "AA": "A: 0 0#", "AE": "a aa", "AH": "@ @2 a# V", "AO": "O: O2 O", "AW": "aU", "AY": "aI", "EH": "E E2",
+    "AA": "A: 0 0#", "AE": "a aa", "AH": "@ @2 @- a# V", "AO": "O: O2 O", "AW": "aU", "AY": "aI", "EH": "E E2",
     "ER": "3 3:", "EY": "eI", "IH": "I I2 I#", "IY": "i i:", "OW": "oU", "OY": "OI", "UH": "U", "UW": "u: u",
 }  # fmt: skip
 _CONSONANTS = {
@@ -57,7 +58,9 @@ def _loader() -> ModuleType:
 
 @dataclass(frozen=True)
 class Phone:
-    """One phone: label, first sample, and the index of its word (None in silence)."""
+    """One phone: label, first sample, and the index of its word (None in silence).
+
+    Of words which the library speaks as one, as `in the`, all phones have the first word's index."""
 
     label: str
     start: int
@@ -107,7 +110,7 @@ class Synthesiser:
         if self._library.espeak_SetVoiceByName(voice.encode()):
             raise ValueError(f"{voice}: no such voice under {data}")
         self._audio: list[bytes] = []
-        self._events: list[tuple[int, int, str]] = []
+        self._events: list[tuple[int, int, str, int]] = []
 
     def say(self, text: str, rate: int, pitch: int, pitch_range: int) -> Speech:
         """Speak `text` at `rate` words per minute; `pitch` and `pitch_range` 0..99 around the voice's own at 50."""
@@ -119,10 +122,10 @@ class Synthesiser:
         if self._library.espeak_Synth(data, len(data) + 1, 0, _BY_CHARACTER, 0, flags, None, None):
             raise OSError(f"the speech synthesiser failed on {text!r}")
         samples = np.frombuffer(b"".join(self._audio), dtype=np.int16)
-        words = sum(kind == _WORD for kind, _, _ in self._events)
-        if words != len(text.split()):
-            raise ValueError(f"{text!r}: the synthesiser joins words of it ({words} word times)")
-        return Speech(samples, _phones(self._events, samples))
+        try:
+            return Speech(samples, _phones(self._events, samples, _word_indices(text)))
+        except ValueError as error:
+            raise ValueError(f"{text!r} cannot be spoken: {error}") from None
 
     def _collect(self, wave: int | None, count: int, events) -> int:
         if wave is not None and count > 0:
@@ -131,21 +134,31 @@ class Synthesiser:
         while events[i].type:
             event = events[i]
             if event.type == _WORD:
-                self._events.append((_WORD, event.sample, ""))
+                self._events.append((_WORD, event.sample, "", event.text_position))
             elif event.type == _PHONEME:
-                self._events.append((_PHONEME, event.sample, event.name.decode()))
+                self._events.append((_PHONEME, event.sample, event.name.decode(), 0))
             i += 1
         return 0
 
 
-def _phones(events: Sequence[tuple[int, int, str]], samples: np.ndarray) -> list[Phone]:
-    """Phones from the library's events; `ValueError` for a phoneme which the tables do not have."""
+def _word_indices(text: str) -> dict[int, int]:
+    """The index of each word by its position in the text, from 1 as the library counts."""
+    return {match.start() + 1: index for index, match in enumerate(re.finditer(r"\S+", text))}
+
+
+def _phones(
+    events: Sequence[tuple[int, int, str, int]], samples: np.ndarray, word_indices: Mapping[int, int]
+) -> list[Phone]:
+    """Phones from the library's events; `ValueError` for a phoneme which the tables do not have, and for a word which
+    the library parts into several."""
     names, starts, words = ["_"], [0], [-1]
     word = -1
-    for kind, start, name in events:
+    for kind, start, name, position in events:
         bare = name.strip(_STRESS)
         if kind == _WORD:
-            word += 1
+            if position not in word_indices:
+                raise ValueError("the synthesiser parts a word of it into several")
+            word = word_indices[position]
         elif bare != _GLIDE and not (_is_silence(bare) and _is_silence(names[-1])):
             names.append(bare)
             starts.append(start)

@@ -53,9 +53,10 @@ FLOORS = {
         {"sweep"},
     ),
     "analysis": (
-        {"__init__", "folds", "information", "original_cca", "pair_moments"},
-        {"cca", "moments"},
-        {"cka", "moment_files", "shape", "similarity"},
+        {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "pair_moments"}
+        | {"robustness", "segments", "warping", "word_vectors"},
+        {"boundaries", "cca", "discrimination", "filterbank", "frame_rates", "moments", "sampling", "words"},
+        {"boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity"},
     ),
     "utility": (
         {"batches", "files", "interrupts", "intervals", "original_flags", "pickles", "text"},

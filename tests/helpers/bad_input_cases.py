@@ -120,6 +120,11 @@ ALIGNMENTS = [
     case("demo corpus made otherwise", f"{DEMO} --output_path demo_other", "demo_other", "minutes 1.0, not 30.0"),
     case("demo corpus with broken settings", f"{DEMO} --output_path demo_broken", "demo_broken/demo.yaml"),
     case("demo corpus below a file", f"{DEMO} --output_path notes.txt/demo", "notes.txt", "not a folder"),
+    case("demo corpus of unknown sentences", f"{DEMO} --sentences letters", "--sentences", "'letters'", "words"),
+    case("length of a corpus of pairs", f"{DEMO} --sentences sts --minutes 5", "--minutes", "leave it out"),
+    case("sentence pairs that do not exist", f"{DEMO} --sts_pairs nowhere.csv", "nowhere.csv"),
+    case("sentence pairs without their columns", f"{DEMO} --sts_pairs notes.txt", "notes.txt", "pair,sentence_a,sentence_b,score"),
+    case("sentence pairs beside other sentences", f"{DEMO} --sts_pairs notes.txt --sentences words", "--sts_pairs", "--sentences words"),
 ]  # fmt: skip
 
 CONFIGS = [
