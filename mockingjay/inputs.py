@@ -70,8 +70,10 @@ class Inputs:
             samples = len(self.read(index))
         except ValueError as error:
             return str(error)
-        short_of = f": the upstream needs {max(self.field.size, 1)} at {self.rate} Hz" if self.rate else ""
-        return f"no frames in {samples} samples{short_of}"
+        if self.rate is None:
+            return f"no frames in {samples} samples"
+        needed = max(self.field.size, self.field.shortest, 1)
+        return f"no frames in {samples} samples: the upstream needs {needed} at {self.rate} Hz"
 
     def _all_samples(self) -> np.ndarray:
         """Samples of each utterance at the upstream's rate, int64 [U]; 0 where its file cannot be used."""

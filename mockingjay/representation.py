@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mockingjay.inputs import Inputs, UtteranceSource
-from mockingjay.upstreams.base import Upstream
+from mockingjay.upstreams.base import RowError, Upstream
 from mockingjay.upstreams.selection import LayerSelection
 from utility.audio.waveform import AudioError
 from utility.kaldi import archives
@@ -76,14 +76,17 @@ def _represent(upstream: Upstream, inputs: Inputs, writer: StoreWriter, how: Ext
     labels = how.layers.labels(upstream)
     device = next(iter(upstream.parameters()), torch.zeros(0)).device
 
-    def states(rows: Tensor, lengths: Tensor) -> np.ndarray:
-        with autocast(device, how.precision):
-            given = upstream(rows.to(device), lengths.to(device), labels)
+    def states(indices: Sequence[int], rows: Tensor, lengths: Tensor) -> np.ndarray:
+        try:
+            with autocast(device, how.precision):
+                given = upstream(rows.to(device), lengths.to(device), labels)
+        except RowError as error:
+            raise ValueError(f"utterance {short(inputs.corpus.ids[indices[error.row]])}: {error}") from None
         return how.layers.combine(given).float().cpu().numpy()
 
     with torch.inference_mode(), tqdm(total=total, unit="frame", unit_scale=True, disable=how.quiet or None) as bar:
         for indices, rows, lengths in inputs.batches([b for b in batches if not inputs.long[b[0]]], writer.fail):
-            for index, seen, values in zip(indices, rows, states(rows, lengths)):
+            for index, seen, values in zip(indices, rows, states(indices, rows, lengths)):
                 count = int(inputs.frames[index])
                 try:
                     writer.write(index, values[:count])
@@ -98,11 +101,15 @@ def _represent(upstream: Upstream, inputs: Inputs, writer: StoreWriter, how: Ext
 
 
 def _pieces(
-    inputs: Inputs, index: int, states: Callable[[Tensor, Tensor], np.ndarray], how: ExtractionOptions, bar: tqdm
+    inputs: Inputs,
+    index: int,
+    states: Callable[[Sequence[int], Tensor, Tensor], np.ndarray],
+    how: ExtractionOptions,
+    bar: tqdm,
 ) -> Iterator[np.ndarray]:
     """The states of a long utterance, piece by piece."""
     for samples, dropped, kept in inputs.pieces(index):
-        values = states(samples[None], torch.tensor([len(samples)]))[0, dropped : dropped + kept]
+        values = states([index], samples[None], torch.tensor([len(samples)]))[0, dropped : dropped + kept]
         with np.errstate(over="ignore"):
             if not np.isfinite(values.astype(how.dtype)).all():
                 raise ValueError(_why_not_finite(inputs.corpus.ids[index], values, samples, how))

@@ -37,9 +37,10 @@ def load_upstream(
     or a spec, perhaps with `NAME=` in front: `pretrained:FILE` or `pretrained:RUN[@STEP]`; `pretrained_head:...`, the
     same and the head's state after the last layer; `random:FILE`, `random:YAML` or `random:hf:FOLDER`, the same
     architecture with fresh weights from `seed`; `baseline`, the features themselves; `hf:FOLDER` of Transformers;
-    `s3prl:FOLDER`, an expert; `package.module:Class[:FILE]`, your own. The file may also stand in `ckpt`. Nothing is
-    downloaded. `assume` says what a checkpoint does not, as `{"residual": False, "shift": 3}` of a bare APC state dict,
-    which is refused without. Raises ValueError where features, checkpoint and upstream do not fit."""
+    `s3prl:FOLDER[:ENTRY][:FILE]`, an expert; `package.module:Class[:FILE]`, your own; the code of these two is run. The
+    file of a checkpoint may also stand in `ckpt`. Nothing is downloaded. `assume` says what a checkpoint does not, as
+    `{"residual": False, "shift": 3}` of a bare APC state dict, which is refused without. Raises ValueError where
+    features, checkpoint and upstream do not fit."""
     if isinstance(name, Pretrained):
         spec, ckpt = UpstreamSpec("pretrained", word="pretrained"), name
     elif isinstance(name, UpstreamSpec):
@@ -76,7 +77,7 @@ def _open(
     if spec.kind == "s3prl":
         from mockingjay.upstreams.s3prl import S3prlUpstream
 
-        return S3prlUpstream(spec.source, spec.file)
+        return S3prlUpstream(spec.source, spec.file, spec.entry, seed)
     if spec.kind == "own":
         return open_own(spec.source, spec.file, info, seed)
     from mockingjay.upstreams.huggingface import open_huggingface  # Transformers is an extra, and slow to import

@@ -47,6 +47,7 @@ class Field:
     size: int
     stride: int
     rate: int  # Hz
+    shortest: int = 0  # samples of a waveform below which there is no frame, although `size` would allow one
 
     @classmethod
     def of(cls, kernels: Sequence[int], strides: Sequence[int], rate: int) -> "Field":
@@ -68,11 +69,20 @@ class Field:
 
     def num_frames(self, samples: Tensor) -> Tensor:
         """Frames of waveforms of so many samples."""
-        return ((samples - self.size).div(self.stride, rounding_mode="floor") + 1).clamp(min=0)
+        frames = ((samples - self.size).div(self.stride, rounding_mode="floor") + 1).clamp(min=0)
+        return frames.masked_fill(samples < self.shortest, 0)
 
     def samples(self, start: int, stop: int) -> tuple[int, int]:
         """The samples that frames `start` to `stop` are made of: the first, and the one after the last."""
         return start * self.stride, (stop - 1) * self.stride + max(self.size, 1)
+
+
+class RowError(ValueError):
+    """What is wrong with one utterance of a batch: that in `row`."""
+
+    def __init__(self, row: int, message: str):
+        super().__init__(message)
+        self.row = row
 
 
 class Upstream(nn.Module):
@@ -96,6 +106,10 @@ class Upstream(nn.Module):
     step: int | None = None  # optimiser updates done; None: it was not trained here
     longest: int | None = None  # samples of a waveform beyond which it is encoded in pieces; None: never
     overlap: int = 0  # samples at either end of a piece whose frames are dropped
+    family: str = ""  # in words, as --info shows them: what kind of upstream it is,
+    input_rule: str = ""  # what is done to its inputs,
+    batch_rule: str = ""  # and how utterances go through it
+    frozen_by_default: tuple[str, ...] = ()  # prefixes of the weights that fine-tuning leaves as they are
 
     @cached_property
     def fingerprint(self) -> str:
@@ -148,7 +162,12 @@ class Upstream(nn.Module):
         if self.batched:
             return self.encode(inputs, lengths, labels)
         counts = lengths.tolist()
-        rows = [self.encode(inputs[i : i + 1, :n], lengths[i : i + 1], labels) for i, n in enumerate(counts)]
+        rows = []
+        for row, count in enumerate(counts):
+            try:
+                rows.append(self.encode(inputs[row : row + 1, :count], lengths[row : row + 1], labels))
+            except RowError as error:
+                raise RowError(row, str(error)) from error
         longest = torch.tensor(inputs.shape[1])
         frames = [int(self.num_frames(longest, label)) for label in labels]
         return tuple(
@@ -222,5 +241,5 @@ def fingerprint_of(module: nn.Module, *settings: object) -> str:
     digest = hashlib.sha256(repr(settings).encode())
     for name, value in module.state_dict().items():
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())  # bfloat16, too
     return digest.hexdigest()[:16]
