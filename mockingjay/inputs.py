@@ -1,5 +1,7 @@
 """What upstreams take of a corpus: its features or the recordings behind it, read in batches."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mockingjay.upstreams.base import Upstream
-from utility.audio.headers import SCAN_THREADS
+from utility.audio.headers import SCAN_THREADS, recording_state
 from utility.audio.waveform import AudioError, Span, audio_header, audio_length, read_audio
 from utility.batches import pad
 from utility.store.info import StoreInfo
@@ -46,6 +48,18 @@ class UtteranceSource(Protocol):
     def __getitem__(self, index: int, /) -> np.ndarray: ...
 
     def fingerprint(self, beside: Path | None = None, /) -> str: ...
+
+
+def source_fingerprint(upstream: Upstream, corpus: UtteranceSource, beside: Path) -> str:
+    """Changes with what the upstream takes of a corpus; for one of waveforms with ids, parts, sizes and times of the
+    recordings alone, so that stores of other features share its states.
+
+    `beside` is where digests of stores are kept that may only be read."""
+    if upstream.takes == "features":
+        return corpus.fingerprint(beside)
+    digest = hashlib.sha256(json.dumps([corpus.ids, corpus.spans]).encode())
+    digest.update(b"".join(map(recording_state, corpus.audio_paths)))
+    return digest.hexdigest()[:16]
 
 
 class Inputs:

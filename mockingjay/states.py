@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from mockingjay.inputs import source_fingerprint
 from mockingjay.representation import ExtractionOptions, represent
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.selection import LayerSelection
@@ -29,7 +30,8 @@ def cached(
     how = ExtractionOptions(LayerSelection(layers), dtype, quiet=quiet)
     stores = []
     for source in sources:
-        content = [upstream.fingerprint, source.fingerprint(Path(folder)), layers, how.dtype, how.precision]
+        taken = source_fingerprint(upstream, source, Path(folder))
+        content = [upstream.fingerprint, taken, layers, how.dtype, how.precision]
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
         root, split = Path(folder) / f"layer_{layers}_{digest}", source.paths[0].name
         if not (root / f"{split}.csv").is_file():
