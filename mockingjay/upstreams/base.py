@@ -106,10 +106,10 @@ class Upstream(nn.Module):
     step: int | None = None  # optimiser updates done; None: it was not trained here
     longest: int | None = None  # samples of a waveform beyond which it is encoded in pieces; None: never
     overlap: int = 0  # samples at either end of a piece whose frames are dropped
-    family: str = ""  # in words, as --info shows them: what kind of upstream it is,
-    input_rule: str = ""  # what is done to its inputs,
-    batch_rule: str = ""  # and how utterances go through it
-    frozen_by_default: tuple[str, ...] = ()  # prefixes of the weights that fine-tuning leaves as they are
+    family: str = ""  # what the literature calls the model
+    input_rule: str = ""  # what happens to an input before the model sees it
+    batch_rule: str = ""  # how several utterances go through the model, where `batched` does not say it all
+    frozen_by_default: tuple[str, ...] = ()  # prefixes of weights that fine-tuning leaves alone
 
     @cached_property
     def fingerprint(self) -> str:

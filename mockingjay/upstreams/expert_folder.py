@@ -7,7 +7,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ FILES = ("hubconf.py", "expert.py", "__init__.py")  # where an entry is looked f
 def find_entry(folder: Path, name: str) -> Entry:
     """The function or class of the folder that makes an expert: `name`, or the only one.
 
-    It stands in hubconf.py, any name without an underscore in front, or is `UpstreamExpert` of expert.py or of the
+    It stands in hubconf.py, a name without an underscore in front, or is `UpstreamExpert` of expert.py or of the
     package itself. The code of the folder is run, inside `importable`. ValueError says which entries there are."""
     file = next((file for file in FILES if (folder / file).is_file()), None)
     if file is None:
@@ -30,17 +30,18 @@ def find_entry(folder: Path, name: str) -> Entry:
         raise ValueError(f"upstream s3prl:{folder}: {folder} {there}: s3prl: takes a folder of S3PRL's form")
     where = folder / file
     module = made(lambda: _imported(folder, where), f"upstream s3prl:{folder}: {where} could not be imported")
-    entries = _entries(module, folder) if file == "hubconf.py" else {}
-    if file != "hubconf.py" and callable(expert := getattr(module, CLASS, None)):
-        entries = {CLASS: expert}
-    if not entries:
+    every = {name: value for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
+    if file != "hubconf.py":
+        every = {CLASS: every[CLASS]} if CLASS in every else {}
+    if not every:
         wanted = "no function that makes an expert" if file == "hubconf.py" else f"no class {CLASS}"
         raise ValueError(f"upstream s3prl:{folder}: {where} has {wanted}")
+    entries = {name: value for name, value in every.items() if _is_of(value, folder)} or every
     names = ", ".join(entries)
     if name:
-        if name not in entries:
+        if name not in every:
             raise ValueError(f"upstream s3prl:{folder}: {where} has no entry {name}, but {names}")
-        return entries[name]
+        return every[name]
     if len({id(entry) for entry in entries.values()}) > 1:
         raise ValueError(
             f"upstream s3prl:{folder}: {where} has the entries {names}: say which, s3prl:{folder}:{next(iter(entries))}"
@@ -48,16 +49,10 @@ def find_entry(folder: Path, name: str) -> Entry:
     return next(iter(entries.values()))
 
 
-def _entries(module: ModuleType, folder: Path) -> dict[str, Entry]:
-    """What torch.hub takes for entries, but for names that come from elsewhere, if any come from the folder."""
-    every = {name: value for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
-    own = {
-        name: value for name, value in every.items() if isinstance(value, functools.partial) or _is_of(value, folder)
-    }
-    return own or every
-
-
 def _is_of(value: object, folder: Path) -> bool:
+    """Whether it was made in the folder, not imported there from elsewhere."""
+    if isinstance(value, functools.partial):
+        return True
     module = sys.modules.get(getattr(value, "__module__", None) or "")
     file = getattr(module, "__file__", None)
     return file is not None and Path(file).is_relative_to(folder)
@@ -75,7 +70,8 @@ def importable(folder: Path) -> Iterator[None]:
         yield
     finally:
         for path in paths:
-            sys.path.remove(path)
+            with suppress(ValueError):  # the folder's code has removed it
+                sys.path.remove(path)
         for name in set(sys.modules) - before:
             top, file = name.partition(".")[0], getattr(sys.modules[name], "__file__", None)
             plain = (folder / top).is_dir() or (folder / f"{top}.py").is_file()

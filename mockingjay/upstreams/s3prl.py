@@ -17,6 +17,7 @@ from utility.files import files_below
 SAMPLE_RATE = 16000  # of every waveform in S3PRL
 STATES, LAST = "hidden_states", "last_hidden_state"  # of what an expert gives
 CODE = (".py", ".yaml", ".yml", ".json")
+WEIGHTS = (".pt", ".pth", ".th", ".ckpt", ".bin", ".model", ".safetensors", ".npy", ".npz", ".pkl", ".onnx", ".h5")
 
 
 class S3prlUpstream(MeasuredUpstream):
@@ -64,7 +65,7 @@ class S3prlUpstream(MeasuredUpstream):
     def code(self) -> Sequence[object]:
         digest, known = hashlib.sha256(), bool(self.module.state_dict())
         for name in files_below(self.folder):
-            if not known or name.endswith(CODE):  # an expert that hides its weights may have them in any file
+            if name.endswith(CODE) or (not known and name.endswith(WEIGHTS)):  # those of an expert that hides them
                 digest.update(name.encode() + (self.folder / name).read_bytes())
         if self.made_from and not known:
             digest.update(Path(self.made_from).read_bytes())

@@ -46,4 +46,4 @@ def reason_of(error: Exception) -> str:
     """What an exception of a user's code says, on one line; its type where that tells more."""
     text = " ".join(str(error).split())
     plain = isinstance(error, ImportError | ValueError | TypeError | AttributeError | SyntaxError) and text
-    return text if plain else f"{type(error).__name__}: {text}".rstrip(": ")
+    return text if plain else f"{text} ({type(error).__name__})".strip()

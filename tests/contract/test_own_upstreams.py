@@ -252,6 +252,18 @@ def test_extraction_gives_what_the_module_gives(tmp_path):
         np.testing.assert_allclose(stored[row], expected.numpy(), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["Waves", "Centred", "Ceil"])
+def test_a_long_recording_in_pieces_is_as_the_whole(name, tmp_path):
+    wav(tmp_path / "audio" / "long.wav", 50001)
+    upstream, corpus = load_upstream(f"own_waves:{name}"), Recordings([tmp_path / "audio"], MEL)
+    how = ExtractionOptions(quiet=True)
+    assert represent(upstream, corpus, tmp_path / "whole", "all", how)
+    upstream.longest, upstream.overlap = 12000, 1600
+    assert represent(upstream, corpus, tmp_path / "pieces", "all", how)
+    whole, pieces = Store([tmp_path / "whole/all"]), Store([tmp_path / "pieces/all"])
+    np.testing.assert_allclose(whole[0], pieces[0], atol=1e-5)
+
+
 def test_a_wrong_number_of_frames_is_refused_with_the_name_of_the_utterance(tmp_path):
     for count in (8000, 33000, 40000):
         wav(tmp_path / "audio" / f"u{count}.wav", count)
@@ -281,8 +293,8 @@ def test_a_wrong_number_of_frames_is_refused_with_the_name_of_the_utterance(tmp_
         ("BadOffset", "states frame_offset = '12.5 ms', expected seconds"),
         ("NoModule", "is a NoModule, expected an nn.Module"),
         ("Arguments", "could not be made: Arguments.__init__"),
-        ("Raises", "could not be made: RuntimeError: no luck"),
-        ("Fails", "failed on 64000 samples: KeyError: 'layer'"),
+        ("Raises", "could not be made: no luck (RuntimeError)"),
+        ("Fails", "failed on 64000 samples: 'layer' (KeyError)"),
         ("NotFinite", "gave numbers that are not finite as T2"),
         ("Random", "gave other numbers as T0 for the same waveform again"),
         ("Flat", "gave shape [199, 6] as O for 1 waveforms"),
@@ -380,6 +392,16 @@ def test_the_fingerprint_follows_the_code(tmp_path, monkeypatch):
         found.add(load_upstream("own_edited:Waves").fingerprint)
     assert len(found) == 2
     monkeypatch.delitem(sys.modules, "own_edited")
+
+
+@torch.no_grad()
+def test_the_example_is_an_upstream():
+    upstream = load_upstream("examples.own_waveform_upstream:Envelopes", seed=1)
+    assert (upstream.layers, upstream.hidden_size, upstream.batched) == (("T0", "T1"), 64, True)
+    assert upstream.times() == (0.02, 0.0125)
+    states, lengths = upstream.from_waveforms(waves(8000, 5000))
+    assert lengths.tolist() == [24, 15]
+    assert states[1].shape == (2, 24, 64)
 
 
 def test_the_grammar_of_experts_and_classes():
