@@ -10,6 +10,7 @@ import torch
 
 from mockingjay.representation import ExtractionOptions, represent
 from mockingjay.upstream import load_upstream
+from mockingjay.upstreams.base import RowError
 from mockingjay.upstreams.selection import LayerSelection
 from mockingjay.upstreams.spec import UpstreamSpec
 from tests.helpers.process_settings import ProcessSettings
@@ -72,6 +73,9 @@ class Draws(Waves):  # sets what belongs to the process
         torch.set_num_threads(torch.get_num_threads() + 1)
         torch.set_grad_enabled(False)
         super().__init__()
+    def forward(self, waveforms, lengths):
+        torch.rand(1), np.random.rand(), random.random()
+        return super().forward(waveforms, lengths)
 
 class Features(nn.Module):
     out_dim = 4
@@ -274,9 +278,10 @@ def test_a_wrong_number_of_frames_is_refused_with_the_name_of_the_utterance(tmp_
     assert not (tmp_path / "out").exists()
     alone = load_upstream("own_waves:Later")
     alone.batched = False
-    corpus = Recordings([tmp_path / "audio" / f"u{count}.wav" for count in (33000, 8000)], MEL)
-    with pytest.raises(ValueError, match=r"'u33000': .* gave 103 frames for 33000 samples, expected 102"):
-        represent(alone, corpus, tmp_path / "out", "all", how)
+    inputs, lengths = torch.randn(3, 40000), torch.tensor([8000, 33000, 9000])
+    with pytest.raises(RowError, match="gave 103 frames for 33000 samples, expected 102") as refused:
+        alone(inputs, lengths)
+    assert refused.value.row == 1
 
 
 @pytest.mark.parametrize(
