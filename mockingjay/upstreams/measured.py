@@ -30,7 +30,7 @@ class MeasuredUpstream(Upstream):
 
     takes = "waveform"
     feature_config = None
-    layers = ()  # not known before it is measured
+    layers: tuple[str, ...] = ()  # not known before it is measured
     made_from = ""  # the file that the module was made from, if any
 
     def __init__(self, called: str, module: nn.Module, rate: int, stride: int):
