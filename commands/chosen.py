@@ -7,7 +7,7 @@ from typing import Any
 
 from mockingjay.foreign.assumptions import in_words
 from mockingjay.runs import find_checkpoint
-from mockingjay.upstreams.spec import WORDS, UpstreamSpec
+from mockingjay.upstreams.spec import NAMED, WORDS, UpstreamSpec
 
 
 def named_upstream(values: Mapping[str, Any], typed: Mapping[str, str]) -> UpstreamSpec | None:
@@ -53,4 +53,6 @@ def is_spec(text: str, ckpdir: Path) -> bool:
     """Whether `--info` describes an upstream in words, rather than a checkpoint's file or run."""
     if (Path(text).exists() and Path(text).name) or (ckpdir / text).exists():
         return False
-    return ":" in text or "=" in text or text in WORDS
+    named = NAMED.fullmatch(text)
+    rest = named[2] if named else text
+    return ":" in rest or rest in WORDS
