@@ -213,7 +213,9 @@ def _extracted(command: Command) -> dict[str, Any]:
     if spec is not None:
         for name in ("config", "name"):
             if name in command.typed:
-                raise ValueError(f"--upstream {text} names what is opened: leave {command.typed[name]} out")
+                raise ValueError(
+                    f"--upstream {text} names what is opened: leave {command.typed[name]} {values[name]} out"
+                )
     else:
         spec = replace(UpstreamSpec.parse(text or "pretrained"), source=str(_chosen(values)))
     return {"upstream": spec, "seed": DEFAULT_SEED if values["seed"] is None else values["seed"]}

@@ -46,7 +46,7 @@ def _check_unused(text: str, spec: UpstreamSpec, values: Mapping[str, Any], type
 
 def draws_weights(spec: UpstreamSpec) -> bool:
     """Whether the seed changes the upstream."""
-    return spec.fresh or (spec.kind == "own" and not spec.file)
+    return spec.fresh or (spec.kind in ("own", "s3prl") and not spec.file)
 
 
 def is_spec(text: str, ckpdir: Path) -> bool:

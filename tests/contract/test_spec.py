@@ -116,5 +116,5 @@ def test_a_checkpoint_s_path_is_no_spec_and_a_spec_no_path(tmp_path, monkeypatch
 
 def test_which_upstreams_the_seed_changes():
     drawn = {text for text in FORMS if draws_weights(UpstreamSpec.parse(text))}
-    assert {text.partition(":")[0] for text in drawn} == {"random", "my.models", "models"}
+    assert {text.partition(":")[0] for text in drawn} == {"random", "my.models", "models", "s3prl"}
     assert "my.models:Encoder:w/e.pt" not in drawn
