@@ -67,7 +67,7 @@ def _is_frozen(name: str, upstream: Upstream) -> bool:
 
 def _input(upstream: Upstream) -> str:
     if upstream.takes == "waveform":
-        return ", ".join(filter(None, [f"waveforms of {upstream.sample_rate} Hz", upstream.input_rule]))
+        return upstream.input_rule or f"waveforms of {upstream.sample_rate} Hz"
     features = upstream.feature_config
     return upstream.input_rule or (features.in_words() if features else "features, not stated of which kind")
 
