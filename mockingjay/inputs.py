@@ -16,6 +16,7 @@ from utility.audio.headers import SCAN_THREADS, recording_state
 from utility.audio.waveform import AudioError, Span, audio_length, read_audio, read_in_pieces
 from utility.batches import pad
 from utility.store.info import StoreInfo
+from utility.store.reading import Store
 from utility.threads import take_one_core
 
 Item = TypeVar("Item")
@@ -156,16 +157,18 @@ def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 def _check_recordings(corpus: UtteranceSource) -> None:
     """Raise ValueError where none of the recordings behind a corpus is there."""
-    paths, root = corpus.audio_paths, corpus.info.audio_root
-    if corpus.info.features is None and paths[0].suffix == ".npy":
+    first = corpus.audio_paths[0]
+    if isinstance(corpus, Store) and first.suffix == ".npy":
         raise ValueError(
-            f"{paths[0]}: an originals' directory does not say where its recordings are, and the upstream takes "
-            "waveforms: name a folder or a table of recordings instead"
+            f"{corpus.paths[0]}: a directory of the originals does not say where its recordings are, and the upstream "
+            "takes waveforms: name a folder or a table of recordings instead"
         )
-    if not any(path.is_file() for path in paths):
-        help_ = "put the recordings back" if root is None else f"put the recordings below {root}"
-        help_ += ", or say in the store's features.yaml where they are: audio_root: FOLDER" if root is not None else ""
-        raise ValueError(
-            f"{paths[0]}: no such file, nor are the other recordings of its corpus there, and the upstream takes "
-            f"waveforms: {help_}"
-        )
+    if any(path.is_file() for path in corpus.audio_paths):
+        return
+    help_ = "make a new table by preprocess/generate_len_for_bucket.py"
+    if isinstance(corpus, Store):
+        help_ = f"say in {corpus.paths[0].parent / 'features.yaml'} where they are now, audio_root: FOLDER"
+    raise ValueError(
+        f"{first}: no such file, nor any other recording of the utterances, and the upstream takes waveforms: put them "
+        f"there, or {help_}"
+    )
