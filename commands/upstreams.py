@@ -131,7 +131,7 @@ def _features(pretrained: Pretrained, spec: UpstreamSpec, features: FeatureConfi
         return pretrained.features
     stated = pretrained.stated.get("features")
     if features is None or stated:
-        why = f"takes features that are not computed here, {stated}" if stated else "does not say which it takes"
+        why = f"takes features that are not computed here, {stated}" if stated else "does not say which features it takes"
         help_ = "" if stated else ", or say by --online_config YAML which they are"
         raise ValueError(f"{spec.source} {why}: extract from a store, not from audio{help_}")
     return features
