@@ -226,7 +226,7 @@ CHECKPOINTS = [
     case("no test set", f"{TEST} --ckpt ckpt/untested.ckpt", "--input", "data.test"),
     case("test set that does not exist", f"{TEST} --ckpt ckpt/good.ckpt --input data/nowhere/test", "data/nowhere/test"),
     case("layer that there is not", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer 9", "9", "0 to 1"),
-    case("layer that is a word", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer top", "--layer", "'top'", "ws:FILE"),
+    case("layer that is a word", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer top", "layer top", "0 to 1 (T0, T1)"),
     case("layer of a test that there is not", f"{TEST} --ckpt ckpt/good.ckpt --layer 9", "9", "0 to 1"),
     case("weights of a probe without any", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer ws:exp/unweighted.json", "exp/unweighted.json", "--weighted_sum"),
     case("weights in no file", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer ws:nowhere.json", "nowhere.json"),

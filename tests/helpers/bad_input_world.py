@@ -16,6 +16,7 @@ from torch import nn
 import run_downstream
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
+from tests.helpers.bad_upstream_world import build_upstreams
 from tests.helpers.speech import MEL, write_store
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, build
@@ -90,6 +91,7 @@ def build_world(root: Path) -> None:
     _checkpoints(root / "ckpt")
     _alignments(root)
     _results(root)
+    build_upstreams(root)
 
 
 def _configs(root: Path) -> None:
