@@ -1,6 +1,6 @@
 """Models of Transformers as upstreams: wav2vec 2.0 and its family, which take waveforms."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from mockingjay.upstreams.base import Field, Upstream, fingerprint_of
 from mockingjay.upstreams.huggingface_exact import Samples, make_exact, normalised
 from mockingjay.upstreams.huggingface_folder import ModelFolder
 from mockingjay.upstreams.huggingface_layers import Parts, hidden_states, norm_is_last
+from mockingjay.upstreams.huggingface_packed import PackedModel
 from utility.batches import real_frames
 from utility.files import replace_folder, temporary
 
@@ -28,7 +29,7 @@ def open_huggingface(folder: ModelFolder | Path | str, seed: int | None = None) 
     Nothing is downloaded and no code of the folder runs. Raises FileNotFoundError or ValueError, one line: what the
     folder lacks, or why it is none of the models that take sound."""
     read = folder if isinstance(folder, ModelFolder) else ModelFolder.read(folder)
-    return HuggingFaceUpstream(read, read.build(seed))
+    return HuggingFaceUpstream(read, read.build(seed)).eval()
 
 
 class HuggingFaceUpstream(Upstream):
@@ -88,20 +89,36 @@ class HuggingFaceUpstream(Upstream):
 
     def encode(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> tuple[Tensor, ...]:
         there = [label for label in labels if self.field(label).size <= inputs.shape[1]]
-        states = self._states(inputs, lengths, there) if there else {}
-        return tuple(self._silent(label, states.get(label), inputs, lengths) for label in labels)
+        quick = self._packed and inputs.device.type == "cpu" and not (self.training or torch.is_grad_enabled())
+        states = (self._by_rows if quick else self._by_call)(inputs, lengths, there) if there else {}
+        nothing = inputs.new_zeros(len(inputs), 0, 0)  # waveforms too short for a frame
+        return tuple(
+            states[label] if label in states else nothing.new_zeros(len(inputs), 0, self.width(label))
+            for label in labels
+        )
 
-    def _silent(self, label: str, state: Tensor | None, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """A state with zeros beyond true lengths; None is that of waveforms too short for a frame."""
-        if state is None:
-            return inputs.new_zeros(len(inputs), 0, self.width(label))
-        if self._samples.counts is None:
-            return state
-        return state * real_frames(self.num_frames(lengths, label), state.shape[1])[..., None]
-
-    def _states(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
+    def _by_call(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
+        """The states of padded utterances, by a call of the model."""
         arguments = self._arguments(inputs, lengths)
-        return hidden_states(self._parts, lambda: self.model(**arguments), labels)
+        states = hidden_states(self._parts, lambda: self.model(**arguments), labels)
+        if self._samples.counts is None:
+            return states
+        frames = {label: real_frames(self.num_frames(lengths, label), states[label].shape[1]) for label in labels}
+        return {label: state * frames[label][..., None] for label, state in states.items()}
+
+    def _by_rows(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
+        """The states of utterances without their padding, on a CPU."""
+        self._samples.counts = None
+        waveforms = normalised(inputs, lengths) if self._normalise else inputs
+        packed = PackedModel(self.model, self._parts, self._fields)
+        states = packed.states([wave[:count] for wave, count in zip(waveforms, lengths.tolist())], labels)
+        longest = torch.tensor(inputs.shape[1])
+        whole = {}
+        for label in labels:
+            whole[label] = inputs.new_zeros(len(inputs), int(self.num_frames(longest, label)), self.width(label))
+            for place, state in states[label].items():
+                whole[label][place, : len(state)] = state
+        return whole
 
     def _arguments(self, inputs: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """What the model is called with; `_samples` says the true lengths to what needs them inside."""
@@ -171,26 +188,51 @@ class HuggingFaceUpstream(Upstream):
         if not norm_is_last(self._parts, lambda: self.model(**self._arguments(first, lengths[:1]))):
             self._parts = replace(self._parts, norm=None)
         labels = self._parts.labels()
-        together = self.encode(pair, lengths, labels)
-        unlike = []
-        for row, count in enumerate(counts):
-            alone = self.encode(pair[row : row + 1, :count], lengths[row : row + 1], labels)
-            for label, one, other in zip(labels, alone, together):
-                expected = [1, int(self.num_frames(lengths[row], label)), self.width(label)]
-                if list(one.shape) != expected:
-                    raise ValueError(
-                        f"upstream hf:{self._folder.path}: state {label} of {count} samples is {list(one.shape[1:])}, "
-                        f"by its kernels, strides and widths {expected[1:]}: {type(self.model).__name__} is not "
-                        "of the wav2vec 2.0 family"
-                    )
-                if not torch.isfinite(one).all():
-                    raise ValueError(f"upstream hf:{self._folder.path}: state {label} of noise is not finite")
-                if _difference(one[0], other[row, : expected[1]]) > ROUNDING:
-                    unlike.append(label)
+        alone = [self._by_call(pair[i : i + 1, :n], lengths[i : i + 1], labels) for i, n in enumerate(counts)]
+        for count, states in zip(counts, alone):
+            self._check(states, count)
+        self._packed, unlike = True, self._unlike(self._by_rows, pair, lengths, alone)
+        if unlike:
+            self._packed, unlike = False, self._unlike(self._by_call, pair, lengths, alone)
         self.batched = not unlike
         self.batch_rule = "a batch gives what single utterances give"
         if unlike:
             self.batch_rule = f"one utterance at a time: a batch gives other states, from {unlike[0]} on"
+
+    def _check(self, states: Mapping[str, Tensor], samples: int) -> None:
+        """Raise ValueError where the states of one waveform have another shape than they should, or no numbers."""
+        name = f"upstream hf:{self._folder.path}: state"
+        for label, state in states.items():
+            expected = [1, int(self.num_frames(torch.tensor(samples), label)), self.width(label)]
+            if list(state.shape) != expected:
+                raise ValueError(
+                    f"{name} {label} of {samples} samples is {list(state.shape[1:])}, by its kernels, strides and "
+                    f"widths {expected[1:]}: {type(self.model).__name__} is not of the wav2vec 2.0 family"
+                )
+            if not torch.isfinite(state).all():
+                raise ValueError(f"{name} {label} of noise is not finite: its weights are too large")
+
+    def _unlike(
+        self,
+        way: Callable[[Tensor, Tensor, Sequence[str]], Mapping[str, Tensor]],
+        pair: Tensor,
+        lengths: Tensor,
+        alone: Sequence[Mapping[str, Tensor]],
+    ) -> list[str]:
+        """The labels whose states of a batch are not those of single utterances."""
+        labels = list(alone[0])
+        try:
+            together = way(pair, lengths, labels)
+        except (AttributeError, TypeError, RuntimeError):  # its modules are not those that the way knows
+            return labels
+        return [
+            label
+            for label in labels
+            if any(
+                _difference(states[label][0], row[: states[label].shape[1]]) > ROUNDING
+                for row, states in zip(together[label], alone)
+            )
+        ]
 
 
 def _difference(one: Tensor, other: Tensor) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,15 +29,14 @@ class RealGroupNorm(nn.GroupNorm):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, T] to the same; zero beyond each utterance's frames."""
         if self._samples.counts is None:
-            return super().forward(x)
+            return self._normed(x)
         frames = self._field.num_frames(self._samples.counts).clamp(min=1).tolist()
-        if not torch.is_grad_enabled():
-            out = torch.zeros_like(x)
-            for row, source, count in zip(out, x, frames):
-                row[:, :count] = super().forward(source[None, :, :count])[0]
-            return out
-        rows = [super(RealGroupNorm, self).forward(x[i : i + 1, :, :count]) for i, count in enumerate(frames)]
+        rows = [self._normed(x[i : i + 1, :, :count]) for i, count in enumerate(frames)]
         return torch.cat([nn.functional.pad(row, (0, x.shape[2] - row.shape[2])) for row in rows])
+
+    def _normed(self, x: Tensor) -> Tensor:
+        """Of a single frame, too, which the module itself refuses."""
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def make_exact(parts: Parts, fields: Sequence[Field], samples: Samples) -> None:
@@ -60,11 +60,11 @@ def make_exact(parts: Parts, fields: Sequence[Field], samples: Samples) -> None:
 
 
 def normalised(waveforms: Tensor, lengths: Tensor) -> Tensor:
-    """Zero mean and unit variance of each waveform's real samples, (x - mean) / sqrt(variance + 1e-7) as Transformers
-    has it; padding is zero. Sums are of float64, so that they do not depend on the padding."""
-    real = real_frames(lengths, waveforms.shape[1])
-    count = lengths.clamp(min=1)[:, None]
-    x = waveforms.double() * real
-    centred = (x - x.sum(1, keepdim=True) / count) * real
-    variance = centred.square().sum(1, keepdim=True) / count
-    return (centred / (variance + 1e-7).sqrt()).to(waveforms.dtype)
+    """Zero mean and unit variance of each waveform's real samples, padding zero, as Transformers' feature extractor
+    has it: NumPy's float32, so that not a bit differs from that."""
+    out = np.zeros(waveforms.shape, np.float32)
+    for row, wave, count in zip(out, waveforms.detach().cpu().float().numpy(), lengths.tolist()):
+        real = wave[:count]
+        if count:
+            row[:count] = (real - real.mean()) / np.sqrt(real.var() + 1e-7)
+    return torch.from_numpy(out).to(waveforms.device)

@@ -140,7 +140,11 @@ class ModelFolder:
         prefix = f"{model.base_model_prefix}."
         extra = [name for name in report["unexpected_keys"] if name.removeprefix(prefix).partition(".")[0] in own]
         unlike = [name if isinstance(name, str) else name[0] for name in report.get("mismatched_keys") or ()]
-        for names, what in ((missing, "are missing"), (extra, "have no place in its config"), (unlike, "differ in shape")):
+        for names, what in (
+            (missing, "are missing"),
+            (extra, "have no place in its config"),
+            (unlike, "differ in shape"),
+        ):
             if names:
                 raise ValueError(
                     f"upstream hf:{self.path}: {len(names)} of its weights {what}, {short(min(names))} for one: its "

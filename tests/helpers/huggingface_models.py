@@ -1,5 +1,6 @@
 """Tiny models of Transformers with random weights, saved as folders; nothing is downloaded."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ SMALL: dict[str, Any] = {
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
     "layerdrop": 0.5,
-    "initializer_range": 0.2,
+    "initializer_range": 0.1,
 }
 STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
 DATA2VEC = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 7}
@@ -72,6 +73,10 @@ def direct_states(folder: Path, wave: Tensor) -> dict[str, Tensor]:
     states: dict[str, Tensor] = {}
     for k, part in enumerate(model.feature_extractor.conv_layers, 1):
         part.register_forward_hook(lambda module, x, y, k=k: states.update({f"C{k}": y[0].T}))
+    if len(wave) < 400:  # it fails at the last convolution
+        with contextlib.suppress(RuntimeError):
+            model(inputs)
+        return states
     given = model(inputs, output_hidden_states=True)
     projected = model.feature_projection(model.feature_extractor(inputs).transpose(1, 2))
     states["P"] = (projected if isinstance(projected, Tensor) else projected[0])[0]
