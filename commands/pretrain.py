@@ -1,5 +1,6 @@
 """Pre-train from scratch, or continue a checkpoint."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from utility.device import claim_device, pick_device
 from utility.files import check_folder
 from utility.flags import AUTO, DEFAULT_SEED
 from utility.locks import held
+from utility.text import short
 from utility.training.distributed import Group
 from utility.training.stopping import Stop, Stopped
 from utility.training.trainer import newest_checkpoint
@@ -59,7 +61,8 @@ def _train(settings: Train, name: str, directory: Path, log: Path, group: Group)
     if saved is not None:
         continue_from(trainer, saved)
         saved = None  # its memory is free for the training
-    steps = f"from step {trainer.progress.step} to {config.trainer.steps}"
+    epochs = f" ({config.trainer.epochs} epochs)" if config.trainer.epochs else ""
+    steps = f"from step {trainer.progress.step} to {trainer.steps}{epochs}"
     model = trainer.training.module
     if settings.dry_run:
         print_plan(config, describe_parts(config), {"model": model}, directory, f"seed: {seed}", steps)
@@ -93,14 +96,32 @@ def _continued(settings: Train, start: Path | None, directory: Path) -> tuple[Pr
     if start is None:
         raise ValueError(f"{directory} has no checkpoint to continue: start the run without --resume")
     saved = load_pretrained(start, settings.assume)
+    _check_optimizer(saved, _named_optimizer(settings.overrides))
     online = settings.online_config or _online(as_dict(saved.config))
     config = resolve(PretrainConfig, settings.config or as_dict(saved.config), settings.overrides, online)
+    _check_optimizer(saved, config.optimizer.name)
     if saved.seed is not None and settings.seed not in (None, saved.seed):
         raise ValueError(f"{start} was trained with --seed {saved.seed}, not {settings.seed}")
     for key, before, now in differences(saved.config, config):
         say(settings.msg, f"changed since {start.name}: {key}: {before} -> {now}")
     seeds = (saved.seed, settings.seed, DEFAULT_SEED)
     return saved, config, next(seed for seed in seeds if seed is not None)
+
+
+def _named_optimizer(overrides: Sequence[str]) -> str | None:
+    """The optimiser that a command line asks for."""
+    names = [word.partition("=")[2] for word in overrides if word.startswith("optimizer.name=")]
+    return names[-1] if names else None
+
+
+def _check_optimizer(saved: Pretrained, name: str | None) -> None:
+    """Raise ValueError where training would go on with another optimiser than it began with."""
+    before = saved.config.optimizer.name
+    if name not in (None, before):
+        raise ValueError(
+            f"{saved.path} was trained with optimizer.name {before}, what that has gathered is of no use to "
+            f"{short(name)}: leave optimizer.name as it was, or begin another run"
+        )
 
 
 def _online(saved: dict[str, Any]) -> dict[str, Any]:

@@ -73,9 +73,21 @@ def resolve(
     files = [str(given) for given in (source, above) if isinstance(given, Path | str)]
     where = f"{' with '.join(files)}: " if files else ""
     try:
-        return build(schema, values)
+        config = build(schema, values)
     except ValueError as error:
         raise ValueError(f"{where}{error}") from None
+    _check_obeyed(config, values, overrides)
+    return config
+
+
+def _check_obeyed(config: Any, values: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Raise ValueError for an override that the other keys of its section leave no use for."""
+    given, used = dict(_values(values)), dict(_values(as_dict(config)))
+    for word in overrides:
+        key = word.partition("=")[0]
+        if given.get(key) is not None and key in used and used[key] is None:
+            section = key.rpartition(".")[0]
+            raise ValueError(f"{cut(word)} would change nothing beside the other keys of {section}: leave it out")
 
 
 def read_yaml(file: Path | str) -> dict[str, Any]:
