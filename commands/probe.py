@@ -86,6 +86,9 @@ def print_experiment(experiment: Experiment, name: str = "") -> None:
     more = [f"setting: {name}"] if name else []
     layer = "all, weighted" if experiment.setting.config.upstream.weighted_sum else experiment.layer
     more.append(f"hidden state: {layer} (of 0 to {experiment.states - 1})")
+    trainer = experiment.setting.config.trainer
+    epochs = f" ({trainer.epochs} epochs)" if trainer.epochs else ""
+    more.append(f"steps: {trainer.steps or experiment.steps()}{epochs}")
     print_plan(experiment.setting.config, lines, models, experiment.directory, *more)
 
 
