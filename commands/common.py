@@ -8,6 +8,7 @@ from pathlib import Path
 from commands.settings import Assume, Look, PlotAlterations
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
+from mockingjay.foreign.configs import Given
 from mockingjay.representation import LayerSelection
 from utility.config import as_dict, resolve
 from utility.files import check_folder, remove_leftovers
@@ -87,6 +88,12 @@ def say(wanted: bool, text: str) -> None:
     """Print unless --no-msg."""
     if wanted:
         print(text)
+
+
+def say_notes(*given: Given) -> None:
+    """Say what of the originals' configs has no meaning here."""
+    for note in (config.note for config in given if config.note):
+        print(note, file=sys.stderr)
 
 
 def ended(stopped: Stopped, group: Group) -> int:

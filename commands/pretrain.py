@@ -5,12 +5,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from commands.common import ELSEWHERE, check_sections, ended, say
+from torch import nn
+
+from commands.common import ELSEWHERE, check_sections, ended, say, say_notes
 from commands.dry_run import count_parameters, describe_parts, print_plan
 from commands.paths import DEFAULT_CONFIG, checkpoint_in, run_name
 from commands.settings import Train
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
+from mockingjay.foreign.configs import Given, read_config, read_online
+from mockingjay.model.frame_model import FrameModel
 from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
 from utility.config import as_dict, differences, resolve, write_yaml
 from utility.device import claim_device, pick_device
@@ -47,23 +51,27 @@ def _hold(stack: ExitStack, *folders: Path) -> None:
 
 def _train(settings: Train, name: str, directory: Path, log: Path, group: Group) -> int:
     start = settings.ckpt or group.by_leader(lambda: newest_checkpoint(directory, STEM))  # others may see older ones
+    given, heard = read_config(settings.config), read_online(settings.online_config)
     saved = None
     if settings.load or (settings.resume and not (settings.resume == AUTO and start is None)):
-        saved, config, seed = _continued(settings, start, directory)
+        saved, config, seed = _continued(settings, start, directory, given, heard)
     else:
-        config, seed = _new(settings, start)
+        config, seed = _new(settings, start, given, heard)
     if settings.online_config and config.online is None:
         raise ValueError(f"{settings.online_config} has no section online: config/online.yaml shows one")
     check_sections(config, settings.overrides)
     device = claim_device(settings.cpu, config.trainer.precision)
     msg = settings.msg and group.leads
     trainer = make_trainer(config, seed, RunContext(directory, log, device, not msg, group, Stop()))
+    model = trainer.training.module
+    _check_size(settings, given, model)
     if saved is not None:
         continue_from(trainer, saved)
         saved = None  # its memory is free for the training
+    if group.leads:
+        say_notes(given, heard)
     epochs = f" ({config.trainer.epochs} epochs)" if config.trainer.epochs else ""
     steps = f"from step {trainer.progress.step} to {trainer.steps}{epochs}"
-    model = trainer.training.module
     if settings.dry_run:
         print_plan(config, describe_parts(config), {"model": model}, directory, f"seed: {seed}", steps)
         return 0
@@ -83,22 +91,32 @@ def _train(settings: Train, name: str, directory: Path, log: Path, group: Group)
     return 0
 
 
-def _new(settings: Train, start: Path | None) -> tuple[PretrainConfig, int]:
+def _check_size(settings: Train, given: Given, model: nn.Module) -> None:
+    """Raise ValueError where an original's config was written for frames of another size."""
+    assert isinstance(model, FrameModel)
+    if given.input_dim not in (0, model.input_dim):
+        sizes = f"its input_dim is {given.input_dim}, data.train has frames of {model.input_dim} values"
+        raise ValueError(f"{settings.config}: {sizes}")
+
+
+def _new(settings: Train, start: Path | None, given: Given, heard: Given) -> tuple[PretrainConfig, int]:
     """Config and seed of a run that must not be there already."""
     if start is not None:
         raise ValueError(f"{start} exists: add --resume to continue that run, or --name for another one")
-    config = resolve(PretrainConfig, settings.config or DEFAULT_CONFIG, settings.overrides, settings.online_config)
+    config = resolve(PretrainConfig, given.source or DEFAULT_CONFIG, settings.overrides, heard.source)
     return config, DEFAULT_SEED if settings.seed is None else settings.seed
 
 
-def _continued(settings: Train, start: Path | None, directory: Path) -> tuple[Pretrained, PretrainConfig, int]:
+def _continued(
+    settings: Train, start: Path | None, directory: Path, given: Given, heard: Given
+) -> tuple[Pretrained, PretrainConfig, int]:
     """The checkpoint, and config and seed of the run that goes on."""
     if start is None:
         raise ValueError(f"{directory} has no checkpoint to continue: start the run without --resume")
     saved = load_pretrained(start, settings.assume)
     _check_optimizer(saved, _named_optimizer(settings.overrides))
-    online = settings.online_config or _online(as_dict(saved.config))
-    config = resolve(PretrainConfig, settings.config or as_dict(saved.config), settings.overrides, online)
+    online = heard.source or _online(as_dict(saved.config))
+    config = resolve(PretrainConfig, given.source or as_dict(saved.config), settings.overrides, online)
     _check_optimizer(saved, config.optimizer.name)
     if saved.seed is not None and settings.seed not in (None, saved.seed):
         raise ValueError(f"{start} was trained with --seed {saved.seed}, not {settings.seed}")

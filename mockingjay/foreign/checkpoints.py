@@ -19,8 +19,10 @@ from mockingjay.foreign.settings import (
     Section,
     feature_config,
     frame_shift,
+    model_name,
     online_features,
     pretrain_config,
+    run_section,
     stated_shift,
 )
 from utility.audio.feature_config import FeatureConfig
@@ -115,9 +117,9 @@ def _transformer(content: Mapping[str, Any]) -> Original:
     saved = _tensors(content, "Transformer" if "Transformer" in content else "Mockingjay")
     encoder = _renamed(without_prefix(saved))
     head = without_prefix(_tensors(content, "SpecHead")) if "SpecHead" in content else None
-    block = config.section("transformer" if "transformer" in config.values else "mockingjay")
+    block = config.section(model_name(config))
     rate = block.get("downsample_rate", int, 1)
-    duo = run.section("runner" if "runner" in run.values else "solver").get("duo_feature", bool, False)
+    duo = run_section(run).get("duo_feature", bool, False)
     input_dim = _width(encoder, PROJECTION, 1, rate)
     target_dim = _width(head, "output.weight", 0, rate) if head else input_dim
     ours = pretrain_config(config, task, run, input_dim, duo)
