@@ -32,6 +32,7 @@ from utility.training.checkpoint import FORMAT, is_whole
 
 PROJECTION = "input_representations.spec_transform.weight"
 LAYER_NUMBER = re.compile(r"encoder\.layer\.(\d+)\.")
+FIRST_S3PRL = "S3PRL v0.1.0"
 PREFIX = "module."  # which DataParallel puts before all names
 
 
@@ -174,7 +175,7 @@ def _settings(content: Mapping[str, Any]) -> tuple[str, Section, Section, Sectio
     if "Settings" in content:
         settings = Section("Settings", content["Settings"])
         config = settings.section("Config")
-        family = "S3PRL v0.1.0" if "transformer" in config.values else "Mockingjay"
+        family = FIRST_S3PRL if "transformer" in config.values else "Mockingjay"
         return family, config, Section("task", {}), config, _seed(settings.values.get("Paras"))
     for key in ("Upstream_Config", "Config"):
         if isinstance(content.get(key), dict) and "transformer" in content[key]:

@@ -171,7 +171,7 @@ def online_features(audio: Section, part: str, dim: int) -> FeatureConfig | str:
 
 def computed_features(audio: Section, part: str) -> FeatureConfig | None:
     """The features that S3PRL's block `audio` (0.3 and later) or `online` (v0.1.0) defines; None of other kinds."""
-    first, block = audio.name == "online", audio.raw(part)
+    first, block = audio.name.rpartition(".")[2] == "online", audio.raw(part)
     keys = set(audio.values) - (OF_RECORDINGS if first else set())
     known = keys <= {*AUDIO_KEYS, "input", "target"} if first else keys == {*AUDIO_KEYS, "input", "target"}
     if not known or not isinstance(block, Mapping):
