@@ -60,6 +60,7 @@ def _train(settings: Train, name: str, directory: Path, log: Path, group: Group)
     if settings.online_config and config.online is None:
         raise ValueError(f"{settings.online_config} has no section online: config/online.yaml shows one")
     check_sections(config, settings.overrides)
+    _check_data(settings, config, given, heard)
     device = claim_device(settings.cpu, config.trainer.precision)
     msg = settings.msg and group.leads
     trainer = make_trainer(config, seed, RunContext(directory, log, device, not msg, group, Stop()))
@@ -89,6 +90,13 @@ def _train(settings: Train, name: str, directory: Path, log: Path, group: Group)
     best = "" if progress.best is None else f", best dev loss {progress.best:.4f} at step {progress.best_step}"
     say(msg, f"checkpoints in {directory}, figures: tensorboard --logdir {settings.logdir}{best}")
     return 0
+
+
+def _check_data(settings: Train, config: PretrainConfig, given: Given, heard: Given) -> None:
+    """Raise ValueError where nothing but an original's config says what to train on, and that is not here."""
+    for file, read in ((settings.config, given), (settings.online_config, heard)):
+        if read.missing and not config.data.train:
+            raise ValueError(f"{file}: {read.missing}")
 
 
 def _check_size(settings: Train, given: Given, model: nn.Module) -> None:

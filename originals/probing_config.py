@@ -48,8 +48,10 @@ def read_probing_config(file: Path | None, task: str) -> Given:
 
 def _probing(config: Section, task: str) -> Given:
     first = isinstance(config.values.get("downstream"), dict)  # Mockingjay: all of a probe in one block
-    if not first and not isinstance(config.values.get("runner"), dict):
-        raise ValueError("it says nothing of a probe: it has no section runner, or downstream")
+    if not first and ({"mockingjay", "transformer"} & config.values.keys() or not config.values.get("runner")):
+        raise ValueError(
+            "it is of pre-training: of a probe it would have a section runner without a model, or downstream"
+        )
     runner, data = config.section("downstream" if first else "runner"), config.section("dataloader")
     models = runner if first else config.section("model")
     names = {blocks[first] for blocks in CLASSIFIERS.values()}
@@ -68,7 +70,7 @@ def _probing(config: Section, task: str) -> Given:
         "trainer": {"steps": runner.get("total_steps", int, 500_000), "patience": None, **rhythm(runner)},
     }
     build(DownstreamConfig, values)
-    return Given(values, "; ".join(note for note in (*chosen.notes, missing) if note))
+    return Given(values, "; ".join(chosen.notes), missing)
 
 
 class Classifier(NamedTuple):

@@ -1,7 +1,7 @@
 """The originals' YAML files as configs of ours: by the reader of their checkpoints, and what only a file says."""
 
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,12 @@ UNUSED = {  # keys of theirs that mean nothing here, and what to type instead
 class Given:
     """What a command was given as its config, ready for `utility.config.resolve`.
 
-    `note` names in a line what of an original's file has no meaning here; `input_dim` is the size of a frame that it
-    states, 0 where it states none."""
+    Of an original's file `note` names in a line what has no meaning here, `missing` what to type where its data are not
+    on this machine, and `input_dim` is the size of a frame that it states, 0 where it states none."""
 
     source: Path | str | Mapping[str, Any] | None
     note: str = ""
+    missing: str = ""
     input_dim: int = 0
 
 
@@ -99,9 +100,9 @@ def convert(
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     words = [f"{key} ({unused[key]})" if unused[key] else key for key in left]
-    said = [given.note, f"without a meaning here: {', '.join(words)}" if words else ""]
+    said = [given.note, given.missing, f"without a meaning here: {', '.join(words)}" if words else ""]
     note = "; ".join(part for part in said if part)
-    return Given(given.source, f"{name} is an original's config; {note}" if note else "", given.input_dim)
+    return replace(given, note=f"{name} is an original's config; {note}" if note else "")
 
 
 def _keys(values: Mapping[str, Any], read: Set[str], unused: Mapping[str, str], prefix: str = "") -> Iterator[str]:
@@ -135,15 +136,15 @@ def _pretraining(config: Section) -> Given:
         width = build(FeatureConfig, heard["online"]["input"]).dim
     data, duo = config.section("dataloader"), runner.get("duo_feature", bool, False)
     values = pretrain_values(config, config.section("task"), config, width, duo)
-    values["data"], note = _data(data, duo)
+    values["data"], missing = _data(data, duo)
     if heard is not None:
-        values["data"], note = heard["data"], _absent(heard["data"]["train"])
+        values["data"], missing = heard["data"], _absent(heard["data"]["train"])
     values["loader"] = {**_loader(data, block.get("max_input_length", int, 0)), **(heard or {}).get("loader", {})}
     values["trainer"] |= _rhythm(runner, batches_per_step(config, config))
     if heard is not None:
         values["online"] = heard["online"]
     build(PretrainConfig, values)
-    return Given(values, note, width)
+    return Given(values, missing=missing, input_dim=width)
 
 
 def _from_audio(config: Section) -> Given:
@@ -151,7 +152,7 @@ def _from_audio(config: Section) -> Given:
     values = _online(config.section("online"))
     train = values["data"]["train"]
     build(PretrainConfig, values)
-    return Given(values if train else {**values, "data": {}}, _absent(train))
+    return Given(values if train else {**values, "data": {}}, missing=_absent(train))
 
 
 def check_optimizer(optimizer: Section) -> None:

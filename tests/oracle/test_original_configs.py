@@ -147,7 +147,7 @@ def test_a_run_is_trained_by_such_a_file_and_goes_on(here, capsys):
 def test_data_that_are_not_here_are_named_and_what_to_type(here, capsys):
     write(here, changed(S3PRL, "dataloader.data_path", "data/elsewhere"))
     store = here / "data" / "libri_fbank_cmvn"
-    with pytest.raises(ValueError, match=r"'data\.train' is empty"):
+    with pytest.raises(ValueError, match=r"theirs.yaml: its data_path 'data/elsewhere' is not here: say data\.train="):
         train(here, "--dry_run")
     train(here, "--dry_run", f"data.train=[{store}/train]")
     said = capsys.readouterr().err
@@ -251,7 +251,8 @@ def test_online_features_of_s3prl_are_kinds_here(tmp_path):
     assert whole.input_dim == 80
     assert alone.note == ""
     gone = read_online(ONLINE)
-    assert "say data.train=[FOLDER" in gone.note
+    assert "say data.train=[FOLDER" in gone.missing
+    assert gone.missing in gone.note
     assert "data" not in gone.source or not gone.source["data"]
     same = read_online(changed(ONLINE, "target", {**ONLINE["input"], "channel": 1})).source
     assert same["online"]["target"] is None
@@ -325,7 +326,7 @@ def test_the_block_of_mockingjays_file_converts(here):
         ("model.linear.sequencial", True, "'model.linear.sequencial': there is no recurrent classifier here"),
         ("model.linear.select_hidden", "best", "'model.linear.select_hidden' is 'best'"),
         ("dataloader.train_proportion", 0, "data.label_fraction"),
-        ("runner", None, "has no section runner, or downstream"),
+        ("runner", None, "it is of pre-training: of a probe it would"),
     ],
 )
 def test_a_probing_file_is_refused_in_one_line(key, value, said, tmp_path):
