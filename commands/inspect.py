@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from commands.common import check_sections, open_model, output_folder, parse_layers, say, test_paths
+from commands.common import check_sections, open_model, output_folder, parse_layers, say, say_notes, test_paths
 from commands.dry_run import describe_parts, describe_paths, print_look, print_plan
 from commands.extract import check_flags, write_representations
 from commands.settings import Info, Look, Plot, PlotAlterations, PlotStates, Stored, Test, TestAndPlot
@@ -17,6 +17,7 @@ from mockingjay.config import DataConfig, PretrainConfig
 from mockingjay.describe import describe_checkpoint, describe_upstream
 from mockingjay.foreign.apc import BY_DEFAULT
 from mockingjay.foreign.assumptions import FLAG, in_words
+from mockingjay.foreign.configs import read_config, read_online
 from mockingjay.inspection import Inspection, draw_alterations
 from mockingjay.pretraining.data import open_given
 from mockingjay.runs import DEFAULT_CONFIG
@@ -103,12 +104,13 @@ def plot_alterations(settings: PlotAlterations) -> None:
     else:
         if settings.assume is not None:
             raise ValueError(f"{FLAG} {in_words(settings.assume)} says something of --ckpt: add that, or leave it out")
-        source = settings.config or DEFAULT_CONFIG
-        config = resolve(PretrainConfig, source, settings.overrides, settings.online_config)
+        given, heard = read_config(settings.config), read_online(settings.online_config)
+        config = resolve(PretrainConfig, given.source or DEFAULT_CONFIG, settings.overrides, heard.source)
         check_sections(config, settings.overrides)
-        folder = settings.output or settings.ckpdir / f"{source.stem}-alterations"
+        folder = settings.output or settings.ckpdir / f"{(settings.config or DEFAULT_CONFIG).stem}-alterations"
         paths = test_paths(settings, config)
         data = open_given(paths, replace(config, data=DataConfig()))
+        say_notes(given, heard)
     check_folder(folder)
     if settings.dry_run:
         return print_plan(config, describe_paths("test", paths, data.source.features), {}, folder)

@@ -53,7 +53,7 @@ class Export:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class OnData:
     """What a model is given to work on; `input` None is the config's data.test."""
 
     assume: Assume
@@ -66,14 +66,14 @@ class Given:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look(Given):
+class Look(OnData):
     """A checkpoint and data that it is given."""
 
     ckpt: Path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored(Given):
+class Stored(OnData):
     """How representations are written."""
 
     layer: str
