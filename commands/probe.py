@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from commands.common import ELSEWHERE, ended
+from commands.common import ELSEWHERE, ended, say_notes
 from commands.dry_run import print_plan
 from commands.settings import Probe
 from downstream.config import DownstreamConfig
@@ -15,7 +15,9 @@ from downstream.report import describe_result, run_folder
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks.base import Task
 from downstream.tasks.table import find_task
+from mockingjay.foreign.configs import ConfigSource
 from mockingjay.runs import DEFAULT_PROBING_CONFIG
+from originals.probing_config import read_probing_config
 from utility.config import read_yaml, resolve
 from utility.device import claim_device, pick_device
 from utility.locks import held
@@ -38,7 +40,8 @@ def probe(settings: Probe) -> int:
 
 def _probe(settings: Probe, task: Task, group: Group, stack: ExitStack) -> int:
     directory = group.by_leader(lambda: _folder(settings, stack))
-    choices = _choices(settings, directory)
+    given = _given(settings, directory)
+    choices = _choices(settings, given)
     config = choices[0].config
     _check_complete(settings, config)
     device = claim_device(settings.cpu, config.trainer.precision)
@@ -49,6 +52,8 @@ def _probe(settings: Probe, task: Task, group: Group, stack: ExitStack) -> int:
     single = settings.seeds == 1 and not settings.sweep
     if group.world > 1 and not (single and config.upstream.fine_tune):
         raise ValueError("several processes are for one --fine_tune run, without --seeds and --sweep; start this alone")
+    if group.leads:
+        say_notes(given)
     if settings.dry_run:
         for choice in choices:
             print_experiment(Experiment(replace(setting, config=choice.config), directory), choice.name)
@@ -86,19 +91,27 @@ def print_experiment(experiment: Experiment, name: str = "") -> None:
     more = [f"setting: {name}"] if name else []
     layer = "all, weighted" if experiment.setting.config.upstream.weighted_sum else experiment.layer
     more.append(f"hidden state: {layer} (of 0 to {experiment.states - 1})")
+    trainer = experiment.setting.config.trainer
+    epochs = f" ({trainer.epochs} epochs)" if trainer.epochs else ""
+    more.append(f"steps: {trainer.steps or experiment.steps()}{epochs}")
     print_plan(experiment.setting.config, lines, models, experiment.directory, *more)
 
 
-def _choices(settings: Probe, directory: Path) -> list[Choice]:
+def _given(settings: Probe, directory: Path) -> ConfigSource:
+    """The config that is meant: of --config, of a run that goes on, or the page of all keys."""
     file = settings.config
     if file is None and settings.resume is not None and (directory / "config.yaml").is_file():
         file = directory / "config.yaml"
     if file is None and DEFAULT_PROBING_CONFIG.is_file():
         file = DEFAULT_PROBING_CONFIG
+    return read_probing_config(file, settings.run)
+
+
+def _choices(settings: Probe, given: ConfigSource) -> list[Choice]:
     flags = {"layer": settings.layer, "weighted_sum": settings.weighted_sum, "fine_tune": settings.fine_tune}
     words = [f"upstream.{name}={value}" for name, value in flags.items() if value is not None]
     return [
-        Choice(choice_name(sweep), resolve(DownstreamConfig, file, [*words, *settings.overrides, *sweep]))
+        Choice(choice_name(sweep), resolve(DownstreamConfig, given.source, [*words, *settings.overrides, *sweep]))
         for sweep in parse_sweep(settings.sweep)
     ]
 

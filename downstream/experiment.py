@@ -26,7 +26,7 @@ from utility.text import short
 from utility.training.checkpoint import load_checkpoint, load_weights
 from utility.training.distributed import ALONE, Group
 from utility.training.stopping import Stop
-from utility.training.trainer import Progress, Run, Trainer, Training, newest_checkpoint
+from utility.training.trainer import Progress, Run, Trainer, Training, count_steps, newest_checkpoint
 
 KIND = STEM = "probe"
 
@@ -175,6 +175,11 @@ class Experiment:
         )
         return Trainer(training, config.trainer, config.optimizer, run)
 
+    def steps(self) -> int:
+        """Updates that training makes where nothing ends it early; no upstream runs for it, and no frame is read."""
+        loader = self._loader("train", training=True, frames=Frames([self.corpus.store], None))
+        return count_steps(self.setting.config.trainer, loader, self.setting.group.world)
+
     def load_best(self) -> Score:
         """Take the weights of the step that did best on dev, and score them on dev again, into predictions_dev.tsv."""
         self.state()  # one that is damaged is refused before anything is written
@@ -228,11 +233,11 @@ class Experiment:
         layers: int | Literal["all"] = "all" if one is None else one
         return self.opened.stored(self.upstream, self.corpus.stores, layers, config.data, self.setting.quiet)
 
-    def _loader(self, part: str, training: bool = False) -> Loader:
+    def _loader(self, part: str, training: bool = False, frames: Frames | None = None) -> Loader:
         config = self.setting.config
         use = Use(config.data, training, config.upstream.fine_tune, config.probe.context)
         chosen = getattr(self.corpus.parts, part)
-        examples = self.setting.task.source(self._frames, self.corpus.labels, chosen, use)
+        examples = self.setting.task.source(frames or self._frames, self.corpus.labels, chosen, use)
         loader = LoaderConfig(batch_frames=examples.batch_frames(use))
         if use.fine_tune:
             loader = LoaderConfig(batch_frames=config.data.fine_tune_frames, pad_multiple=PAD_MULTIPLE)

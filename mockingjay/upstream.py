@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from mockingjay.build import new_model
-from mockingjay.checkpoint import Pretrained, check_input, load_pretrained
+from mockingjay.checkpoint import Pretrained, check_input, load_pretrained, pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.assumptions import in_words
+from mockingjay.foreign.exported import exported_content
 from mockingjay.model.frame_model import Head
 from mockingjay.upstreams.base import Upstream, stated
 from mockingjay.upstreams.baseline import Baseline
+from mockingjay.upstreams.huggingface_folder import ModelFolder
 from mockingjay.upstreams.own import open_own
 from mockingjay.upstreams.pretrained import HeadUpstream, PretrainedUpstream
 from mockingjay.upstreams.spec import CHECKPOINTS, YAMLS, UpstreamSpec
@@ -80,9 +82,20 @@ def _open(
         return S3prlUpstream(spec.source, spec.file, spec.entry, seed)
     if spec.kind == "own":
         return open_own(spec.source, spec.file, info, seed)
-    from mockingjay.upstreams.huggingface import open_huggingface  # Transformers is an extra, and slow to import
+    return _of_transformers(spec, info, seed)
 
-    return open_huggingface(spec.source.removeprefix("hf:"), seed if spec.fresh else None)
+
+def _of_transformers(spec: UpstreamSpec, info: StoreInfo | None, seed: int) -> Upstream:
+    """A folder of Transformers' models; one that `--export hf` wrote holds a model of ours, which takes features."""
+    folder = ModelFolder.read(spec.source.removeprefix("hf:"))
+    if not folder.is_ours:
+        from mockingjay.upstreams.huggingface import open_huggingface
+
+        return open_huggingface(folder, seed if spec.fresh else None)
+    saved = pretrained(exported_content(folder.path, folder.config), folder.path)
+    if spec.fresh:
+        saved = _fresh(saved, seed)
+    return _pretrained(saved, info)
 
 
 def _checkpoint(name: str, ckpt: Path | str | Pretrained | None, assume: Mapping[str, Any] | None) -> Pretrained:
@@ -120,6 +133,12 @@ def _with_head(saved: Pretrained, info: StoreInfo | None) -> HeadUpstream:
     return upstream
 
 
+def _fresh(saved: Pretrained, seed: int) -> Pretrained:
+    """The same architecture with weights drawn from `seed`."""
+    model = new_model(saved.config, saved.model.input_dim, saved.model.target_dim, seed)
+    return replace(saved, model=model, step=0)
+
+
 def _random(
     name: str,
     ckpt: Path | str | Pretrained | None,
@@ -128,9 +147,7 @@ def _random(
     assume: Mapping[str, Any] | None,
 ) -> PretrainedUpstream:
     if ckpt is None or isinstance(ckpt, Pretrained) or not str(ckpt).endswith(YAMLS):
-        saved = _checkpoint(name, ckpt, assume)
-        fresh = new_model(saved.config, saved.model.input_dim, saved.model.target_dim, seed)
-        return _pretrained(replace(saved, model=fresh, step=0), info)
+        return _pretrained(_fresh(_checkpoint(name, ckpt, assume), seed), info)
     _check_unused(assume, f"{ckpt} is a config")
     if info is None:
         raise ValueError(f"a random upstream from {ckpt} needs the store whose features it takes")
