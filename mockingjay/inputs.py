@@ -1,5 +1,7 @@
 """What upstreams take of a corpus: its features or the recordings behind it, read in batches."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mockingjay.upstreams.base import Upstream
-from utility.audio.headers import SCAN_THREADS
+from utility.audio.headers import SCAN_THREADS, recording_state
 from utility.audio.waveform import AudioError, Span, audio_header, audio_length, read_audio
 from utility.batches import pad
 from utility.store.info import StoreInfo
@@ -21,6 +23,9 @@ PAD_MULTIPLE = 64  # few shapes of batches, so that kernels are made once
 
 class UtteranceSource(Protocol):
     """What is represented: a `Store`, or `Recordings`."""
+
+    @property
+    def paths(self) -> list[Path]: ...
 
     @property
     def info(self) -> StoreInfo: ...
@@ -48,18 +53,35 @@ class UtteranceSource(Protocol):
     def fingerprint(self, beside: Path | None = None, /) -> str: ...
 
 
+def source_fingerprint(upstream: Upstream, corpus: UtteranceSource, beside: Path | None = None) -> str:
+    """Changes with what the upstream takes of a corpus: its features, or the recordings behind them.
+
+    `beside` is where the digest of a store is kept that may only be read."""
+    if upstream.takes == "features":
+        return corpus.fingerprint(beside)
+    digest = hashlib.sha256(b"".join(map(recording_state, corpus.audio_paths)))
+    digest.update(json.dumps([*map(str, corpus.audio_paths), *corpus.ids, *corpus.spans]).encode())
+    return f"recordings of {', '.join(map(str, corpus.paths))} {digest.hexdigest()[:16]}"
+
+
 class Inputs:
     """What an upstream takes of a corpus: its features, or the recordings behind it; and the frames that the states of
-    a label (None: of `layers`) will have."""
+    a label (None: of `layers`) will have. `samples` [U] at the upstream's rate, where they are known."""
 
-    def __init__(self, upstream: Upstream, corpus: UtteranceSource, label: str | None = None):
+    def __init__(
+        self,
+        upstream: Upstream,
+        corpus: UtteranceSource,
+        label: str | None = None,
+        samples: np.ndarray | None = None,
+    ):
         self.corpus, self.frames, self.sizes, self.read = corpus, corpus.lengths, corpus.lengths, corpus.__getitem__
         self.num_samples, self.rate, self.long = corpus.num_samples, None, np.zeros(len(corpus.lengths), bool)  # [U]
         if upstream.takes == "waveform":
             assert upstream.sample_rate is not None, "an upstream of waveforms says at which rate"
             self.rate, self.read = upstream.sample_rate, self._waveform
             self.field, self.longest, self.overlap = upstream.field(label), upstream.longest, upstream.overlap
-            self.num_samples = self.sizes = self._all_samples()
+            self.num_samples = self.sizes = self._all_samples() if samples is None else samples
             self.frames = upstream.num_frames(torch.from_numpy(self.sizes), label).numpy()
             if self.longest is not None:
                 self.long = self.sizes > self.longest  # these go through the upstream in pieces

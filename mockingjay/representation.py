@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mockingjay.inputs import Inputs, UtteranceSource
+from mockingjay.inputs import Inputs, UtteranceSource, source_fingerprint
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.selection import LayerSelection
 from utility.audio.waveform import AudioError
@@ -154,7 +154,7 @@ def _info(upstream: Upstream, corpus: UtteranceSource, how: ExtractionOptions, r
         audio_root=corpus.info.audio_root,
         made_by={
             "upstream": upstream.fingerprint,
-            "source": corpus.fingerprint(root),
+            "source": source_fingerprint(upstream, corpus, root),
             "layers": how.layers.plain(),
             "precision": how.precision,
             **({"sample_rate": upstream.sample_rate} if waves else {}),

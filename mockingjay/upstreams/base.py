@@ -96,6 +96,7 @@ class Upstream(nn.Module):
     step: int | None = None  # optimiser updates done; None: it was not trained here
     longest: int | None = None  # samples of a waveform beyond which it is encoded in pieces; None: never
     overlap: int = 0  # samples at either end of a piece whose frames are dropped
+    frozen_by_default: tuple[str, ...] = ()  # what begins the names of weights that fine-tuning leaves as they are
 
     @cached_property
     def fingerprint(self) -> str:
@@ -155,6 +156,10 @@ class Upstream(nn.Module):
             torch.cat([nn.functional.pad(state, (0, 0, 0, count - state.shape[1])) for state in states])
             for states, count in zip(zip(*rows), frames)
         )
+
+    def gradient_checkpointing(self, on: bool) -> None:
+        """Whether blocks keep only what enters them for backward, and are computed again there."""
+        raise ValueError("this upstream cannot compute its blocks again: leave upstream.gradient_checkpointing out")
 
     def write_tuned(self, folder: Path) -> Path:
         """Write the weights in the upstream's own format below `folder`; gives what `--upstream` opens."""
