@@ -53,15 +53,16 @@ class UtteranceSource(Protocol):
     def fingerprint(self, beside: Path | None = None, /) -> str: ...
 
 
-def source_fingerprint(upstream: Upstream, corpus: UtteranceSource, beside: Path | None = None) -> str:
-    """Changes with what the upstream takes of a corpus: its features, or the recordings behind them.
+def source_fingerprint(upstream: Upstream, corpus: UtteranceSource, beside: Path) -> str:
+    """Changes with what the upstream takes of a corpus; for one of waveforms with ids, parts, sizes and times of the
+    recordings alone, so that stores of other features share its states.
 
-    `beside` is where the digest of a store is kept that may only be read."""
+    `beside` is where digests of stores are kept that may only be read."""
     if upstream.takes == "features":
         return corpus.fingerprint(beside)
-    digest = hashlib.sha256(b"".join(map(recording_state, corpus.audio_paths)))
-    digest.update(json.dumps([*map(str, corpus.audio_paths), *corpus.ids, *corpus.spans]).encode())
-    return f"recordings of {', '.join(map(str, corpus.paths))} {digest.hexdigest()[:16]}"
+    digest = hashlib.sha256(json.dumps([corpus.ids, corpus.spans]).encode())
+    digest.update(b"".join(map(recording_state, corpus.audio_paths)))
+    return digest.hexdigest()[:16]
 
 
 class Inputs:

@@ -39,8 +39,9 @@ def cached(
     word = "-".join(map(str, layers)) if isinstance(layers, tuple) else layers
     stores = []
     for source in sources:
-        content = [upstream.fingerprint, source_fingerprint(upstream, source, Path(folder)), layers, dtype]
-        content += [how.precision, *([] if isinstance(source, Store) else source.ids)]
+        taken = source_fingerprint(upstream, source, Path(folder))
+        content = [upstream.fingerprint, taken, layers, how.dtype, how.precision]
+        content += [] if isinstance(source, Store) else source.ids  # a table may call its recordings otherwise
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
         root, split = Path(folder) / f"layer_{word}_{digest}", _split(source)
         there = (root / f"{split}.csv").is_file()

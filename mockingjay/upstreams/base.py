@@ -68,7 +68,8 @@ class Field:
 
     def num_frames(self, samples: Tensor) -> Tensor:
         """Frames of waveforms of so many samples."""
-        return ((samples - self.size).div(self.stride, rounding_mode="floor") + 1).clamp(min=0)
+        frames = (samples - self.size).div(self.stride, rounding_mode="floor") + 1
+        return frames.clamp(min=0) * (samples > 0)
 
     def samples(self, start: int, stop: int) -> tuple[int, int]:
         """The samples that frames `start` to `stop` are made of: the first, and the one after the last."""
