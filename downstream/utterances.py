@@ -84,10 +84,10 @@ def check_readable(upstream: Upstream, corpus: Corpus, samples: np.ndarray) -> N
         there = np.fromiter(pool.map(os.path.isfile, corpus.audio_paths), bool, len(corpus))
     broken = np.flatnonzero(~there | (samples == 0))
     if len(broken):
-        path, hint = corpus.audio_paths[int(broken[0])], ""
-        reason = (
-            Inputs(upstream, corpus, None, samples).reason(int(broken[0])) if there[broken[0]] else f"{path} is gone"
-        )
+        first, hint = int(broken[0]), ""
+        reason = f"{corpus.audio_paths[first]} is not there"
+        if there[first]:
+            reason = Inputs(upstream, corpus, None, samples).reason(first)
         if isinstance(corpus, Store):
             hint = ": this upstream takes waveforms; audio_root in features.yaml says where those of a store are"
         raise ValueError(f"{len(broken)} of {len(corpus)} recordings cannot be used, {reason} for one{hint}")

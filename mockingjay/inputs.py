@@ -83,7 +83,7 @@ class Inputs:
             self.rate, self.read = upstream.sample_rate, self._waveform
             self.field, self.longest, self.overlap = upstream.field(label), upstream.longest, upstream.overlap
             self.num_samples = self.sizes = self._all_samples() if samples is None else samples
-            self.frames = upstream.num_frames(torch.from_numpy(self.sizes), label).numpy()
+            self.frames = upstream.num_frames(torch.tensor(self.sizes), label).numpy()
             if self.longest is not None:
                 self.long = self.sizes > self.longest  # these go through the upstream in pieces
 
