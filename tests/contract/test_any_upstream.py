@@ -18,18 +18,12 @@ from downstream.experiment import Experiment
 from downstream.sweep import Choice, parse_sweep, run_many, run_single
 from downstream.tasks.table import TASKS
 from mockingjay import states
-from mockingjay.upstream import load_upstream
 from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
 from tests.helpers.files import contents
-from tests.helpers.heard_corpus import EACH, FEATURES, ONLINE, RATE, SPEAKERS, Heard, heard_corpus
+from tests.helpers.heard_corpus import EACH, FEATURES, ONLINE, RATE, SPEAKERS, Heard
 from tests.helpers.waveform_upstreams import Strided
 from utility.config import as_dict, resolve
 from utility.labels.alignment import IGNORE, write_alignment
-
-
-@pytest.fixture(scope="module")
-def heard(tmp_path_factory) -> Heard:
-    return heard_corpus(tmp_path_factory.mktemp("heard"))
 
 
 @pytest.fixture(scope="module")
@@ -37,31 +31,10 @@ def ckpt(heard) -> Path:
     return write_checkpoint(heard.root / "ckpt/mel.ckpt", FEATURES, model=TRANSFORMER)
 
 
-@pytest.fixture
-def strided(monkeypatch) -> None:
-    """`hf:strided:MILLISECONDS` opens such an upstream of waveforms."""
-
-    def load(spec, *rest, **more):
-        word, _, shift = spec.source.partition(":")
-        return Strided(int(shift)).eval() if word == "strided" else load_upstream(spec, *rest, **more)
-
-    monkeypatch.setattr(opened, "load_upstream", load)
-
-
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch) -> None:
     """They take most of the time of a short run, and other tests look at them."""
     monkeypatch.setattr("downstream.report.save_figure", lambda *_: None)
-
-
-def of(heard: Heard, task: str, called: str, train: str, **more) -> "Experiment":
-    return Experiment(setting(heard, task, called, train, **more), heard.root / "unused")
-
-
-def setting(heard: Heard, task: str, called: str, train: str, **more):
-    """A setting, `strided20` one of the upstream above."""
-    spec = f"hf:strided:{called.removeprefix('strided')}" if called.startswith("strided") else called
-    return heard.setting(task, spec, train, **more)
 
 
 # The first ten frames by hand. Phones change at 0.05, 0.11 and 0.30 s and the alignment ends at 0.45 s.
@@ -81,7 +54,7 @@ def test_labels_stand_at_the_centres_of_the_frames_of_the_states(case, heard, st
     write_alignment(tmp_path / "phones", [(f"s{s}-{n}", SEGMENTS) for s in range(SPEAKERS) for n in range(EACH)])
     upstream = "strided40" if case == "C1" else case
     more = {"upstream": {"layer": "C1"}} if case == "C1" else {}
-    made = of(heard, "phone_linear", upstream, heard.store, data={"alignment": str(tmp_path / "phones")}, **more)
+    made = heard.experiment("phone_linear", upstream, heard.store, data={"alignment": str(tmp_path / "phones")}, **more)
     framed, labels = made.corpus.utterances, made.corpus.labels
     assert framed.frame_times(3)[:10] == pytest.approx(offset + shift * np.arange(10), abs=1e-9)
     assert "".join(labels.classes[code] for code in labels.frames(3, 0, 10)) == expected
@@ -100,12 +73,12 @@ def test_every_task_probes_states_of_sound_alike_from_a_store_and_from_recording
     results = {}
     for name, train in {"store": heard.store, "table": heard.table}.items():
         folder = heard.root / "tasks" / f"{task}_{upstream}_{name}"
-        results[name] = run_single(setting(heard, task, upstream, train, optimizer={"lr": 0.05}), folder)
+        results[name] = run_single(heard.setting(task, upstream, train, optimizer={"lr": 0.05}), folder)
         assert results[name]["value"] > 100 / results[name]["classes"] + 15
     for key in ("figures", "division", "best_step", "layer", "layer_label"):
         assert results["store"][key] == results["table"][key]
     assert (results["store"]["layer"], results["store"]["layer_label"]) == (2, "T2")
-    made = of(heard, task, upstream, heard.store)
+    made = heard.experiment(task, upstream, heard.store)
     shift = int(upstream[-2:]) * RATE // 1000
     counts = made.corpus.utterances.lengths
     assert counts.tolist() == ((made.corpus.store.num_samples - 400 - (shift - 160)) // shift + 1).tolist()
@@ -151,7 +124,7 @@ def test_a_layer_is_one_cache_however_it_is_said(label, heard, strided, monkeypa
     found = []
     for way in WAYS[label]:
         told = {"upstream": {"layer": int(way) if way.isdigit() else way}, "data": {"cache": str(tmp_path)}}
-        experiment = of(heard, "speaker_frame", "strided20", heard.store, **told)
+        experiment = heard.experiment("speaker_frame", "strided20", heard.store, **told)
         found.append(experiment.frames.read(0, 0, 7))
         assert experiment.layers.label == label
         assert experiment.layers.number == {"T2": 2, "T0": 0}.get(label)
@@ -170,14 +143,14 @@ def test_a_layer_is_one_cache_however_it_is_said(label, heard, strided, monkeypa
 
 def test_a_sum_of_listed_layers_learns_their_weights(heard, strided):
     told = {"upstream": {"layer": ["C2", 2], "weighted_sum": True}}
-    result = run_single(setting(heard, "phone_linear", "strided20", heard.store, **told), heard.root / "listed")
+    result = run_single(heard.setting("phone_linear", "strided20", heard.store, **told), heard.root / "listed")
     assert result["layers"] == ["C2", "T2"]
     assert (result["layer"], result["layer_label"]) == (None, None)
     assert len(result["layer_weights"]) == 2
     assert sum(result["layer_weights"]) == pytest.approx(1)
     assert max(result["layer_weights"]) > 0.51
     whole = {"upstream": {"weighted_sum": True}}
-    assert of(heard, "phone_linear", "strided20", heard.store, **whole).layers.labels == ("T0", "T1", "T2")
+    assert heard.experiment("phone_linear", "strided20", heard.store, **whole).layers.labels == ("T0", "T1", "T2")
 
 
 REFUSED_LAYERS = {
@@ -200,14 +173,14 @@ REFUSED_LAYERS = {
 def test_layers_and_parts_that_do_not_go_together_are_refused(case, heard, strided):
     told, message = REFUSED_LAYERS[case]
     with pytest.raises(ValueError, match=message):
-        of(heard, "phone_linear", "strided20", heard.store, upstream=told)
+        heard.experiment("phone_linear", "strided20", heard.store, upstream=told)
 
 
 def test_sweep_over_layers_of_other_frame_rates_labels_each_once(heard, strided, tmp_path, monkeypatch):
     loaded = []
     load = opened.load_upstream
     monkeypatch.setattr(opened, "load_upstream", lambda *args, **more: loaded.append(1) or load(*args, **more))
-    base = setting(heard, "phone_linear", "strided40", heard.store, data={"cache": str(tmp_path / "cache")})
+    base = heard.setting("phone_linear", "strided40", heard.store, data={"cache": str(tmp_path / "cache")})
     choices = [
         Choice(words[0], resolve(type(base.config), as_dict(base.config), words))
         for words in parse_sweep(["layer=C1,T2"])
@@ -234,7 +207,7 @@ def test_what_is_too_short_is_left_out_and_counted(heard, strided, tmp_path):
         soundfile.write(path, 0.1 * rng.normal(size=samples), RATE)
     write_alignment(tmp_path / "phones", [(name, [(0, 0.03, "a"), (0.03, 0.055, "b")]) for name in files])
     more = {"data": {"alignment": str(tmp_path / "phones"), "cache": str(tmp_path / "cache"), "split": "utterance"}}
-    made = of(heard, "phone_linear", "strided40", str(tmp_path / "audio"), **more)
+    made = heard.experiment("phone_linear", "strided40", str(tmp_path / "audio"), **more)
     assert made.corpus.parts.left_out == {TOO_SHORT: 1}
     assert made.corpus.utterances.lengths.min() == 0
     lengths = dict(zip(made.frames.ids, made.frames.lengths.tolist()))
@@ -250,9 +223,9 @@ def test_what_is_too_short_is_left_out_and_counted(heard, strided, tmp_path):
 
 def test_a_table_that_calls_its_recordings_otherwise_has_states_of_its_own(heard, strided, tmp_path):
     data = {"cache": str(tmp_path / "cache")}
-    one = of(heard, "speaker_frame", "strided20", heard.table, data=data).frames
+    one = heard.experiment("speaker_frame", "strided20", heard.table, data=data).frames
     renamed = moved(heard, tmp_path, id="zero")
-    other = of(heard, "speaker_frame", "strided20", renamed, data=data).frames
+    other = heard.experiment("speaker_frame", "strided20", renamed, data=data).frames
     assert one.ids[0] == "s0-0"
     assert other.ids[0] == "zero"
     assert np.array_equal(one.read(0, 0, 5), other.read(0, 0, 5))
@@ -290,7 +263,7 @@ def test_recordings_that_are_broken_are_refused(case, heard, strided, tmp_path):
     change, message = BROKEN[case]
     data = {"cache": str(tmp_path / "cache")}
     with pytest.raises(ValueError, match=message):
-        _ = of(heard, "speaker_frame", "strided20", harmed(change, heard, tmp_path), data=data).frames
+        _ = heard.experiment("speaker_frame", "strided20", harmed(change, heard, tmp_path), data=data).frames
 
 
 REFUSED = {
@@ -358,7 +331,7 @@ def test_online_config_lays_its_data_over_and_is_kept_beside_the_run(heard, tmp_
 
 
 def test_what_states_cost_is_said_once_and_kept(heard, strided, tmp_path, capfd):
-    loud = replace(setting(heard, "phone_linear", "strided20", heard.store, data={"cache": str(tmp_path)}), quiet=False)
+    loud = replace(heard.setting("phone_linear", "strided20", heard.store, data={"cache": str(tmp_path)}), quiet=False)
     first = run_single(loud, tmp_path / "first")
     errors = capfd.readouterr().err
     assert errors.count("hidden states 2 (T2): ") == 1
@@ -379,7 +352,7 @@ def test_states_whose_making_was_killed_are_the_same_bytes(heard, strided, tmp_p
         pass
 
     monkeypatch.setattr(Strided, "batched", False)
-    whole = of(heard, "speaker_frame", "strided20", heard.table, data={"cache": str(tmp_path / "whole")})
+    whole = heard.experiment("speaker_frame", "strided20", heard.table, data={"cache": str(tmp_path / "whole")})
     _ = whole.frames
     encode, calls = Strided.encode, []
 
@@ -392,8 +365,8 @@ def test_states_whose_making_was_killed_are_the_same_bytes(heard, strided, tmp_p
     monkeypatch.setattr(Strided, "encode", dying)
     cache = {"cache": str(tmp_path / "broken")}
     with pytest.raises(Killed):
-        _ = of(heard, "speaker_frame", "strided20", heard.table, data=cache).frames
-    again = of(heard, "speaker_frame", "strided20", heard.table, data=cache)
+        _ = heard.experiment("speaker_frame", "strided20", heard.table, data=cache).frames
+    again = heard.experiment("speaker_frame", "strided20", heard.table, data=cache)
     _ = again.frames
     one, other = (contents(experiment.frames.stores[0].paths[0].parent) for experiment in (whole, again))
     assert one == other

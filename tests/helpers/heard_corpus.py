@@ -8,6 +8,7 @@ import soundfile
 import torch
 
 from downstream.config import DownstreamConfig, OnlineFile
+from downstream.experiment import Experiment
 from downstream.setting import Setting
 from downstream.tasks.table import find_task
 from mockingjay.upstreams.spec import UpstreamSpec
@@ -49,7 +50,13 @@ class Heard:
         trainer = {"steps": 30, "eval_every": 15, "save_every": 15, **sections.pop("trainer", {})}
         return {"data": data, "trainer": trainer, "optimizer": {"lr": 0.02}, **sections}
 
-    def setting(self, task: str, spec: str, train: str, online: bool = False, **sections: dict) -> Setting:
+    def experiment(self, task: str, called: str, train: str, **sections: dict) -> Experiment:
+        """What a run would do; it is not done."""
+        return Experiment(self.setting(task, called, train, **sections), self.root / "unused")
+
+    def setting(self, task: str, called: str, train: str, online: bool = False, **sections: dict) -> Setting:
+        """A run of an upstream by its spec, or of `strided20`, which the fixture `strided` opens."""
+        spec = f"hf:strided:{called.removeprefix('strided')}" if called.startswith("strided") else called
         config = build(DownstreamConfig, self.values(train, **sections))
         told = resolve(OnlineFile, self.online).online if online else None
         device = torch.device("cpu")
