@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from commands.common import ELSEWHERE, ended
+from commands.common import ELSEWHERE, ended, say_notes
 from commands.dry_run import print_plan
 from commands.settings import Probe
 from downstream.config import DownstreamConfig, OnlineFile
@@ -16,8 +16,10 @@ from downstream.setting import Setting
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks.base import Task
 from downstream.tasks.table import find_task
+from mockingjay.foreign.configs import ConfigSource
 from mockingjay.runs import DEFAULT_PROBING_CONFIG
 from mockingjay.upstreams.spec import UpstreamSpec
+from originals.probing_config import read_probing_config
 from utility.config import build, read_yaml, resolve
 from utility.device import claim_device, pick_device
 from utility.locks import held
@@ -40,8 +42,8 @@ def probe(settings: Probe) -> int:
 
 def _probe(settings: Probe, task: Task, group: Group, stack: ExitStack) -> int:
     directory = group.by_leader(lambda: _folder(settings, stack))
-    online = _online(settings, directory)
-    choices = _choices(settings, directory, {} if online is None else {"data": online.data})
+    online, given = _online(settings, directory), _given(settings, directory)
+    choices = _choices(settings, given, {} if online is None else {"data": online.data})
     config = choices[0].config
     _check_complete(settings, config)
     device = claim_device(settings.cpu, config.trainer.precision)
@@ -51,6 +53,8 @@ def _probe(settings: Probe, task: Task, group: Group, stack: ExitStack) -> int:
     single = settings.seeds == 1 and not settings.sweep
     if group.world > 1 and not (single and config.upstream.fine_tune):
         raise ValueError("several processes are for one --fine_tune run, without --seeds and --sweep; start this alone")
+    if group.leads:
+        say_notes(given)
     if settings.dry_run:
         for choice in choices:
             print_experiment(Experiment(replace(setting, config=choice.config), directory), choice.name)
@@ -87,6 +91,9 @@ def print_experiment(experiment: Experiment, name: str = "") -> None:
     models = {"upstream": experiment.upstream, "probe": experiment.probe}
     more = [f"setting: {name}"] if name else []
     more.append(f"hidden state: {experiment.layers.in_words()} (of {', '.join(experiment.upstream.layers)})")
+    trainer = experiment.setting.config.trainer
+    epochs = f" ({trainer.epochs} epochs)" if trainer.epochs else ""
+    more.append(f"steps: {trainer.steps or experiment.steps()}{epochs}")
     print_plan(experiment.setting.config, lines, models, experiment.directory, *more)
 
 
@@ -106,16 +113,23 @@ def _online(settings: Probe, directory: Path) -> OnlineFile | None:
         raise ValueError(f"{file}: {error}") from None
 
 
-def _choices(settings: Probe, directory: Path, above: Mapping[str, Any]) -> list[Choice]:
+def _given(settings: Probe, directory: Path) -> ConfigSource:
+    """The config that is meant: of --config, of a run that goes on, or the page of all keys."""
     file = settings.config
     if file is None and settings.resume is not None and (directory / "config.yaml").is_file():
         file = directory / "config.yaml"
     if file is None and DEFAULT_PROBING_CONFIG.is_file():
         file = DEFAULT_PROBING_CONFIG
+    return read_probing_config(file, settings.run)
+
+
+def _choices(settings: Probe, given: ConfigSource, above: Mapping[str, Any]) -> list[Choice]:
     flags = {"layer": settings.layer, "weighted_sum": settings.weighted_sum, "fine_tune": settings.fine_tune}
     words = [f"upstream.{name}={value}" for name, value in flags.items() if value is not None]
     return [
-        Choice(choice_name(sweep), resolve(DownstreamConfig, file, [*words, *settings.overrides, *sweep], above))
+        Choice(
+            choice_name(sweep), resolve(DownstreamConfig, given.source, [*words, *settings.overrides, *sweep], above)
+        )
         for sweep in parse_sweep(settings.sweep)
     ]
 

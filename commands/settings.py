@@ -32,10 +32,11 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """`--info`."""
+    """`--info` of a checkpoint, or of any upstream; `input` is the store whose features it is given."""
 
-    ckpt: Path
+    described: Path | UpstreamSpec
     assume: Assume
+    input: Path | None
     dry_run: bool
 
 
@@ -52,10 +53,9 @@ class Export:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """A checkpoint and data that it is given; `input` None is the config's data.test."""
+class OnData:
+    """What a model is given to work on; `input` None is the config's data.test."""
 
-    ckpt: Path
     assume: Assume
     input: Path | None
     output: Path | None
@@ -66,8 +66,15 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extract(Look):
-    """`--extract`, and `--test`, which extracts too."""
+class Look(OnData):
+    """A checkpoint and data that it is given."""
+
+    ckpt: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored(OnData):
+    """How representations are written."""
 
     layer: str
     format: str
@@ -75,6 +82,20 @@ class Extract(Look):
     precision: Literal["fp32", "bf16"]
     shard: tuple[int, int]
     overwrite: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract(Stored):
+    """`--extract`: of any upstream."""
+
+    upstream: UpstreamSpec
+    seed: int
+    online_config: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test(Stored, Look):
+    """`--test`, which extracts too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +113,7 @@ class PlotStates(Plot):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestAndPlot(Extract):
+class TestAndPlot(Test):
     """`--test --load --plot`."""
 
     num: int

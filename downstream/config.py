@@ -103,7 +103,7 @@ class ProbeOptimizer(OptimizerConfig):
 
     lr: float = pydantic.Field(4e-3, gt=0)
     warmup: float = pydantic.Field(0.05, ge=0, lt=1)
-    weight_decay: float = pydantic.Field(0.0, ge=0)
+    weight_decay: float | None = pydantic.Field(0.0, ge=0)
     clip: float = pydantic.Field(5.0, gt=0)
 
 
@@ -111,7 +111,7 @@ class ProbeOptimizer(OptimizerConfig):
 class ProbeTraining(TrainerConfig):
     """Shorter than pre-training, in fp32, stopped when dev no longer gains."""
 
-    steps: int = pydantic.Field(3000, ge=1)
+    steps: int | None = pydantic.Field(3000, ge=1)
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     log_every: int = pydantic.Field(20, ge=1)
     eval_every: int = pydantic.Field(200, ge=1)

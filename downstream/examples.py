@@ -88,6 +88,17 @@ class Sound:
         return self.whole(index)
 
 
+class Unread:
+    """Utterances of these lengths whose frames nobody looks at: how many batches they give is asked for."""
+
+    def __init__(self, ids: Sequence[str], lengths: np.ndarray):
+        self.ids, self.lengths = ids, lengths
+
+    def read(self, index: int, start: int, stop: int) -> np.ndarray:
+        """Zeros, [stop - start, 1]."""
+        return np.zeros((stop - start, 1), np.float32)
+
+
 class Pieces:
     """Utterances, or pieces of them, with a label for every frame: each labelled frame is in exactly one piece.
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from downstream.config import DownstreamConfig, OnlineFile
-from downstream.examples import Frames, Sound, Use
+from downstream.examples import Frames, Sound, Unread, Use
 from downstream.layers import ProbedLayers
 from downstream.metrics import Score, selection_error
 from downstream.opened import Opened
@@ -30,7 +30,7 @@ from utility.store.reading import Store
 from utility.store.recordings import Recordings
 from utility.text import short
 from utility.training.checkpoint import load_checkpoint, load_weights
-from utility.training.trainer import Progress, Run, Trainer, Training, newest_checkpoint
+from utility.training.trainer import Progress, Run, Trainer, Training, count_steps, newest_checkpoint
 
 KIND = STEM = "probe"
 ONLINE = "online.yaml"  # beside config.yaml
@@ -160,6 +160,12 @@ class Experiment:
         )
         return Trainer(training, config.trainer, config.optimizer, run)
 
+    def steps(self) -> int:
+        """Updates that training makes where nothing ends it early; no upstream runs for it, and no frame is read."""
+        framed = self.corpus.utterances
+        loader = self._loader("train", training=True, frames=Unread(framed.ids, framed.lengths))
+        return count_steps(self.setting.config.trainer, loader, self.setting.group.world)
+
     def load_best(self) -> Score:
         """Take the weights of the step that did best on dev, and score them on dev again, into predictions_dev.tsv."""
         self.state()  # one that is damaged is refused before anything is written
@@ -233,16 +239,16 @@ class Experiment:
         self.seconds["states"] = stored.seconds
         return stored.frames
 
-    def _loader(self, part: str, training: bool = False) -> Loader:
+    def _loader(self, part: str, training: bool = False, frames: Source | None = None) -> Loader:
         config = self.setting.config
         use = Use(config.data, training, config.upstream.fine_tune, config.probe.context)
         chosen = getattr(self.corpus.parts, part)
-        examples = self.setting.task.source(self.frames, self.corpus.labels, chosen, use)
+        frames = self.frames if frames is None else frames
+        examples = self.setting.task.source(frames, self.corpus.labels, chosen, use)
         loader = LoaderConfig(batch_frames=examples.batch_frames(use))
-        sound = isinstance(self.frames, Sound)
         if use.fine_tune and self.upstream.takes == "features":
             loader = LoaderConfig(batch_frames=config.data.fine_tune_frames, pad_multiple=PAD_MULTIPLE)
         elif use.fine_tune:
-            frames = config.data.fine_tune_seconds / self.corpus.utterances.info.frame_shift
-            loader = LoaderConfig(batch_frames=max(round(frames), 1))
-        return Loader(examples, loader, self.setting.seed, examples.target, waveforms=sound)
+            budget = config.data.fine_tune_seconds / self.corpus.utterances.info.frame_shift
+            loader = LoaderConfig(batch_frames=max(round(budget), 1))
+        return Loader(examples, loader, self.setting.seed, examples.target, waveforms=isinstance(frames, Sound))

@@ -91,10 +91,10 @@ class Probe(nn.Module):
     def groups(self, config: DownstreamConfig) -> list[dict]:
         """Parameter groups: probe and layer weights at `optimizer.lr`, a tuned upstream at `probe.upstream_lr`."""
         named = list(self.named_parameters())
-        own = decay_groups([(n, p) for n, p in named if not n.startswith("upstream.")], config.optimizer.weight_decay)
+        own = decay_groups([(n, p) for n, p in named if not n.startswith("upstream.")], config.optimizer.decay)
         if self.upstream is None:
             return [group for group in own if group["params"]]
-        tuned = decay_groups([(n, p) for n, p in named if n.startswith("upstream.")], config.optimizer.weight_decay)
+        tuned = decay_groups([(n, p) for n, p in named if n.startswith("upstream.")], config.optimizer.decay)
         tuned = [{**group, "lr": config.probe.upstream_lr} for group in tuned]
         return [group for group in own + tuned if group["params"]]
 

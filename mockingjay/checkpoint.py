@@ -118,7 +118,7 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
     What a damaged or foreign file may hold is checked before anything is made from it: ValueError in one line."""
     try:
         check_content(content)
-        config = build(PretrainConfig, content["config"])
+        config = build(PretrainConfig, _brought_up(content["config"]))
         features, target = (_features(content[key]) for key in ("features", "target"))
         model = _model(config, content, path)
         shift, seed, progress = content["frame_shift"], content["seed"], content["state"]
@@ -142,6 +142,14 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
         tuple(content.get("assumed", ())),
         content.get("sources", {}),
     )
+
+
+def _brought_up(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A saved config in today's keys: once `gru.dropout` fell on the prenet too."""
+    gru = config.get("gru")
+    if not isinstance(gru, Mapping) or "prenet_dropout" in gru or not gru.get("prenet_layers"):
+        return config
+    return {**config, "gru": {**gru, "prenet_dropout": gru.get("dropout", 0.0)}}
 
 
 def _features(value: Mapping[str, Any] | None) -> FeatureConfig | None:

@@ -12,14 +12,18 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
-from tests.helpers.bad_input_cases import TABLE, Case
+from tests.helpers.bad_input_cases import TABLE as OTHERS
+from tests.helpers.bad_input_cases import Case
 from tests.helpers.bad_input_world import CANARY, build_world
+from tests.helpers.bad_upstream_cases import UPSTREAMS
 from tests.helpers.files import Watched, contents
 from utility.command import run
 from utility.training.checkpoint import save_checkpoint
 
 PAGE = Path(__file__).with_name("bad_input.md")
 UPDATE = os.environ.get("UPDATE_DOCS") == "1"
+*SECTIONS, FINISHED = OTHERS.items()
+TABLE = dict([*SECTIONS, ("Upstreams", UPSTREAMS), FINISHED])
 CASES = [case for cases in TABLE.values() for case in cases]
 SCRIPTS = {
     "runner_mockingjay.py": "runner_mockingjay",
