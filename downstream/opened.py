@@ -86,7 +86,7 @@ class Opened:
 
     def _loaded(self, setting: Setting, info: StoreInfo | None) -> Upstream:
         """The upstream; one that is tuned will change, and is not shared."""
-        drawn = setting.upstream.kind in ("random", "own")
+        drawn = setting.upstream.kind in ("random", "own", "s3prl")
         seed = setting.seed if drawn else 0
         told = info and json.dumps(as_dict(info))
         key = setting.upstream, told, seed, setting.device, json.dumps(setting.assume and dict(setting.assume))

@@ -13,6 +13,7 @@ from downstream.sweep import run_single
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.export.write import write_export
 from mockingjay.upstream import load_upstream
+from tests.helpers.any_specs import SPECS, make_spec
 from tests.helpers.checkpoints import GRU, TRANSFORMER, write_checkpoint
 from tests.helpers.heard_corpus import FEATURES, Heard
 from tests.helpers.waveform_upstreams import Strided
@@ -146,6 +147,26 @@ def test_a_tuned_checkpoint_is_one_of_ours(kind, heard, ckpt, tmp_path, capsys):
         words = heard.words(heard.table, "--run", "phone_linear", "--upstream", result["tuned_upstream"], "--dry_run")
         assert run_downstream.main([*words, "--no-msg"]) == 0
         assert "phone_linear" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_each_kind_of_upstream_is_tuned_and_opens_again_by_what_the_report_says(name, heard, tmp_path):
+    spec = make_spec(name, tmp_path / "spec")
+    settings = heard.setting("speaker_utterance", spec, heard.table, upstream={"fine_tune": True}, **TUNED)
+    before = load_upstream(spec)
+    result = run_single(settings, tmp_path / "run")
+    again = load_upstream(result["tuned_upstream"])
+    experiment = Experiment(settings, tmp_path / "run")
+    experiment.load_best()
+    wave = 0.1 * torch.randn(1, 9000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        given = [upstream(wave, torch.tensor([9000]))[-1] for upstream in (before, experiment.upstream.eval(), again)]
+    assert torch.equal(given[1], given[2])
+    assert not torch.equal(given[0], given[1])
+    frozen = [name for name, weight in experiment.upstream.named_parameters() if not weight.requires_grad]
+    assert bool(frozen) == bool(experiment.upstream.frozen_by_default)
+    probed = heard.setting("speaker_utterance", result["tuned_upstream"], heard.table)
+    assert Experiment(probed, tmp_path / "probed").fingerprint != experiment.fingerprint
 
 
 def test_a_tuned_upstream_is_written_whole_or_not_at_all(heard, strided, tmp_path, monkeypatch):

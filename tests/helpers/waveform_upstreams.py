@@ -94,4 +94,4 @@ class Own(nn.Module):
 class OwnSlow(Own):
     """The same with frames of 40 ms."""
 
-    downsample_rate, kernel = 640, 880
+    downsample_rate = 640
