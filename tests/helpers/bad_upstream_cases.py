@@ -1,11 +1,12 @@
 """The bad inputs of `--upstream`: a section of the table beside those of bad_input_cases.py."""
 # ruff: noqa: E501
 
-from tests.helpers.bad_input_cases import EXTRACT, Case, case
+from tests.helpers.bad_input_cases import EXTRACT, PHONE, RUN, Case, case
 
 ANY = "runner_mockingjay.py --extract --cpu --upstream"
 INFO = "runner_mockingjay.py --info"
 OWN = "tests.helpers.bad_upstream_world"
+HEARD = f"{RUN} --run phone_linear data.alignment=phones data.cache=cache"  # with data.train of its own
 HF = "transformers"
 
 UPSTREAMS: list[Case] = [
@@ -73,4 +74,12 @@ UPSTREAMS: list[Case] = [
     case("description of a model without weights", f"{INFO} hf:models/unweighted", "models/unweighted", "no weights", needs=HF),
     case("layers of different rates side by side", f"{ANY} random:hf:models/unweighted --input flat --layer C1,T0", "C1, T0", "frame rate", needs=HF),
     case("layer that a model has not", f"{ANY} random:hf:models/unweighted --input flat --layer C7", "layer C7", "C1, C2, P", needs=HF),
+    case("probe of a layer that there is not", f"{PHONE} random:ckpt/good.ckpt --layer C7", "layer C7", "T0, T1"),
+    case("probe of all layers without weights", f"{PHONE} random:ckpt/good.ckpt --layer all", "all", "weighted_sum"),
+    case("probe of a checkpoint beside one", f"{PHONE} random:ckpt/good.ckpt --ckpt ckpt/good.ckpt", "--ckpt ckpt/good.ckpt"),
+    case("probe of a folder without weights", f"{PHONE} hf:models/unweighted", "models/unweighted", "no weights", needs=HF),
+    case("probe of stores and recordings", f"{HEARD} --upstream baseline data.train=[data/mel/train,flat]", "data/mel/train", "flat"),
+    case("probe of recordings of features that nobody states", f"{HEARD} --upstream baseline data.train=[flat]", "--online_config"),
+    case("probe of recordings that are gone", f"{PHONE} {OWN}:Waves", "s0-0.wav: no such file", "audio_root"),
+    case("frozen weights that there are not", f"{PHONE} random:ckpt/good.ckpt --fine_tune upstream.freeze=[layers.7]", "upstream.freeze", "'layers.7'"),
 ]  # fmt: skip
