@@ -141,4 +141,4 @@ class OnlineFile:
 
     def __post_init__(self) -> None:
         if self.online.noise_proportion > 0:
-            raise ValueError("online.noise_proportion: probes hear recordings as they are: leave it out, or say 0")
+            raise ValueError("online.noise_proportion: recordings are heard as they are: leave it out, or say 0")

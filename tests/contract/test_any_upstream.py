@@ -273,7 +273,7 @@ REFUSED = {
     "own unsaid": ("tests.helpers.downstream_corpus:Doubling", "{table}", [], "does not say which features"),
     "online of a store": ("baseline", "{store}", ["--online_config", "{online}"], "is a store, whose features"),
     "other features": ("pretrained:{ckpt}", "{table}", ["--online_config", "{fbank}"], "kind 'fbank' against 'mel'"),
-    "noise": ("baseline", "{table}", ["--online_config", "{noise}"], "noise_proportion: probes hear recordings as"),
+    "noise": ("baseline", "{table}", ["--online_config", "{noise}"], "noise_proportion: recordings are heard as"),
     "no section": ("baseline", "{table}", ["--online_config", "{yaml}"], "has no section online"),
     "a strange section": ("baseline", "{table}", ["--online_config", "{strange}"], "unknown config key 'loader'"),
     "no speakers": ("pretrained:{ckpt}", "{recordings}", ["--run", "speaker_frame"], "a folder of audio says none"),
