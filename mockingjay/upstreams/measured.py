@@ -30,7 +30,7 @@ class MeasuredUpstream(Upstream):
 
     takes = "waveform"
     feature_config = None
-    layers = ()  # not known before it is measured
+    layers: tuple[str, ...] = ()  # not known before it is measured
     made_from = ""  # the file that the module was made from, if any
 
     def __init__(self, called: str, module: nn.Module, rate: int, stride: int):
@@ -61,9 +61,9 @@ class MeasuredUpstream(Upstream):
                 self.batched = takes_batches and measuring.equal_in_batch(self._call, self._field, samples)
         except ValueError as error:
             raise ValueError(f"{self.called} {error}") from error
-        other = "together two utterances gave other states than alone" if takes_batches else "it takes no lengths"
-        same = "in batches: two utterances gave the same together as alone"
-        self.batch_rule = same if self.batched else f"one utterance at a time: {other}"
+        reason = "a batch gives other states" if takes_batches else "its forward takes no lengths"
+        same = "a batch gives what single utterances give"
+        self.batch_rule = same if self.batched else f"one utterance at a time: {reason}"
 
     def _take_labels(self, states: Mapping[str, Tensor]) -> None:
         self.layers = tuple(label for label in states if label != APART)

@@ -41,9 +41,10 @@ class S3prlUpstream(MeasuredUpstream):
             expert, made_from = _made(called, find_entry(path, entry), file)
             if not isinstance(expert, nn.Module):
                 raise ValueError(f"{called}: its expert is a {type(expert).__name__}, expected an nn.Module")
-            if not callable(getattr(expert, "get_downsample_rates", None)):
+            rates = getattr(expert, "get_downsample_rates", None)
+            if not callable(rates):
                 raise ValueError(f"{called}: its {type(expert).__name__} has no get_downsample_rates(key): add it")
-            given = made(lambda: expert.get_downsample_rates(STATES), f"{called}: get_downsample_rates failed")
+            given = made(lambda: rates(STATES), f"{called}: get_downsample_rates failed")
         super().__init__(called, expert, SAMPLE_RATE, whole_number(called, "get_downsample_rates", given))
         self.folder, self.made_from = path, made_from
         self.measure(takes_batches=True)

@@ -217,13 +217,13 @@ def test_labels_and_rules_say_what_it_is():
     assert several.field() == several.field("T1")
     assert (several.field().size, several.field().stride) == (400, 320)
     assert (several.longest, several.overlap, several.frozen_by_default) == (60 * 16000, 5 * 16000, ())
-    assert several.batch_rule == "in batches: two utterances gave the same together as alone"
-    assert single.batch_rule == "one utterance at a time: it takes no lengths"
+    assert several.batch_rule == "a batch gives what single utterances give"
+    assert single.batch_rule == "one utterance at a time: its forward takes no lengths"
     assert "16000 Hz" in several.input_rule
     assert not several.training
     other = load_upstream("own_waves:SeesPadding")
     assert not other.batched
-    assert other.batch_rule == "one utterance at a time: together two utterances gave other states than alone"
+    assert other.batch_rule == "one utterance at a time: a batch gives other states"
 
 
 @pytest.mark.parametrize("name", ["Waves", "Single", "SeesPadding", "Centred"])
