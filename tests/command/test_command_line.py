@@ -170,7 +170,6 @@ def test_answers_of_the_runner(case):
         (["--upstream=apc"], "--upstream pretrained --ckpt FILE"),
         (["--upstream=mine"], "package.module:Class"),
         (["--dckpt=x"], "--resume DIR"),
-        (["--online_config=x"], "data.train=[data/NAME/SPLIT]"),
         (["-m", "train", "-u", "fbank", "-d", "mosei"], "--upstream baseline --run TASK (phone_linear"),
         (["--resume", "DIR", "--name", "x"], "leave --name out"),
         (["--upstream=baseline", "--ckpt", "x"], "takes no checkpoint"),

@@ -221,11 +221,15 @@ def test_what_is_too_short_is_left_out_and_counted(heard, strided, tmp_path):
     assert made.frames.read(index, 0, 1) == pytest.approx(state.numpy(), abs=2e-3)
 
 
-def test_a_table_that_calls_its_recordings_otherwise_has_states_of_its_own(heard, strided, tmp_path):
-    data = {"cache": str(tmp_path / "cache")}
-    one = heard.experiment("speaker_frame", "strided20", heard.table, data=data).frames
-    renamed = moved(heard, tmp_path, id="zero")
-    other = heard.experiment("speaker_frame", "strided20", renamed, data=data).frames
+@pytest.mark.parametrize("called", ["strided20", "baseline"])
+def test_a_table_that_calls_its_recordings_otherwise_has_states_of_its_own(called, heard, strided, tmp_path):
+    more = {"data": {"cache": str(tmp_path / "cache")}, "online": called == "baseline"}
+    renamed = tmp_path / "all.csv"
+    moved(heard, tmp_path)
+    one = heard.experiment("speaker_frame", called, str(renamed), **more).frames
+    assert heard.experiment("speaker_frame", called, str(renamed), **more).frames.stores[0].paths == one.stores[0].paths
+    moved(heard, tmp_path, id="zero")
+    other = heard.experiment("speaker_frame", called, str(renamed), **more).frames
     assert one.ids[0] == "s0-0"
     assert other.ids[0] == "zero"
     assert np.array_equal(one.read(0, 0, 5), other.read(0, 0, 5))
