@@ -1,5 +1,6 @@
 """Models of Transformers as upstreams: wav2vec 2.0 and its family, which take waveforms."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -46,9 +47,9 @@ class HuggingFaceUpstream(Upstream):
         self.model, self._folder = model, folder
         self._rate, self._normalise = folder.sample_rate, folder.normalise
         config: Any = model.config
-        self._as_loaded = {key: getattr(config, key) for key in OFF_IN_TRAINING if hasattr(config, key)}
-        for key in self._as_loaded:
-            setattr(config, key, OFF_IN_TRAINING[key])
+        self._config = copy.deepcopy(config)  # as it is written again
+        for key, value in OFF_IN_TRAINING.items():
+            setattr(config, key, value)
         try:
             parts = Parts.of(model)
         except ValueError as error:
@@ -164,16 +165,14 @@ class HuggingFaceUpstream(Upstream):
 
     def write_tuned(self, folder: Path) -> Path:
         """Write model and preprocessing as Transformers does, to `folder`, whole or not at all."""
-        config: Any = self.model.config
+        model: Any = self.model
         folder.parent.mkdir(parents=True, exist_ok=True)
         with temporary(folder) as new:
+            here, model.config = model.config, self._config
             try:
-                for key, value in self._as_loaded.items():
-                    setattr(config, key, value)
-                self._folder.write(self.model, new)
+                self._folder.write(model, new)
             finally:
-                for key in self._as_loaded:
-                    setattr(config, key, OFF_IN_TRAINING[key])
+                model.config = here
             replace_folder(new, folder)
         return folder
 
