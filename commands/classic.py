@@ -1,6 +1,7 @@
 """The originals' `--train_phone`, `--test_phone` and the like, as runs of this package."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ from commands.common import ELSEWHERE, ended, say_notes
 from commands.probe import print_experiment
 from commands.settings import TestClassic, TrainClassic
 from downstream.config import DownstreamConfig
-from downstream.experiment import Experiment, Setting
+from downstream.experiment import Experiment
 from downstream.report import describe_result, run_folder
+from downstream.setting import Setting
 from downstream.sweep import run_single
 from downstream.tasks.table import find_task
+from mockingjay.upstreams.spec import UpstreamSpec
 from originals.probing import open_probe, score_again
 from originals.probing_config import read_probing_config
 from utility.config import resolve
@@ -30,7 +33,7 @@ def train(settings: TrainClassic) -> int:
     folder = run_folder(settings.expdir, settings.upstream, task.name, settings.name, resume)
     device = claim_device(settings.cpu, config.trainer.precision)
     quiet, assume = not settings.msg, settings.assume
-    setting = Setting(task, settings.upstream, settings.ckpt, config, seed, device, quiet, stop=Stop(), assume=assume)
+    setting = Setting(task, _upstream(settings), config, seed, device, quiet, stop=Stop(), assume=assume)
     say_notes(given)
     if settings.dry_run:
         print_experiment(Experiment(setting, folder))
@@ -52,12 +55,17 @@ def test(settings: TestClassic) -> None:
     config = _config(given.source or saved["about"]["config"], settings.fine_tune, settings.overrides)
     device = claim_device(settings.cpu, config.trainer.precision)
     seed, quiet = saved["about"]["seed"], not settings.msg
-    setting = Setting(task, settings.upstream, settings.ckpt, config, seed, device, quiet, assume=settings.assume)
+    setting = Setting(task, _upstream(settings), config, seed, device, quiet, assume=settings.assume)
     experiment = Experiment(setting, settings.dckpt.parent)
     say_notes(given)
     if settings.dry_run:
         return print_experiment(experiment)
     return print(score_again(experiment, saved, settings.dckpt))
+
+
+def _upstream(settings: TrainClassic | TestClassic) -> UpstreamSpec:
+    """The upstream in our words, with its checkpoint."""
+    return replace(UpstreamSpec.parse(settings.upstream), source="" if settings.ckpt is None else str(settings.ckpt))
 
 
 def _config(

@@ -138,16 +138,16 @@ class PlotAlterations:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """`run_downstream.py --run`; `ckpt` is None for upstreams that take none."""
+    """`run_downstream.py --run`."""
 
     run: str
-    upstream: str
-    ckpt: Path | None
+    upstream: UpstreamSpec
     assume: Assume
     layer: str | None
     weighted_sum: bool | None
     fine_tune: bool | None
     config: Path | None
+    online_config: Path | None
     seed: int
     seeds: int
     sweep: list[str]

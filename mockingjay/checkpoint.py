@@ -13,9 +13,9 @@ from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.foreign.checkpoints import from_original
 from mockingjay.model.frame_model import FrameModel, NoHead
 from utility.audio.feature_config import FeatureConfig
-from utility.config import build, differences
+from utility.config import as_dict, build, differences
 from utility.text import short
-from utility.training.checkpoint import FORMAT, check_format, check_weights, read_file
+from utility.training.checkpoint import FORMAT, check_format, check_weights, read_file, save_checkpoint
 from utility.training.folder import read_folder
 
 KIND = "pretrain"
@@ -57,6 +57,23 @@ class Pretrained:
     assumed: tuple[str, ...] = ()  # fields that the file does not state, taken from the name of its data
     sources: Mapping[str, str] = field(default_factory=dict)  # how residual and shift are known, where not by the file
 
+    def about(self) -> dict[str, Any]:
+        """All that a file says of it besides weights and optimiser, as plain types."""
+        return {
+            "config": as_dict(self.config),
+            "features": self.features and as_dict(self.features),
+            "target": self.target and as_dict(self.target),
+            "input_dim": self.model.input_dim,
+            "target_dim": self.model.target_dim,
+            "headless": isinstance(self.model.head, NoHead),
+            "frame_shift": self.frame_shift,
+            "seed": self.seed,
+            "state": {"step": self.step},
+            "stated": dict(self.stated),
+            "assumed": list(self.assumed),
+            "sources": dict(self.sources),
+        }
+
 
 def load_pretrained(path: Path | str, assume: Mapping[str, Any] | None = None) -> Pretrained:
     """Open a pre-training checkpoint, ours or the originals', or a folder of `--export`, in evaluation mode.
@@ -67,6 +84,12 @@ def load_pretrained(path: Path | str, assume: Mapping[str, Any] | None = None) -
     saved = pretrained(read_content(path, assume=said), path)
     said.check(assumable(saved.config), str(path))
     return saved
+
+
+def save_pretrained(saved: Pretrained, path: Path, cannot_resume: str) -> None:
+    """Write a model as a checkpoint that `load_pretrained` opens; training cannot go on from it, for that reason."""
+    weights = {name: value.cpu() for name, value in saved.model.state_dict().items()}
+    save_checkpoint(path, KIND, {"model": weights, "cannot_resume": cannot_resume, **saved.about()})
 
 
 def assumable(config: PretrainConfig) -> dict[str, Any]:

@@ -28,6 +28,9 @@ class UtteranceSource(Protocol):
     """What is represented: a `Store`, or `Recordings`."""
 
     @property
+    def paths(self) -> list[Path]: ...
+
+    @property
     def info(self) -> StoreInfo: ...
 
     @property
@@ -67,9 +70,15 @@ def source_fingerprint(upstream: Upstream, corpus: UtteranceSource, beside: Path
 
 class Inputs:
     """What an upstream takes of a corpus: its features, or the recordings behind it; and the frames that the states of
-    a label (None: of `layers`) will have."""
+    a label (None: of `layers`) will have. `samples` [U] at the upstream's rate, where they are known."""
 
-    def __init__(self, upstream: Upstream, corpus: UtteranceSource, label: str | None = None):
+    def __init__(
+        self,
+        upstream: Upstream,
+        corpus: UtteranceSource,
+        label: str | None = None,
+        samples: np.ndarray | None = None,
+    ):
         self.corpus, self.frames, self.sizes, self.read = corpus, corpus.lengths, corpus.lengths, corpus.__getitem__
         self.num_samples, self.rate, self.long = corpus.num_samples, None, np.zeros(len(corpus.lengths), bool)  # [U]
         if upstream.takes == "waveform":
@@ -77,8 +86,8 @@ class Inputs:
             _check_recordings(corpus)
             self.rate, self.read = upstream.sample_rate, self._waveform
             self.field, self.longest, self.overlap = upstream.field(label), upstream.longest, upstream.overlap
-            self.num_samples = self.sizes = self._all_samples()
-            self.frames = upstream.num_frames(torch.from_numpy(self.sizes), label).numpy()
+            self.num_samples = self.sizes = self._all_samples() if samples is None else samples
+            self.frames = upstream.num_frames(torch.tensor(self.sizes), label).numpy()
             if self.longest is not None:
                 self.long = self.sizes > self.longest  # these go through the upstream in pieces
 

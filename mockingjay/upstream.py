@@ -3,13 +3,21 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mockingjay.build import new_model
-from mockingjay.checkpoint import Pretrained, check_input, load_pretrained, pretrained
+from mockingjay.checkpoint import (
+    Pretrained,
+    SavedTraining,
+    check_input,
+    load_pretrained,
+    pretrained,
+    save_pretrained,
+)
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.assumptions import in_words
 from mockingjay.foreign.exported import exported_content
@@ -23,6 +31,8 @@ from mockingjay.upstreams.spec import CHECKPOINTS, YAMLS, UpstreamSpec
 from utility.config import resolve
 from utility.store.info import StoreInfo
 from utility.text import short
+
+TUNED = "it was tuned by a probe"
 
 
 def load_upstream(
@@ -122,7 +132,15 @@ def _pretrained(saved: Pretrained, info: StoreInfo | None) -> PretrainedUpstream
             raise ValueError(f"the store has rows of {info.row_shape}, the checkpoint takes [{saved.model.input_dim}]")
     upstream = PretrainedUpstream(saved.model, saved.config, saved.features, saved.frame_shift)
     upstream.step = saved.step
+    upstream.write = partial(_write_tuned, replace(saved, training=SavedTraining({}, None, TUNED)))
     return upstream
+
+
+def _write_tuned(saved: Pretrained, folder: Path) -> Path:
+    """The checkpoint of a model whose encoder was tuned: its parts are those of the upstream."""
+    path = folder / "best.ckpt"  # so that the folder may be named too
+    save_pretrained(saved, path, saved.training.cannot_resume)
+    return path
 
 
 def _with_head(saved: Pretrained, info: StoreInfo | None) -> HeadUpstream:
@@ -151,6 +169,12 @@ def _random(
     _check_unused(assume, f"{ckpt} is a config")
     if info is None:
         raise ValueError(f"a random upstream from {ckpt} needs the store whose features it takes")
+    if len(info.row_shape) != 1:
+        raise ValueError(f"the store has rows of {info.row_shape}, a model takes one vector per frame")
     config = resolve(PretrainConfig, ckpt)
-    model = new_model(config, info.row_shape[0], info.row_shape[0], seed)
-    return PretrainedUpstream(model, config, info.features, stated(info.frame_shift))
+    model, shift = new_model(config, info.row_shape[0], info.row_shape[0], seed).eval(), stated(info.frame_shift)
+    says = {} if info.stated is None else {"features": info.stated, "target": info.stated}
+    training = SavedTraining({}, None, TUNED)
+    path, features = Path(ckpt), info.features
+    saved = Pretrained(path, "config", model, config, features, features, shift, seed, 0, training, stated=says)
+    return _pretrained(saved, info)

@@ -78,7 +78,8 @@ class TRANSFORMER(nn.Module):
         except ValueError as error:
             raise ValueError(f"TRANSFORMER options: {error}") from None
         opened = _opened(self.options, inp_dim, config, online, seed)
-        model, self.upstream, self.audio = opened.model, opened.upstream, opened.online and FromAudio(opened.online)
+        model, self.upstream = opened.model, opened.upstream
+        self.audio = None if opened.online is None else FromAudio(opened.online)
         if self.audio is not None and self.options.permute_input:
             raise ValueError("TRANSFORMER options: permute_input exchanges axes of features, but waveforms go in")
         head = model.head if self.with_head else None
@@ -247,7 +248,7 @@ def _fresh(
     if online is not None:
         _check_size(online, size, "inp_dim")
     model = _checked(new_model(settings, size, size, seed))
-    return Opened(model, PretrainedUpstream(model, settings, online and online.input, None), online)
+    return Opened(model, PretrainedUpstream(model, settings, None if online is None else online.input, None), online)
 
 
 def _check_size(online: OnlineConfig, size: int, name: str) -> None:

@@ -78,12 +78,12 @@ def read_online(source: Path | str | Mapping[str, Any] | None) -> ConfigSource:
     """What is to be laid over a config to train from audio: as ours, or an original's online.yaml."""
     if source is None:
         return ConfigSource(None)
-    given = isinstance(source, Mapping)
-    values = source if given else read_yaml(source)
+    values = source if isinstance(source, Mapping) else read_yaml(source)
     parts = [values.get(name) for name in ("input", "target")]
     if not any(isinstance(part, Mapping) and "feat_type" in part for part in parts):
         return ConfigSource(source)
-    return convert("online_config" if given else str(source), {"online": values}, _from_audio)
+    name = "online_config" if isinstance(source, Mapping) else str(source)
+    return convert(name, {"online": values}, _from_audio)
 
 
 def convert(

@@ -202,6 +202,10 @@ class Upstream(nn.Module):
             for states, count in zip(zip(*rows), frames)
         )
 
+    def gradient_checkpointing(self, on: bool) -> None:
+        """Whether blocks keep only what enters them for backward, and are computed again there."""
+        raise ValueError("this upstream cannot compute its blocks again: leave upstream.gradient_checkpointing out")
+
     def write_tuned(self, folder: Path) -> Path:
         """Write the weights in the upstream's own format below `folder`; gives what `--upstream` opens."""
         raise ValueError(f"this upstream ({type(self).__name__}) has no weights to write")

@@ -96,6 +96,15 @@ class UpstreamSpec:
             return self
         return replace(self, source=str(find_checkpoint(Path(self.source), ckpdir, f"upstream {self.word}:")))
 
+    def tuned(self, path: Path) -> "UpstreamSpec":
+        """What opens the weights that `write_tuned` of such an upstream wrote to `path`."""
+        if self.kind in ("s3prl", "own"):
+            return replace(self, file=str(path))
+        if path.suffix != ".ckpt":
+            return replace(self, kind="hf", word="hf", source=str(path))
+        kind = "pretrained_head" if self.kind == "pretrained_head" else "pretrained"
+        return replace(self, kind=kind, word=kind, source=str(path))
+
     def __str__(self) -> str:
         """The spec as it is typed."""
         parts = [self.source] if self.kind == "own" else [self.word, self.source]

@@ -14,11 +14,13 @@ import hubconf
 import runner_mockingjay
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
+from mockingjay.describe import describe_upstream
 from mockingjay.upstream import load_upstream
 from preprocess.generate_len_for_bucket import main as write_lengths
 from preprocess.preprocess_any import main as preprocess_any
 from tests.helpers.bounded import RATE, Bounded
 from tests.helpers.files import contents
+from tests.helpers.huggingface_models import write_model
 from tests.helpers.speech import wav
 from utility.audio.feature_config import FeatureConfig
 from utility.audio.waveform import read_audio
@@ -28,8 +30,7 @@ from utility.store.reading import Store
 from utility.training.checkpoint import save_checkpoint
 
 FBANK = FeatureConfig(kind="fbank", deltas=0)
-OWN = "tests.helpers.bounded:Bounded"
-WIDE = "4 wide, a frame every"
+OWN = "tests.helpers.bounded:Waves"
 BASELINE = ["--upstream", "baseline", "--input"]
 MODEL = {"layers": 2, "hidden_size": 8, "heads": 2, "ffn_size": 8}
 LENGTHS = {"s0/a": 9000, "s0/b": 4000, "s1/c": 16000, "s1/d": 12345}
@@ -69,15 +70,7 @@ def world(tmp_path_factory) -> Path:
 @pytest.fixture
 def here(world, monkeypatch, tmp_path) -> Path:
     monkeypatch.chdir(world)
-    for module in ("commands.upstreams", "commands.inspect"):
-        monkeypatch.setattr(f"{module}.load_upstream", _with_bounded)
     return tmp_path
-
-
-def _with_bounded(name, *more, **options):
-    """What `load_upstream` opens, and for the class of the tests that one."""
-    is_bounded = getattr(name, "source", "") == OWN
-    return Bounded(options["seed"]).eval() if is_bounded else load_upstream(name, *more, **options)
 
 
 def extract(output: Path, *words: str, code: int = 0) -> Store:
@@ -173,7 +166,7 @@ def test_waveforms_of_a_store_a_folder_a_table_and_one_recording(here):
     same(extract(here / "store", *words, "--input", "data/fbank/train"), folder)
     one = extract(here / "one", *words, "--input", "audio/train/s1/c.wav")
     np.testing.assert_array_equal(one[0], folder[folder.index["c"]])
-    upstream = Bounded(1337).eval()
+    upstream = load_upstream(OWN, seed=1337)
     for name, states in rows(folder).items():
         (path,) = Path("audio").rglob(f"{name}.wav")
         with torch.inference_mode():
@@ -193,7 +186,7 @@ def test_parts_of_recordings_are_taken_by_their_times(here):
     (path,) = Path("audio").rglob(f"{name}.wav")
     with torch.inference_mode():
         wave = read_audio(path, RATE, span=(0.1, 0.3))
-        alone = Bounded(1337).eval().from_waveforms([wave])[0][0][0]
+        alone = load_upstream(OWN, seed=1337).from_waveforms([wave])[0][0][0]
     np.testing.assert_allclose(stored[stored.index[name]], alone.numpy(), rtol=0, atol=1e-6)
 
 
@@ -212,16 +205,22 @@ def test_layers_by_label_number_list_average_and_weights(here):
     for number, (layer, expected) in enumerate(layers.items()):
         stored = extract(here / str(number), *words, "--layer", layer)
         np.testing.assert_allclose(stored[0], expected, rtol=0, atol=1e-5, err_msg=layer)
-    bounded = ["--upstream", OWN, "--input", "audio/train"]
-    inner = extract(here / "inner", *bounded, "--layer", "C1")
-    assert (inner.info.frame_shift, inner.info.frame_offset) == (5 / RATE, 5 / RATE)
-    samples = np.array([4500, 2000, 8000, 6173])  # at 8 kHz
-    assert inner.lengths.tolist() == ((samples - 10) // 5 + 1).tolist()
-    bounded = ["--extract", *bounded, "--output", str(here / "x")]
-    line = refused(*bounded, "--layer", "C7")
-    assert "layer C7 does not exist: the upstream has hidden states 0 to 0 (C1, C2, T0)" in line
-    assert "differ in width or frame rate" in refused(*bounded, "--layer", "C1,T0")
     assert "not several layers (--layer T0,T1)" in refused("--extract", *words, "--format", "ark", "--layer", "T0,T1")
+
+
+def test_layers_of_other_frames_than_the_blocks(here):
+    pytest.importorskip("transformers", reason="transformers absent: pip install -r requirements-hf.txt")
+    folder = write_model(here / "hubert", "hubert")
+    words = ["--upstream", f"hf:{folder}", "--input", "audio/train"]
+    samples = np.array([*LENGTHS.values()])
+    for label, field, stride, width in (("C1", 10, 5, 16), ("C6", 240, 160, 16), ("P", 400, 320, 32)):
+        stored = extract(here / label, *words, "--layer", label)
+        assert stored.info.row_shape == [width]
+        assert (stored.info.frame_shift, stored.info.frame_offset) == (stride / 16000, field / 2 / 16000)
+        assert stored.lengths.tolist() == ((samples - field) // stride + 1).tolist()
+    words += ["--output", str(here / "x")]
+    assert "layer C8 does not exist" in refused("--extract", *words, "--layer", "C8")
+    assert "layers C7, T0 differ in width or frame rate" in refused("--extract", *words, "--layer", "C7,T0")
     assert not (here / "x").exists()
 
 
@@ -242,7 +241,7 @@ def test_an_archive_a_smaller_type_shards_and_another_run_over_it(here):
         runner_mockingjay.main(["--extract", "--no-msg", "--shard", part, "--output", str(here / "shards"), *words])
     assert contents(here / "shards") == contents(here / "plain")
     line = refused("--extract", "--output", str(here / "plain"), *words, "--seed", "3")
-    assert "made by tests.helpers.bounded:Bounded --seed 1337 at step 0" in line
+    assert "made by tests.helpers.bounded:Waves --seed 1337 at step 0" in line
     again = extract(here / "plain", *words, "--seed", "3", "--overwrite")
     assert not np.array_equal(again[0], plain[0])
 
@@ -258,7 +257,7 @@ def test_where_representations_go_without_output(here, capsys):
         "mel 80=baseline": None,
         "mel_80=baseline": Path("data/mel_80-dump"),
         "random:small.yaml": Path("data/random-dump"),
-        OWN: Path("data/tests.helpers.bounded_Bounded-dump"),
+        OWN: Path("data/tests.helpers.bounded_Waves-dump"),
     }
     for spec, place in places.items():
         if place is None:
@@ -274,9 +273,9 @@ def test_a_dry_run_shows_the_upstream_and_its_data_and_writes_nothing(here, caps
     words = ["--extract", "--dry_run", "--upstream", OWN]
     assert runner_mockingjay.main([*words, "--input", "audio/train"]) == 0
     out = capsys.readouterr().out
-    assert "upstream:      tests.helpers.bounded:Bounded --seed 1337" in out
+    assert "upstream:      tests.helpers.bounded:Waves --seed 1337" in out
     assert "input audio/train: 4 utterances, 0.00 hours, 20673 samples at 8000 Hz" in out
-    assert "dry run: nothing is written; the output would go to data/tests.helpers.bounded_Bounded-dump" in out
+    assert "dry run: nothing is written; the output would go to data/tests.helpers.bounded_Waves-dump" in out
     assert contents(Path()) == before
 
 
@@ -344,19 +343,23 @@ def test_info_of_a_checkpoint_shows_layers_frames_and_fingerprint(here, capsys):
 def test_info_of_any_upstream(here, capsys):
     runner_mockingjay.main(["--info", OWN])
     assert capsys.readouterr().out.splitlines() == [
-        "upstream:      tests.helpers.bounded:Bounded",
-        "family:        Bounded",
+        f"upstream:      {OWN}",
+        "family:        a module of your own for waveforms",
         "parameters:    148, fine-tuning trains all",
-        "input:         waveforms of 8000 Hz",
-        f"layers:        C1: {WIDE} 0.625 ms (5 samples), the first centred at 0.625 ms, sees 1.25 ms (10 samples)",
-        f"               C2: {WIDE} 2.5 ms (20 samples), the first centred at 1.5625 ms, sees 3.125 ms (25 samples)",
-        f"               T0: {WIDE} 10 ms (80 samples), the first centred at 2.8125 ms, sees 5.625 ms (45 samples)",
-        "batches:       one utterance at a time",
-        "long audio:    above 2 s in pieces of 2 s, of which 0.05 s at either end are dropped",
-        f"fingerprint:   {Bounded(1337).fingerprint}",
+        "input:         mono waveforms of 8000 Hz as they are; what else is done to them the module does",
+        "layers:        O: 4 wide, a frame every 10 ms (80 samples), the first centred at 2.8125 ms, sees 5.625 ms "
+        "(45 samples)",
+        "batches:       one utterance at a time: it takes no lengths",
+        "long audio:    above 60 s in pieces of 60 s, of which 5 s at either end are dropped",
+        f"fingerprint:   {load_upstream(OWN, seed=1337).fingerprint}",
     ]
     runner_mockingjay.main(["--info", "random:mine"])
     assert "input:         fbank, deltas 0, cmvn utterance, 16000 Hz" in capsys.readouterr().out
+    frozen = Bounded()
+    frozen.frozen_by_default = ("layers.0",)
+    lines = describe_upstream(frozen, "bounded").splitlines()
+    assert lines[2] == "parameters:    148, fine-tuning trains all but the 44 of layers.0, unless told"
+    assert [line[15:18].strip(" :") for line in lines[4:7]] == ["C1", "C2", "T0"]
     runner_mockingjay.main(["--info", "baseline", "--input", "data/fbank/train"])
     out = capsys.readouterr().out
     assert "parameters:    none" in out

@@ -43,10 +43,11 @@ FLOORS = {
     ),
     "downstream": (
         {"config", "figures", "heads", "metrics", "model", "predictions", "solver"},
-        {"splits"},
+        {"splits", "layers", "sources", "tuning"},
+        {"utterances"},
         {"examples", "labels"},
         {"tasks"},
-        {"corpus", "probe"},
+        {"corpus", "probe", "setting"},
         {"opened"},
         {"experiment"},
         {"report"},

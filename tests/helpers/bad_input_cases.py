@@ -27,6 +27,8 @@ class Case:
     command: str
     names: tuple[str, ...]
     code: int = 2
+    needs: str = ""  # a package without which the command ends otherwise
+    without: str = ""  # a package that must not be there
 
     @property
     def id(self) -> str:
@@ -34,9 +36,9 @@ class Case:
         return self.what.replace(" ", "_")
 
 
-def case(what: str, command: str, *names: str, code: int = 2) -> Case:
+def case(what: str, command: str, *names: str, code: int = 2, needs: str = "", without: str = "") -> Case:
     """A row of the table."""
-    return Case(what, command, names, code)
+    return Case(what, command, names, code, needs, without)
 
 
 FLAGS = [

@@ -6,6 +6,7 @@ from tests.helpers.bad_input_cases import EXTRACT, Case, case
 ANY = "runner_mockingjay.py --extract --cpu --upstream"
 INFO = "runner_mockingjay.py --info"
 OWN = "tests.helpers.bad_upstream_world"
+HF = "transformers"
 
 UPSTREAMS: list[Case] = [
     case("kind of upstream that there is not", f"{ANY} wav2vec2:models/text/x --input flat", "'wav2vec2:models/text/x'", "hf:FOLDER"),
@@ -42,4 +43,34 @@ UPSTREAMS: list[Case] = [
     case("description without features", f"{INFO} baseline", "--info baseline", "--input"),
     case("dry run of a description", f"{INFO} random:ckpt/good.ckpt --dry_run", "--info", "--dry_run"),
     case("description with a store of other features", f"{INFO} ckpt/good.ckpt --input data/fbank/train", "'fbank'", "'mel'"),
+    case("recordings that are gone", f"{ANY} {OWN}:Waves --input data/mel/train", "s0-0.wav: no such file", "data/mel/features.yaml", "audio_root"),
+    case("directory of the originals for waveforms", f"{ANY} {OWN}:Waves --input data/npy/train", "data/npy/train", "recordings", "table"),
+    case("features for an upstream of waveforms", f"{ANY} {OWN}:Waves --input flat --online_config online.yaml", "takes waveforms", "--online_config online.yaml"),
+    case("layer of a module of one's own", f"{ANY} {OWN}:Waves --input flat --layer C3", "layer C3", "(O)"),
+    case("module that takes something else", f"{ANY} {OWN}:Sound --input flat", f"{OWN}:Sound", "'sound'", "'waveform'"),
+    case("module of waveforms without their rate", f"{ANY} {OWN}:NoRate --input flat", f"{OWN}:NoRate", "sample_rate"),
+    case("module without the size of its output", f"{ANY} tests.helpers.bad_input_world:Silent --input data/mel/train", "Silent", "out_dim"),
+    case("module of waveforms whose states are not finite", f"{ANY} {OWN}:Silence --input flat", f"{OWN}:Silence", "finite"),
+    case("weights of another module", f"{ANY} {OWN}:Waves:ckpt/other.pt --input flat", "ckpt/other.pt", "'convolution.bias'"),
+    case("weights that are not there", f"{ANY} {OWN}:Waves:ckpt/absent.pt --input flat", "ckpt/absent.pt"),
+    case("folder without an expert", f"{ANY} s3prl:empty --input flat", "empty", "hubconf.py"),
+    case("folder of several experts", f"{ANY} s3prl:experts/several --input flat", "experts/several", "one, two"),
+    case("expert without its frame rate", f"{ANY} s3prl:experts/rateless --input flat", "experts/rateless", "get_downsample_rates"),
+    case("expert that is no module", f"{ANY} s3prl:experts/plain --input flat", "experts/plain", "nn.Module"),
+    case("expert with a wrong number of frames", f"{ANY} s3prl:experts/frames --input flat", "experts/frames", "frames"),
+    case("expert that fails", f"{ANY} s3prl:experts/failing --input flat", "experts/failing", "no such thing"),
+    case("folder of a model that is not there", f"{ANY} hf:models/absent --input flat", "models/absent", "nothing is downloaded"),
+    case("folder without a model", f"{ANY} hf:models/bare --input flat", "models/bare", "config.json"),
+    case("broken config of a model", f"{ANY} hf:models/broken --input flat", "models/broken/config.json", "not valid JSON"),
+    case("model without how its input is made", f"{ANY} random:hf:models/unprepared --input flat", "models/unprepared", "preprocessor_config.json", needs=HF),
+    case("rate of a model that is a word", f"{ANY} random:hf:models/rateless --input flat", "models/rateless/preprocessor_config.json", "'high'", needs=HF),
+    case("model without Transformers", f"{ANY} hf:models/unweighted --input flat", "Transformers", "requirements-hf.txt", without=HF),
+    case("model without weights", f"{ANY} hf:models/unweighted --input flat", "models/unweighted", "no weights", "random:hf:", needs=HF),
+    case("damaged weights of a model", f"{ANY} hf:models/damaged --input flat", "models/damaged", needs=HF),
+    case("model for text", f"{ANY} hf:models/text --input flat", "models/text", "bert", "wav2vec 2.0", needs=HF),
+    case("model that there is not", f"{ANY} hf:models/unknown --input flat", "models/unknown", "'hubret'", needs=HF),
+    case("model that brings its own code", f"{ANY} hf:models/coded --input flat", "models/coded", "trust_remote_code", "package.module:Class", needs=HF),
+    case("description of a model without weights", f"{INFO} hf:models/unweighted", "models/unweighted", "no weights", needs=HF),
+    case("layers of different rates side by side", f"{ANY} random:hf:models/unweighted --input flat --layer C1,T0", "C1, T0", "frame rate", needs=HF),
+    case("layer that a model has not", f"{ANY} random:hf:models/unweighted --input flat --layer C7", "layer C7", "C1, C2, P", needs=HF),
 ]  # fmt: skip

@@ -25,7 +25,7 @@ SMALL = {
 }
 EXPERT = """
 import torch
-class Expert(torch.nn.Module):
+class _Expert(torch.nn.Module):
     stride = 320
     def forward(self, wavs):
         frames = [len(wav) // 320 for wav in wavs]
@@ -34,10 +34,10 @@ class Expert(torch.nn.Module):
         return self.stride
 """
 ENTRIES = {
-    "several": "def one(): return Expert()\ndef two(): return Expert()\n",
-    "rateless": "del Expert.get_downsample_rates\ndef expert(): return Expert()\n",
+    "several": "def one(): return _Expert()\ndef two(): return _Expert()\n",
+    "rateless": "del _Expert.get_downsample_rates\ndef expert(): return _Expert()\n",
     "plain": "def expert(): return 3\n",
-    "frames": "Expert.stride = 100\ndef expert(): return Expert()\n",
+    "frames": "_Expert.stride = 100\ndef expert(): return _Expert()\n",
     "failing": "def expert(): raise RuntimeError('no such thing')\n",
 }
 

@@ -1,4 +1,4 @@
-"""Upstreams of waveforms whose frames see a bounded field: small convolutions, in the contract's form."""
+"""Upstreams of waveforms whose frames see a bounded field: small convolutions."""
 
 from collections.abc import Sequence
 
@@ -26,6 +26,15 @@ class Convolutions(nn.Module):
             states = torch.tanh(layer(states))
             given.append(states.transpose(1, 2))
         return given
+
+
+class Waves(Convolutions):
+    """The last of them as a class of one's own."""
+
+    takes, sample_rate, downsample_rate, out_dim = "waveform", RATE, 80, WIDTH
+
+    def forward(self, waveforms: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(waveforms)[-1]
 
 
 class Bounded(Upstream):
