@@ -90,13 +90,18 @@ class HuggingFaceUpstream(Upstream):
 
     def encode(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> tuple[Tensor, ...]:
         there = [label for label in labels if self.field(label).size <= inputs.shape[1]]
-        quick = self._packed and inputs.device.type == "cpu" and not (self.training or torch.is_grad_enabled())
-        states = (self._by_rows if quick else self._by_call)(inputs, lengths, there) if there else {}
+        way = self._by_rows if self._packed and self._at_rest(inputs) else self._by_call
+        states = way(inputs, lengths, there) if there else {}
         nothing = inputs.new_zeros(len(inputs), 0, 0)  # waveforms too short for a frame
         return tuple(
             states[label] if label in states else nothing.new_zeros(len(inputs), 0, self.width(label))
             for label in labels
         )
+
+    def _at_rest(self, inputs: Tensor) -> bool:
+        """Whether nothing is trained, in float32 on a CPU."""
+        recorded = self.training or torch.is_grad_enabled()
+        return inputs.device.type == "cpu" and not recorded and not torch.is_autocast_enabled("cpu")
 
     def _by_call(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
         """The states of padded utterances, by a call of the model."""

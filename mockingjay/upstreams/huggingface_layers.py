@@ -12,10 +12,10 @@ from torch import Tensor, nn
 class Parts:
     """The modules whose outputs are hidden states, in the order in which they run."""
 
-    convolutions: Sequence[nn.Module]
+    convolutions: nn.ModuleList
     projection: nn.Module
     position: nn.Module | None  # of convolutions, which look at their neighbours
-    blocks: Sequence[nn.Module]
+    blocks: nn.ModuleList
     norm: nn.Module | None  # behind the last block, if it stands apart
 
     @classmethod
