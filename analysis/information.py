@@ -156,10 +156,18 @@ def information_interval(
 
     A bootstrap would draw tokens twice, which makes clusters and labels agree by itself. Some 20 to 50 groups are
     right: each costs one score."""
+    whole = float(adjusted_mutual_info_score(_numbered(labels)[1], _numbered(clusters)[1]))
+    return jackknife_interval(whole, left_out_scores(clusters, labels, groups), level)
+
+
+def left_out_scores(
+    clusters: np.ndarray, labels: Sequence[str] | np.ndarray, groups: Sequence[int] | np.ndarray
+) -> np.ndarray:
+    """The adjusted score without each group of tokens, float64 [G], groups in sorted order."""
     cluster, label, group = _numbered(clusters)[1], _numbered(labels)[1], np.asarray(groups)
-    whole = float(adjusted_mutual_info_score(label, cluster))
-    without = [adjusted_mutual_info_score(label[group != left], cluster[group != left]) for left in np.unique(group)]
-    return jackknife_interval(whole, np.array(without), level)
+    return np.array(
+        [adjusted_mutual_info_score(label[group != left], cluster[group != left]) for left in np.unique(group)]
+    )
 
 
 @dataclass(frozen=True)

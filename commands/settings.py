@@ -196,3 +196,28 @@ class TestClassic:
     msg: bool
     dry_run: bool
     overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analyse:
+    """`run_analysis.py --run`; `everything` is the word all: what cannot be run is skipped."""
+
+    run: tuple[str, ...]
+    everything: bool
+    upstreams: tuple[UpstreamSpec, ...]
+    assume: Assume
+    layer: str | None
+    controls: bool
+    config: Path | None
+    online_config: Path | None
+    seed: int
+    samples: int
+    bootstrap: int
+    cpu: bool
+    dry_run: bool
+    expdir: Path
+    name: str | None
+    resume: str | None
+    original_files: bool
+    msg: bool
+    overrides: tuple[str, ...]

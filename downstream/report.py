@@ -16,9 +16,7 @@ from downstream.figures import curves_figure
 from downstream.metrics import TIE, Score, selection_error
 from mockingjay.foreign.assumptions import in_words
 from utility.config import as_dict
-from utility.files import check_folder
-from utility.flags import AUTO
-from utility.locks import LOCK
+from utility.locks import folder_below
 from utility.plot import save_figure
 from utility.runs import Origin, header, read_json, with_unit, write_json
 from utility.text import short
@@ -38,28 +36,9 @@ RESULT = {  # what is read of a result again, and what it must be
 
 
 def run_folder(expdir: Path, upstream: str, task: str, name: str | None, resume: str | None) -> Path:
-    """The folder of a run: `name`, or the next free exp_NNN; `resume` is the folder of an old run, or empty for `name`,
-    or `auto` for `name` whether it is there or not.
-
-    Raises ValueError for an old run without `resume`, and OSError where nothing can be written."""
+    """The folder of a probing run; see `folder_below`."""
     word = re.sub(r"[^\w.-]+", "-", upstream)
-    base = expdir / f"result_{word}_{task}"
-    if resume and resume != AUTO:
-        folder = Path(resume)
-    elif name:
-        folder = base / name
-    elif resume is not None:
-        raise ValueError("--resume needs the run: --resume DIR, or --name NAME --resume")
-    else:
-        taken = {path.name for path in base.glob("exp_*")}
-        folder = base / next(name for name in (f"exp_{i:03d}" for i in range(10**6)) if name not in taken)
-    check_folder(folder)
-    used = folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
-    if resume not in (None, AUTO) and not used:
-        raise ValueError(f"--resume: {folder} holds no run")
-    if resume is None and used:
-        raise ValueError(f"{folder} holds a run already: add --resume to go on with it, or choose another --name")
-    return folder
+    return folder_below(expdir / f"result_{word}_{task}", name, resume)
 
 
 def describe_result(result: Mapping[str, Any], folder: Path) -> str:

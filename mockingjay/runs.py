@@ -12,6 +12,7 @@ CKPDIR = Path("result/result_mockingjay")
 EXPORTED = "model.safetensors"  # what a folder of --export holds
 STEP = re.compile(r"mockingjay-(\d+)\.ckpt")
 RUN_AND_STEP = re.compile(r"(.+)@(\d+)", re.DOTALL)
+RUN_AND_STEPS = re.compile(r"(.+)@(\d+(?:,\d+)+)", re.DOTALL)
 SHOWN = 5
 
 

@@ -9,10 +9,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from utility.files import naming, remove_leftovers
+from utility.files import check_folder, naming, remove_leftovers
+from utility.flags import AUTO
 
 LOCK = ".lock"  # in the folder; it names who writes there
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+
+
+def folder_below(base: Path, name: str | None, resume: str | None) -> Path:
+    """The folder of a run below `base`: `name`, or the next free exp_NNN; `resume` is the folder of an old run, or
+    empty for `name`, or `auto` for `name` whether it is there or not.
+
+    Raises ValueError for an old run without `resume`, and OSError where nothing can be written."""
+    if resume and resume != AUTO:
+        folder = Path(resume)
+    elif name:
+        folder = base / name
+    elif resume is not None:
+        raise ValueError("--resume needs the run: --resume DIR, or --name NAME --resume")
+    else:
+        taken = {path.name for path in base.glob("exp_*")}
+        folder = base / next(name for name in (f"exp_{i:03d}" for i in range(10**6)) if name not in taken)
+    check_folder(folder)
+    used = folder.is_dir() and any(path.name != LOCK for path in folder.iterdir())
+    if resume not in (None, AUTO) and not used:
+        raise ValueError(f"--resume: {folder} holds no run")
+    if resume is None and used:
+        raise ValueError(f"{folder} holds a run already: add --resume to go on with it, or choose another --name")
+    return folder
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from analysis.config import AnalysisConfig
 from downstream.config import DownstreamConfig
 from examples.compare import table as compare
 from examples.table import table
@@ -59,6 +60,14 @@ FLOORS = {
         | {"robustness", "segments", "warping", "word_vectors"},
         {"boundaries", "cca", "discrimination", "filterbank", "frame_rates", "moments", "sampling", "words"},
         {"boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity"},
+        {"collect", "config", "experiment_names", "scores"},
+        {"collectors"},
+        {"material"},
+        {"gather"},
+        {"experiments_cca", "experiments_mi"},
+        {"experiments"},
+        {"study"},
+        {"report"},
     ),
     "utility": (
         {"batches", "files", "interrupts", "intervals", "original_flags", "pickles", "text"},
@@ -155,9 +164,10 @@ def test_imports_are_declared():
 @pytest.mark.parametrize("path", sorted((PROJECT / "config").glob("*.yaml")), ids=lambda p: p.name)
 def test_configs_are_valid_and_hold_only_what_differs(path):
     schema = DownstreamConfig if path.name.startswith(("demo_", "real_", "downstream")) else PretrainConfig
+    schema = AnalysisConfig if path.name.startswith("analysis") else schema
     config = as_dict(resolve(schema, path))
     defaults = as_dict(schema())
-    if path.name in ("downstream.yaml", "pretrain.yaml"):  # the commented pages of every key
+    if path.name in ("analysis.yaml", "downstream.yaml", "pretrain.yaml"):  # the commented pages of every key
         assert yaml.safe_load(path.read_text()) == defaults
         return
     if path.name == "online.yaml":  # likewise

@@ -1,0 +1,151 @@
+"""The configuration of an analysis; config/analysis.yaml shows every key."""
+
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from analysis.boundaries import Times
+from analysis.boundary_scores import Criterion, Scoring
+from analysis.cca import Measure
+from analysis.centring import Centring
+from analysis.folds import FOLDS, GROUPS, TRIALS
+from analysis.sampling import Sampling
+from analysis.segments import Part, Rule
+from analysis.similarity import EPSILONS, CcaSettings
+from utility.config import section
+
+Group = Literal["utterance", "speaker", "sample"]
+
+
+@section
+class DataConfig:
+    """What is looked at."""
+
+    # "store/split" folders; or recordings: tables, folders of audio, single files
+    store: list[str] = pydantic.Field(default_factory=list)
+    alignment: str | None = None  # phones: a folder written by preprocess_alignment.py
+    words: str | None = None  # words, likewise
+    unaligned: Literal["error", "leave_out"] = "error"  # utterances that an alignment does not have
+    batch_seconds: float = pydantic.Field(40.0, gt=0)  # of audio that goes through an upstream at once
+    cache: str | None = None  # pooled states and moments; None: cache/ in the run's folder
+
+
+@section
+class SamplingConfig:
+    """Which utterances and tokens are drawn, and which frames a token has."""
+
+    utterances: int = pydantic.Field(500, ge=1)  # of frame experiments
+    every: int = pydantic.Field(1, ge=1)  # frame experiments take every so manieth frame
+    frames: Rule = "centre"
+    phone_part: Part = "middle_third"
+    part: Part = "mean"  # of words
+    phones_max: int = pydantic.Field(200, ge=1)  # tokens of a phone
+    phones_min: int = pydantic.Field(20, ge=1)
+    words_max: int = pydantic.Field(15, ge=1)  # tokens of a word
+    words_min: int = pydantic.Field(5, ge=1)
+    words_frequent: int = pydantic.Field(500, ge=2)  # words, the most frequent ones
+    all_words_max: int = pydantic.Field(200, ge=1)  # tokens of a word of an attribute or similarity file
+    given: str | None = None  # the folder samples/ of another run: its tokens and utterances are taken
+
+    @property
+    def phones(self) -> Sampling:
+        return Sampling(self.phones_max, self.phones_min)
+
+    @property
+    def words(self) -> Sampling:
+        return Sampling(self.words_max, self.words_min, self.words_frequent)
+
+
+@section
+class CcaConfig:
+    """Canonical correlations, and the folds of all experiments that hold samples out."""
+
+    scheme: Literal["standard", "original"] = "standard"
+    measure: Measure = "pwcca"
+    epsilons: list[pydantic.NonNegativeFloat] = pydantic.Field(default_factory=lambda: list(EPSILONS), min_length=1)
+    group: Group = "utterance"  # what is never divided between folds
+    folds: int = pydantic.Field(FOLDS, ge=3, le=100)
+    trials: int = pydantic.Field(TRIALS, ge=1)
+    groups: int = pydantic.Field(GROUPS, ge=0)  # resampled for the interval
+    memory_mib: float = pydantic.Field(1024.0, gt=0)  # of sums at once; fewer groups are resampled where they need more
+    base_layer: str = "0"  # of cca_intra
+    filterbank: Literal["kaldi", "original", "store"] = "kaldi"  # of cca_mel for upstreams of waveforms
+    weights: Literal["default", "mean"] = "default"  # original scheme: mean averages both views' weights
+
+    def __post_init__(self) -> None:
+        if self.trials > self.folds // 2:
+            raise ValueError(f"trials is {self.trials}: each takes two of {self.folds} folds for itself")
+
+    @property
+    def settings(self) -> CcaSettings:
+        return CcaSettings(self.measure, tuple(self.epsilons))
+
+
+@section
+class MiConfig:
+    """Clusters and labels."""
+
+    phone_clusters: int | None = pydantic.Field(None, ge=2)  # None: as the tokens allow, at most 500
+    word_clusters: int | None = pydantic.Field(None, ge=2)  # None: at most 5000
+    phones_max: int = pydantic.Field(1000, ge=1)  # tokens of a phone, of both parts together
+    words_max: int = pydantic.Field(100, ge=1)
+    train_share: float = pydantic.Field(0.6, gt=0, lt=1)  # of groups (cca.group); the others are scored
+    seeds: int = pydantic.Field(3, ge=1)  # of k-means
+    standardise: bool = False  # dimensions before k-means; the original does not
+
+
+@section
+class WordsConfig:
+    """Files of words, and cosines between vectors."""
+
+    vectors: str | None = None  # lines `word v1 v2 ...`
+    agwe: str | None = None  # likewise, or pronunciation
+    semantic: str | None = None  # lines `word<TAB>{"property": share, ...}`
+    syntactic: str | None = None
+    similarity: list[str] = pydantic.Field(default_factory=list)  # files, lines `word1 word2 score`
+    pairs: str | None = None  # sentence pairs
+    centre: Centring = "mean"  # before a cosine; the plain one is reported beside it
+    centre_share: float = pydantic.Field(0.1, gt=0, lt=1)  # of the utterances, whose mean is taken off others
+
+
+@section
+class AwdConfig:
+    """Acoustic word discrimination."""
+
+    min_letters: int = pydantic.Field(5, ge=0)
+    min_seconds: float = pydantic.Field(0.5, ge=0)
+    max_pairs: int = pydantic.Field(10_000_000, ge=2)
+    dtw: bool = True
+    dtw_pairs: int = pydantic.Field(200_000, ge=2)  # above, pairs are drawn
+
+
+@section
+class SegmentationConfig:
+    """Word boundaries."""
+
+    scoring: Scoring = "standard"
+    times: Times = "centre"
+    criterion: Criterion = "r_value"  # by which the setting is chosen on dev utterances
+    dev_share: float = pydantic.Field(0.5, gt=0, lt=1)
+
+
+@section
+class AnalysisConfig:
+    """All that shapes an analysis, apart from the flags that name experiments, upstreams and seed."""
+
+    data: DataConfig = pydantic.Field(default_factory=DataConfig)
+    sampling: SamplingConfig = pydantic.Field(default_factory=SamplingConfig)
+    cca: CcaConfig = pydantic.Field(default_factory=CcaConfig)
+    mi: MiConfig = pydantic.Field(default_factory=MiConfig)
+    words: WordsConfig = pydantic.Field(default_factory=WordsConfig)
+    awd: AwdConfig = pydantic.Field(default_factory=AwdConfig)
+    segmentation: SegmentationConfig = pydantic.Field(default_factory=SegmentationConfig)
+
+
+def file_of(path: str, key: str) -> Path:
+    """A file that a key names; ValueError where it is not there."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"{key}: {path} is no file")
+    return file

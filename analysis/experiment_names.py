@@ -1,0 +1,64 @@
+"""The table of experiments: names, what each needs, and what its score is. It loads nothing heavy."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from utility.text import short
+
+NEEDS = {  # what an experiment may need, and how it is given
+    "phones": "a phone alignment: data.alignment=FOLDER, by preprocess_alignment.py",
+    "words": "a word alignment: data.words=FOLDER, by preprocess_alignment.py --tier words",
+    "speakers": "at least 2 speakers in the corpus",
+    "several layers": "an upstream with more than one layer",
+    "other upstream": "a second --upstream",
+    "vectors": "word vectors: words.vectors=FILE",
+    "agwe": "acoustic word vectors: words.agwe=FILE, or pronunciation (then data.alignment too)",
+    "semantic": "words with shares of senses: words.semantic=FILE",
+    "syntactic": "words with shares of parts of speech: words.syntactic=FILE",
+    "similarity": "word similarity files: words.similarity=[FILE, ...]",
+    "pairs": "sentence pairs: words.pairs=FILE, a CSV with pair,utterance_a,utterance_b,score",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One experiment in words. `needs` are keys of NEEDS; `better` says which end of the score is good."""
+
+    name: str
+    about: str
+    needs: tuple[str, ...]
+    measure: str
+    unit: str = ""
+    better: Literal["higher", "lower"] = "higher"
+
+
+CCA = "held-out CCA similarity"
+ENTRIES = (
+    Entry("cca_phone", "how much of phone identity a layer holds", ("phones",), CCA),
+    Entry("cca_word", "how much of word identity a layer holds", ("words",), CCA),
+    Entry("cca_agwe", "word tokens beside acoustic word vectors", ("words", "agwe"), CCA),
+    Entry("cca_glove", "word tokens beside word vectors of text", ("words", "vectors"), CCA),
+    Entry("cca_semantic", "word tokens beside shares of senses", ("words", "semantic"), CCA),
+    Entry("cca_syntactic", "word tokens beside shares of parts of speech", ("words", "syntactic"), CCA),
+    Entry("cca_speaker", "frames beside who speaks", ("speakers",), CCA),
+    Entry("cca_mel", "frames beside log-mel bands; convolutions too", (), CCA),
+    Entry("cca_intra", "frames beside those of one layer (cca.base_layer)", ("several layers",), CCA),
+    Entry("shape", "how states lie in space: rank, anisotropy, norms", (), "effective rank", "dimensions"),
+    Entry("mi_word", "clusters of a layer beside words", ("words",), "adjusted mutual information"),
+    Entry("mi_phone", "clusters of a layer beside phones", ("phones",), "adjusted mutual information"),
+)
+EXPERIMENTS = {entry.name: entry for entry in ENTRIES}
+ALL = "all"
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """What `--run` says: names with commas, each once, or all. ValueError names those that there are."""
+    if text == ALL:
+        return tuple(EXPERIMENTS)
+    names = tuple(text.split(","))
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise ValueError(f"unknown experiment {short(name)}: expected all, or some of {', '.join(EXPERIMENTS)}")
+        if names.count(name) > 1:
+            raise ValueError(f"--run names {name} twice")
+    return names

@@ -1,0 +1,315 @@
+"""The CCA experiments: a layer beside labels, vectors, a filterbank, another layer or speakers, held out by groups."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.collect import Subject
+from analysis.collectors import SPEAKER
+from analysis.config import file_of
+from analysis.folds import Division, draw_pairs, original_folds
+from analysis.gather import BASE, FRAMES, Gathered, Want
+from analysis.material import Material, described, frames_described
+from analysis.moments import Moments, with_reference
+from analysis.original_cca import original_cross_validation, original_epsilons
+from analysis.sampling import Tokens
+from analysis.scores import LayerScore, Resampled
+from analysis.shape import shape
+from analysis.similarity import Similarity, cross_validated_cca, one_hot
+from analysis.word_vectors import (
+    PronunciationCounts,
+    WordVectors,
+    coverage,
+    phones_of_words,
+    read_attributes,
+    read_vectors,
+)
+from utility.intervals import resampled_counts
+
+ROWS = 4096  # tokens whose products are summed at once
+VIEW = "view 2"
+
+
+def score_of(similarity: Similarity, generator: np.random.Generator, resamples: int) -> LayerScore:
+    """A held-out similarity as the score of a layer."""
+    resampled = None
+    groups = sum(len(trial.test.count) for trial in similarity.trials)
+    if resamples and min(len(trial.test.count) for trial in similarity.trials) > 1:
+        counts = [resampled_counts(len(trial.test.count), resamples, generator) for trial in similarity.trials]
+        values = tuple(similarity.resampled(counts).tolist())
+        resampled = Resampled("bootstrap", similarity.trials[0].trial.division, groups, values)
+    trials = similarity.trials
+    detail = {
+        "measure": similarity.measure,
+        "epsilon": [trial.epsilon for trial in trials],
+        "directions": [trial.directions for trial in trials],
+        "ranks": [list(trial.fit.ranks) for trial in trials],
+        "training_samples": [trial.fit.count for trial in trials],
+        "train": float(np.mean([trial.train for trial in trials])),
+        "dev": float(np.mean([trial.dev for trial in trials])),
+        "pwcca_by_layer": float(np.mean([trial.pwcca_x for trial in trials])),
+        "pwcca_by_view": float(np.mean([trial.pwcca_y for trial in trials])),
+        "mean_cca": float(np.mean([trial.test_correlations.mean() if trial.directions else 0.0 for trial in trials])),
+    }
+    return LayerScore.of(
+        similarity.score,
+        similarity.samples,
+        resampled,
+        per_trial=similarity.per_trial,
+        detail=detail,
+        notes=similarity.notes,
+    )
+
+
+@dataclass(frozen=True)
+class TokenView:
+    """What tokens are beside a layer: which of them [N] bool, the other view [n, q], and labels for even folds [n]."""
+
+    kept: np.ndarray
+    view: np.ndarray
+    labels: np.ndarray
+    note: str = ""
+
+
+class TokenCca:
+    """A layer's token means beside a view of the tokens: phones, words, word vectors, attributes of words."""
+
+    def __init__(
+        self, name: str, tokens: str, view: Callable[[Material, Tokens], TokenView], material: Material, sample: int
+    ):
+        self.name, self.set, self.material, self.sample = name, tokens, material, sample
+        self.make = view
+
+    def wants(self, labels: Sequence[str]) -> list[Want]:
+        """The means of the tokens."""
+        return [Want("tokens", self.set, tuple(labels))]
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        return self.material.tokens(self.set, self.sample).tokens
+
+    @cached_property
+    def view(self) -> TokenView:
+        return self.make(self.material, self.tokens)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """The utterance of each token [n]."""
+        return self.tokens.table["utterance"][self.view.kept]
+
+    def check(self, subject: Subject, labels: Sequence[str]) -> None:
+        """Draw the tokens; ValueError for fewer of them than a fit needs, or than folds need groups."""
+        cca, count = self.material.config.cca, len(self.view.view)
+        widest = max(self.view.view.shape[1], *(subject.upstream.width(label) for label in labels))
+        training = count * (cca.folds - 2) // cca.folds
+        if cca.scheme == "standard" and training < widest + 2:
+            raise ValueError(
+                f"about {training} training tokens for {widest} dimensions of {subject.name}: any layer would look "
+                f"right; at least {widest + 2} are needed, better {10 * widest}: take more data or more tokens a class"
+            )
+        if cca.scheme == "standard":
+            self._division(widest)
+
+    def ceiling(self) -> float | None:
+        return 1.0
+
+    def controls(self, resamples: int) -> dict[str, LayerScore]:
+        return {}
+
+    def about(self) -> dict[str, Any]:
+        """Tokens, classes, and what was left out."""
+        drawn = self.material.tokens(self.set, self.sample)
+        return {**described(drawn), "used_tokens": len(self.view.view), "note": self.view.note}
+
+    def score(self, gathered: Gathered, label: str, resamples: int) -> LayerScore:
+        """The similarity of one layer."""
+        return self._score(gathered, label, resamples, self.view.view)
+
+    def chance(self, gathered: Gathered, label: str) -> float:
+        """The score with tokens' views in a random order."""
+        order = self.material.generator(f"chance {self.name}", self.sample).permutation(len(self.view.view))
+        return self._score(gathered, label, 0, self.view.view[order]).score
+
+    def _score(self, gathered: Gathered, label: str, resamples: int, view: np.ndarray) -> LayerScore:
+        states = gathered.tokens(self.set, self.sample, label)
+        rows = np.flatnonzero(self.view.kept)
+        if self.material.config.cca.scheme == "original":
+            return original_score_of(self, np.asarray(states[rows]), view)
+        division = self._division(states.shape[1])
+        moments = Moments(with_reference({label: states.shape[1]}, VIEW, view.shape[1], division.num_sets))
+        for low in range(0, len(rows), ROWS):
+            block = {label: states[rows[low : low + ROWS]], VIEW: view[low : low + ROWS]}
+            moments.add(block, division.set_of_unit[low : low + ROWS])
+        similarity = cross_validated_cca(moments, label, VIEW, division.trials, self.material.config.cca.settings)
+        score = score_of(similarity, self.material.generator(f"bootstrap {self.name}", self.sample), resamples)
+        if not self.view.note:
+            return score
+        return LayerScore(**{**vars(score), "notes": (*score.notes, self.view.note)})
+
+    def _division(self, width: int) -> Division:
+        other = self.view.view.shape[1]
+        fitting = self.material.groups_that_fit(8 * (width * (width + other) + other * other), "one layer")
+        return self.material.divided(self.name, self.sample, self.places, self.view.labels, fitting)
+
+
+def original_score_of(experiment: TokenCca, states: np.ndarray, view: np.ndarray) -> LayerScore:
+    """The original's scheme, with its faults."""
+    cca = experiment.material.config.cca
+    generator = experiment.material.generator(f"original {experiment.name}", experiment.sample)
+    folds = original_folds(len(view), generator, experiment.view.labels, cca.folds)
+    pairs = draw_pairs(generator, cca.folds, cca.trials)
+    epsilons = [original_epsilons(generator) for _ in pairs]
+    result = original_cross_validation(states, view, folds, pairs, epsilons, cca.weights == "mean")
+    detail = {"scheme": "original", "epsilons": [list(pair) for pair in result.epsilons]}
+    note = "the original's scheme, with its faults: utterances are divided between folds, nothing is regularised"
+    return LayerScore(result.score, len(view), per_trial=result.per_trial, detail=detail, notes=(note,))
+
+
+def labels_view(material: Material, tokens: Tokens) -> TokenView:
+    """One-hot columns of the tokens' labels."""
+    names = np.array(tokens.classes)[tokens.labels]
+    return TokenView(np.ones(len(tokens), bool), one_hot(names, tokens.classes), tokens.labels)
+
+
+def vectors_view(vectors: WordVectors, tokens: Tokens) -> TokenView:
+    """The vector of each token's word; tokens of words without one are left out."""
+    covered = coverage(vectors, tokens.classes, tokens.counts)
+    rows = vectors.rows(tokens.classes)[tokens.labels]
+    kept = rows >= 0
+    repeated = f"; {len(vectors.repeated)} words are there twice, the first counts" if vectors.repeated else ""
+    view = vectors.matrix[rows[kept]]
+    return TokenView(kept, view, tokens.labels[kept], covered.in_words() + repeated)
+
+
+def glove_view(material: Material, tokens: Tokens) -> TokenView:
+    """Word vectors of a file."""
+    assert material.config.words.vectors is not None, "the need was checked"
+    return vectors_view(read_vectors(file_of_key(material, "vectors"), tokens.classes), tokens)
+
+
+def agwe_view(material: Material, tokens: Tokens) -> TokenView:
+    """Acoustically grounded word vectors of a file, or vectors of pronunciations."""
+    if material.config.words.agwe == "pronunciation":
+        return vectors_view(pronunciations(material), tokens)
+    return vectors_view(read_vectors(file_of_key(material, "agwe"), tokens.classes), tokens)
+
+
+def attributes_view(key: str) -> Callable[[Material, Tokens], TokenView]:
+    """Shares of senses or parts of speech."""
+
+    def view(material: Material, tokens: Tokens) -> TokenView:
+        return vectors_view(read_attributes(file_of_key(material, key), tokens.classes), tokens)
+
+    return view
+
+
+def file_of_key(material: Material, key: str) -> Path:
+    """The file of words.KEY."""
+    return file_of(getattr(material.config.words, key), f"words.{key}")
+
+
+def pronunciations(material: Material) -> WordVectors:
+    """Vectors of all words of the corpus, from the phones that the alignments say."""
+    words, _ = material.all_tokens("words")
+    phones, _ = material.all_tokens("phones")
+    counts = PronunciationCounts()
+    for place in range(len(words.ids)):
+        own, theirs = words.table[words.of_utterance(place)], phones.table[phones.of_utterance(place)]
+        for row, inside in zip(own, phones_of_words(own, theirs)):
+            counts.add(words.classes[row["label"]], [phones.classes[k] for k in theirs["label"][inside]])
+    return counts.vectors()
+
+
+class FrameCca:
+    """A layer's frames beside the filterbank, the base layer, or the speakers."""
+
+    def __init__(self, name: str, reference: str, material: Material, sample: int):
+        self.name, self.reference, self.material, self.sample = name, reference, material, sample
+        if material.config.cca.scheme == "original":
+            raise ValueError(f"cca.scheme=original needs all samples at once: {name} keeps no frames, only their sums")
+        if reference == SPEAKER and material.config.cca.group == "speaker":
+            raise ValueError("cca.group=speaker: cca_speaker scores speakers that it was fitted on; group by utterance")
+
+    def wants(self, labels: Sequence[str]) -> list[Want]:
+        """Moments of frames."""
+        return [Want(FRAMES, "", tuple(labels), frozenset([self.reference]))]
+
+    def check(self, subject: Subject, labels: Sequence[str]) -> None:
+        """ValueError for fewer utterances than folds need."""
+        places = self.material.frame_utterances(self.sample)
+        self.material.divided(FRAMES, self.sample, places, None, 0)
+
+    def chance(self, gathered: Gathered, label: str) -> float | None:
+        """Held-out frames of views that know nothing of each other."""
+        return 0.0
+
+    def ceiling(self) -> float | None:
+        return 1.0
+
+    def controls(self, resamples: int) -> dict[str, LayerScore]:
+        return {}
+
+    def about(self) -> dict[str, Any]:
+        """Utterances, and their seconds."""
+        return frames_described(self.material, self.sample)
+
+    def score(self, gathered: Gathered, label: str, resamples: int) -> LayerScore:
+        """The similarity of one layer."""
+        moments = gathered.moments(self.sample, label)
+        other = gathered.base() if self.reference == BASE else self.reference
+        if label == other:
+            return LayerScore(1.0, int(moments.counts.sum()), notes=("the base layer beside itself",))
+        if (label, other) not in moments.products and (other, label) not in moments.products:
+            raise ValueError(f"{self.name}: frames of {label} and {other} come at different times")
+        trials = gathered.division(self.sample).trials
+        settings = self.material.config.cca.settings
+        similarity = cross_validated_cca(moments, label, other, trials, settings)
+        return score_of(similarity, self.material.generator(f"bootstrap {self.name}", self.sample), resamples)
+
+
+class Shape:
+    """How a layer's states lie in space: effective rank is the score, the rest is detail."""
+
+    def __init__(self, material: Material, sample: int):
+        self.material, self.sample = material, sample
+
+    def wants(self, labels: Sequence[str]) -> list[Want]:
+        """Moments of frames."""
+        return [Want(FRAMES, "", tuple(labels))]
+
+    def check(self, subject: Subject, labels: Sequence[str]) -> None:
+        """ValueError for fewer utterances than folds need."""
+        places = self.material.frame_utterances(self.sample)
+        self.material.divided(FRAMES, self.sample, places, None, 0)
+
+    def chance(self, gathered: Gathered, label: str) -> float | None:
+        return None
+
+    def ceiling(self) -> float | None:
+        return None
+
+    def controls(self, resamples: int) -> dict[str, LayerScore]:
+        return {}
+
+    def about(self) -> dict[str, Any]:
+        """Utterances, and their seconds."""
+        return frames_described(self.material, self.sample)
+
+    def score(self, gathered: Gathered, label: str, resamples: int) -> LayerScore:
+        """The shape of one layer, its interval by leaving groups of utterances out."""
+        moments = gathered.moments(self.sample, label)
+        whole = shape(moments, label)
+        resampled = None
+        filled = [number for number in range(moments.layout.sets) if moments.counts[number]]
+        if resamples and len(filled) > 2:
+            without = [shape(moments, label, [s for s in filled if s != left]).effective_rank for left in filled]
+            key = "-".join(map(str, moments.counts.tolist()))
+            resampled = Resampled("jackknife", key, len(filled), tuple(without))
+        detail = asdict(whole)
+        notes = tuple(detail.pop("notes"))
+        detail = {name: None if value != value else value for name, value in detail.items()}
+        return LayerScore.of(whole.effective_rank, whole.samples, resampled, detail=detail, notes=notes)

@@ -1,0 +1,162 @@
+"""What an analysis leaves behind: result.json, a table for each experiment, the samples, and the original's files."""
+
+import csv
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.experiment_names import EXPERIMENTS
+from analysis.material import Material
+from analysis.sampling import write_sample
+from analysis.scores import LayerScore, difference
+from analysis.study import CONTROL, Outcome, Study
+from utility.files import replacing
+
+COLUMNS = ("experiment", "upstream", "layer", "label", "score", "low", "high", "n")
+DIGITS = 3  # of the original's lists
+
+
+def experiments_content(study: Study, outcome: Outcome) -> dict[str, Any]:
+    """The part `experiments` of result.json."""
+    content = {}
+    for name, experiments in outcome.experiments.items():
+        entry = EXPERIMENTS[name]
+        curves = outcome.scores[name]
+        content[name] = {
+            "measure": entry.measure,
+            "unit": entry.unit,
+            "higher_is": "better" if entry.better == "higher" else "worse",
+            "upstreams": {curve: _rows(rows) for curve, rows in curves.items()},
+            "chance": outcome.chance.get(name),
+            "ceiling": outcome.ceiling.get(name),
+            "differences": _differences(curves, entry.better),
+            "data": [experiment.about() for experiment in experiments],
+        }
+    return content
+
+
+def _rows(rows: Mapping[str, Sequence[LayerScore]]) -> list[dict[str, Any]]:
+    return [_row(number, label, scores) for number, (label, scores) in enumerate(rows.items())]
+
+
+def _row(position: int, label: str, scores: Sequence[LayerScore]) -> dict[str, Any]:
+    """One layer. Of several samples: the mean of scores and of bounds, for samples of one corpus overlap."""
+    number = re.search(r"\d+", label)
+    values = [one.score for one in scores]
+    lows, highs = [one.low for one in scores], [one.high for one in scores]
+    known = all(low is not None for low in lows)
+    row: dict[str, Any] = {
+        "layer": int(number[0]) if number else position,
+        "label": label,
+        "score": float(np.mean(values)),
+        "low": float(np.mean([low for low in lows if low is not None])) if known else None,
+        "high": float(np.mean([high for high in highs if high is not None])) if known else None,
+        "samples": scores[0].samples,
+        "per_trial": [trial for one in scores for trial in one.per_trial],
+        "detail": dict(scores[0].detail),
+        "notes": list(dict.fromkeys(note for one in scores for note in one.notes)),
+    }
+    if len(scores) > 1:
+        row |= {"per_sample": values, "deviation": float(np.std(values, ddof=1))}
+    return row
+
+
+def best_label(rows: Mapping[str, Sequence[LayerScore]], better: str) -> str:
+    """The layer with the best mean score, the first of equals."""
+    sign = 1 if better == "higher" else -1
+    return max(rows, key=lambda label: sign * float(np.mean([one.score for one in rows[label]])))
+
+
+def _differences(curves: Mapping[str, Mapping[str, Sequence[LayerScore]]], better: str) -> list[dict[str, Any]]:
+    """The best layer of every upstream minus each of its other layers, and minus the best layer of every other
+    upstream, on the same samples."""
+    found = []
+    names = list(curves)
+    best = {name: best_label(curves[name], better) for name in names}
+    for number, name in enumerate(names):
+        pairs = [(name, label) for label in curves[name] if label != best[name]]
+        pairs += [(other, best[other]) for other in names[number + 1 :]]
+        for other, label in pairs:
+            made = difference(curves[name][best[name]], curves[other][label])
+            if made is not None:
+                found.append({"one": [name, best[name]], "other": [other, label], **made})
+    return found
+
+
+def write_tables(folder: Path, content: Mapping[str, Any]) -> None:
+    """EXPERIMENT.csv for each experiment."""
+    for name, experiment in content.items():
+        with replacing(folder / f"{name}.csv") as new, new.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(COLUMNS)
+            for curve, rows in experiment["upstreams"].items():
+                for row in rows:
+                    values = ["" if row[key] is None else repr(row[key]) for key in ("score", "low", "high")]
+                    table.writerow([name, curve, row["layer"], row["label"], *values, row["samples"]])
+
+
+def write_samples(folder: Path, study: Study, audio: Mapping[str, str]) -> None:
+    """The tokens and utterances that were used, to be given back by sampling.given."""
+    material = study.material
+    folder.mkdir(parents=True, exist_ok=True)
+    sets = {want.name for some in study.all_wants().values() for want in some if want.kind.startswith("token")}
+    frames = any(want.kind == "frames" for some in study.all_wants().values() for want in some)
+    for sample in range(study.plan.samples):
+        for name in sorted(sets - {"utterances"}):
+            write_sample(folder / f"{name}_sample{sample}.json", material.tokens(name, sample).tokens, dict(audio))
+        if frames:
+            names = [material.utterances.ids[place] for place in material.frame_utterances(sample)]
+            with replacing(folder / f"frames_sample{sample}.txt") as new:
+                new.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def write_original_files(folder: Path, outcome: Outcome, material: Material, split: str) -> None:
+    """The original's names and forms, in a folder for each upstream: {"C1": s, ..., "T1": s}, or lines
+    `layer,sample,iteration,score`."""
+    names = {"cca_intra": f"cca-wrt-layer{material.config.cca.base_layer}"}
+    for name, curves in outcome.scores.items():
+        for curve, rows in curves.items():
+            if CONTROL in rows:
+                continue
+            target = folder / re.sub(r"[^\w.@-]+", "-", curve)
+            target.mkdir(parents=True, exist_ok=True)
+            if name.startswith("mi_"):
+                lines = [
+                    f"{re.sub(r'^T', '', label)},{sample},{iteration},{score:.{DIGITS}f}\n"
+                    for label, scores in rows.items()
+                    for sample, one in enumerate(scores)
+                    for iteration, score in enumerate(original_information(one))
+                ]
+                _write(target / f"{name}_{split}_train.lst", "".join(lines))
+                continue
+            for sample in range(len(next(iter(rows.values())))):
+                values = {label: scores[sample].score for label, scores in rows.items()}
+                _write(target / f"{names.get(name, name)}_{split}_sample{sample + 1}.json", json.dumps(values))
+
+
+def original_information(score: LayerScore) -> list[float]:
+    """The original's number (mutual information over the labels' entropy), one for each seed of k-means."""
+    return list(score.detail.get("mi_normalised_per_seed", [score.detail["mi_normalised"]]))
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as new:
+        new.write_text(text, encoding="utf-8")
+
+
+def in_words(content: Mapping[str, Any]) -> str:
+    """One line for each experiment and upstream: the best layer and its interval."""
+    lines = []
+    for name, experiment in content.items():
+        chance = experiment["chance"]
+        for curve, rows in experiment["upstreams"].items():
+            sign = 1 if experiment["higher_is"] == "better" else -1
+            best = max(rows, key=lambda row: sign * row["score"])
+            interval = "" if best["low"] is None else f" [{best['low']:.3f}, {best['high']:.3f}]"
+            beside = "" if chance is None else f", chance {chance:.3f}"
+            lines.append(f"{name:<16} {curve:<20} best {best['label']:<5} {best['score']:.3f}{interval}{beside}")
+    return "\n".join(lines)

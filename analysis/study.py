@@ -1,0 +1,155 @@
+"""Several experiments on several upstreams: needs are checked, each upstream runs once, every score is kept at once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from analysis.collect import Subject
+from analysis.config import AnalysisConfig
+from analysis.experiments import MAKERS, Experiment, labels_for, missing_need
+from analysis.gather import FRAMES, Gathered, Want, frame_division, merged
+from analysis.material import Material, Utterances
+from analysis.scores import LayerScore, kept
+from utility.runs import read_json, write_json
+
+CONTROL = "control"  # the label of a curve that is of no upstream
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run, and how sure it shall be."""
+
+    names: tuple[str, ...]
+    everything: bool  # all: what cannot be run is skipped with its reason, else it is an error
+    samples: int
+    resamples: int  # of the bootstrap; 0: no intervals
+    layer: str | None
+    seed: int
+    cache: Path
+    quiet: bool
+
+
+@dataclass
+class Outcome:
+    """What came out of it: scores by experiment, curve and layer, one for each sample."""
+
+    scores: dict[str, dict[str, dict[str, list[LayerScore]]]] = field(default_factory=dict)
+    chance: dict[str, float | None] = field(default_factory=dict)
+    ceiling: dict[str, float | None] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    experiments: dict[str, list[Experiment]] = field(default_factory=dict)  # one for each sample
+
+
+class Study:
+    """The experiments of a plan; making one checks all that can be checked before an upstream runs."""
+
+    def __init__(self, subjects: Sequence[Subject], config: AnalysisConfig, plan: Plan, say: Callable[[str], None]):
+        self.subjects, self.plan, self.say = subjects, plan, say
+        self.utterances = Utterances.of(subjects)
+        self.material = Material(self.utterances, config, plan.seed)
+        self.outcome = Outcome()
+        self.labels: dict[tuple[str, str], tuple[str, ...]] = {}
+        for name in plan.names:
+            self._prepare(name)
+        for subject in subjects:
+            for sample, some in self._wants(subject).items():
+                for want in merged(some):
+                    if want.kind == FRAMES:
+                        frame_division(subject, self.material, sample, want)
+        if not self.outcome.experiments:
+            raise ValueError(f"no experiment can be run: {'; '.join(map(': '.join, self.outcome.skipped.items()))}")
+
+    def _prepare(self, name: str) -> None:
+        missing = missing_need(name, self.material.config, self.utterances, self.subjects)
+        try:
+            if missing is not None:
+                raise ValueError(missing)
+            for subject in self.subjects:
+                self.labels[name, subject.name] = labels_for(name, subject, self.plan.layer)
+            made = [MAKERS[name](self.material, sample) for sample in range(self.plan.samples)]
+            for experiment in made:
+                for subject in self.subjects:
+                    experiment.check(subject, self.labels[name, subject.name])
+        except ValueError as error:
+            if not self.plan.everything:
+                raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
+            self.outcome.skipped[name] = str(error)
+            return
+        self.outcome.experiments[name] = made
+
+    def run(self) -> Outcome:
+        """All scores, upstream after upstream."""
+        outcome = self.outcome
+        for number, subject in enumerate(self.subjects):
+            gathered = Gathered(subject, self.material, self.plan.cache, self.plan.quiet)
+            gathered.gather(self._wants(subject))
+            for name, experiments in list(outcome.experiments.items()):
+                if self._works(name, partial(self._score, name, experiments, gathered)) and number == 0:
+                    self._works(name, partial(self._limits, name, experiments, gathered))
+        return outcome
+
+    def _works(self, name: str, work: Callable[[], None]) -> bool:
+        """Whether an experiment could be done; with all one that could not is skipped, else that is an error."""
+        try:
+            work()
+        except ValueError as error:
+            if not self.plan.everything:
+                raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
+            self.outcome.skipped[name] = str(error)
+            self.outcome.experiments.pop(name)
+            self.outcome.scores.pop(name, None)
+            return False
+        return True
+
+    def all_wants(self) -> dict[int, list[Want]]:
+        """What is wanted of all upstreams together, by sample."""
+        wants: dict[int, list[Want]] = {}
+        for subject in self.subjects:
+            for sample, some in self._wants(subject).items():
+                wants.setdefault(sample, []).extend(some)
+        return wants
+
+    def _wants(self, subject: Subject) -> dict[int, list[Want]]:
+        wants: dict[int, list[Want]] = {}
+        for name, experiments in self.outcome.experiments.items():
+            for sample, experiment in enumerate(experiments):
+                wants.setdefault(sample, []).extend(experiment.wants(self.labels[name, subject.name]))
+        return wants
+
+    def _score(self, name: str, experiments: Sequence[Experiment], gathered: Gathered) -> None:
+        subject, resamples = gathered.subject, self.plan.resamples
+        rows = self.outcome.scores.setdefault(name, {}).setdefault(subject.name, {})
+        for sample, experiment in enumerate(experiments):
+            folder = gathered.scores(name, sample, resamples)
+            for label in self.labels[name, subject.name]:
+
+                def make(label: str = label, experiment: Experiment = experiment) -> LayerScore:
+                    self.say(f"{name} {subject.name} {label}")
+                    return experiment.score(gathered, label, resamples)
+
+                rows.setdefault(label, []).append(kept(folder / f"{label}.json", make))
+
+    def _limits(self, name: str, experiments: Sequence[Experiment], gathered: Gathered) -> None:
+        """Chance, on the last layer of the first upstream where it must be computed; the ceiling; and controls that
+        need no upstream."""
+        last = self.labels[name, gathered.subject.name][-1]
+        chances, ceilings = [], []
+        for sample, experiment in enumerate(experiments):
+            path = gathered.scores(name, sample, self.plan.resamples) / ".chance.json"
+            if not path.is_file():
+                self.say(f"{name} chance")
+                write_json(path, {"chance": experiment.chance(gathered, last)})
+            chances.append(read_json(path)["chance"])
+            ceilings.append(experiment.ceiling())
+            for curve, score in experiment.controls(self.plan.resamples).items():
+                rows = self.outcome.scores[name].setdefault(curve, {})
+                rows.setdefault(CONTROL, []).append(score)
+        self.outcome.chance[name], self.outcome.ceiling[name] = _mean(chances), _mean(ceilings)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,259 @@
+"""Look inside the layers of one or many upstreams."""
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from typing import Any
+
+import torch
+
+from analysis.collect import Subject
+from analysis.config import AnalysisConfig
+from analysis.experiment_names import EXPERIMENTS
+from analysis.report import experiments_content, in_words, write_original_files, write_samples, write_tables
+from analysis.study import Outcome, Plan, Study
+from commands.common import ELSEWHERE, read_online, say
+from commands.dry_run import print_plan
+from commands.settings import Analyse
+from downstream.sources import are_recordings, open_recordings, open_stores
+from mockingjay.checkpoint import check_features
+from mockingjay.foreign.assumptions import in_words as assumed_in_words
+from mockingjay.inputs import UtteranceSource, source_fingerprint
+from mockingjay.upstream import load_upstream
+from mockingjay.upstreams.spec import UpstreamSpec
+from utility.audio.feature_config import FeatureConfig
+from utility.config import as_dict, differences, read_yaml, resolve, write_yaml
+from utility.device import claim_device
+from utility.files import remove_leftovers
+from utility.locks import folder_below, held
+from utility.runs import Metric, Origin, header, write_json
+from utility.text import short
+
+FILTERBANK = FeatureConfig(kind="kaldi_fbank", deltas=0, cmvn="none")  # the control of recordings and waveforms
+ROOM = "result_analysis"
+BASELINE = UpstreamSpec("baseline", word="baseline")
+
+
+def analyse(settings: Analyse) -> int:
+    """Run what the settings say, write it and print the best layers."""
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        directory = folder_below(settings.expdir / ROOM, settings.name, settings.resume)
+        if not settings.dry_run:
+            stack.enter_context(held(directory, ELSEWHERE))
+        config = _config(settings, directory)
+        specs = with_controls(settings.upstreams) if settings.controls else settings.upstreams
+        subjects = open_subjects(specs, config, settings)
+        cache = directory / "cache" if config.data.cache is None else Path(config.data.cache).expanduser()
+        plan = Plan(
+            settings.run,
+            settings.everything,
+            settings.samples,
+            settings.bootstrap,
+            settings.layer,
+            settings.seed,
+            cache,
+            not settings.msg,
+        )
+        study = Study(subjects, config, plan, lambda text: say(settings.msg and sys.stderr.isatty(), text))
+        for name, reason in study.outcome.skipped.items():
+            print(f"{name}: skipped, it {reason}" if reason.startswith("needs") else f"{name}: skipped: {reason}")
+        if settings.dry_run:
+            _print_plan(study, config, directory)
+            return 0
+        directory.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(directory)
+        write_yaml(config, directory / "config.yaml")
+        outcome = study.run()
+        content = _write(settings, config, specs, study, outcome, directory, started)
+        print(in_words(content["experiments"]))
+        print(f"{directory}/result.json")
+    return 0
+
+
+def _config(settings: Analyse, directory: Path) -> AnalysisConfig:
+    """The config that is meant: of --config, or of a run that goes on, which may not change."""
+    there = directory / "config.yaml"
+    going_on = settings.resume is not None and there.is_file()
+    source = settings.config if settings.config is not None else there if going_on else None
+    config = resolve(AnalysisConfig, source, settings.overrides)
+    if not config.data.store:
+        raise ValueError(
+            "data.store is empty: say what is looked at, as data.store=[data/NAME/SPLIT], here or in a YAML of --config"
+        )
+    if going_on:
+        for name, was, now in sorted(differences(read_yaml(there), as_dict(config)), key=str):
+            change = f"{name} was {short(was)}, now {short(now)}"
+            raise ValueError(f"{directory} cannot be continued: {change}; give the run another --name")
+    return config
+
+
+def with_controls(specs: Sequence[UpstreamSpec]) -> tuple[UpstreamSpec, ...]:
+    """The features, and every checkpoint's or folder's architecture with random weights, behind the upstreams."""
+    more: list[UpstreamSpec] = []
+    if not any(spec.kind == "baseline" for spec in specs):
+        more.append(BASELINE)
+    for spec in specs:
+        if spec.kind in ("pretrained", "pretrained_head", "hf"):
+            source = f"hf:{spec.source}" if spec.kind == "hf" else spec.source
+            run = spec.label.partition("@")[0]
+            name = "random" if len(specs) == 1 else f"random {run}"
+            random = UpstreamSpec("random", source, "", name, "random")
+            if not any(other.name == name or (other.kind == "random" and other.source == source) for other in more):
+                more.append(random)
+    return (*specs, *(spec for spec in more if spec.label not in {other.label for other in specs}))
+
+
+def open_subjects(specs: Sequence[UpstreamSpec], config: AnalysisConfig, settings: Analyse) -> list[Subject]:
+    """Every upstream, and the corpus as it takes it; ValueError where they do not fit, before any work."""
+    paths, device = config.data.store, claim_device(settings.cpu)
+    recorded = are_recordings(paths)
+    features = None if settings.online_config is None else read_online(settings.online_config).online.input
+    if not recorded:
+        if features is not None:
+            raise ValueError(f"--online_config: {paths[0]} is a store, whose features are made: leave the flag out")
+        store = open_stores(paths).whole
+        return [Subject(spec.label, _loaded(spec, store, settings, device), store) for spec in specs]
+    subjects = [_heard(spec, paths, features, settings, device) for spec in specs if spec.kind != "baseline"]
+    if any(spec.kind == "baseline" for spec in specs):
+        known = [subject.upstream.feature_config for subject in subjects if subject.upstream.takes == "features"]
+        corpus = open_recordings(paths, features or next((one for one in known if one), FILTERBANK)).whole
+        place = [spec.kind for spec in specs].index("baseline")
+        subjects.insert(place, Subject(specs[place].label, _loaded(specs[place], corpus, settings, device), corpus))
+    return subjects
+
+
+def _loaded(spec: UpstreamSpec, corpus: UtteranceSource, settings: Analyse, device: torch.device) -> Any:
+    assume = settings.assume if spec.of_checkpoint else None
+    return load_upstream(spec, None, corpus.info, settings.seed, device, assume)
+
+
+def _heard(
+    spec: UpstreamSpec,
+    paths: Sequence[str],
+    features: FeatureConfig | None,
+    settings: Analyse,
+    device: torch.device,
+) -> Subject:
+    """An upstream of recordings: as waveforms, or as the features that it states, else those of --online_config."""
+    assume = settings.assume if spec.of_checkpoint else None
+    upstream = load_upstream(spec, None, None, settings.seed, device, assume)
+    if upstream.takes == "waveform":
+        return Subject(spec.label, upstream, open_recordings(paths, None, upstream.sample_rate).whole)
+    wanted = upstream.feature_config or features
+    if wanted is None:
+        raise ValueError(
+            f"upstream {spec.label} does not say which features of recordings it takes: add --online_config YAML, "
+            "whose section online.input says them (config/online.yaml shows one)"
+        )
+    if features is not None:
+        check_features(features, wanted, str(settings.online_config), spec.label)
+    return Subject(spec.label, upstream, open_recordings(paths, wanted).whole)
+
+
+def _print_plan(study: Study, config: AnalysisConfig, directory: Path) -> None:
+    here = study.utterances
+    lines = [f"{len(here.ids)} utterances, {here.durations.sum() / 3600:.4f} hours, {len(set(here.speakers))} speakers"]
+    more = []
+    for name, experiments in study.outcome.experiments.items():
+        about = ", ".join(f"{key} {value}" for key, value in experiments[0].about().items() if isinstance(value, int))
+        more.append(f"{name}: {about}")
+        more += [f"  {subject.name}: {', '.join(study.labels[name, subject.name])}" for subject in study.subjects]
+    print_plan(config, lines, {subject.name: subject.upstream for subject in study.subjects}, directory, *more)
+
+
+def _write(
+    settings: Analyse,
+    config: AnalysisConfig,
+    specs: Sequence[UpstreamSpec],
+    study: Study,
+    outcome: Outcome,
+    directory: Path,
+    started: float,
+) -> dict[str, Any]:
+    """All files of a run; result.json last."""
+    experiments = experiments_content(study, outcome)
+    content = _header(settings, config, specs, study, outcome) | {
+        "experiments": experiments,
+        "curves": _curves(specs, study),
+        "skipped": outcome.skipped,
+        "samples": settings.samples,
+        "bootstrap": settings.bootstrap,
+        "seconds": round(time.perf_counter() - started, 2),
+        "peak_memory_mib": round(getrusage(RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+    corpus = study.subjects[0].corpus
+    write_samples(directory / "samples", study, dict(zip(corpus.ids, map(str, corpus.audio_paths))))
+    write_tables(directory, experiments)
+    if settings.original_files:
+        write_original_files(directory / "original", outcome, study.material, Path(config.data.store[0]).name)
+    write_json(directory / "result.json", content)
+    return content
+
+
+def _header(
+    settings: Analyse, config: AnalysisConfig, specs: Sequence[UpstreamSpec], study: Study, outcome: Outcome
+) -> dict[str, Any]:
+    first = next(iter(outcome.experiments))
+    entry = EXPERIMENTS[first]
+    origins = {
+        subject.name: Origin(subject.upstream.fingerprint, {"spec": str(spec), "step": subject.upstream.step})
+        for spec, subject in zip(specs, study.subjects)
+    }
+    corpus = study.subjects[0].corpus
+    paths = [str(path) for path in corpus.paths]
+    origins["data"] = Origin(source_fingerprint(study.subjects[0].upstream, corpus, study.plan.cache), {"paths": paths})
+    cca = config.cca
+    return header(
+        kind="analysis",
+        task=",".join(outcome.experiments),
+        upstream=",".join(subject.name for subject in study.subjects),
+        metric=Metric(first, entry.measure, entry.unit, entry.better),
+        value=None,
+        dev_value=None,
+        division={
+            "folds": cca.folds,
+            "trials": cca.trials,
+            "group": cca.group,
+            "utterances": len(study.utterances.ids),
+        },
+        config=as_dict(config),
+        seed=settings.seed,
+        origins=origins,
+        command=_command(settings),
+    )
+
+
+def _curves(specs: Sequence[UpstreamSpec], study: Study) -> dict[str, Any]:
+    """What the curves are: the upstream's spec, layers, step, and whether it is a control."""
+    curves = {}
+    for spec, subject in zip(specs, study.subjects):
+        series, _, step = subject.name.rpartition("@")
+        curves[subject.name] = {
+            "spec": str(replace(spec, name="")),
+            "control": spec.kind in ("baseline", "random"),
+            "layers": list(subject.labels),
+            "series": series if series and step.isdecimal() else None,
+            "step": subject.upstream.step,
+            "widths": {label: subject.upstream.width(label) for label in subject.labels},
+        }
+    return curves
+
+
+def _command(settings: Analyse) -> str:
+    """What repeats the run, but for its place."""
+    words = ["python", "run_analysis.py", "--run", "all" if settings.everything else ",".join(settings.run)]
+    for spec in settings.upstreams:
+        words += ["--upstream", str(spec)]
+    given = {"--layer": settings.layer, "--online_config": settings.online_config}
+    given |= {"--seed": settings.seed, "--samples": settings.samples, "--bootstrap": settings.bootstrap}
+    given |= {"--assume": assumed_in_words(settings.assume) if settings.assume else None}
+    for flag, value in given.items():
+        words += [] if value is None else [flag, str(value)]
+    words += ["--controls"] if settings.controls else []
+    return shlex.join([*words, "--config", "config.yaml", *(["--cpu"] if settings.cpu else [])])

@@ -1,0 +1,280 @@
+"""run_analysis.py: what it writes, that it can be stopped and repeated, and what it refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import run_analysis
+from analysis import gather
+from analysis.experiment_names import EXPERIMENTS
+from tests.conftest import PROJECT
+from tests.helpers.analysis_corpus import Analysed, analysed_corpus
+
+TIMES = ("seconds", "peak_memory_mib")
+PHONES = "cca_phone,mi_phone"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Analysed:
+    return analysed_corpus(tmp_path_factory.mktemp("analysed"))
+
+
+@pytest.fixture(scope="module")
+def result(corpus) -> dict:
+    return corpus.run(PHONES, "first", "--upstream", corpus.tiny, "--samples", "2", "--original_files")
+
+
+def without_times(path: Path) -> dict:
+    return {key: value for key, value in json.loads(path.read_text()).items() if key not in TIMES}
+
+
+def test_a_result_has_a_score_with_interval_and_chance_for_every_layer(result):
+    for name in PHONES.split(","):
+        found = result["experiments"][name]
+        assert found["upstreams"].keys() == {"baseline", "tiny"}
+        assert [row["label"] for row in found["upstreams"]["tiny"]] == ["T0", "T1", "T2"]
+        for row in (*found["upstreams"]["tiny"], *found["upstreams"]["baseline"]):
+            assert row["low"] <= row["score"] <= row["high"], (name, row["label"])
+            assert len(row["per_sample"]) == 2
+            assert row["deviation"] > 0
+        assert abs(found["chance"]) < 0.3
+        assert found["ceiling"] == 1
+    assert result["kind"] == "analysis"
+    assert result["curves"]["baseline"]["control"]
+    assert not result["curves"]["tiny"]["step"]
+    assert result["curves"]["tiny"]["layers"] == ["T0", "T1", "T2"]
+
+
+def test_phones_are_found_in_features_that_show_them(result):
+    for name, least in (("cca_phone", 0.8), ("mi_phone", 0.5)):
+        score = result["experiments"][name]["upstreams"]["baseline"][0]["score"]
+        assert score > least, name
+        differences = result["experiments"][name]["differences"]
+        assert any({row["one"][0], row["other"][0]} == {"baseline", "tiny"} for row in differences), name
+
+
+def test_the_same_seed_gives_the_same_result_and_a_finished_run_is_not_computed_again(corpus, result, monkeypatch):
+    words = ("--upstream", corpus.tiny, "--samples", "2", "--original_files")
+    corpus.run(PHONES, "second", *words)
+    first, second = (without_times(corpus.folder(name) / "result.json") for name in ("first", "second"))
+    assert first == second
+    monkeypatch.setattr(gather, "collect", lambda *_: pytest.fail("a pass is made once"))
+    corpus.run(PHONES, "second", *words, "--resume")
+    assert without_times(corpus.folder("second") / "result.json") == first
+
+
+@pytest.mark.parametrize("calls", [1, 2, 4, 7])
+def test_a_run_that_was_killed_goes_on_to_the_same_result(corpus, result, calls, monkeypatch):
+    """Killed in a pass, or between two scores."""
+    words = ("--upstream", corpus.tiny, "--samples", "2", "--original_files")
+    name, counted = f"killed{calls}", iter(range(100))
+    real = {"collect": gather.collect, "tokens": gather.Gathered.tokens}
+
+    def dying(which):
+        def call(*given):
+            if next(counted) == calls:
+                raise KeyboardInterrupt
+            return real[which](*given)
+
+        return call
+
+    monkeypatch.setattr(gather, "collect", dying("collect"))
+    monkeypatch.setattr(gather.Gathered, "tokens", dying("tokens"))
+    with pytest.raises(KeyboardInterrupt):
+        corpus.run(PHONES, name, *words)
+    assert not (corpus.folder(name) / "result.json").exists()
+    monkeypatch.undo()
+    corpus.run(PHONES, name, *words, "--resume")
+    assert without_times(corpus.folder(name) / "result.json") == without_times(corpus.folder("first") / "result.json")
+    assert not list(corpus.folder(name).rglob(".*.tmp"))
+
+
+def test_samples_differ_and_given_back_they_repeat(corpus, result):
+    rows = result["experiments"]["cca_phone"]["upstreams"]["tiny"]
+    assert all(row["per_sample"][0] != row["per_sample"][1] for row in rows)
+    given = f"sampling.given={corpus.folder('first')}/samples"
+    again = corpus.run("cca_phone", "given", "--samples", "2", "--upstream", corpus.tiny, given)
+    for old, new in zip(rows, again["experiments"]["cca_phone"]["upstreams"]["tiny"]):
+        assert new["per_sample"] == old["per_sample"]
+    text = json.loads((corpus.folder("first") / "samples" / "phones_sample0.json").read_text())
+    assert all(isinstance(entry[0], str) and len(entry[1]) == 3 for entry in text.values())
+
+
+def test_the_original_files_have_its_names_and_forms(corpus, result):
+    folder = corpus.folder("first") / "original" / "tiny"
+    scores = json.loads((folder / "cca_phone_all_sample1.json").read_text())
+    assert scores.keys() == {"T0", "T1", "T2"}
+    assert scores["T1"] == result["experiments"]["cca_phone"]["upstreams"]["tiny"][1]["per_sample"][0]
+    lines = (folder / "mi_phone_all_train.lst").read_text().splitlines()
+    assert [line.split(",")[:3] for line in lines] == [[str(n), str(k), "0"] for n in range(3) for k in range(2)]
+    assert all(len(line.split(".")[1]) == 3 for line in lines)
+
+
+def test_tables_say_what_the_result_says(corpus, result):
+    lines = (corpus.folder("first") / "cca_phone.csv").read_text().splitlines()
+    assert lines[0] == "experiment,upstream,layer,label,score,low,high,n"
+    row = result["experiments"]["cca_phone"]["upstreams"]["baseline"][0]
+    assert lines[1].split(",")[:5] == ["cca_phone", "baseline", "0", "F", repr(row["score"])]
+    assert len(lines) == 5
+
+
+def test_padding_and_batches_change_no_score(corpus, result):
+    alone = corpus.run("cca_phone", "alone", "--upstream", corpus.tiny, "data.batch_seconds=0.1")
+    together = result["experiments"]["cca_phone"]["upstreams"]["tiny"]
+    for one, other in zip(alone["experiments"]["cca_phone"]["upstreams"]["tiny"], together):
+        assert one["score"] == pytest.approx(other["per_sample"][0], abs=1e-4)
+
+
+def test_one_layer_is_looked_at_where_one_is_asked_for(corpus):
+    for number, layer in enumerate(("1", "T1")):
+        found = corpus.run("cca_phone", f"layer{number}", "--upstream", corpus.tiny, "--layer", layer)
+        assert [row["label"] for row in found["experiments"]["cca_phone"]["upstreams"]["tiny"]] == ["T1"]
+
+
+def test_all_says_what_was_skipped_and_why(corpus, capsys):
+    found = corpus.run("all", "all_of_phones", "data.alignment=null")
+    assert found["skipped"]["cca_phone"].startswith("needs a phone alignment: data.alignment=FOLDER")
+    assert "cca_phone: skipped, it needs a phone alignment" in capsys.readouterr().out
+
+
+def test_controls_are_added_once_each(corpus, capsys):
+    words = ["--run", "cca_phone", "--upstream", "baseline", "--controls", "--dry_run"]
+    assert run_analysis.main([*words, *corpus.words()]) == 0
+    assert capsys.readouterr().out.count("baseline:") == 2  # its size, and its layers
+
+
+def test_a_dry_run_writes_nothing(corpus, capsys):
+    words = ["--run", PHONES, "--upstream", corpus.tiny, "--name", "dry", "--dry_run"]
+    assert run_analysis.main([*words, *corpus.words()]) == 0
+    assert not corpus.folder("dry").exists()
+    text = capsys.readouterr().out
+    assert "cca_phone: tokens" in text
+    assert "tiny: T0, T1, T2" in text
+    assert "48 utterances" in text
+
+
+def test_the_list_names_every_experiment_its_needs_and_its_score(capsys):
+    assert run_analysis.main(["--list"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"{name}:" in text for name in EXPERIMENTS)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--list"], ["--rum", "cca_phone"], ["--run", "cca_fone"]])
+def test_start_up_takes_half_a_second_at_most_and_loads_nothing_heavy(words):
+    program = (
+        "import resource, sys, run_analysis\n"
+        "try:\n    run_analysis.main(sys.argv[1:])\nexcept (SystemExit, ValueError):\n    pass\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "assert not {'torch', 'numpy', 'scipy', 'sklearn', 'pandas'} & set(sys.modules), 'heavy'\n"
+        "print(used.ru_utime + used.ru_stime)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout.split()[-1]) < 0.5
+
+
+RUN = ["--run", "cca_phone", "--upstream", "baseline"]
+REFUSED = {
+    "unknown experiment": (["--run", "cca_fone"], r"unknown experiment 'cca_fone': expected all, or some of cca_phone"),
+    "experiment twice": (["--run", "cca_phone,cca_phone"], r"--run names cca_phone twice"),
+    "nothing to do": (["--upstream", "baseline"], r"which experiments\? add --run"),
+    "no samples": ([*RUN, "--samples", "0"], r"--samples 0: expected at least 1"),
+    "one resample": ([*RUN, "--bootstrap", "1"], r"--bootstrap 1: expected 0 for none, or at least 2"),
+    "list with upstream": (["--list", "--upstream", "baseline"], r"--list would not use --upstream"),
+    "list with overrides": (["--list", "cca.folds=3"], r"--list would not use cca.folds=3"),
+    "unknown upstream": (["--run", "cca_phone", "--upstream", "bert"], r"unknown upstream 'bert'"),
+    "absent checkpoint": (["--run", "cca_phone", "--ckpt", "nowhere"], r"--ckpt nowhere does not exist"),
+    "checkpoint of nothing": ([*RUN, "--ckpt", "{root}/tiny.yaml"], r"--ckpt .* would change nothing"),
+    "one name twice": ([*RUN, "--upstream", "baseline"], r"two upstreams are called baseline: give each a name"),
+    "absent layer": ([*RUN, "--upstream", "{tiny}", "--layer", "7"], r"tiny: layer 7 does not exist"),
+    "layer twice": ([*RUN, "--upstream", "{tiny}", "--layer", "1,T1"], r"layer T1 is listed twice"),
+    "no data": ([*RUN, "data.store=[]"], r"data.store is empty: say what is looked at"),
+    "absent store": ([*RUN, "data.store=[nowhere/all]"], r"nowhere"),
+    "no alignment": ([*RUN, "data.alignment=null"], r"cca_phone: needs a phone alignment: data.alignment=FOLDER"),
+    "absent alignment": ([*RUN, "data.alignment=nowhere"], r"nowhere: no alignment here"),
+    "foreign alignment": ([*RUN, "data.alignment={root}/foreign"], r"none of the 48 utterances \('x' there, 's0-0'"),
+    "part of an alignment": ([*RUN, "data.alignment={root}/partly"], r"lacks 47 of 48 utterances.*leave_out"),
+    "one class": ([*RUN, "data.alignment={root}/single"], r"1 class with 48 tokens remain, at least 2 are needed"),
+    "beyond the audio": ([*RUN, "data.alignment={root}/late"], r"s0-0: .*but the audio ends at"),
+    "too few tokens": ([*RUN, "sampling.phones_min=1", "sampling.phones_max=2"], r"about 8 training tokens for 8 dim"),
+    "too few groups": ([*RUN, "cca.group=speaker"], r"10 folds need as many groups: 6 given"),
+    "unknown group": ([*RUN, "cca.group=sentence"], r"cca.group"),
+    "unknown measure": ([*RUN, "cca.measure=ccca"], r"cca.measure"),
+    "unknown key": ([*RUN, "cca.fold=3"], r"unknown config key 'cca.fold'; did you mean 'folds'"),
+    "too many trials": ([*RUN, "cca.trials=6"], r"trials is 6: each takes two of 10 folds"),
+    "unknown part": ([*RUN, "sampling.part=half"], r"sampling.part"),
+    "original part": (
+        [*RUN, "sampling.frames=original", "sampling.phone_part=q1"],
+        r"part q1 of a token needs the rule centre",
+    ),
+    "absent samples": ([*RUN, "sampling.given={root}/foreign_samples"], r"utterance 'x' is not in the corpus"),
+    "no clusters": (["--run", "mi_phone", "--upstream", "baseline", "mi.phone_clusters=9999"], r"9999 clusters for"),
+    "little memory": ([*RUN, "cca.memory_mib=0.001"], r"cca.memory_mib=0.001 allows less: raise it"),
+    "a store and features": ([*RUN, "--online_config", "{online}"], r"is a store, whose features are made"),
+    "nothing to resume": ([*RUN, "--name", "new", "--resume"], r"holds no run"),
+    "resume of what": ([*RUN, "--resume"], r"--resume needs the run"),
+    "resume and name": ([*RUN, "--resume", "{root}", "--name", "x"], r"names the run's folder: leave --name out"),
+    "a run that is there": ([*RUN, "--name", "first"], r"holds a run already: add --resume"),
+    "another config": ([*RUN, "--name", "first", "--resume", "cca.folds=6"], r"cca.folds was 10, now 6; give the run"),
+    "folder is a file": ([*RUN, "--expdir", "{root}/tiny.yaml"], r"tiny.yaml.*not a folder"),
+    "nothing is left of all": (
+        ["--run", "all", "--upstream", "baseline", "data.alignment=null", "data.words=null"],
+        r"no experiment can be run: cca_phone: needs",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def broken(corpus, result) -> Analysed:
+    from utility.labels.alignment import write_alignment
+
+    long = [(0.0, 0.05, "a"), (0.05, 0.1, "b")]
+    ids = [f"s{speaker}-{number}" for speaker in range(6) for number in range(8)]
+    write_alignment(corpus.root / "foreign", [("x", long)])
+    write_alignment(corpus.root / "partly", [("s0-0", long)])
+    write_alignment(corpus.root / "single", [(key, [(0.0, 0.05, "a")]) for key in ids])
+    write_alignment(corpus.root / "late", [(key, [(0.0, 0.05, "a"), (90.0, 90.1, "b")]) for key in ids])
+    samples = corpus.root / "foreign_samples"
+    samples.mkdir()
+    (samples / "phones_sample0.json").write_text(json.dumps({"x": ["", [0.0, 0.1, "a"]]}))
+    return corpus
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused_in_one_line_and_leaves_nothing(broken, case):
+    words, message = REFUSED[case]
+    places = {"root": broken.root, "tiny": broken.tiny, "online": PROJECT / "config" / "online.yaml"}
+    words = [word.format(**places) for word in words]
+    given = [] if "--list" in words else broken.words()
+    if "--expdir" in words:
+        given = [word for word in given if word not in ("--expdir", f"{broken.root}/result")]
+    before = sorted(broken.root.rglob("*"))
+    with pytest.raises((ValueError, OSError), match=message) as refused:
+        run_analysis.main([*given, *words])
+    assert "\n" not in str(refused.value)
+    new = [path for path in sorted(broken.root.rglob("*")) if path not in before]
+    assert not [path for path in new if path.is_file() and path.name != "config.yaml"], new
+
+
+def test_shuffled_labels_are_at_chance(corpus):
+    """Every token's label in a random order: the score of features that show phones falls to chance."""
+    from utility.labels.alignment import Alignment, write_alignment
+
+    rng = np.random.default_rng(1)
+    alignment = Alignment(corpus.root / "phones")
+    shuffled = []
+    for key in alignment.ids:
+        rows = alignment.segments(key)
+        labels = rng.permutation(rows["label"])
+        names = [alignment.labels[code] for code in labels]
+        shuffled.append((key, list(zip(rows["start"].tolist(), rows["end"].tolist(), names))))
+    write_alignment(corpus.root / "shuffled", shuffled)
+    found = corpus.run(PHONES, "shuffled", f"data.alignment={corpus.root}/shuffled")
+    for name in PHONES.split(","):
+        row = found["experiments"][name]["upstreams"]["baseline"][0]
+        assert abs(row["score"]) < 0.12, name
