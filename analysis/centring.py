@@ -70,6 +70,14 @@ def centred(vectors: np.ndarray, statistics: DimensionStatistics | None, how: Ce
     return np.divide(difference, deviation, out=np.zeros_like(difference), where=deviation > 0)
 
 
+def centred_by(vectors: np.ndarray, others: np.ndarray, how: Centring) -> np.ndarray:
+    """Vectors [N, D] less the mean of those under the mask `others` [N], as `centred`; as they are where it is
+    empty."""
+    statistics = DimensionStatistics()
+    statistics.add(vectors[others])
+    return centred(vectors, statistics, how if others.any() else "none")
+
+
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """Vectors [..., D] of length 1, of the same dtype; a zero vector stays zero, so that its cosine is 0."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)

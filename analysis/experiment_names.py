@@ -45,6 +45,10 @@ ENTRIES = (
     Entry("cca_intra", "frames beside those of one layer (cca.base_layer)", ("several layers",), CCA),
     Entry("shape", "how states lie in space: rank, anisotropy, norms", (), "effective rank", "dimensions"),
     Entry("mi_word", "clusters of a layer beside words", ("words",), "adjusted mutual information"),
+    Entry("awd", "are two tokens of one word nearer than two of different words?", ("words",), "average precision"),
+    Entry("segmentation", "do frames change most at word boundaries?", ("words",), "F1 of boundaries"),
+    Entry("wordsim", "word vectors beside human word similarity", ("words", "similarity"), "Spearman's correlation"),
+    Entry("sts", "utterance vectors beside human sentence similarity", ("pairs",), "Spearman's correlation"),
     Entry("mi_phone", "clusters of a layer beside phones", ("phones",), "adjusted mutual information"),
 )
 EXPERIMENTS = {entry.name: entry for entry in ENTRIES}

@@ -8,6 +8,7 @@ from analysis.collect import Subject
 from analysis.collectors import MEL, SPEAKER
 from analysis.config import AnalysisConfig
 from analysis.experiment_names import EXPERIMENTS, NEEDS
+from analysis.experiments_boundaries import WordBoundaries
 from analysis.experiments_cca import (
     FrameCca,
     Shape,
@@ -17,7 +18,9 @@ from analysis.experiments_cca import (
     glove_view,
     labels_view,
 )
+from analysis.experiments_discrimination import Discrimination
 from analysis.experiments_mi import ClusterInformation
+from analysis.experiments_words import SentenceSimilarity, WordSimilarity
 from analysis.gather import BASE, Gathered, Want
 from analysis.material import Material, Utterances
 from analysis.scores import LayerScore
@@ -63,6 +66,10 @@ MAKERS: dict[str, Callable[[Material, int], Experiment]] = {
     "mi_phone": partial(ClusterInformation, "mi_phone", "mi_phones"),
     "mi_word": partial(ClusterInformation, "mi_word", "mi_words"),
     "shape": Shape,
+    "awd": Discrimination,
+    "segmentation": WordBoundaries,
+    "wordsim": WordSimilarity,
+    "sts": SentenceSimilarity,
 }
 assert MAKERS.keys() == EXPERIMENTS.keys(), "every experiment that is listed is there"
 

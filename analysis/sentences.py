@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.centring import Centring, DimensionStatistics, centred
-from analysis.words import cosines, fisher_interval, spearman
+from analysis.words import correlation_bounds, cosines, spearman
 from utility.arrays import number
 from utility.text import read_text, short
 
@@ -105,7 +105,7 @@ def score_sentences(
         differ = np.array([speakers[a] != speakers[b] for a, b in zip(first.tolist(), second.tolist())], dtype=bool)
         if differ.any():
             different, count = _of_pairs(pairs, cosine, differ)
-    low, high = fisher_interval(mean, len(pairs.names))
+    low, high = correlation_bounds(mean, len(pairs.names))
     every = spearman(cosine, pairs.human[pairs.pair])
     return SentenceScore(mean, low, high, len(pairs.names), every, different, count)
 
@@ -127,7 +127,7 @@ def word_overlap(first: str, second: str) -> float:
 def score_text(human: np.ndarray, texts: Sequence[tuple[str, str]]) -> tuple[float, float, float]:
     """Spearman's correlation of `word_overlap` with the human scores [P], and its 95 % interval."""
     rho = spearman(np.array([word_overlap(*pair) for pair in texts]), human)
-    return rho, *fisher_interval(rho, len(texts))
+    return rho, *correlation_bounds(rho, len(texts))
 
 
 def _bare(word: str) -> str:

@@ -11,6 +11,7 @@ import scipy.stats
 
 from analysis.centring import Centring, DimensionStatistics, centred, unit_vectors
 from utility.arrays import number
+from utility.intervals import fisher_interval
 from utility.text import read_text, short
 
 SETS = {  # the name of a set by the name of its file
@@ -127,14 +128,12 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
     return float(ranks[0] @ ranks[1]) / (sizes[0] * sizes[1]) ** 0.5 if all(sizes) else 0.0
 
 
-def fisher_interval(rho: float, pairs: int) -> tuple[float, float]:
-    """95 % interval of a correlation over so many pairs: tanh(atanh(rho) +- 1.96 / sqrt(n - 3)); [-1, 1] below 4."""
+def correlation_bounds(rho: float, pairs: int) -> tuple[float, float]:
+    """Fisher's 95 % interval of a correlation over so many pairs; [-1, 1] below 4."""
     if pairs < 4:
         return -1.0, 1.0
-    if abs(rho) >= 1:
-        return rho, rho
-    middle, half = np.arctanh(rho), 1.959963984540054 / (pairs - 3) ** 0.5
-    return float(np.tanh(middle - half)), float(np.tanh(middle + half))
+    interval = fisher_interval(rho, pairs)
+    return interval.low, interval.high
 
 
 def score_set(
@@ -164,7 +163,7 @@ def score_set(
     elif np.ptp(similarity) == 0 or np.ptp(human) == 0:
         note = "all pairs have one similarity: no correlation"
     rho = spearman(similarity, human)
-    return SetScore(each.name, rho, *fisher_interval(rho, len(covered)), len(covered), len(each.pairs), note)
+    return SetScore(each.name, rho, *correlation_bounds(rho, len(covered)), len(covered), len(each.pairs), note)
 
 
 def averages(scores: Iterable[SetScore], fewest: int = FEWEST, left_out: frozenset[str] = PARTS_OF_OTHERS) -> Averages:

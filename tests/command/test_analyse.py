@@ -221,9 +221,9 @@ REFUSED = {
     "resume and name": ([*RUN, "--resume", "{root}", "--name", "x"], r"names the run's folder: leave --name out"),
     "a run that is there": ([*RUN, "--name", "first"], r"holds a run already: add --resume"),
     "another config": ([*RUN, "--name", "first", "--resume", "cca.folds=6"], r"cca.folds was 10, now 6; give the run"),
-    "folder is a file": ([*RUN, "--expdir", "{root}/tiny.yaml"], r"tiny.yaml.*not a folder"),
+    "folder is a file": ([*RUN, "--expdir", "{root}/tiny.yaml"], r"is not a folder: choose another place"),
     "nothing is left of all": (
-        ["--run", "all", "--upstream", "baseline", "data.alignment=null", "data.words=null"],
+        ["--run", "all", "--upstream", "baseline", "data.alignment=null", "data.words=null", "cca.folds=60"],
         r"no experiment can be run: cca_phone: needs",
     ),
 }  # fmt: skip

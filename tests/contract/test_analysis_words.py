@@ -29,7 +29,7 @@ from analysis.words import (
     SetScore,
     SimilaritySet,
     averages,
-    fisher_interval,
+    correlation_bounds,
     overlaps,
     read_similarity_set,
     score_set,
@@ -249,9 +249,9 @@ def test_shuffled_scores_lie_at_chance_and_intervals_cover_it():
         score = score_set(similarity_set("x", 60, seed), names, vectors)
         covered += score.low <= 0 <= score.high
     assert covered >= 45
-    assert fisher_interval(0.5, 103) == pytest.approx((0.3393075, 0.6323382), abs=1e-6)
-    assert fisher_interval(0.5, 3) == (-1, 1)
-    assert fisher_interval(1.0, 30) == (1, 1)
+    assert correlation_bounds(0.5, 103) == pytest.approx((0.3393075, 0.6323382), abs=1e-6)
+    assert correlation_bounds(0.5, 3) == (-1, 1)
+    assert correlation_bounds(1.0, 30) == (1, 1)
 
 
 def sentences(random: np.random.Generator, speaker_size: float):

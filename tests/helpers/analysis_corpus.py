@@ -11,7 +11,8 @@ import run_analysis
 from tests.helpers.downstream_corpus import SHIFT, WIDTH, write_store
 from utility.labels.alignment import write_alignment
 
-WORDS = {"rabbit": "abc", "window": "bda", "garden": "cea", "yellow": "dbe", "silver": "eac", "a": "a"}
+LONG = {"rabbit": "abc", "window": "bda", "garden": "cea", "yellow": "dbe", "silver": "eac"}
+WORDS = LONG | {"planet": "bce", "forest": "dab", "mirror": "ced", "a": "a"}
 SPEAKERS, EACH, SAID = 6, 8, 7
 TINY = """
 encoder: transformer
@@ -31,6 +32,9 @@ class Analysed:
         """Words of a command line."""
         data = [f"data.store=[{self.root}/store/all]", f"data.alignment={self.root}/phones"]
         data += [f"data.words={self.root}/words", *QUICK]
+        files = {"vectors": "vectors.txt", "semantic": "shares.txt", "syntactic": "shares.txt", "pairs": "pairs.csv"}
+        data += [f"words.{key}={self.root}/{name}" for key, name in files.items()]
+        data += [f"words.similarity=[{self.root}/SET.txt]", "words.agwe=pronunciation"]
         return ["--cpu", "--no-msg", "--expdir", f"{self.root}/result", "--bootstrap", "20", *data, *more]
 
     @property
@@ -47,6 +51,24 @@ class Analysed:
         words = ["--run", names, "--upstream", upstream, "--name", name]
         assert run_analysis.main([*words, *self.words(*more)]) == 0
         return json.loads((self.folder(name) / "result.json").read_text())
+
+
+def write_word_files(root: Path, patterns: dict[str, np.ndarray]) -> None:
+    """Vectors that are the mean pattern of a word's phones; similarities that are their cosines; shares of a property;
+    pairs of utterances."""
+    vectors = {word: np.mean([patterns[phone] for phone in phones], 0) for word, phones in WORDS.items()}
+    (root / "vectors.txt").write_text("".join(f"{w} {' '.join(map(repr, v.tolist()))}\n" for w, v in vectors.items()))
+    (root / "noise.txt").write_text("zebra 1 2 3\n")
+    unit = {word: vector / np.linalg.norm(vector) for word, vector in vectors.items()}
+    pairs = [(a, b, float(unit[a] @ unit[b])) for a in unit for b in unit if a < b]
+    (root / "SET.txt").write_text("".join(f"{a}\t{b}\t{score:.4f}\n" for a, b, score in pairs))
+    (root / "few.txt").write_text("rabbit\twindow\t1.0\n")
+    shares = {
+        word: {"first": 0.25, "second": 0.75} if number % 2 else {"first": 1.0} for number, word in enumerate(WORDS)
+    }
+    (root / "shares.txt").write_text("".join(f"{word}\t{json.dumps(share)}\n" for word, share in shares.items()))
+    rows = [f"p{n},s{n % 6}-{n % 8},s{(n + 1) % 6}-{(n + 1) % 8},{n % 5}\n" for n in range(12)]
+    (root / "pairs.csv").write_text("pair,utterance_a,utterance_b,score\n" + "".join(rows))
 
 
 def analysed_corpus(root: Path) -> Analysed:
@@ -79,4 +101,5 @@ def analysed_corpus(root: Path) -> Analysed:
     write_alignment(root / "phones", phone_times)
     write_alignment(root / "words", word_times)
     (root / "tiny.yaml").write_text(TINY)
+    write_word_files(root, patterns)
     return Analysed(root)

@@ -1,0 +1,152 @@
+"""Every experiment of run_analysis.py on a corpus whose answers are known by construction."""
+
+import json
+
+import numpy as np
+import pytest
+
+import run_analysis
+from analysis.experiment_names import EXPERIMENTS
+from tests.helpers.analysis_corpus import Analysed, analysed_corpus
+from tests.helpers.downstream_corpus import WIDTH
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Analysed:
+    return analysed_corpus(tmp_path_factory.mktemp("analysed"))
+
+
+@pytest.fixture(scope="module")
+def result(corpus) -> dict:
+    return corpus.run("all", "everything", "--upstream", corpus.tiny)
+
+
+def curve(result: dict, name: str, upstream: str = "baseline") -> list[dict]:
+    return result["experiments"][name]["upstreams"][upstream]
+
+
+def test_all_runs_every_experiment_whose_needs_are_met(corpus, result):
+    assert result["experiments"].keys() | result["skipped"].keys() == EXPERIMENTS.keys()
+    assert not result["skipped"]
+    for name in EXPERIMENTS:
+        assert (corpus.folder("everything") / f"{name}.csv").is_file()
+
+
+def test_every_score_lies_in_its_interval_and_is_finite(result):
+    for name, found in result["experiments"].items():
+        for upstream, rows in found["upstreams"].items():
+            for row in rows:
+                assert np.isfinite(row["score"]), (name, upstream)
+                if row["low"] is not None:
+                    assert row["low"] - 0.05 <= row["score"] <= row["high"] + 0.05, (name, upstream, row["label"])
+
+
+@pytest.mark.parametrize("name", ["cca_word", "cca_agwe", "cca_glove", "mi_word", "awd", "wordsim"])
+def test_words_are_found_in_features_that_show_them(result, name):
+    row, chance = curve(result, name)[0], result["experiments"][name]["chance"]
+    assert row["score"] > chance + 0.15
+    assert row["low"] > chance
+
+
+def test_features_are_like_themselves_and_layers_less(result):
+    assert curve(result, "cca_mel")[0]["score"] == pytest.approx(1, abs=1e-6)
+    assert next(row["score"] for row in curve(result, "cca_intra", "tiny")) == 1
+    assert all(row["score"] < 1 for row in curve(result, "cca_intra", "tiny")[1:])
+    assert curve(result, "cca_intra", "tiny")[0]["notes"] == ["the base layer beside itself"]
+
+
+def test_the_shape_of_features_has_as_many_dimensions_as_they_have(result):
+    row = curve(result, "shape")[0]
+    assert 1 < row["score"] <= WIDTH
+    assert row["detail"]["norm"] > 0
+    assert row["detail"]["anisotropy"] is not None
+
+
+def test_word_similarity_has_word_vectors_as_its_ceiling(result):
+    found = result["experiments"]["wordsim"]
+    assert found["ceiling"] == pytest.approx(1, abs=1e-3)  # the scores are the vectors' cosines
+    assert found["upstreams"]["word vectors"][0]["score"] == found["ceiling"]
+    assert found["upstreams"]["pronunciations"][0]["label"] == "control"
+    assert curve(result, "wordsim")[0]["detail"]["sets"]["SET"]["pairs"] == 36
+
+
+def test_word_discrimination_says_what_speakers_do_and_warps_time(result):
+    detail = curve(result, "awd")[0]["detail"]
+    assert 0 < detail["other_speaker"] <= 1
+    assert 0 < detail["same_speaker"] <= 1
+    assert detail["dtw"] > result["experiments"]["awd"]["chance"]
+    assert result["experiments"]["awd"]["chance"] == pytest.approx(detail["chance"])
+
+
+def test_segmentation_scores_other_utterances_than_it_chose_on(result):
+    data = result["experiments"]["segmentation"]["data"][0]
+    assert data["dev_utterances"] + data["scored_utterances"] == 48
+    row = curve(result, "segmentation")[0]
+    assert row["detail"]["setting"]["distance"] in ("euclidean", "cosine")
+    assert "equal distances" in result["experiments"]["segmentation"]["upstreams"]
+
+
+def test_an_utterance_that_is_its_own_identity_leaks_through_folds_of_samples(corpus):
+    """Folds by sample put frames of one utterance on both sides; folds by utterance do not."""
+    scores = {}
+    for group in ("sample", "utterance"):
+        found = corpus.run("cca_word", f"leak_{group}", f"cca.group={group}", "sampling.words_max=40")
+        scores[group] = curve(found, "cca_word")[0]["score"]
+    assert scores["sample"] > scores["utterance"] - 0.02
+
+
+def test_the_original_scheme_and_frames_are_named_options(corpus):
+    options = ("cca.scheme=original", "sampling.frames=original")
+    found = corpus.run("cca_phone", "original", *options)
+    row = curve(found, "cca_phone")[0]
+    assert row["detail"]["scheme"] == "original"
+    assert len(row["per_trial"]) == 3
+    assert row["score"] == pytest.approx(np.mean(row["per_trial"]))
+    floats = corpus.run("cca_phone", "original_float", "cca.scheme=original", "sampling.frames=original_float")
+    assert curve(floats, "cca_phone")[0]["score"] == pytest.approx(row["score"], abs=0.05)
+
+
+def test_parts_of_words_are_looked_at(corpus):
+    """Behind every word is a pause, and the frame nearest to a word's end is of that."""
+    scores = {}
+    for part in ("first", "center", "last", "q2"):
+        found = corpus.run("cca_word", f"part_{part}", f"sampling.part={part}")
+        scores[part] = curve(found, "cca_word")[0]["score"]
+    assert min(scores["first"], scores["center"], scores["q2"]) > 0.3
+    assert scores["last"] < 0.1
+
+
+REFUSED = {
+    "words without alignment": ("cca_word", ["data.words=null"], r"cca_word: needs a word alignment"),
+    "vectors without file": ("cca_glove", ["words.vectors=null"], r"cca_glove: needs word vectors: words.vectors=FILE"),
+    "absent vectors": ("cca_glove", ["words.vectors=nowhere"], r"words.vectors: nowhere is no file"),
+    "vectors of other words": ("cca_glove", ["words.vectors={root}/noise.txt"], r"holds none of the 9 words"),
+    "vectors that are none": ("cca_glove", ["words.vectors={root}/shares.txt"], r"shares.txt"),
+    "attributes that are none": ("cca_semantic", ["words.semantic={root}/vectors.txt"], r"vectors.txt:1: expected"),
+    "absent attributes": ("cca_syntactic", ["words.syntactic=nowhere"], r"words.syntactic: nowhere is no file"),
+    "few similar words": ("wordsim", ["words.similarity=[{root}/few.txt]"], r"no set has 20 pairs .* few 1"),
+    "similarities that are none": ("wordsim", ["words.similarity=[{root}/pairs.csv]"], r"pairs.csv:1: expected"),
+    "pairs that are none": ("sts", ["words.pairs={root}/SET.txt"], r"SET.txt: expected the columns"),
+    "pairs of others": ("sts", ["words.pairs={root}/other.csv"], r"utterance 'x' is not in the corpus"),
+    "no long words": ("awd", ["awd.min_letters=40"], r"awd: 0 classes with 0 tokens remain"),
+    "absent base layer": ("cca_intra", ["cca.base_layer=T9"], r"cca.base_layer=T9: tiny has T0, T1, T2"),
+    "speakers of speakers": ("cca_speaker", ["cca.group=speaker"], r"scores speakers that it was fitted on"),
+    "frames of the original scheme": ("cca_mel", ["cca.scheme=original"], r"cca_mel keeps no frames, only their sums"),
+    "pronunciation without phones": ("cca_agwe", ["data.alignment=null"], r"cca_agwe: needs acoustic word vectors"),
+    "too few tokens": ("cca_word", ["sampling.words_min=1", "sampling.words_max=1"], r"training tokens for 16 dim"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_of_an_experiment_is_refused_in_one_line(corpus, result, case):
+    name, words, message = REFUSED[case]
+    (corpus.root / "other.csv").write_text("pair,utterance_a,utterance_b,score\n1,x,s0-0,2\n")
+    words = [word.format(root=corpus.root) for word in words]
+    with pytest.raises(ValueError, match=message) as refused:
+        run_analysis.main(["--run", name, "--upstream", corpus.tiny, *corpus.words(*words)])
+    assert "\n" not in str(refused.value)
+
+
+def test_the_result_is_plain_json(corpus, result):
+    text = (corpus.folder("everything") / "result.json").read_text()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")) == result
