@@ -1,13 +1,13 @@
 """Several runs of the analysis as one result, for one figure of all their curves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from utility.text import short
 
 SAME = ("measure", "unit", "higher_is")  # what an experiment must have in common for its curves to share an axis
 LEVELS = ("chance", "ceiling")
-BY_CURVE = ("upstreams", "heads", "pruning")  # fields whose keys are curves
+BY_CURVE = ("upstreams", "heads", "pruning", "maps")  # fields that are tables by curve, or by map
 Experiments = Mapping[str, Mapping[str, Any]]
 
 
@@ -20,11 +20,11 @@ def join(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     if not results:
         raise ValueError("no results to join: name the folders of one run or more")
     runs = {run: _experiments(run, content) for run, content in results.items()}
-    clashes = _clashes(runs, results)
+    names = _names(runs, _clashes(runs, results))
     joined: dict[str, dict[str, Any]] = {}
     for run, experiments in runs.items():
         for name, experiment in experiments.items():
-            renamed = _renamed(experiment, lambda curve, run=run: f"{curve} ({run})" if curve in clashes else curve)
+            renamed = _renamed(experiment, names[run])
             for level in LEVELS:
                 renamed[level] = _by_run(run, renamed.get(level))
             if name in joined:
@@ -34,7 +34,12 @@ def join(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     for experiment in joined.values():
         for level in LEVELS:
             experiment[level] = _one_level(experiment[level])
-    return {"kind": "analysis", "joined": list(results), "experiments": joined}
+    curves = {
+        names[run](curve): about
+        for run, content in results.items()
+        for curve, about in _table(content, "curves").items()
+    }
+    return {"kind": "analysis", "joined": list(results), "experiments": joined, "curves": curves}
 
 
 def _experiments(run: str, content: Mapping[str, Any]) -> Experiments:
@@ -42,10 +47,25 @@ def _experiments(run: str, content: Mapping[str, Any]) -> Experiments:
     if not isinstance(experiments, Mapping) or not all(isinstance(one, Mapping) for one in experiments.values()):
         raise ValueError(f"{run}: no result of an analysis, its experiments are {short(experiments)}")
     for name, experiment in experiments.items():
-        for key in (*BY_CURVE, "maps", "data"):
+        for key in BY_CURVE:
             if not isinstance(experiment.get(key) or {}, Mapping):
                 raise ValueError(f"{run}: {name}: its {key} is {short(experiment[key])}, expected a table by name")
     return experiments
+
+
+def _names(runs: Iterable[str], clashes: Collection[str]) -> dict[str, Callable[[str], str]]:
+    """What each run calls its curves."""
+
+    def of_run(run: str) -> Callable[[str], str]:
+        return lambda curve: f"{curve} ({run})" if curve in clashes else curve
+
+    return {run: of_run(run) for run in runs}
+
+
+def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A field that is a table by name, empty where it is none."""
+    value = content.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _clashes(runs: Mapping[str, Experiments], results: Mapping[str, Mapping[str, Any]]) -> set[str]:
@@ -66,10 +86,9 @@ def _clashes(runs: Mapping[str, Experiments], results: Mapping[str, Mapping[str,
 
 def _fingerprints(content: Mapping[str, Any]) -> dict[str, str]:
     """The fingerprints of the upstreams of a result by their name."""
-    listed = content.get("fingerprints")
     return {
         name: str(origin["fingerprint"])
-        for name, origin in (listed.items() if isinstance(listed, Mapping) else ())
+        for name, origin in _table(content, "fingerprints").items()
         if isinstance(origin, Mapping) and "fingerprint" in origin
     }
 
@@ -80,11 +99,9 @@ def _renamed(experiment: Mapping[str, Any], rename: Callable[[str], str]) -> dic
     for key in BY_CURVE:
         if experiment.get(key):
             copy[key] = {rename(curve): value for curve, value in experiment[key].items()}
-    if experiment.get("maps"):
-        copy["maps"] = {rename(name): value for name, value in experiment["maps"].items()}
     if experiment.get("differences"):
         copy["differences"] = [
-            one | {end: one[end] | {"upstream": rename(one[end]["upstream"])} for end in ("first", "second")}
+            one | {end: [rename(one[end][0]), one[end][1]] for end in ("one", "other")}
             for one in experiment["differences"]
         ]
     return copy
@@ -98,7 +115,7 @@ def _add(where: str, joined: dict[str, Any], more: Mapping[str, Any]) -> None:
                 f"{where}: its {key} is {short(more.get(key))}, that of the runs before it {short(joined.get(key))}: "
                 "draw them apart"
             )
-    for key in (*BY_CURVE, "maps"):
+    for key in BY_CURVE:
         if more.get(key):
             joined[key] = {**(joined.get(key) or {}), **more[key]}
     for key in ("differences", "layer_weights"):

@@ -1,19 +1,20 @@
 """What figures draw: the content of result.json of an analysis, checked and typed.
 
-`{"experiments": {NAME: EXPERIMENT}}`; every EXPERIMENT has `measure`, `unit` (empty: a pure number), `higher_is`
-("better" or "worse": which layer is the best one) and any of these fields. Without a score nothing is drawn (null, NaN).
+`{"experiments": {NAME: EXPERIMENT}, "curves": {CURVE: {"control"}}}`; an EXPERIMENT has `measure`, `unit` (empty: a
+pure number), `higher_is` ("better" or "worse": which layer is the best one) and any of these fields. A score may be
+null or NaN: nothing is drawn there.
 
-- `upstreams`: {CURVE: [{"label", "score", "low", "high", "per_trial"}]}, a point for each layer. Curves that are called
-  RUN@STEP, for two steps or more, are also drawn over training steps.
+- `upstreams`: {CURVE: [{"label", "score", "low", "high", "per_trial", "per_sample"}]}, a point for each layer. Curves
+  that are called RUN@STEP, for two steps or more, are also drawn over training steps.
 - `chance`, `ceiling`: a number for all layers, numbers by name where runs differ, or null.
-- `data`: counts in words, {"tokens": 7800, "classes": 39}.
+- `data`: counts in words, {"tokens": 7800, "classes": 39}, or a list of them, one for each sample.
 - `maps`: {NAME: {"values": [[...]], "rows": [...], "columns": [...], "row_axis", "column_axis", "measure", "unit",
   "centre", "marks"}}, a matrix. `centre` is the value that means "no effect", `marks` a short text for each cell. Maps
   of one measure, unit and pair of axes share a figure and its scale of colours.
-- `differences`: [{"first": {"upstream", "label"}, "second": {"upstream", "label"}, "value", "low", "high"}], paired.
+- `differences`: [{"one": [CURVE, LABEL], "other": [CURVE, LABEL], "value", "low", "high"}], paired, one minus other.
 - `heads`: {CURVE: {"layers", "globalness", "verticality", "diagonality", "category"}}, labels [L], tables [L][H].
-- `pruning`: {CURVE: {"heads" or "span": [{"name", "steps", "figures": {FIGURE: [...]}}]}}; `figures` there is
-  {FIGURE: unit}. A step of a span is null where nothing is cut.
+- `pruning`: {CURVE: {"heads" or "span": [{"name", "steps", "figures": {FIGURE: [...]}}], "figures": {FIGURE: unit}}}. A
+  step of a span is null where nothing is cut.
 - `layer_weights`: [{"task", "upstream", "seeds", "mean", "deviation", "times_norm", "scores"}], of layers T0 to TL."""
 
 from collections.abc import Mapping, Sequence
@@ -34,14 +35,14 @@ class Point:
     score: float
     low: float
     high: float
-    trials: tuple[float, ...]
+    repeats: tuple[float, ...]  # the scores of samples or trials that it is the mean of
 
     @property
     def band(self) -> tuple[float, float]:
-        """The interval, or else the score ± the deviation of its trials."""
+        """The interval, or else the score ± the deviation of its repeats."""
         if np.isfinite(self.low) and np.isfinite(self.high):
             return self.low, self.high
-        deviation = float(np.std(self.trials, ddof=1)) if len(self.trials) > 1 else nan
+        deviation = float(np.std(self.repeats, ddof=1)) if len(self.repeats) > 1 else nan
         return self.score - deviation, self.score + deviation
 
     @property
@@ -73,10 +74,10 @@ class Map:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The score of the first layer minus that of the second on the same samples, each as (upstream, label)."""
+    """The score of one layer minus that of the other on the same samples, each as (curve, label)."""
 
-    first: tuple[str, str]
-    second: tuple[str, str]
+    one: tuple[str, str]
+    other: tuple[str, str]
     value: float
     low: float
     high: float
@@ -119,6 +120,13 @@ def experiments(content: Mapping[str, Any], name: str = "result.json") -> tuple[
     if not isinstance(listed, Mapping):
         raise ValueError(f"{name}: no result of an analysis, its experiments are {short(listed)}")
     return tuple(_experiment(f"{name}: {key}", key, value) for key, value in listed.items())
+
+
+def controls(content: Mapping[str, Any]) -> frozenset[str]:
+    """The curves that are controls: features, random weights."""
+    curves = content.get("curves")
+    listed = curves.items() if isinstance(curves, Mapping) else ()
+    return frozenset(str(name) for name, about in listed if isinstance(about, Mapping) and about.get("control") is True)
 
 
 def field(where: str, content: Any, key: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
@@ -165,7 +173,7 @@ def _experiment(where: str, name: str, content: Any) -> Experiment:
         lower_is_better=field(where, content, "higher_is", str, "better") in ("worse", "lower"),
         curves={curve: _points(f"{where}: {curve}", points) for curve, points in curves.items()},
         levels=_level(where, content, "ceiling") | _level(where, content, "chance"),
-        data=_counts(field(where, content, "data", Mapping, {})),
+        data=_counts(content.get("data")),
         maps=tuple(_map(f"{where}: map {key}", key, value) for key, value in maps.items()),
         differences=tuple(_difference(where, value) for value in differences),
         raw=content,
@@ -188,10 +196,16 @@ def _points(where: str, listed: Any) -> tuple[Point, ...]:
             score=number(where, point, "score"),
             low=number(where, point, "low"),
             high=number(where, point, "high"),
-            trials=tuple(t for t in field(where, point, "per_trial", list, []) if isinstance(t, int | float)),
+            repeats=_repeats(where, point),
         )
         for point in listed
     )
+
+
+def _repeats(where: str, point: Any) -> tuple[float, ...]:
+    """The scores of several samples, or else of the trials of one."""
+    repeats = field(where, point, "per_sample", list, None) or field(where, point, "per_trial", list, [])
+    return tuple(float(one) for one in repeats if isinstance(one, int | float))
 
 
 def _map(where: str, name: str, content: Any) -> Map:
@@ -212,17 +226,19 @@ def _map(where: str, name: str, content: Any) -> Map:
 
 
 def _difference(where: str, content: Any) -> PairedDifference:
-    pair = [field(where, content, key, Mapping) for key in ("first", "second")]
-    first, second = (tuple(field(where, one, key, str) for key in ("upstream", "label")) for one in pair)
+    one, other = (texts(where, content, key) for key in ("one", "other"))
+    if len(one) != 2 or len(other) != 2:
+        raise ValueError(f"{where}: a difference is of {short([*one, *other])}: expected a curve and a label, twice")
     value, low, high = (number(where, content, key) for key in ("value", "low", "high"))
-    return PairedDifference((first[0], first[1]), (second[0], second[1]), value, low, high)
+    return PairedDifference((one[0], one[1]), (other[0], other[1]), value, low, high)
 
 
-def _counts(data: Mapping[str, Any]) -> str:
-    """Counts of the data in words: numbers and short texts, no more than fit under a title."""
+def _counts(data: Any) -> str:
+    """Counts of the data in words, of the first sample: numbers and short texts, no more than fit under a title."""
+    first = data[0] if isinstance(data, list) and data else data
     shown = [
         f"{value:,} {name.replace('_', ' ')}" if isinstance(value, int) else f"{name.replace('_', ' ')}: {value}"
-        for name, value in data.items()
+        for name, value in (first.items() if isinstance(first, Mapping) else ())
         if isinstance(value, int | str) and not isinstance(value, bool) and len(str(value)) < 30
     ]
     return ", ".join(shown[:5])

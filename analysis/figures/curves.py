@@ -114,9 +114,17 @@ def _layers_line(
     for kind in dict.fromkeys(layer_kind(point.label)[0] for point in ordered):
         part = [point for point in ordered if layer_kind(point.label)[0] == kind]
         x = [places[point.label] for point in part]
-        ax.plot(x, [p.score for p in part], color=style.colour, linewidth=1.4, markersize=size, **style.marks)
+        ax.plot(
+            x,
+            [p.score for p in part],
+            color=style.colour,
+            linestyle=style.line,
+            linewidth=1.4,
+            markersize=size,
+            **style.marks,
+        )
         _band(ax, x, part, style)
-    line = Line2D([], [], color=style.colour, linewidth=1.4, markersize=size + 1, **style.marks)
+    line = Line2D([], [], color=style.colour, linestyle=style.line, linewidth=1.4, markersize=size + 1, **style.marks)
     best = best_point(points, experiment.lower_is_better)
     if best is None:
         return line, f"{named(name)}: no score"
@@ -176,8 +184,8 @@ def _band_entry(curves: Sequence[Sequence[Point]]) -> list[Entry]:
     if not points:
         return []
     sure = {point.sure for point in points}
-    words = {frozenset({True}): "95 % interval", frozenset({False}): "± deviation of trials"}
-    return [(patch, "band: " + words.get(frozenset(sure), "95 % interval, or ± deviation of trials"))]
+    words = {frozenset({True}): "95 % interval", frozenset({False}): "± deviation of trials or samples"}
+    return [(patch, "band: " + words.get(frozenset(sure), "95 % interval, or ± deviation of trials or samples"))]
 
 
 def _figures(point: Point) -> str:

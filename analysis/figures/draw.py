@@ -6,9 +6,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.figures.content import Experiment, experiments, field
+from analysis.figures.content import Experiment, controls, experiments, field
 from analysis.figures.curves import layers_figure, step_runs, steps_figure
-from analysis.figures.differences import by_layer, difference_rows_figure, layer_differences_figure
+from analysis.figures.differences import difference_figures
 from analysis.figures.heads import heads_figure, heads_of, heads_scatter, pruning_figures
 from analysis.figures.maps import map_figures
 from analysis.figures.pairs import scatter_figure
@@ -36,7 +36,7 @@ def write_figures(content: Mapping[str, Any], folder: Path, formats: Sequence[st
 def figures(content: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
     """Every figure of a result by the stem of its file, one after another; curves look the same in all of them."""
     listed = experiments(content)
-    styles = curve_styles(list(dict.fromkeys(curve for one in listed for curve in one.curves)))
+    styles = curve_styles(list(dict.fromkeys(curve for one in listed for curve in one.curves)), controls(content))
     for experiment in listed:
         yield from experiment_figures(experiment, styles)
     by_name = {one.name: one for one in listed}
@@ -62,9 +62,7 @@ def experiment_figures(experiment: Experiment, styles: Mapping[str, Style]) -> I
         yield f"{name}_scatter_{curve}", heads_scatter(heads, f"{name}: heads of {curve}")
     for end, figure in pruning_figures(experiment):
         yield f"{name}_pruning_{end}", figure
-    if layered := by_layer(experiment.differences):
-        yield f"{name}_differences", layer_differences_figure(experiment)
-    if len(layered) < len(experiment.differences):
-        yield f"{name}_layer_differences", difference_rows_figure(experiment)
+    for end, figure in difference_figures(experiment):
+        yield f"{name}_{end}", figure
     if listed := field(name, experiment.raw, "layer_weights", list, []):
         yield f"{name}_weights", weights_figure([weights_of(name, one) for one in listed], name)

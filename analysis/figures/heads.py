@@ -56,7 +56,7 @@ def heads_of(where: str, content: Any) -> Heads:
 
 def heads_figure(heads: Heads, title: str) -> Figure:
     """The three metrics, layer by head; a letter marks the heads of the metric's category."""
-    side = float(np.clip(0.24 * max(heads.category.shape), 2.0, 4.0))
+    side = float(np.clip(0.25 * max(heads.category.shape), 2.0, 4.0))
     figure = printed_figure(3 * (side + 1.15), side + 0.8)
     axes = figure.subplots(1, len(METRICS))
     numbers = tuple(str(head) for head in range(heads.category.shape[1]))

@@ -127,7 +127,7 @@ def _cells(ax: Axes, shown: Map, norm: Normalize, words: Sequence[Sequence[str]]
                 words[row][column],
                 ha="center",
                 va="center",
-                fontsize=float(np.clip(18 * size, 4.5, 7)),
+                fontsize=float(np.clip(20 * size, 5.5, 7)),
                 color="black" if light else "white",
                 parse_math=False,
             )

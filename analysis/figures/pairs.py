@@ -46,13 +46,20 @@ def scatter_figure(x: Experiment, y: Experiment, styles: Mapping[str, Style]) ->
         style = styles[name]
         for kind in dict.fromkeys(layer_kind(point.label)[0] for _, point in shared):
             path = [(a.score, b.score) for a, b in shared if layer_kind(b.label)[0] == kind]
-            ax.plot(*np.array(path).T, color=style.colour, linewidth=1.0, markersize=size, **style.marks)
+            ax.plot(
+                *np.array(path).T,
+                color=style.colour,
+                linestyle=style.line,
+                linewidth=1.0,
+                markersize=size,
+                **style.marks,
+            )
         for a, b in shared:
             if a.sure and b.sure:
                 ax.vlines(a.score, b.low, b.high, color=style.colour, linewidth=0.6, alpha=0.4)
                 ax.hlines(b.score, a.low, a.high, color=style.colour, linewidth=0.6, alpha=0.4)
         _labels(ax, shared, style)
-        line = Line2D([], [], color=style.colour, linewidth=1.2, markersize=5, **style.marks)
+        line = Line2D([], [], color=style.colour, linestyle=style.line, linewidth=1.2, markersize=5, **style.marks)
         entries.append((line, named(name)))
     for levels, draw in ((x.levels, ax.axvline), (y.levels, ax.axhline)):
         for chance in [value for name, value in levels.items() if name.startswith("chance")]:

@@ -3,7 +3,7 @@
 Colours are those of Okabe and Ito, which any colour vision tells apart; in grey, markers tell curves apart."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
@@ -46,6 +46,7 @@ class Style:
     colour: Any
     marker: str
     filled: bool
+    line: Any = "-"
 
     @property
     def marks(self) -> dict[str, Any]:
@@ -54,10 +55,10 @@ class Style:
         return {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour, "markeredgewidth": 1.0}
 
 
-def curve_styles(names: Sequence[str]) -> dict[str, Style]:
+def curve_styles(names: Sequence[str], controls: Collection[str] = ()) -> dict[str, Style]:
     """A style for each name, by its place: the same curve looks the same in every figure of a result.
 
-    The steps of one run, RUN@STEP, share a marker and go from dark to light."""
+    The steps of one run, RUN@STEP, share a marker and go from dark to light. Controls are dashed."""
     runs = step_names(names)
     groups = list(dict.fromkeys(run_of(name, runs) for name in names))
     styles: dict[str, Style] = {}
@@ -68,7 +69,8 @@ def curve_styles(names: Sequence[str]) -> dict[str, Style]:
             members = list(runs[group].values())
             styles |= {n: Style(s.colour, marker, filled) for n, s in graded_styles(members).items()}
         else:
-            styles[group] = Style(COLOURS[next(colours) % len(COLOURS)], marker, filled)
+            line = DASHES[0] if group in controls else "-"
+            styles[group] = Style(COLOURS[next(colours) % len(COLOURS)], marker, filled, line)
     return styles
 
 
