@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
@@ -16,6 +17,7 @@ from utility.files import replacing
 from utility.store.info import StoreInfo
 
 DPI = 120
+SALT = "figure"  # of the identifiers in an SVG
 LONGEST_STEM = 150  # bytes; a file's name has 255 at most, what follows and a temporary name's digits among them
 
 
@@ -130,6 +132,12 @@ def picture_stem(name: str) -> str:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG; a reader sees the old file or the whole new one."""
+    """Write a PNG, or an SVG where the path ends so; a reader sees the old file or the whole new one.
+
+    The same figure gives the same bytes: an SVG has no date, and its identifiers are not drawn by chance."""
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+        if path.suffix == ".svg":
+            with matplotlib.rc_context({"svg.hashsalt": SALT}):
+                figure.savefig(temporary, format="svg", metadata={"Date": None})
+        else:
+            figure.savefig(temporary, format="png")

@@ -57,8 +57,9 @@ FLOORS = {
     ),
     "analysis": (
         {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "pair_moments"}
-        | {"robustness", "segments", "warping", "word_vectors"},
-        {"boundaries", "cca", "discrimination", "filterbank", "frame_rates", "moments", "sampling", "words"},
+        | {"report_join", "robustness", "segments", "warping", "word_vectors"},
+        {"boundaries", "cca", "discrimination", "filterbank", "frame_rates", "moments", "sampling", "words"}
+        | {"figures"},
         {"boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity"},
         {"collect", "config", "experiment_names", "scores"},
         {"collectors"},

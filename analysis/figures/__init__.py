@@ -1,0 +1,1 @@
+"""What do the results of an analysis look like?"""

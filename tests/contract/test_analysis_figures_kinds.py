@@ -1,0 +1,144 @@
+"""Maps, heads, pruning, differences and layer weights: each cell, line and bar shows the value of the result."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from analysis.figures.draw import figures
+from analysis.figures.style import COLOURS
+from tests.helpers import analysis_results as made
+
+
+def drawn(**listed):
+    return dict(figures(made.result(**listed)))
+
+
+def images(figure):
+    return [ax.images[0] for ax in figure.axes if ax.images]
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def numbers_in(ax):
+    """Texts in cells by (row, column)."""
+    return {(round(text.get_position()[1]), round(text.get_position()[0])): text.get_text() for text in ax.texts}
+
+
+def test_a_layer_map_has_its_first_layer_at_the_bottom_and_its_numbers_in_the_cells():
+    one = made.matrix(["T0", "T1"], ["T0", "T1", "T2"], [[1.0, 0.714, -0.32], [None, 0.5, 0.0]])
+    figure = drawn(cka=made.experiment(maps={"a and b": one}))["cka_map"]
+    (image,) = images(figure)
+    assert image.origin == "lower"
+    assert np.allclose(image.get_array().filled(9), [[1, 0.714, -0.32], [9, 0.5, 0]])
+    assert numbers_in(image.axes) == {(0, 0): "1.00", (0, 1): ".71", (0, 2): "-.32", (1, 1): ".50", (1, 2): ".00"}
+    assert (image.axes.get_xlabel(), image.axes.get_ylabel()) == ("layer of b", "layer of a")
+    assert [label.get_text() for label in image.axes.get_xticklabels()] == ["T0", "T1", "T2"]
+    assert figure.axes[1].get_ylabel() == "linear CKA"
+    assert legend_of(figure) == ["no value"]
+
+
+def test_shares_have_one_scale_from_0_to_1_and_maps_of_another_measure_another_figure():
+    maps = made.layer_maps(2, 3)["maps"] | {"norms": made.matrix(["T0"], ["T0", "T1"], [[3, 7]], measure="norm")}
+    shown = drawn(x=made.experiment(maps=maps))
+    assert list(shown) == ["x_map", "x_map2"]
+    assert [image.norm.vmin for image in images(shown["x_map"])] == [0, 0]
+    assert images(shown["x_map"])[0].norm is images(shown["x_map"])[1].norm
+    assert (images(shown["x_map2"])[0].norm.vmin, images(shown["x_map2"])[0].norm.vmax) == (3, 7)
+
+
+def test_more_maps_than_fit_go_to_further_figures_in_the_same_scale():
+    shown = drawn(x=made.layer_maps(8, 3))
+    assert [len(images(figure)) for figure in shown.values()] == [6, 2]
+    assert list(shown) == ["x_map", "x_map_2"]
+    assert {image.norm.vmax for figure in shown.values() for image in images(figure)} == {1}
+
+
+def test_a_relation_map_has_no_effect_in_neutral_grey_and_pairs_that_never_meet_hatched():
+    (figure,) = drawn(relations=made.relations()).values()
+    (image,) = images(figure)
+    assert image.origin == "upper"
+    red, green, blue, _ = image.cmap(image.norm(0.0))
+    assert max(red, green, blue) - min(red, green, blue) < 0.05
+    assert image.get_array().mask[12].all()
+    assert image.get_array().mask[:, 12].all()
+    assert image.axes.patch.get_hatch() == "////"
+    values = np.array(made.relations()["maps"]["T3 head 2"]["values"])
+    assert image.norm.vmin == np.nanmin(values)
+    assert image.norm.vmax < np.nanmax(values)  # a few phones that say nothing else do not take all colours
+    assert len(image.axes.get_xticklabels()) == 39
+
+
+def test_each_head_is_marked_in_the_table_of_its_category_and_drawn_in_its_shape():
+    heads = made.attention(3)["heads"]["base"] | {"category": [["global"] * 3, ["vertical"] * 3, ["diagonal"] * 3]}
+    shown = drawn(attention=made.experiment(heads={"base": heads}))
+    tables = [image.axes for image in images(shown["attention_heads_base"])]
+    assert [{place for place, mark in numbers_in(ax).items() if mark} for ax in tables] == [
+        {(row, column) for column in range(3)} for row in range(3)
+    ]
+    assert np.allclose(tables[1].images[0].get_array(), heads["verticality"])
+    globals_, verticals, _ = shown["attention_scatter_base"].axes[0].collections
+    assert np.allclose(globals_.get_offsets(), np.transpose([heads["globalness"][0], heads["verticality"][0]]))
+    assert len({to_hex(collection.get_facecolor()[0]) for collection in (globals_, verticals)}) == 2  # by layer
+    assert legend_of(shown["attention_scatter_base"]) == ["global head", "vertical head", "diagonal head"]
+
+
+def test_random_orders_of_pruning_are_one_line_with_their_range():
+    shown = drawn(attention=made.attention(2))
+    figure = shown["attention_pruning_heads_base"]
+    loss, accuracy = figure.axes
+    assert len(loss.get_lines()) == 5
+    assert np.allclose(loss.get_lines()[-1].get_ydata(), [0.4, 0.5, 0.6 + 0.5])  # of orders 4, 5 and 6
+    assert loss.get_lines()[-1].get_linestyle() == "--"
+    assert {0.6 + i / 10 for i in (4, 6)} <= set(loss.collections[0].get_paths()[0].vertices[:, 1].round(6))
+    assert loss.get_lines()[0].get_xdata().tolist() == [0, 72, 144]
+    assert accuracy.get_ylabel() == "accuracy (%)"
+    assert legend_of(figure)[-1] == "random: mean and range of 3 orders"
+    span = shown["attention_pruning_span_base"].axes[0]
+    assert [label.get_text() for label in span.get_xticklabels()] == ["all", "8", "2"]
+    assert np.allclose(span.get_lines()[0].get_ydata(), [0.4, 0.5, 0.7])
+
+
+def test_differences_are_filled_where_the_interval_excludes_0():
+    shown = drawn(cca=made.differences())
+    assert list(shown) == ["cca_differences", "cca_differences_of_layers", "cca_differences_of_pairs"]
+    points = [line for line in shown["cca_differences"].axes[0].get_lines() if len(line.get_xdata()) == 1]
+    assert [float(line.get_ydata()[0]) for line in points] == pytest.approx([0, 0.01, 0.02, 0.03, 0.04])
+    assert [line.get_markerfacecolor() for line in points] == ["white"] * 3 + [COLOURS[0]] * 2  # ± 0.02 ends at 0
+    ours = "ours \N{MINUS SIGN} random: 2 of 5 layers clear of 0"
+    assert legend_of(shown["cca_differences"])[0] == ours
+    assert legend_of(shown["cca_differences_of_layers"])[0].startswith("ours T4 \N{MINUS SIGN} other layers: 4 of 4")
+    rows = [label.get_text() for label in shown["cca_differences_of_pairs"].axes[0].get_yticklabels()]
+    assert rows == ["ours T4 \N{MINUS SIGN} mel F  -0.100"]
+
+
+def test_two_best_layers_that_are_the_same_one_are_a_pair_not_a_curve():
+    lone = made.experiment(differences=[made.paired(("a", "T2"), ("b", "T2"), 0.1)])
+    assert list(drawn(x=lone)) == ["x_differences_of_pairs"]
+
+
+def test_layer_weights_are_bars_from_0_and_scores_of_single_layers_are_points():
+    figure = drawn(layer_weights=made.weights())["layer_weights_weights"]
+    weights, products, scores = figure.axes
+    heights = [patch.get_height() for patch in weights.patches]
+    assert heights == pytest.approx([0.2, 0.3, 0.5] * 2)
+    assert weights.get_ylim()[0] == 0
+    assert [patch.get_height() for patch in products.patches][:3] == pytest.approx([0.25, 0.25, 0.5])
+    assert scores.get_ylabel() == "frame accuracy (%)"
+    assert np.isnan(scores.get_lines()[0].get_ydata()[1])  # no probe of that layer
+    assert legend_of(figure)[0] == "phone_linear, base: mean ± deviation of 3 seeds"
+    assert legend_of(figure)[-1].replace("\n", " ").startswith("a weight also makes up for the size")
+    assert len({(patch.get_hatch(), patch.get_facecolor()) for patch in weights.patches}) == 2
+    assert float(weights.get_lines()[0].get_ydata()[0]) == pytest.approx(1 / 3)
+    one = drawn(layer_weights=made.weights(seeds=1))["layer_weights_weights"]
+    assert legend_of(one)[0] == "phone_linear, base: 1 seed"
+
+
+def test_controls_with_layers_are_dashed():
+    curves = {name: made.curve(["T0", "T1"], [0.1, 0.2]) for name in ("base", "random")}
+    content = made.result(x=made.experiment(upstreams=curves))
+    content["curves"] = {"base": {"control": False}, "random": {"control": True}}
+    ((_, figure),) = figures(content)
+    styles = [line.get_linestyle() for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 2]
+    assert styles == ["-", "--"]
