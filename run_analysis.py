@@ -15,8 +15,9 @@ from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from utility.command import run
 from utility.flags import AUTO, DEFAULT_SEED, Mode, Parser, folder_name, seed
 
-MODES = (Mode("--run"), Mode("--list", overrides=()))
+MODES = (Mode("--run"), Mode("--plot", overrides=()), Mode("--list", overrides=()))
 RUN = ("--run",)
+WRITES = ("--run", "--plot")
 EXAMPLES = """
 experiments (--list says what each needs):
 {experiments}
@@ -28,7 +29,9 @@ examples:
       --config my.yaml --samples 3 --bootstrap 200
   python run_analysis.py --run cca_phone --upstream pretrained:demo@400,800,1200 --config my.yaml
 
-A run leaves result.json, config.yaml, a table for each experiment, and the samples that were drawn in
+  python run_analysis.py --plot result/result_analysis/a result/result_analysis/b
+
+A run leaves result.json, config.yaml, a table and figures for each experiment, and the samples that were drawn in
 EXPDIR/result_analysis/NAME. What was collected lies in its cache/: a run that was killed goes on with --resume.
 """
 
@@ -47,6 +50,8 @@ def make_parser() -> Parser:
     what = parser.add_argument_group("what is run")
     parser.add("--run", group=what, metavar="NAME,...", help="experiments, or all: what cannot be run is said")
     parser.add_boolean("--list", group=what, help="the experiments, what each needs and what its score is")
+    about = "folders of runs, or their result.json: one result of all their curves, and its figures"
+    parser.add("--plot", group=what, nargs="+", type=Path, metavar="DIR", help=about)
     about = f"repeated for several; {GRAMMAR}. RUN@100,200,400 are the checkpoints of these steps. Default: of --ckpt"
     parser.add("--upstream", group=what, action="append", default=[], metavar="[NAME=]SPEC", modes=RUN, help=about)
     about = "of an upstream that names none: a file, a path below --ckpdir, or a run's folder"
@@ -78,9 +83,9 @@ def _add_rest(parser: Parser) -> None:
     parser.add_boolean("--dry_run", group=how, modes=RUN, help=about)
     where = parser.add_argument_group("where")
     about = "folder of all results"
-    parser.add("--expdir", group=where, type=Path, default=Path("result"), metavar="DIR", modes=RUN, help=about)
+    parser.add("--expdir", group=where, type=Path, default=Path("result"), metavar="DIR", modes=WRITES, help=about)
     about = "folder of this run (default: the next free exp_NNN)"
-    parser.add("--name", group=where, type=folder_name, modes=RUN, help=about)
+    parser.add("--name", group=where, type=folder_name, modes=WRITES, help=about)
     about = "go on with the run --name, or the run in DIR; auto: begin where there is none"
     parser.add("--resume", group=where, nargs="?", const="", metavar="DIR", modes=RUN, help=about)
     about = "also write the names and forms of the original program"
@@ -94,6 +99,10 @@ def main(argv: Sequence[str]) -> int:
     if command.mode == "--list":
         print(listed())
         return 0
+    if command.mode == "--plot":
+        from commands.join_analyses import join_analyses
+
+        return join_analyses(command.values["plot"], command.values["expdir"], command.values["name"])
     settings = _settings(command.values, command.typed, command.overrides)
 
     from commands.analyse import analyse  # heavy, and wanted only now

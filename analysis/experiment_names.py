@@ -43,6 +43,8 @@ ENTRIES = (
     Entry("cca_speaker", "frames beside who speaks", ("speakers",), CCA),
     Entry("cca_mel", "frames beside log-mel bands; convolutions too", (), CCA),
     Entry("cca_intra", "frames beside those of one layer (cca.base_layer)", ("several layers",), CCA),
+    Entry("cca_inter", "layers of the first upstream beside those of every other; a map", ("other upstream",), CCA),
+    Entry("cka", "every layer beside every other, a map; the curve: beside cca.base_layer", (), "debiased CKA"),
     Entry("shape", "how states lie in space: rank, anisotropy, norms", (), "effective rank", "dimensions"),
     Entry("mi_word", "clusters of a layer beside words", ("words",), "adjusted mutual information"),
     Entry("awd", "are two tokens of one word nearer than two of different words?", ("words",), "average precision"),

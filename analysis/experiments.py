@@ -19,6 +19,7 @@ from analysis.experiments_cca import (
     labels_view,
 )
 from analysis.experiments_discrimination import Discrimination
+from analysis.experiments_maps import LayerMap
 from analysis.experiments_mi import ClusterInformation
 from analysis.experiments_words import SentenceSimilarity, WordSimilarity
 from analysis.gather import BASE, Gathered, Want
@@ -28,7 +29,14 @@ from mockingjay.upstreams.selection import LayerSelection
 from utility.text import short
 
 
-class Experiment(Protocol):
+class Described(Protocol):
+    """What says what its scores are of."""
+
+    def about(self) -> dict[str, Any]:
+        """Counts, and what was left out."""
+
+
+class Experiment(Described, Protocol):
     """One experiment on one sample of the corpus."""
 
     def wants(self, labels: Sequence[str]) -> list[Want]:
@@ -49,9 +57,6 @@ class Experiment(Protocol):
     def controls(self, resamples: int) -> dict[str, LayerScore]:
         """Scores of what is no upstream, by name."""
 
-    def about(self) -> dict[str, Any]:
-        """What the scores are of: counts, and what was left out."""
-
 
 MAKERS: dict[str, Callable[[Material, int], Experiment]] = {
     "cca_phone": partial(TokenCca, "cca_phone", "phones", labels_view),
@@ -66,12 +71,13 @@ MAKERS: dict[str, Callable[[Material, int], Experiment]] = {
     "mi_phone": partial(ClusterInformation, "mi_phone", "mi_phones"),
     "mi_word": partial(ClusterInformation, "mi_word", "mi_words"),
     "shape": Shape,
+    "cka": LayerMap,
     "awd": Discrimination,
     "segmentation": WordBoundaries,
     "wordsim": WordSimilarity,
     "sts": SentenceSimilarity,
 }
-assert MAKERS.keys() == EXPERIMENTS.keys(), "every experiment that is listed is there"
+assert MAKERS.keys() | {"cca_inter"} == EXPERIMENTS.keys(), "every experiment that is listed is there"
 
 
 def missing_need(name: str, config: AnalysisConfig, utterances: Utterances, subjects: Sequence[Subject]) -> str | None:

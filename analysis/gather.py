@@ -22,18 +22,19 @@ from utility.audio.waveform import read_audio
 from utility.config import as_dict
 from utility.files import remove_leftovers, temporary
 
-FRAMES, CURVES, BASE = "frames", "curves", "base"
+FRAMES, MAPS, CURVES, BASE = "frames", "maps", "curves", "base"
+MAP_SETS = 20  # groups that are left out for the intervals of a map
 HOP = 0.01  # seconds between the frames of the original's filterbank, whose first lies at 0
 
 
 @dataclass(frozen=True)
 class Want:
-    """What an experiment wants: `tokens` or `token_frames` of a set, `frames` beside `views`, or `curves`."""
+    """What an experiment wants: `tokens` or `token_frames` of a set, `frames` beside `views`, `maps`, or `curves`."""
 
     kind: str
     name: str = ""
     labels: tuple[str, ...] = ()
-    views: frozenset[str] = frozenset()  # of frames: mel, speaker, base, maps
+    views: frozenset[str] = frozenset()  # of frames: mel, speaker, base
 
 
 def merged(wants: Sequence[Want]) -> list[Want]:
@@ -84,6 +85,8 @@ class Gathered:
             cca = config.cca
             parts += [material.frame_utterances(sample), division.set_of_unit, config.sampling.every]
             parts += [cca.filterbank, cca.base_layer, material.utterances.speakers, material.utterances.durations]
+        elif want.kind == MAPS:
+            parts += [material.frame_utterances(sample), self._map_sets(want), config.sampling.every]
         else:
             parts += [material.utterances.ids, material.utterances.durations]
         return digest(*parts)
@@ -116,6 +119,8 @@ class Gathered:
     def _collector(self, want: Want, sample: int, new: Path) -> PooledTokens | TokenFrames | FrameMoments:
         if want.kind == FRAMES:
             return FrameMoments(new, self.subject, want.labels, self._views(want, sample))
+        if want.kind == MAPS:
+            return FrameMoments(new, self.subject, want.labels, self._map_views(want, sample))
         kind = PooledTokens if want.kind == "tokens" else TokenFrames
         return kind(new, self.subject, want.labels, self.material.drawn(want.name, sample))
 
@@ -135,8 +140,25 @@ class Gathered:
             speakers={n: names.index(here.speakers[p]) for n, p in zip(numbers, places)} if with_speakers else None,
             num_speakers=len(names) if with_speakers else 0,
             base=self.base() if BASE in want.views else None,
-            maps="maps" in want.views,
         )
+
+    def _map_sets(self, want: Want) -> int:
+        """Groups of utterances of a map; one where the memory holds no more."""
+        widths = [self.subject.upstream.width(label) for label in want.labels]
+        numbers = sum(a * b for i, a in enumerate(widths) for b in widths[i:])
+        fitting = int(self.material.config.cca.memory_mib * 2**20 // (8 * numbers))
+        return min(MAP_SETS, max(fitting, 1))
+
+    def _map_views(self, want: Want, sample: int) -> FrameViews:
+        places, groups = self.material.frame_utterances(sample), self._map_sets(want)
+        numbers = self.material.utterances.numbers[places].tolist()
+        sets = self.material.generator("maps", sample).permutation(len(numbers)) % groups
+        every = self.material.config.sampling.every
+        return FrameViews(sets=dict(zip(numbers, sets.tolist())), num_sets=groups, every=every, maps=True)
+
+    def map_moments(self, sample: int) -> Moments:
+        """The moments of every two layers."""
+        return load_moments(self.folders[MAPS, "", sample] / "0.npz")
 
     def base(self) -> str:
         """The label of cca_intra's base layer; ValueError where the upstream has none such."""
@@ -220,6 +242,4 @@ def frame_division(subject: Subject, material: Material, sample: int, want: Want
     widths = [subject.upstream.width(label) for label in want.labels]
     extra = BANDS * (MEL in want.views) + len(set(material.utterances.speakers)) * (SPEAKER in want.views)
     numbers = sum(w * (w + extra) for w in widths) + (sum(w * w for w in widths) if BASE in want.views else 0)
-    if "maps" in want.views:
-        numbers += sum(a * b for i, a in enumerate(widths) for b in widths[i + 1 :])
     return material.divided(FRAMES, sample, places, None, material.groups_that_fit(8 * numbers, "frames"))

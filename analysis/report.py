@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.experiment_names import EXPERIMENTS
+from analysis.gather import FRAMES, MAPS
 from analysis.material import Material
 from analysis.sampling import write_sample
 from analysis.scores import LayerScore, difference
@@ -34,6 +35,7 @@ def experiments_content(study: Study, outcome: Outcome) -> dict[str, Any]:
             "chance": outcome.chance.get(name),
             "ceiling": outcome.ceiling.get(name),
             "differences": _differences(curves, entry.better),
+            "maps": outcome.maps.get(name, {}),
             "data": [experiment.about() for experiment in experiments],
         }
     return content
@@ -104,7 +106,7 @@ def write_samples(folder: Path, study: Study, audio: Mapping[str, str]) -> None:
     material = study.material
     folder.mkdir(parents=True, exist_ok=True)
     sets = {want.name for some in study.all_wants().values() for want in some if want.kind.startswith("token")}
-    frames = any(want.kind == "frames" for some in study.all_wants().values() for want in some)
+    frames = study.between or any(want.kind in (FRAMES, MAPS) for some in study.all_wants().values() for want in some)
     for sample in range(study.plan.samples):
         for name in sorted(sets - {"utterances"}):
             write_sample(folder / f"{name}_sample{sample}.json", material.tokens(name, sample).tokens, dict(audio))

@@ -4,17 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from analysis.collect import Subject
 from analysis.config import AnalysisConfig
-from analysis.experiments import MAKERS, Experiment, labels_for, missing_need
+from analysis.experiments import MAKERS, Described, Experiment, labels_for, missing_need
+from analysis.experiments_maps import BetweenUpstreams, LayerMap, map_content
 from analysis.gather import FRAMES, Gathered, Want, frame_division, merged
 from analysis.material import Material, Utterances
 from analysis.scores import LayerScore, kept
 from utility.runs import read_json, write_json
 
+BETWEEN = "cca_inter"  # it is of two upstreams at a time
 CONTROL = "control"  # the label of a curve that is of no upstream
 
 
@@ -39,8 +42,9 @@ class Outcome:
     scores: dict[str, dict[str, dict[str, list[LayerScore]]]] = field(default_factory=dict)
     chance: dict[str, float | None] = field(default_factory=dict)
     ceiling: dict[str, float | None] = field(default_factory=dict)
+    maps: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # by experiment and name
     skipped: dict[str, str] = field(default_factory=dict)
-    experiments: dict[str, list[Experiment]] = field(default_factory=dict)  # one for each sample
+    experiments: dict[str, Sequence[Described]] = field(default_factory=dict)  # one for each sample
 
 
 class Study:
@@ -52,6 +56,8 @@ class Study:
         self.material = Material(self.utterances, config, plan.seed)
         self.outcome = Outcome()
         self.labels: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.experiments: dict[str, list[Experiment]] = {}
+        self.between: list[BetweenUpstreams] = []
         for name in plan.names:
             self._prepare(name)
         for subject in subjects:
@@ -59,16 +65,19 @@ class Study:
                 for want in merged(some):
                     if want.kind == FRAMES:
                         frame_division(subject, self.material, sample, want)
-        if not self.outcome.experiments:
+        if not self.outcome.experiments and not self.between:
             raise ValueError(f"no experiment can be run: {'; '.join(map(': '.join, self.outcome.skipped.items()))}")
 
     def _prepare(self, name: str) -> None:
         missing = missing_need(name, self.material.config, self.utterances, self.subjects)
+        for subject in self.subjects:
+            self.labels[name, subject.name] = labels_for(name, subject, self.plan.layer)
         try:
             if missing is not None:
                 raise ValueError(missing)
-            for subject in self.subjects:
-                self.labels[name, subject.name] = labels_for(name, subject, self.plan.layer)
+            if name == BETWEEN:
+                self.between = [BetweenUpstreams(self.material, sample) for sample in range(self.plan.samples)]
+                return
             made = [MAKERS[name](self.material, sample) for sample in range(self.plan.samples)]
             for experiment in made:
                 for subject in self.subjects:
@@ -78,17 +87,21 @@ class Study:
                 raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
             self.outcome.skipped[name] = str(error)
             return
-        self.outcome.experiments[name] = made
+        self.experiments[name] = self.outcome.experiments[name] = made
 
     def run(self) -> Outcome:
         """All scores, upstream after upstream."""
         outcome = self.outcome
+        every: list[Gathered] = []
         for number, subject in enumerate(self.subjects):
             gathered = Gathered(subject, self.material, self.plan.cache, self.plan.quiet)
             gathered.gather(self._wants(subject))
-            for name, experiments in list(outcome.experiments.items()):
+            for name, experiments in list(self.experiments.items()):
                 if self._works(name, partial(self._score, name, experiments, gathered)) and number == 0:
                     self._works(name, partial(self._limits, name, experiments, gathered))
+            every.append(gathered)
+        if self.between:
+            self._works(BETWEEN, partial(self._compare, every))
         return outcome
 
     def _works(self, name: str, work: Callable[[], None]) -> bool:
@@ -99,7 +112,8 @@ class Study:
             if not self.plan.everything:
                 raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
             self.outcome.skipped[name] = str(error)
-            self.outcome.experiments.pop(name)
+            self.experiments.pop(name, None)
+            self.outcome.experiments.pop(name, None)
             self.outcome.scores.pop(name, None)
             return False
         return True
@@ -114,7 +128,7 @@ class Study:
 
     def _wants(self, subject: Subject) -> dict[int, list[Want]]:
         wants: dict[int, list[Want]] = {}
-        for name, experiments in self.outcome.experiments.items():
+        for name, experiments in self.experiments.items():
             for sample, experiment in enumerate(experiments):
                 wants.setdefault(sample, []).extend(experiment.wants(self.labels[name, subject.name]))
         return wants
@@ -131,6 +145,28 @@ class Study:
                     return experiment.score(gathered, label, resamples)
 
                 rows.setdefault(label, []).append(kept(folder / f"{label}.json", make))
+
+        if isinstance(experiments[0], LayerMap):
+            for name_of_map, found in experiments[0].maps(gathered).items():
+                content = map_content(found, "layer", "layer")
+                self.outcome.maps.setdefault(name, {})[name_of_map] = content
+
+    def _compare(self, every: Sequence[Gathered]) -> None:
+        """The first upstream beside each of the others."""
+        first = every[0]
+        for second in every[1:]:
+            names = first.subject.name, second.subject.name
+            curve = " and ".join(names)
+            rows = self.outcome.scores.setdefault(BETWEEN, {}).setdefault(curve, {})
+            for experiment in self.between:
+                self.say(f"{BETWEEN} {curve}")
+                for label, score in experiment.scores(first, second, self.plan.resamples).items():
+                    rows.setdefault(label, []).append(score)
+            found = self.between[0].map(first, second)
+            content = map_content(found, f"layer of {names[0]}", f"layer of {names[1]}")
+            self.outcome.maps.setdefault(BETWEEN, {})[curve] = content
+        self.outcome.experiments[BETWEEN] = list(self.between)
+        self.outcome.chance[BETWEEN], self.outcome.ceiling[BETWEEN] = 0.0, 1.0
 
     def _limits(self, name: str, experiments: Sequence[Experiment], gathered: Gathered) -> None:
         """Chance, on the last layer of the first upstream where it must be computed; the ceiling; and controls that

@@ -15,6 +15,7 @@ import torch
 from analysis.collect import Subject
 from analysis.config import AnalysisConfig
 from analysis.experiment_names import EXPERIMENTS
+from analysis.figures.draw import write_figures
 from analysis.report import experiments_content, in_words, write_original_files, write_samples, write_tables
 from analysis.study import Outcome, Plan, Study
 from commands.common import ELSEWHERE, read_online, say
@@ -192,6 +193,7 @@ def _write(
     write_tables(directory, experiments)
     if settings.original_files:
         write_original_files(directory / "original", outcome, study.material, Path(config.data.store[0]).name)
+    write_figures(content, directory)
     write_json(directory / "result.json", content)
     return content
 

@@ -163,6 +163,16 @@ def test_the_list_names_every_experiment_its_needs_and_its_score(capsys):
     assert all(f"{name}:" in text for name in EXPERIMENTS)
 
 
+def test_runs_are_joined_in_one_result_with_its_figures(corpus, result):
+    corpus.run("cca_phone", "other", upstream=corpus.tiny.replace("tiny=", "other="))
+    places = [str(corpus.folder(name)) for name in ("first", "other")]
+    words = ["--plot", *places, "--expdir", f"{corpus.root}/result", "--name", "joined"]
+    assert run_analysis.main(words) == 0
+    joined = json.loads((corpus.folder("joined") / "result.json").read_text())
+    assert joined["experiments"]["cca_phone"]["upstreams"].keys() == {"baseline", "tiny", "other"}
+    assert (corpus.folder("joined") / "cca_phone.svg").is_file()
+
+
 @pytest.mark.parametrize("words", [["--help"], ["--list"], ["--rum", "cca_phone"], ["--run", "cca_fone"]])
 def test_start_up_takes_half_a_second_at_most_and_loads_nothing_heavy(words):
     program = (
@@ -187,6 +197,9 @@ REFUSED = {
     "one resample": ([*RUN, "--bootstrap", "1"], r"--bootstrap 1: expected 0 for none, or at least 2"),
     "list with upstream": (["--list", "--upstream", "baseline"], r"--list would not use --upstream"),
     "list with overrides": (["--list", "cca.folds=3"], r"--list would not use cca.folds=3"),
+    "plot of nothing": (["--plot", "{root}/words"], r"--plot .*words: no result.json of a run there"),
+    "plot with a seed": (["--plot", "{root}/words", "--seed", "1"], r"--plot would not use --seed"),
+    "plot of one run twice": (["--plot", "{first}", "{first}"], r"--plot names .*first twice"),
     "unknown upstream": (["--run", "cca_phone", "--upstream", "bert"], r"unknown upstream 'bert'"),
     "absent checkpoint": (["--run", "cca_phone", "--ckpt", "nowhere"], r"--ckpt nowhere does not exist"),
     "checkpoint of nothing": ([*RUN, "--ckpt", "{root}/tiny.yaml"], r"--ckpt .* would change nothing"),
@@ -222,9 +235,9 @@ REFUSED = {
     "a run that is there": ([*RUN, "--name", "first"], r"holds a run already: add --resume"),
     "another config": ([*RUN, "--name", "first", "--resume", "cca.folds=6"], r"cca.folds was 10, now 6; give the run"),
     "folder is a file": ([*RUN, "--expdir", "{root}/tiny.yaml"], r"is not a folder: choose another place"),
-    "nothing is left of all": (
-        ["--run", "all", "--upstream", "baseline", "data.alignment=null", "data.words=null", "cca.folds=60"],
-        r"no experiment can be run: cca_phone: needs",
+    "absent layer of all": (
+        ["--run", "all", "--upstream", "{tiny}", "--layer", "C1"],
+        r"^tiny: layer C1 does not exist",
     ),
 }  # fmt: skip
 
@@ -248,9 +261,14 @@ def broken(corpus, result) -> Analysed:
 @pytest.mark.parametrize("case", REFUSED)
 def test_bad_input_is_refused_in_one_line_and_leaves_nothing(broken, case):
     words, message = REFUSED[case]
-    places = {"root": broken.root, "tiny": broken.tiny, "online": PROJECT / "config" / "online.yaml"}
+    places = {
+        "root": broken.root,
+        "first": broken.folder("first"),
+        "tiny": broken.tiny,
+        "online": PROJECT / "config" / "online.yaml",
+    }
     words = [word.format(**places) for word in words]
-    given = [] if "--list" in words else broken.words()
+    given = [] if {"--list", "--plot"} & set(words) else broken.words()
     if "--expdir" in words:
         given = [word for word in given if word not in ("--expdir", f"{broken.root}/result")]
     before = sorted(broken.root.rglob("*"))

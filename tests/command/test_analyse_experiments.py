@@ -86,6 +86,26 @@ def test_segmentation_scores_other_utterances_than_it_chose_on(result):
     assert "equal distances" in result["experiments"]["segmentation"]["upstreams"]
 
 
+def test_an_upstream_beside_itself_is_the_same(corpus):
+    other = corpus.tiny.replace("tiny=", "twin=")
+    found = corpus.run("cca_inter,cka", "twins", "--upstream", other, upstream=corpus.tiny)
+    rows = curve(found, "cca_inter", "tiny and twin")
+    assert [row["label"] for row in rows] == ["T0", "T1", "T2"]
+    assert [row["score"] for row in rows] == pytest.approx([1, 1, 1], abs=1e-5)
+    for name, key in (("cka", "tiny"), ("cca_inter", "tiny and twin")):
+        values = np.array(found["experiments"][name]["maps"][key]["values"])
+        assert np.diag(values) == pytest.approx(np.ones(3), abs=1e-6)
+        assert np.allclose(values, values.T, atol=1e-9)
+        assert values[0, 2] < 1 - 1e-6
+
+
+def test_every_experiment_has_its_figure_as_png_and_svg(corpus, result):
+    for name in result["experiments"]:
+        for ending in ("png", "svg"):
+            assert (corpus.folder("everything") / f"{name}.{ending}").is_file(), name
+    assert (corpus.folder("everything") / "cka_map.png").is_file()
+
+
 def test_an_utterance_that_is_its_own_identity_leaks_through_folds_of_samples(corpus):
     """Folds by sample put frames of one utterance on both sides; folds by utterance do not."""
     scores = {}
