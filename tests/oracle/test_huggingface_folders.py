@@ -201,17 +201,22 @@ def test_training_keeps_every_layer_and_neither_masks_nor_drops_blocks(name, tmp
 def test_gradients_reach_what_is_not_frozen(name, checkpointing, tmp_path):
     quiet = {"hidden_dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "feat_proj_dropout": 0.0}
     folder, gradients = models.write_model(tmp_path / "m", name, **quiet), []
+    kept: list[bool] = []  # whether there is a way back through what is frozen
     for on in (False, checkpointing):
         upstream, calls = load_upstream(f"hf:{folder}"), []
         for key, weight in upstream.model.named_parameters():
             weight.requires_grad = not key.startswith(upstream.frozen_by_default)
         upstream.gradient_checkpointing(on)
         upstream.train()
+        upstream.model.feature_extractor.conv_layers[2].register_forward_hook(
+            lambda module, inputs, output: kept.append(output.requires_grad)
+        )
         upstream.model.encoder.layers[1].feed_forward.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
         labels = [label for label in (*upstream.layers, "final") if label in (*upstream.layers, *upstream.inner)]
         sum(state.square().mean() for state in upstream(*batch(upstream), labels)).backward()
         assert len(calls) == 1 + on
         gradients.append({key: weight.grad for key, weight in upstream.model.named_parameters()})
+    assert not any(kept)
     missing = {key for key, value in gradients[0].items() if value is None}
     assert all(key.startswith("feature_extractor.") or key == "masked_spec_embed" for key in missing)
     assert any(key.startswith("feature_extractor.") for key in missing)
@@ -220,9 +225,13 @@ def test_gradients_reach_what_is_not_frozen(name, checkpointing, tmp_path):
 
 
 def test_gradients_of_all_of_it(folder):
-    """Of the group norm, too, whose statistics are each utterance's own."""
-    upstream = load_upstream(f"hf:{folder}").train()
+    """Of the group norm, too, whose statistics are each utterance's own: it is not computed again on the way back."""
+    upstream, calls = load_upstream(f"hf:{folder}"), []
+    upstream.gradient_checkpointing(True)
+    upstream.train()
+    upstream.model.feature_extractor.conv_layers[0].layer_norm.register_forward_pre_hook(lambda *_: calls.append(1))
     upstream(*batch(upstream))[-1].square().mean().backward()
+    assert len(calls) == 1
     assert all(weight.grad is not None for key, weight in upstream.model.named_parameters() if "masked" not in key)
 
 
