@@ -36,7 +36,9 @@ def open_huggingface(folder: ModelFolder | Path | str, seed: int | None = None) 
 class HuggingFaceUpstream(Upstream):
     """A model of the wav2vec 2.0 family: C1 ... convolutions, P projection, T0 ... TL, final behind a last norm.
 
-    In training there is dropout as the config says, but neither SpecAugment nor layerdrop: every state is there."""
+    In training there is dropout as the config says, but neither SpecAugment nor layerdrop: every state is there.
+    A long recording goes through it in pieces. Convolutions whose norms see single frames give of pieces what they give
+    of the whole; but each piece is normalised by itself, a group norm and the blocks see no more than a piece."""
 
     takes = "waveform"
     frozen_by_default = ("feature_extractor",)
@@ -67,7 +69,9 @@ class HuggingFaceUpstream(Upstream):
         self.inner = tuple(label for label in self._parts.labels() if label not in self.layers)
         self.family = f"{type(model).__name__.removesuffix('Model')} (Transformers)"
         self.input_rule = f"waveforms of {self._rate} Hz" + (
-            ", each brought to zero mean and unit variance" if self._normalise else ", as they are"
+            ", each (of long recordings each piece) brought to zero mean and unit variance"
+            if self._normalise
+            else ", as they are"
         )
 
     @property

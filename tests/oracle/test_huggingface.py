@@ -351,10 +351,10 @@ def test_nothing_is_written_to_the_terminal(tmp_path, capfd):
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = records.append  # type: ignore[method-assign]
-    transformers.utils.logging.add_handler(handler)
+    logging.getLogger("transformers").addHandler(handler)
     open_huggingface(folder)
     open_huggingface(folder, 1)
-    transformers.utils.logging.remove_handler(handler)
+    logging.getLogger("transformers").removeHandler(handler)
     assert not records
     assert capfd.readouterr() == ("", "")
     assert transformers.utils.logging.get_verbosity() == level

@@ -92,6 +92,11 @@ CASES = {
         "its feature extractor is 'ASTFeatureExtractor', expected Wav2Vec2FeatureExtractor",
     ),
     "model for text": (of_text, ValueError, "a bert model takes no waveforms"),
+    "spectra, not waveforms": (
+        lambda f: transformers.WhisperConfig(d_model=8, encoder_layers=1).save_pretrained(f),
+        ValueError,
+        "a whisper model takes no waveforms",
+    ),
     "another class of sound": (of_speech_and_text, ValueError, "SpeechT5Model has no feature_extractor.conv_layers"),
     "no model type": (lambda f: change(f / "config.json", model_type=None), ValueError, "its model_type is None"),
     "unknown model type": (lambda f: change(f / "config.json", model_type="x"), ValueError, "knows no model 'x'"),
