@@ -108,7 +108,8 @@ class _Writing:
         """Write long utterances, each piece by piece: no more than a piece is ever held."""
         for index in indices:
             try:
-                self.writer.write_pieces(index, self._pieces(index))
+                with self.upstream.pieces_of(lambda index=index: self.inputs.chunks(index)):
+                    self.writer.write_pieces(index, self._pieces(index))
             except AudioError as error:
                 self.writer.fail(index, str(error))
 

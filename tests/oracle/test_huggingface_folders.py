@@ -4,7 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -15,7 +17,6 @@ from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.selection import LayerSelection
 from tests.helpers import huggingface_models as models
 from tests.helpers.export_models import MODELS, expected, waveforms, write_checkpoint
-from tests.helpers.speech import wav
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
 
@@ -300,12 +301,19 @@ def test_a_damaged_export_of_ours(damage, words, tmp_path):
     assert str(tmp_path / "export") in str(error.value)
 
 
-def test_a_long_recording_in_pieces(tmp_path):
-    """Convolutions with norms over channels give in pieces what they give of the whole; blocks see all of a piece."""
-    upstream = load_upstream(f"hf:{models.write_model(tmp_path / 'm', 'wav2vec2_stable')}")
+@pytest.mark.parametrize("normalise", [False, True])
+def test_a_long_recording_in_pieces(tmp_path, normalise):
+    """Convolutions with norms over channels give in pieces what they give of the whole; blocks see all of a piece.
+
+    The recording grows louder, so that a piece normalised by itself would be another."""
+    upstream = load_upstream(f"hf:{models.write_model(tmp_path / 'm', 'wav2vec2_stable', normalise=normalise)}")
     assert (upstream.longest, upstream.overlap) == (60 * 16000, 5 * 16000)
-    corpus = Recordings([wav(tmp_path / "audio" / "a.wav", 16000 * 9)], None, sample_rate=16000)
-    for layer, bound in (("C1", 0.0), ("C7", 1e-6), ("P", 1e-6), ("T3", 0.1)):
+    wave = 0.1 + np.random.default_rng(0).standard_normal(16000 * 9) * np.linspace(0.01, 0.2, 16000 * 9)
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio/a.wav", wave, 16000, subtype="FLOAT")
+    corpus = Recordings([tmp_path / "audio"], None, sample_rate=16000)
+    rounding = 1e-5 if normalise else 1e-6  # the mean of float32 samples is known to a few bits less
+    for layer, bound in (("C1", rounding if normalise else 0.0), ("C7", rounding), ("P", rounding), ("T3", 0.1)):
         stores = []
         for longest in (16000 * 60, 16000 * 4):
             upstream.longest, upstream.overlap = longest, 16000
@@ -315,3 +323,8 @@ def test_a_long_recording_in_pieces(tmp_path):
         whole, pieces = stores
         assert whole.shape == pieces.shape
         assert (whole - pieces).abs().max() / whole.abs().max() <= bound, layer
+    states, _ = upstream.from_waveforms([wave.astype(np.float32)])
+    assert (states[3][0] - pieces).abs().max() / pieces.abs().max() <= 1e-5
+    alone = upstream.from_waveforms([wave[:8000].astype(np.float32)])[0]
+    upstream.longest = None
+    assert torch.equal(upstream.from_waveforms([wave[:8000].astype(np.float32)])[0][0], alone[0])
