@@ -66,7 +66,7 @@ def normalised(waveforms: Tensor, lengths: Tensor, whole: tuple[float, float] | 
     for row, wave, count in zip(out, waveforms.detach().cpu().float().numpy(), lengths.tolist()):
         real = wave[:count]
         if count:
-            mean, variance = (real.mean(), real.var()) if whole is None else np.float32(whole)
+            mean, variance = (real.mean(), real.var()) if whole is None else map(np.float32, whole)
             row[:count] = (real - mean) / np.sqrt(variance + 1e-7)
     return torch.from_numpy(out).to(waveforms.device)
 
