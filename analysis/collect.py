@@ -139,10 +139,11 @@ def _in_pieces(subject: Subject, index: int, labels: Sequence[str]) -> dict[str,
             "are not put together: cut the recording, or leave these layers out"
         )
     parts: dict[str, list[np.ndarray]] = {label: [] for label in labels}
-    for samples, piece in subject.inputs.pieces(index):
-        given = _states(subject, [index], samples[None], torch.tensor([len(samples)]), labels)
-        for label in labels:
-            parts[label].append(given[label][0, piece.dropped : piece.dropped + piece.kept])
+    with subject.upstream.pieces_of(lambda: subject.inputs.chunks(index)):
+        for samples, piece in subject.inputs.pieces(index):
+            given = _states(subject, [index], samples[None], torch.tensor([len(samples)]), labels)
+            for label in labels:
+                parts[label].append(given[label][0, piece.dropped : piece.dropped + piece.kept])
     return {label: np.concatenate(some) for label, some in parts.items()}
 
 
