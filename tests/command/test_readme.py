@@ -14,13 +14,14 @@ import pytest
 from tests.conftest import PROJECT
 from tests.helpers.huggingface_models import write_model
 
-PAGES = ("README.md", "docs/originals.md", "docs/export.md", "docs/scaling.md", "docs/upstreams.md")
+PAGES = ("README.md", "docs/analysis.md", "docs/originals.md", "docs/export.md", "docs/scaling.md", "docs/upstreams.md")
 LINKED = (
     "config",
     "preprocess",
     "utility",
     "mockingjay",
     "downstream",
+    "analysis",
     "originals",
     "commands",
     "examples",
@@ -167,7 +168,7 @@ def test_readme_is_short():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["runner_mockingjay.py", "run_downstream.py"])
+@pytest.mark.parametrize("script", ["runner_mockingjay.py", "run_downstream.py", "run_analysis.py"])
 def test_help_names_every_mode_and_shows_examples(script):
     done = subprocess.run([sys.executable, script, "--help"], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert "examples:" in done.stdout
