@@ -3,13 +3,17 @@
 dependencies = ["torch", "numpy", "scipy", "numba", "llvmlite", "threadpoolctl", "pydantic", "yaml", "safetensors"]
 
 
-def upstream(ckpt, device="cpu", assume=None):
-    """Any pre-training checkpoint as an upstream: features with lengths in, or `from_waveforms`; hidden states out.
+def upstream(ckpt, device="cpu", assume=None, seed=0):
+    """Any upstream: a pre-training checkpoint, or a spec of `load_upstream` as "hf:FOLDER" or "pkg.module:Class".
 
-    `assume` says what a bare APC state dict does not: `{"residual": False}`."""
+    Features with lengths in where it takes them, or `from_waveforms`; hidden states out. `assume` says what a bare APC
+    state dict does not: `{"residual": False}`. `seed` draws the weights of "random:..." and of a class of your own."""
+    from pathlib import Path
+
     from mockingjay.upstream import load_upstream
 
-    return load_upstream("pretrained", ckpt, device=device, assume=assume)
+    given = ("pretrained", ckpt) if Path(ckpt).is_file() else (ckpt,)  # a file of any name
+    return load_upstream(*given, device=device, assume=assume, seed=seed)
 
 
 def mockingjay_local(ckpt, *args, assume=None, **kwargs):

@@ -1,6 +1,7 @@
 """Probe or fine-tune an upstream: phones and speakers, from frames or utterances."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,12 @@ from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay.foreign.assumptions import ABOUT, in_words, parse_assumptions
 from mockingjay.runs import CKPDIR, chosen_checkpoint, find_checkpoint
+from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from originals.flags import PROBING_ANSWERS, in_our_words
 from utility.command import run
 from utility.flags import AUTO, DEFAULT_SEED, Mode, Parser, folder_name, seed
-from utility.text import short
 
-PRETRAINED = "pretrained"
-ALIASES = ("transformer", "transformer_head")  # the old words for pretrained and pretrained_head
-WITH_CHECKPOINT = (PRETRAINED, "pretrained_head", *ALIASES, "random")
-UPSTREAMS = (PRETRAINED, "pretrained_head", "random", "baseline")
+LAYERS = "hidden state that is probed: a number (0: embedding), a label (T3, C7), last or average (default: last)"
 MODES = (Mode("--run"),)
 EXAMPLES = """
 tasks:
@@ -27,10 +25,12 @@ examples:
   python run_downstream.py --run phone_linear --upstream baseline data.train=[data/libri/train-clean-100] \\
       data.test=[data/libri/test-other] data.alignment=data/libri_phones
   python run_downstream.py --run phone_linear --ckpt base --weighted_sum --config my.yaml --seeds 3 --sweep lr=1e-3,4e-3
+  python run_downstream.py --run phone_linear --upstream hubert=hf:models/hubert --layer T9 --config my.yaml
   python run_downstream.py --run speaker_utterance --upstream my_package.models:Encoder --config my.yaml
 
 A run leaves result.json, config.yaml, confusion.png, curves.png, metrics.jsonl, TensorBoard files and checkpoints in
-EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep or --seeds in folders below it, and summary.json beside them.
+EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep or --seeds in folders below it, and summary.json beside them. --fine_tune
+leaves the tuned upstream too.
 """
 
 
@@ -52,18 +52,18 @@ def make_parser() -> Parser:
     parser.add(
         "--upstream",
         group=what,
-        help="pretrained (the default: --ckpt, or the run of runner_mockingjay.py --train; the old word transformer "
-        "does the same and stays in the name of its result folder), pretrained_head (the same, its head's state the "
-        "last layer), random (same architecture, untrained: --ckpt names a checkpoint or a pre-training YAML), "
-        "baseline (the features themselves), or your own nn.Module as package.module:Class",
+        metavar="[NAME=]SPEC",
+        help=f"{GRAMMAR}. The default is pretrained: of --ckpt, or of the run of runner_mockingjay.py --train. "
+        "pretrained_head:... has its head's state as the last layer, random:... fresh weights, baseline is the "
+        "features themselves. NAME is what results call it; the old word transformer means pretrained",
     )
-    parser.add(
-        "--ckpt", group=what, type=Path, help="of the upstream: a file, a path below --ckpdir, or a run's folder"
-    )
+    about = "of the upstream, if it does not name one: a file, a path below --ckpdir, or a run's folder"
+    parser.add("--ckpt", group=what, type=Path, help=about)
     parser.add("--assume", group=what, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
     parser.add("--ckpdir", group=what, type=Path, default=CKPDIR, help="folder of the pre-training runs")
-    parser.add("--layer", group=what, help="hidden state that is probed: 0 (embedding), 1 ... or last (default: last)")
-    parser.add_boolean("--weighted_sum", None, group=what, help="probe a learnt softmax sum of all hidden states")
+    parser.add("--layer", group=what, help=LAYERS)
+    about = "probe a learnt softmax sum of all hidden states, or of those of --layer A,B,..."
+    parser.add_boolean("--weighted_sum", None, group=what, help=about)
     parser.add_boolean("--fine_tune", None, group=what, help="train the upstream too, at probe.upstream_lr")
     _add_rest(parser)
     return parser
@@ -73,6 +73,8 @@ def _add_rest(parser: Parser) -> None:
     how = parser.add_argument_group("how")
     about = "keys that differ from the defaults (default: config/downstream.yaml, which shows all)"
     parser.add("--config", group=how, type=Path, metavar="YAML", help=about)
+    about = "features of recordings, where the upstream does not say them: YAML with a section online"
+    parser.add("--online_config", group=how, type=Path, metavar="YAML", help=about)
     about = "of weights and batches; the division has data.split_seed"
     parser.add("--seed", group=how, type=seed, default=DEFAULT_SEED, help=about)
     about = "run seeds SEED ... SEED+N-1; report mean and spread"
@@ -108,37 +110,35 @@ def read(argv: Sequence[str]) -> Probe:
     for name in ("name", "expdir"):
         if values["resume"] not in (None, "", AUTO) and name in command.typed:
             raise ValueError(f"--resume {values['resume']} names the run's folder: leave {command.typed[name]} out")
-    upstream = values["upstream"] or PRETRAINED
-    return command.fill(Probe, upstream=upstream, ckpt=_checkpoint(upstream, values, command.typed))
+    return command.fill(Probe, upstream=_upstream(values, command.typed))
 
 
-def _checkpoint(upstream: str, values: Mapping[str, Any], typed: Mapping[str, str]) -> Path | None:
-    """The upstream's checkpoint, found as every command finds it; None for upstreams that take none."""
-    ckpt, ckpdir = values["ckpt"], values["ckpdir"]
-    if upstream == "apc":
+def _upstream(values: Mapping[str, Any], typed: Mapping[str, str]) -> UpstreamSpec:
+    """The upstream, its checkpoint found as every command finds it."""
+    if values["upstream"] == "apc":
         raise ValueError(
             "--upstream apc: type --upstream pretrained --ckpt FILE, an APC checkpoint opens like any other"
         )
-    if upstream not in (*WITH_CHECKPOINT, "baseline") and ":" not in upstream:
-        known = f"expected {', '.join(UPSTREAMS)}, or a class of your own as package.module:Class"
-        raise ValueError(f"unknown upstream {short(upstream)}: {known}")
-    if upstream not in WITH_CHECKPOINT:
-        for name in ("ckpt", "ckpdir", "assume"):
+    spec, ckpt, ckpdir = UpstreamSpec.parse(values["upstream"] or "pretrained"), values["ckpt"], values["ckpdir"]
+    if not spec.of_checkpoint or (spec.source and ckpt is not None):
+        for name in ("ckpt",) if spec.of_checkpoint else ("ckpt", "ckpdir", "assume"):
             if name in typed:
                 given = in_words(values[name]) if name == "assume" else values[name]
-                raise ValueError(f"--upstream {upstream} takes no checkpoint, got {typed[name]} {given}")
-        return None
+                why = "names its checkpoint" if spec.of_checkpoint else "takes no checkpoint"
+                raise ValueError(f"--upstream {spec} {why}, got {typed[name]} {given}")
+    if spec.source or not spec.of_checkpoint:
+        return spec.located(ckpdir)
     if ckpt is not None:
-        return find_checkpoint(ckpt, ckpdir)
-    if upstream != PRETRAINED:
-        raise ValueError(f"--upstream {upstream} needs --ckpt: a file, or the name of a run below {ckpdir}")
+        return replace(spec, source=str(find_checkpoint(ckpt, ckpdir)))
+    if spec.word != "pretrained":
+        raise ValueError(f"--upstream {spec} needs --ckpt: a file, or the name of a run below {ckpdir}")
     try:
         chosen = chosen_checkpoint(None, None, None, None, ckpdir)
     except ValueError as error:
         raise ValueError(f"which upstream? {error}; --upstream baseline probes the features themselves") from None
     if values["msg"]:
         print(f"checkpoint: {chosen}")
-    return chosen
+    return replace(spec, source=str(chosen))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,17 @@
 import importlib
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands import settings
+from commands.chosen import is_spec, named_upstream
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
 from mockingjay.runs import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
+from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from originals import flags as classic
 from utility.command import run
 from utility.flags import AUTO, DEFAULT_SEED, Command, Mode, Parser, folder_name, seed, shard
@@ -45,7 +48,7 @@ OF_A_RUN = tuple(mode for mode in (*LOOK, "--export") if mode != "--plot --alter
 CLASSIC = (*classic.TRAIN, *classic.TEST)
 CALLS: dict[str, tuple[Any, str, str]] = {  # mode -> its settings, and the function that takes them
     "--train": (settings.Train, "commands.pretrain", "train"),
-    "--test": (settings.Extract, "commands.inspect", "test"),
+    "--test": (settings.Test, "commands.inspect", "test"),
     "--plot": (settings.PlotStates, "commands.inspect", "plot_states"),
     "--plot --with_head": (settings.Plot, "commands.inspect", "plot_reconstructions"),
     "--plot --output_attention": (settings.Plot, "commands.inspect", "plot_attention"),
@@ -65,6 +68,8 @@ examples:
   python runner_mockingjay.py --test --config config/mockingjay_demo.yaml
   python runner_mockingjay.py --plot --with_head --ckpt mockingjay_demo_sd1337
   python runner_mockingjay.py --extract --ckpt mockingjay_demo_sd1337/best.ckpt --input recordings/ --layer all
+  python runner_mockingjay.py --extract --upstream hf:wav2vec2-base --input recordings/ --layer C7
+  python runner_mockingjay.py --info hf:wav2vec2-base
 """
 
 
@@ -96,8 +101,8 @@ def _add_modes(p: Parser) -> None:
     p.add("--export", group=group, choices=("hf", "s3prl", "safetensors"), help=kinds)
     about = "features of a corpus (default: libri); other flags are those of preprocess/preprocess_<corpus>.py"
     p.add("--preprocess", group=group, nargs="?", choices=CORPORA, help=about)
-    about = "what a checkpoint is, ours or the originals': format, model, features, steps done, config"
-    p.add("--info", group=group, type=Path, metavar="CKPT", help=about)
+    about = "what a checkpoint is, ours or the originals', or any upstream as of --upstream: layers, frames, input"
+    p.add("--info", group=group, metavar="CKPT|SPEC", help=about)
     about = "print the resolved config, the data and the model's size, and end; with any of these"
     p.add_boolean("--dry_run", group=group, help=about)
 
@@ -116,13 +121,15 @@ def _add_common(p: Parser) -> None:
     p.add("--ckpdir", group=group, modes=looking, type=Path, default=CKPDIR, help="checkpoints")
     about = "a checkpoint: a file, a path below --ckpdir, or a run's folder (its best.ckpt)"
     p.add("--ckpt", group=group, modes=(*TRAIN, *LOOK, "--export", *CLASSIC), type=Path, help=about)
+    p.add("--upstream", group=group, modes=("--extract",), metavar="SPEC", help=f"instead of --ckpt: {GRAMMAR}")
     p.add("--assume", group=group, modes=looking, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
     computing = tuple(mode for mode in (*TRAIN, *LOOK, *CLASSIC) if mode != "--plot --alterations")
     p.add_boolean("--cpu", group=group, modes=computing, help="compute on the CPU even where there is a GPU")
     telling = (*TRAIN, *LOOK, "--export", *CLASSIC)
     p.add_boolean("--msg", True, group=group, modes=telling, help="messages, progress bar; --no-msg for none")
-    about = "train straight from audio: YAML config with a section online, laid over --config (config/online.yaml)"
-    audio = (*TRAIN, "--plot --alterations")
+    about = "YAML config with a section online (config/online.yaml): train straight from audio, laid over --config; "
+    about += "extract the features online.input of recordings where the upstream does not say which it takes"
+    audio = (*TRAIN, "--plot --alterations", "--extract")
     p.add("--online_config", group=group, modes=audio, type=Path, metavar="YAML", help=about)
     going_on = (*TRAIN, *classic.TRAIN)
     about = "continue the newest checkpoint of this run, exactly; auto: begin where there is none"
@@ -133,9 +140,9 @@ def _add_common(p: Parser) -> None:
 
 def _add_look(p: Parser) -> None:
     group = p.add_argument_group("test, plot and extract")
-    about = "store/split, folder of audio or one recording (default: data.test)"
-    p.add("--input", group=group, modes=LOOK, type=Path, help=about)
-    about = "folder to write to (default: <checkpoint>-dump beside it)"
+    about = "store/split, table or folder of recordings, or one recording (default: data.test of the checkpoint)"
+    p.add("--input", group=group, modes=(*LOOK, "--info"), type=Path, help=about)
+    about = "folder to write to (default: <checkpoint>-dump beside it, or data/<upstream>-dump)"
     p.add("--output", group=group, modes=(*LOOK, "--export"), type=Path, help=about)
     about = "put the new representations in place of those in --output"
     p.add_boolean("--overwrite", group=group, modes=EXTRACT, help=about)
@@ -144,7 +151,8 @@ def _add_look(p: Parser) -> None:
     p.add_boolean("--output_attention", group=group, help="plot attention")
     p.add_boolean("--alterations", group=group, help="plot what --config, or --ckpt, hides of its input")
     p.add("--num", group=group, modes=(*PLOT, *BOTH), type=int, default=10, help="utterances to plot")
-    layers = "last, all, a number (0 = embedding), or ws:FILE for the weights in a probe's result.json"
+    layers = "last, all, average, a number (0 = embedding), a label that --info shows, several with commas, or ws:FILE "
+    layers += "for the weights in a probe's result.json"
     p.add("--layer", group=group, modes=(*EXTRACT, "--plot"), default="last", help=layers)
     extract: dict[str, Any] = {"group": group, "modes": EXTRACT}
     p.add("--format", choices=("npy", "ark"), default="npy", help="feature store or Kaldi archive", **extract)
@@ -177,17 +185,40 @@ def _settled(command: Command) -> dict[str, Any]:
     if mode == "--train":
         return {"ckpt": _start(command)}
     if mode == "--info":
-        return {"ckpt": find_checkpoint(values["info"], ckpdir, "--info")}
+        text = values["info"]
+        if is_spec(text, ckpdir):
+            return {"described": UpstreamSpec.parse(text).located(ckpdir)}
+        return {"described": find_checkpoint(Path(text), ckpdir, "--info")}
     if mode in CLASSIC:
         return _probed(command)
     if mode == "--plot --alterations":
         if ckpt is not None and values["config"] is not None:
             raise ValueError(f"--ckpt {ckpt} brings its own config: leave --config out")
         return {"ckpt": ckpt and find_checkpoint(ckpt, ckpdir)}
-    chosen = chosen_checkpoint(ckpt, values["config"], values["name"], values["seed"], ckpdir)
-    if ckpt is None and values["msg"]:
+    return _extracted(command) if mode == "--extract" else {"ckpt": _chosen(values)}
+
+
+def _chosen(values: Mapping[str, Any]) -> Path:
+    """The checkpoint of `--ckpt`, or of the run that the other flags name."""
+    chosen = chosen_checkpoint(values["ckpt"], values["config"], values["name"], values["seed"], values["ckpdir"])
+    if values["ckpt"] is None and values["msg"]:
         print(f"checkpoint: {chosen}")
-    return {"ckpt": chosen}
+    return chosen
+
+
+def _extracted(command: Command) -> dict[str, Any]:
+    """The upstream that `--extract` takes, and the seed of its weights."""
+    values, text = command.values, command.values["upstream"]
+    spec = named_upstream(values, command.typed)
+    if spec is not None:
+        for name in ("config", "name"):
+            if name in command.typed:
+                raise ValueError(
+                    f"--upstream {text} names what is opened: leave {command.typed[name]} {values[name]} out"
+                )
+    else:
+        spec = replace(UpstreamSpec.parse(text or "pretrained"), source=str(_chosen(values)))
+    return {"upstream": spec, "seed": DEFAULT_SEED if values["seed"] is None else values["seed"]}
 
 
 def _start(command: Command) -> Path | None:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from commands.settings import Assume, Look, PlotAlterations
+from commands.settings import Assume, Look, OnData, PlotAlterations
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
+from mockingjay.foreign.configs import ConfigSource
 from mockingjay.upstreams.selection import LayerSelection
 from utility.config import as_dict, resolve
 from utility.files import check_folder, remove_leftovers
@@ -40,7 +41,7 @@ def check_sections(config: PretrainConfig, overrides: Sequence[str]) -> None:
             raise ValueError(f"{word} would change nothing: with {other[section]} the section {section} is not used")
 
 
-def test_paths(settings: Look | PlotAlterations, config: PretrainConfig) -> list[str]:
+def test_paths(settings: OnData | PlotAlterations, config: PretrainConfig) -> list[str]:
     """What the command looks at: --input, or the config's test set."""
     if settings.input is not None:
         named = next((word for word in settings.overrides if word.startswith("data.test=")), None)
@@ -53,12 +54,17 @@ def test_paths(settings: Look | PlotAlterations, config: PretrainConfig) -> list
 
 
 def output_folder(settings: Look) -> Path:
-    """Where pictures and representations go."""
+    """Where pictures and representations of a checkpoint go."""
     folder = settings.output or settings.ckpt.with_name(f"{settings.ckpt.stem}-dump")
-    check_folder(folder)
-    if not settings.dry_run:
-        remove_leftovers(folder)
+    check_output(folder, settings.dry_run)
     return folder
+
+
+def check_output(folder: Path, dry_run: bool) -> None:
+    """Raise ValueError where a folder cannot be one, and tidy it."""
+    check_folder(folder)
+    if not dry_run:
+        remove_leftovers(folder)
 
 
 def parse_layers(text: str) -> LayerSelection:
@@ -81,6 +87,12 @@ def say(wanted: bool, text: str) -> None:
     """Print unless --no-msg."""
     if wanted:
         print(text)
+
+
+def say_notes(*given: ConfigSource) -> None:
+    """Say what of the originals' configs has no meaning here."""
+    for note in (config.note for config in given if config.note):
+        print(note, file=sys.stderr)
 
 
 def ended(stopped: Stopped, group: Group) -> int:

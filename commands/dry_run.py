@@ -7,8 +7,10 @@ from typing import Any
 import yaml
 from torch import nn
 
+from commands.upstreams import Opened
 from mockingjay.checkpoint import Pretrained
 from mockingjay.config import PretrainConfig
+from mockingjay.describe import describe_upstream
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
 from utility.store.reading import Store, is_split
@@ -18,14 +20,26 @@ from utility.store.recordings import Recordings
 def print_plan(
     config: Any, data: Sequence[str], models: Mapping[str, nn.Module], output: Path | str | None, *more: str
 ) -> None:
-    """Print a plan: `data` are lines of `describe_paths`, `models` by what they are called."""
-    print(f"config:\n{_indented(yaml.safe_dump(as_dict(config), sort_keys=False))}")
+    """Print a plan: `data` are lines of `describe_paths`, `models` by what they are called; None is no config."""
+    if config is not None:
+        print(f"config:\n{_indented(yaml.safe_dump(as_dict(config), sort_keys=False))}")
     print("data:\n" + _indented("\n".join(data) or "none"))
     for name, model in models.items():
         print(f"{name}: {count_parameters(model):,} parameters")
     for line in more:
         print(line)
     print("dry run: nothing is written" + (f"; the output would go to {output}" if output is not None else ""))
+
+
+def print_extraction(opened: Opened, output: Path) -> None:
+    """The plan of `--extract`."""
+    if opened.pretrained is not None:
+        return print_look(opened.pretrained, opened.paths, output)
+    upstream = opened.upstream
+    features, rate = (None, upstream.sample_rate) if upstream.takes == "waveform" else (upstream.feature_config, None)
+    print(describe_upstream(upstream, opened.source))
+    data = describe_paths("input", opened.paths, features, rate)
+    return print_plan(None, data, {"model": upstream}, output)
 
 
 def print_look(pretrained: Pretrained, paths: Sequence[str], output: Path | None) -> None:
@@ -43,9 +57,11 @@ def describe_parts(config: PretrainConfig, features: FeatureConfig | None = None
     return lines
 
 
-def describe_paths(part: str, paths: Sequence[str], features: FeatureConfig | None) -> list[str]:
-    """`part path: utterances, hours` of stores and of recordings."""
-    return [f"{part} {path}: {_size(path, features)}" for path in paths]
+def describe_paths(
+    part: str, paths: Sequence[str], features: FeatureConfig | None, sample_rate: int | None = None
+) -> list[str]:
+    """`part path: utterances, hours` of stores, and of recordings as features or as waveforms of a rate."""
+    return [f"{part} {path}: {_size(path, features, sample_rate)}" for path in paths]
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -53,17 +69,18 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _size(path: str, features: FeatureConfig | None) -> str:
+def _size(path: str, features: FeatureConfig | None, sample_rate: int | None) -> str:
     try:
-        if is_split(path) or features is None:
+        if is_split(path) or (features is None and sample_rate is None):
             corpus: Store | Recordings = Store([path])
         else:
-            corpus = Recordings([path], features)
+            corpus = Recordings([path], features, sample_rate)
     except (ValueError, OSError) as error:
         return f"not usable: {error}"
     seconds = float(corpus.lengths.sum()) * corpus.info.frame_shift
     hours = f"{seconds / 3600:.2f} hours" if seconds > 0 else "hours unknown"
-    return f"{len(corpus.ids)} utterances, {hours}, {int(corpus.lengths.sum())} frames of {corpus.info.row_shape}"
+    frames = f"frames of {corpus.info.row_shape}" if is_split(path) or features else f"samples at {sample_rate} Hz"
+    return f"{len(corpus.ids)} utterances, {hours}, {int(corpus.lengths.sum())} {frames}"
 
 
 def _indented(text: str) -> str:

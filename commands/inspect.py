@@ -7,34 +7,52 @@ from pathlib import Path
 
 import torch
 
-from commands.common import check_sections, open_model, output_folder, parse_layers, say, test_paths
+from commands.common import check_sections, open_model, output_folder, parse_layers, say, say_notes, test_paths
 from commands.dry_run import describe_parts, describe_paths, print_look, print_plan
 from commands.extract import check_flags, write_representations
-from commands.settings import Extract, Info, Look, Plot, PlotAlterations, PlotStates, TestAndPlot
+from commands.settings import Info, Look, Plot, PlotAlterations, PlotStates, Stored, Test, TestAndPlot
+from commands.upstreams import open_pretrained
+from mockingjay.checkpoint import load_pretrained
 from mockingjay.config import DataConfig, PretrainConfig
-from mockingjay.describe import describe_checkpoint
+from mockingjay.describe import describe_checkpoint, describe_upstream
 from mockingjay.foreign.apc import BY_DEFAULT
 from mockingjay.foreign.assumptions import FLAG, in_words
+from mockingjay.foreign.configs import read_config, read_online
 from mockingjay.inspection import Inspection, draw_alterations
 from mockingjay.pretraining.data import open_given
 from mockingjay.runs import DEFAULT_CONFIG
+from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.selection import LayerSelection
+from mockingjay.upstreams.spec import YAMLS, UpstreamSpec
 from utility.config import resolve
 from utility.device import claim_device
 from utility.files import check_folder, remove_leftovers, replacing
+from utility.flags import DEFAULT_SEED
+from utility.store.reading import Store
 
 
 def info(settings: Info) -> None:
-    """Print what a checkpoint is."""
+    """Print what a checkpoint, or any upstream, is."""
+    described = settings.described
+    store = None if settings.input is None else Store([settings.input]).info
+    if isinstance(described, UpstreamSpec):
+        if settings.dry_run:
+            raise ValueError(f"--info {described} writes nothing: leave --dry_run out")
+        if store is None and (described.kind == "baseline" or described.source.endswith(YAMLS)):
+            raise ValueError(f"--info {described}: add --input, a store/split whose features it takes")
+        upstream = load_upstream(described, info=store, seed=DEFAULT_SEED, assume=settings.assume)
+        return print(describe_upstream(upstream, str(described)))
+    if store is not None:
+        load_upstream(load_pretrained(described, settings.assume), info=store)  # refuses what it cannot take
     if not settings.dry_run:
-        return print(describe_checkpoint(settings.ckpt, settings.assume))
-    pretrained = open_model(settings.ckpt, assume=settings.assume)
+        return print(describe_checkpoint(described, settings.assume))
+    pretrained = open_model(described, assume=settings.assume)
     return print_plan(
         pretrained.config, describe_parts(pretrained.config, pretrained.features), {"model": pretrained.model}, None
     )
 
 
-def test(settings: Extract) -> int:
+def test(settings: Test) -> int:
     """Masked loss of the test set with fixed masks, and its representations."""
     inspection = _open(settings, predicts=True)
     return 0 if inspection is None else _test(inspection, settings)
@@ -86,12 +104,13 @@ def plot_alterations(settings: PlotAlterations) -> None:
     else:
         if settings.assume is not None:
             raise ValueError(f"{FLAG} {in_words(settings.assume)} says something of --ckpt: add that, or leave it out")
-        source = settings.config or DEFAULT_CONFIG
-        config = resolve(PretrainConfig, source, settings.overrides, settings.online_config)
+        given, heard = read_config(settings.config), read_online(settings.online_config)
+        config = resolve(PretrainConfig, given.source or DEFAULT_CONFIG, settings.overrides, heard.source)
         check_sections(config, settings.overrides)
-        folder = settings.output or settings.ckpdir / f"{source.stem}-alterations"
+        folder = settings.output or settings.ckpdir / f"{(settings.config or DEFAULT_CONFIG).stem}-alterations"
         paths = test_paths(settings, config)
         data = open_given(paths, replace(config, data=DataConfig()))
+        say_notes(given, heard)
     check_folder(folder)
     if settings.dry_run:
         return print_plan(config, describe_paths("test", paths, data.source.features), {}, folder)
@@ -104,7 +123,7 @@ def _open(settings: Look, predicts: bool) -> Inspection | None:
     """The checkpoint, opened once, before its data; None where a dry run has printed them instead.
 
     `predicts` is for what compares a prediction with the truth, so that it must be known which frame is predicted."""
-    if isinstance(settings, Extract):
+    if isinstance(settings, Stored):
         check_flags(settings)
     if isinstance(settings, Plot | TestAndPlot):
         _check_number(settings.num)
@@ -120,8 +139,10 @@ def _open(settings: Look, predicts: bool) -> Inspection | None:
     return inspection
 
 
-def _test(inspection: Inspection, settings: Extract) -> int:
-    code = write_representations(inspection.pretrained, settings)
+def _test(inspection: Inspection, settings: Test) -> int:
+    spec = UpstreamSpec("pretrained", str(settings.ckpt), word="pretrained")
+    opened = open_pretrained(inspection.pretrained, spec, settings, DEFAULT_SEED)
+    code = write_representations(opened, settings, inspection.folder)
     loss, paths = inspection.loss(), test_paths(settings, inspection.pretrained.config)
     with replacing(inspection.folder / "test.json") as temporary:
         temporary.write_text(json.dumps({"loss": loss, "data": paths, "checkpoint": str(settings.ckpt)}) + "\n")

@@ -1,14 +1,19 @@
 """Pre-train from scratch, or continue a checkpoint."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from commands.common import ELSEWHERE, check_sections, ended, say
+from torch import nn
+
+from commands.common import ELSEWHERE, check_sections, ended, say, say_notes
 from commands.dry_run import count_parameters, describe_parts, print_plan
 from commands.settings import Train
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
+from mockingjay.foreign.configs import ConfigSource, read_config, read_online
+from mockingjay.model.frame_model import FrameModel
 from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
 from mockingjay.runs import DEFAULT_CONFIG, checkpoint_in, run_name
 from utility.config import as_dict, differences, resolve, write_yaml
@@ -16,6 +21,7 @@ from utility.device import claim_device, pick_device
 from utility.files import check_folder
 from utility.flags import AUTO, DEFAULT_SEED
 from utility.locks import held
+from utility.text import short
 from utility.training.distributed import Group
 from utility.training.stopping import Stop, Stopped
 from utility.training.trainer import newest_checkpoint
@@ -45,22 +51,28 @@ def _hold(stack: ExitStack, *folders: Path) -> None:
 
 def _train(settings: Train, name: str, directory: Path, log: Path, group: Group) -> int:
     start = settings.ckpt or group.by_leader(lambda: newest_checkpoint(directory, STEM))  # others may see older ones
+    given, heard = read_config(settings.config), read_online(settings.online_config)
     saved = None
     if settings.load or (settings.resume and not (settings.resume == AUTO and start is None)):
-        saved, config, seed = _continued(settings, start, directory)
+        saved, config, seed = _continued(settings, start, directory, given, heard)
     else:
-        config, seed = _new(settings, start)
+        config, seed = _new(settings, start, given, heard)
     if settings.online_config and config.online is None:
         raise ValueError(f"{settings.online_config} has no section online: config/online.yaml shows one")
     check_sections(config, settings.overrides)
+    _check_data(settings, config, given, heard)
     device = claim_device(settings.cpu, config.trainer.precision)
     msg = settings.msg and group.leads
     trainer = make_trainer(config, seed, RunContext(directory, log, device, not msg, group, Stop()))
+    model = trainer.training.module
+    _check_size(settings, given, model)
     if saved is not None:
         continue_from(trainer, saved)
         saved = None  # its memory is free for the training
-    steps = f"from step {trainer.progress.step} to {config.trainer.steps}"
-    model = trainer.training.module
+    if group.leads:
+        say_notes(given, heard)
+    epochs = f" ({config.trainer.epochs} epochs)" if config.trainer.epochs else ""
+    steps = f"from step {trainer.progress.step} to {trainer.steps}{epochs}"
     if settings.dry_run:
         print_plan(config, describe_parts(config), {"model": model}, directory, f"seed: {seed}", steps)
         return 0
@@ -80,27 +92,62 @@ def _train(settings: Train, name: str, directory: Path, log: Path, group: Group)
     return 0
 
 
-def _new(settings: Train, start: Path | None) -> tuple[PretrainConfig, int]:
+def _check_data(settings: Train, config: PretrainConfig, given: ConfigSource, heard: ConfigSource) -> None:
+    """Raise ValueError where nothing but an original's config says what to train on, and that is not here."""
+    for file, read in ((settings.config, given), (settings.online_config, heard)):
+        if read.missing and not config.data.train:
+            raise ValueError(f"{file}: {read.missing}")
+
+
+def _check_size(settings: Train, given: ConfigSource, model: nn.Module) -> None:
+    """Raise ValueError where an original's config was written for frames of another size."""
+    assert isinstance(model, FrameModel)
+    if given.input_dim not in (0, model.input_dim):
+        sizes = f"its input_dim is {given.input_dim}, data.train has frames of {model.input_dim} values"
+        raise ValueError(f"{settings.config}: {sizes}")
+
+
+def _new(settings: Train, start: Path | None, given: ConfigSource, heard: ConfigSource) -> tuple[PretrainConfig, int]:
     """Config and seed of a run that must not be there already."""
     if start is not None:
         raise ValueError(f"{start} exists: add --resume to continue that run, or --name for another one")
-    config = resolve(PretrainConfig, settings.config or DEFAULT_CONFIG, settings.overrides, settings.online_config)
+    config = resolve(PretrainConfig, given.source or DEFAULT_CONFIG, settings.overrides, heard.source)
     return config, DEFAULT_SEED if settings.seed is None else settings.seed
 
 
-def _continued(settings: Train, start: Path | None, directory: Path) -> tuple[Pretrained, PretrainConfig, int]:
+def _continued(
+    settings: Train, start: Path | None, directory: Path, given: ConfigSource, heard: ConfigSource
+) -> tuple[Pretrained, PretrainConfig, int]:
     """The checkpoint, and config and seed of the run that goes on."""
     if start is None:
         raise ValueError(f"{directory} has no checkpoint to continue: start the run without --resume")
     saved = load_pretrained(start, settings.assume)
-    online = settings.online_config or _online(as_dict(saved.config))
-    config = resolve(PretrainConfig, settings.config or as_dict(saved.config), settings.overrides, online)
+    _check_optimizer(saved, _named_optimizer(settings.overrides))
+    online = heard.source or _online(as_dict(saved.config))
+    config = resolve(PretrainConfig, given.source or as_dict(saved.config), settings.overrides, online)
+    _check_optimizer(saved, config.optimizer.name)
     if saved.seed is not None and settings.seed not in (None, saved.seed):
         raise ValueError(f"{start} was trained with --seed {saved.seed}, not {settings.seed}")
     for key, before, now in differences(saved.config, config):
         say(settings.msg, f"changed since {start.name}: {key}: {before} -> {now}")
     seeds = (saved.seed, settings.seed, DEFAULT_SEED)
     return saved, config, next(seed for seed in seeds if seed is not None)
+
+
+def _named_optimizer(overrides: Sequence[str]) -> str | None:
+    """The optimiser that a command line asks for."""
+    names = [word.partition("=")[2] for word in overrides if word.startswith("optimizer.name=")]
+    return names[-1] if names else None
+
+
+def _check_optimizer(saved: Pretrained, name: str | None) -> None:
+    """Raise ValueError where training would go on with another optimiser than it began with."""
+    before = saved.config.optimizer.name
+    if name not in (None, before):
+        raise ValueError(
+            f"{saved.path} was trained with optimizer.name {before}, what that has gathered is of no use to "
+            f"{short(name)}: leave optimizer.name as it was, or begin another run"
+        )
 
 
 def _online(saved: dict[str, Any]) -> dict[str, Any]:

@@ -6,17 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from commands.common import ELSEWHERE, ended
+from commands.common import ELSEWHERE, ended, say_notes
 from commands.dry_run import print_plan
 from commands.settings import Probe
-from downstream.config import DownstreamConfig
-from downstream.experiment import Experiment, Setting
+from downstream.config import DownstreamConfig, OnlineFile
+from downstream.experiment import ONLINE, Experiment
 from downstream.report import describe_result, run_folder
+from downstream.setting import Setting
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks.base import Task
 from downstream.tasks.table import find_task
+from mockingjay.foreign.configs import ConfigSource
 from mockingjay.runs import DEFAULT_PROBING_CONFIG
-from utility.config import read_yaml, resolve
+from mockingjay.upstreams.spec import UpstreamSpec
+from originals.probing_config import read_probing_config
+from utility.config import build, read_yaml, resolve
 from utility.device import claim_device, pick_device
 from utility.locks import held
 from utility.training.distributed import Group
@@ -38,17 +42,19 @@ def probe(settings: Probe) -> int:
 
 def _probe(settings: Probe, task: Task, group: Group, stack: ExitStack) -> int:
     directory = group.by_leader(lambda: _folder(settings, stack))
-    choices = _choices(settings, directory)
+    online, given = _online(settings, directory), _given(settings, directory)
+    choices = _choices(settings, given, {} if online is None else {"data": online.data})
     config = choices[0].config
     _check_complete(settings, config)
     device = claim_device(settings.cpu, config.trainer.precision)
     quiet = not settings.msg or not group.leads
-    setting = Setting(
-        task, settings.upstream, settings.ckpt, config, settings.seed, device, quiet, group, Stop(), settings.assume
-    )
+    setting = Setting(task, settings.upstream, config, settings.seed, device, quiet, group, Stop(), settings.assume)
+    setting = setting if online is None else replace(setting, online=online.online)
     single = settings.seeds == 1 and not settings.sweep
     if group.world > 1 and not (single and config.upstream.fine_tune):
         raise ValueError("several processes are for one --fine_tune run, without --seeds and --sweep; start this alone")
+    if group.leads:
+        say_notes(given)
     if settings.dry_run:
         for choice in choices:
             print_experiment(Experiment(replace(setting, config=choice.config), directory), choice.name)
@@ -67,7 +73,7 @@ def _probe(settings: Probe, task: Task, group: Group, stack: ExitStack) -> int:
 
 def _folder(settings: Probe, stack: ExitStack) -> Path:
     """The run's folder, where no other run writes until the stack ends."""
-    folder = run_folder(settings.expdir, settings.upstream, settings.run, settings.name, settings.resume)
+    folder = run_folder(settings.expdir, settings.upstream.label, settings.run, settings.name, settings.resume)
     if not settings.dry_run:
         stack.enter_context(held(folder, ELSEWHERE))
     return folder
@@ -84,21 +90,46 @@ def print_experiment(experiment: Experiment, name: str = "") -> None:
     lines += [f"division: {rule}", *(f"left out, {reason}: {count}" for reason, count in left_out.items())]
     models = {"upstream": experiment.upstream, "probe": experiment.probe}
     more = [f"setting: {name}"] if name else []
-    layer = "all, weighted" if experiment.setting.config.upstream.weighted_sum else experiment.layer
-    more.append(f"hidden state: {layer} (of 0 to {experiment.states - 1})")
+    more.append(f"hidden state: {experiment.layers.in_words()} (of {', '.join(experiment.upstream.layers)})")
+    trainer = experiment.setting.config.trainer
+    epochs = f" ({trainer.epochs} epochs)" if trainer.epochs else ""
+    more.append(f"steps: {trainer.steps or experiment.steps()}{epochs}")
     print_plan(experiment.setting.config, lines, models, experiment.directory, *more)
 
 
-def _choices(settings: Probe, directory: Path) -> list[Choice]:
+def _online(settings: Probe, directory: Path) -> OnlineFile | None:
+    """What recordings are read as: the flag's file, or of a run that goes on its own."""
+    file = settings.online_config
+    if file is None and settings.resume is not None and (directory / ONLINE).is_file():
+        file = directory / ONLINE
+    if file is None:
+        return None
+    values = read_yaml(file)
+    if "online" not in values:
+        raise ValueError(f"{file} has no section online: config/online.yaml shows one")
+    try:
+        return build(OnlineFile, values)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
+def _given(settings: Probe, directory: Path) -> ConfigSource:
+    """The config that is meant: of --config, of a run that goes on, or the page of all keys."""
     file = settings.config
     if file is None and settings.resume is not None and (directory / "config.yaml").is_file():
         file = directory / "config.yaml"
     if file is None and DEFAULT_PROBING_CONFIG.is_file():
         file = DEFAULT_PROBING_CONFIG
+    return read_probing_config(file, settings.run)
+
+
+def _choices(settings: Probe, given: ConfigSource, above: Mapping[str, Any]) -> list[Choice]:
     flags = {"layer": settings.layer, "weighted_sum": settings.weighted_sum, "fine_tune": settings.fine_tune}
     words = [f"upstream.{name}={value}" for name, value in flags.items() if value is not None]
     return [
-        Choice(choice_name(sweep), resolve(DownstreamConfig, file, [*words, *settings.overrides, *sweep]))
+        Choice(
+            choice_name(sweep), resolve(DownstreamConfig, given.source, [*words, *settings.overrides, *sweep], above)
+        )
         for sweep in parse_sweep(settings.sweep)
     ]
 
@@ -107,7 +138,7 @@ def _check_complete(settings: Probe, config: DownstreamConfig) -> None:
     """Say in one line all that is missing to probe a run of which nothing but its name is known."""
     if config.data.train:
         return
-    train = f"data.train=[{','.join(_pretraining_data(settings.ckpt)) or 'data/NAME/SPLIT'}]"
+    train = f"data.train=[{','.join(_pretraining_data(settings.upstream)) or 'data/NAME/SPLIT'}]"
     phones = "" if config.data.alignment else " data.alignment=data/NAME (of preprocess_alignment.py, for phones)"
     raise ValueError(
         f"data.train is empty: list the splits to train on in a YAML of --config or in {DEFAULT_PROBING_CONFIG}, or "
@@ -115,9 +146,9 @@ def _check_complete(settings: Probe, config: DownstreamConfig) -> None:
     )
 
 
-def _pretraining_data(ckpt: Path | None) -> list[str]:
+def _pretraining_data(spec: UpstreamSpec) -> list[str]:
     """The stores that the run of a checkpoint was trained on, where its folder says so."""
-    file = ckpt and ckpt.parent / "config.yaml"
+    file = Path(spec.source).parent / "config.yaml" if spec.of_checkpoint and spec.source else None
     values: Mapping[str, Any] = read_yaml(file) if file is not None and file.is_file() else {}
     data = values.get("data")
     train = data.get("train") if isinstance(data, Mapping) and not values.get("online") else None

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mockingjay.upstreams.spec import UpstreamSpec
+
 Assume = Mapping[str, Any] | None  # what --assume says of the checkpoint
 
 
@@ -30,10 +32,11 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """`--info`."""
+    """`--info` of a checkpoint, or of any upstream; `input` is the store whose features it is given."""
 
-    ckpt: Path
+    described: Path | UpstreamSpec
     assume: Assume
+    input: Path | None
     dry_run: bool
 
 
@@ -50,10 +53,9 @@ class Export:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """A checkpoint and data that it is given; `input` None is the config's data.test."""
+class OnData:
+    """What a model is given to work on; `input` None is the config's data.test."""
 
-    ckpt: Path
     assume: Assume
     input: Path | None
     output: Path | None
@@ -64,8 +66,15 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extract(Look):
-    """`--extract`, and `--test`, which extracts too."""
+class Look(OnData):
+    """A checkpoint and data that it is given."""
+
+    ckpt: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored(OnData):
+    """How representations are written."""
 
     layer: str
     format: str
@@ -73,6 +82,20 @@ class Extract(Look):
     precision: Literal["fp32", "bf16"]
     shard: tuple[int, int]
     overwrite: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract(Stored):
+    """`--extract`: of any upstream."""
+
+    upstream: UpstreamSpec
+    seed: int
+    online_config: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test(Stored, Look):
+    """`--test`, which extracts too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +113,7 @@ class PlotStates(Plot):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestAndPlot(Extract):
+class TestAndPlot(Test):
     """`--test --load --plot`."""
 
     num: int
@@ -115,16 +138,16 @@ class PlotAlterations:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """`run_downstream.py --run`; `ckpt` is None for upstreams that take none."""
+    """`run_downstream.py --run`."""
 
     run: str
-    upstream: str
-    ckpt: Path | None
+    upstream: UpstreamSpec
     assume: Assume
     layer: str | None
     weighted_sum: bool | None
     fine_tune: bool | None
     config: Path | None
+    online_config: Path | None
     seed: int
     seeds: int
     sweep: list[str]

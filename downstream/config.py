@@ -1,9 +1,11 @@
 """The configuration of a probing run; config/downstream.yaml shows every key."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import pydantic
 
+from utility.audio.online_config import OnlineConfig
 from utility.config import section
 from utility.training.config import TrainerConfig
 from utility.training.optimization import OptimizerConfig
@@ -13,7 +15,8 @@ from utility.training.optimization import OptimizerConfig
 class DataConfig:
     """Which utterances are used, how they are divided, and how batches are filled."""
 
-    train: list[str] = pydantic.Field(default_factory=list)  # "store/split" folders; a part without any is cut from it
+    # "store/split" folders; or recordings: tables, folders of audio, single files. A part without any is cut from it.
+    train: list[str] = pydantic.Field(default_factory=list)
     dev: list[str] = pydantic.Field(default_factory=list)
     test: list[str] = pydantic.Field(default_factory=list)
     alignment: str | None = None  # folder written by preprocess_alignment.py; phone tasks need it
@@ -31,7 +34,8 @@ class DataConfig:
     batch_frames: int = pydantic.Field(2000, gt=0)  # frozen upstream, frame tasks,
     piece_frames: int = pydantic.Field(50, gt=0)  # drawn in pieces of this many frames
     batch_utterances: int = pydantic.Field(32, gt=0)  # frozen upstream, utterance tasks
-    fine_tune_frames: int = pydantic.Field(6000, gt=0)  # whole utterances through the upstream
+    fine_tune_frames: int = pydantic.Field(6000, gt=0)  # whole utterances through an upstream of features,
+    fine_tune_seconds: float = pydantic.Field(60.0, gt=0)  # or of waveforms
 
     def __post_init__(self) -> None:
         if self.dev_share + self.test_share >= 1:
@@ -42,13 +46,34 @@ class DataConfig:
 class UpstreamConfig:
     """What of the upstream is probed."""
 
-    layer: Literal["last"] | pydantic.NonNegativeInt = "last"  # 0 is the embedding, k the output of block k
-    weighted_sum: bool = False  # softmax over all hidden states 0..L, learnt with the probe
-    fine_tune: bool = False  # train the upstream too, at probe.upstream_lr
+    # A number (0: what enters the first block, k: the output of block k), a label (T3, C7, P, final), last, average;
+    # with weighted_sum a list of these, or all.
+    layer: pydantic.NonNegativeInt | str | list[pydantic.NonNegativeInt | str] = "last"
+    weighted_sum: bool = False  # softmax over several hidden states (last: all), learnt with the probe
+    fine_tune: bool = False  # train the upstream too, at probe.upstream_lr,
+    freeze: list[str] | None = None  # but for parts whose names begin so; None: those that its papers leave frozen
+    gradient_checkpointing: bool = False  # keep only what enters a block for backward: less memory, more time
 
     def __post_init__(self) -> None:
-        if self.weighted_sum and self.layer != "last":
-            raise ValueError(f"weighted_sum takes all layers; it does not go with layer {self.layer}")
+        if self.weighted_sum and not self.several and self.layer != "last":
+            raise ValueError(f"weighted_sum takes all layers, or a list; it does not go with layer {self.layer}")
+        if self.several and not self.weighted_sum:
+            layer = self.layer if isinstance(self.layer, str) else ",".join(map(str, self.layer))
+            raise ValueError(f"layer {layer} is several hidden states: choose one, or add --weighted_sum")
+        for name in ("freeze", "gradient_checkpointing"):
+            if getattr(self, name) and not self.fine_tune:
+                raise ValueError(f"{name} would change nothing: without fine_tune all of the upstream stays as it is")
+
+    @property
+    def parts(self) -> Sequence[int | str]:
+        """What `layer` lists, a number, label or word each."""
+        listed = self.layer if isinstance(self.layer, list) else [self.layer]
+        return [part for one in listed for part in (one.split(",") if isinstance(one, str) else [one])]
+
+    @property
+    def several(self) -> bool:
+        """Whether `layer` says that more than one hidden state is read."""
+        return len(self.parts) > 1 or self.layer == "all"
 
 
 @section
@@ -78,7 +103,7 @@ class ProbeOptimizer(OptimizerConfig):
 
     lr: float = pydantic.Field(4e-3, gt=0)
     warmup: float = pydantic.Field(0.05, ge=0, lt=1)
-    weight_decay: float = pydantic.Field(0.0, ge=0)
+    weight_decay: float | None = pydantic.Field(0.0, ge=0)
     clip: float = pydantic.Field(5.0, gt=0)
 
 
@@ -86,7 +111,7 @@ class ProbeOptimizer(OptimizerConfig):
 class ProbeTraining(TrainerConfig):
     """Shorter than pre-training, in fp32, stopped when dev no longer gains."""
 
-    steps: int = pydantic.Field(3000, ge=1)
+    steps: int | None = pydantic.Field(3000, ge=1)
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     log_every: int = pydantic.Field(20, ge=1)
     eval_every: int = pydantic.Field(200, ge=1)
@@ -104,3 +129,16 @@ class DownstreamConfig:
     probe: ProbeConfig = pydantic.Field(default_factory=ProbeConfig)
     optimizer: ProbeOptimizer = pydantic.Field(default_factory=ProbeOptimizer)
     trainer: ProbeTraining = pydantic.Field(default_factory=ProbeTraining)
+
+
+@section
+class OnlineFile:
+    """`--online_config`: what recordings are read as where the upstream does not say it, as pre-training from audio
+    says it; its `data` is laid over that of the run."""
+
+    online: OnlineConfig
+    data: dict[str, Any] = pydantic.Field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.online.noise_proportion > 0:
+            raise ValueError("online.noise_proportion: probes hear recordings as they are: leave it out, or say 0")

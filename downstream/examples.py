@@ -45,20 +45,58 @@ UtteranceLabel = Callable[[int], np.ndarray | np.generic]  # utterance -> its la
 
 
 class Frames:
-    """Consecutive stores as a probe reads them: of stored hidden states [T, L + 1, H] one layer, or all (None)."""
+    """Consecutive stores as a probe reads them: of frames [T, ...] what `pick` makes of them.
 
-    def __init__(self, stores: Sequence[Store], layer: int | None):
-        self.stores, self.layer = list(stores), layer
+    With `ids` the corpus has these, of which the stores may lack some: those that have no frame."""
+
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        pick: Callable[[np.ndarray], np.ndarray] | None = None,
+        ids: Sequence[str] | None = None,
+    ):
+        self.stores, self.pick = list(stores), pick
         self.ends = np.cumsum([len(store) for store in self.stores])
-        self.ids = [key for store in self.stores for key in store.ids]
-        self.lengths = np.concatenate([store.lengths for store in self.stores])
+        stored = [key for store in self.stores for key in store.ids]
+        lengths = np.concatenate([store.lengths for store in self.stores])
+        self.ids = stored if ids is None else list(ids)
+        if self.ids == stored:
+            self.rows, self.lengths = np.arange(len(stored)), lengths
+        else:
+            number = {key: row for row, key in enumerate(stored)}
+            self.rows = np.array([number.get(key, -1) for key in self.ids])
+            self.lengths = np.where(self.rows < 0, 0, lengths[self.rows])
 
     def read(self, index: int, start: int, stop: int) -> np.ndarray:
-        """Frames `start` to `stop` of utterance `index`, float32 [stop - start, D], with all layers [..., L + 1, H]."""
-        number = int(np.searchsorted(self.ends, index, side="right"))
+        """Frames `start` to `stop` of utterance `index`, float32 [stop - start, D], of several layers [..., n, D]."""
+        row = int(self.rows[index])
+        number = int(np.searchsorted(self.ends, row, side="right"))
         store = self.stores[number]
-        frames = store.read(index - int(self.ends[number]) + len(store), start, stop)
-        return frames[:, self.layer] if frames.ndim == 3 and self.layer is not None else frames
+        frames = store.read(row - int(self.ends[number]) + len(store), start, stop)
+        return frames if self.pick is None else self.pick(frames)
+
+
+class Sound:
+    """Recordings as an upstream that is tuned reads them: each whole, with the frames of its states."""
+
+    def __init__(self, ids: Sequence[str], lengths: np.ndarray, whole: Callable[[int], np.ndarray]):
+        self.ids, self.lengths, self.whole = ids, lengths, whole
+
+    def read(self, index: int, start: int, stop: int) -> np.ndarray:
+        """The waveform [n] of utterance `index`."""
+        assert (start, stop) == (0, self.lengths[index]), "what tunes an upstream is read whole"
+        return self.whole(index)
+
+
+class Unread:
+    """Utterances of these lengths whose frames nobody looks at: how many batches they give is asked for."""
+
+    def __init__(self, ids: Sequence[str], lengths: np.ndarray):
+        self.ids, self.lengths = ids, lengths
+
+    def read(self, index: int, start: int, stop: int) -> np.ndarray:
+        """Zeros, [stop - start, 1]."""
+        return np.zeros((stop - start, 1), np.float32)
 
 
 class Pieces:
@@ -67,7 +105,7 @@ class Pieces:
     Utterances are cut evenly into pieces of at most `size` frames. A piece is read with up to `reach` frames on either
     side, which get no label, so that a classifier with context sees what it would see in the whole utterance."""
 
-    def __init__(self, frames: Frames, labels: FrameLabels, chosen: Indices, size: int | None = None, reach: int = 0):
+    def __init__(self, frames: Source, labels: FrameLabels, chosen: Indices, size: int | None = None, reach: int = 0):
         self.frames, self.labels, self.reach = frames, labels, reach
         self.chosen = np.asarray(chosen, dtype=np.int64)
         self.whole = frames.lengths[self.chosen]
@@ -113,7 +151,7 @@ class Pieces:
 class Wholes:
     """Whole utterances with one label each."""
 
-    def __init__(self, frames: Frames, label: UtteranceLabel, chosen: Indices):
+    def __init__(self, frames: Source, label: UtteranceLabel, chosen: Indices):
         self.frames, self.chosen = frames, [int(index) for index in chosen]
         self.lengths = frames.lengths[self.chosen]
         self.ids = [frames.ids[index] for index in self.chosen]
@@ -134,7 +172,7 @@ class Means:
     The mean of a weighted sum of layers is the weighted sum of their means, so frozen features are pooled only once.
     """
 
-    def __init__(self, frames: Frames, label: UtteranceLabel, chosen: Indices):
+    def __init__(self, frames: Source, label: UtteranceLabel, chosen: Indices):
         whole = Wholes(frames, label, chosen)
         self.ids, self.target = whole.ids, whole.target
         self.lengths = np.ones(len(whole.ids), dtype=np.int64)

@@ -1,34 +1,39 @@
 """One probing run: opened and checked, trained with an eye on dev, and then scored once on test."""
 
+import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from downstream.config import DownstreamConfig
-from downstream.examples import Frames, Use
+from downstream.config import DownstreamConfig, OnlineFile
+from downstream.examples import Frames, Sound, Unread, Use
+from downstream.layers import ProbedLayers
 from downstream.metrics import Score, selection_error
 from downstream.opened import Opened
 from downstream.predictions import PredictionFile
 from downstream.probe import Probe, evaluate
-from downstream.tasks.base import Task
-from mockingjay.inputs import PAD_MULTIPLE
-from mockingjay.upstream import load_upstream
-from utility.config import as_dict, differences, write_yaml
-from utility.files import remove_leftovers
-from utility.loader import Loader, LoaderConfig
+from downstream.setting import Setting
+from mockingjay.inputs import PAD_MULTIPLE, source_fingerprint
+from mockingjay.upstreams.base import Upstream
+from mockingjay.upstreams.baseline import Baseline
+from mockingjay.upstreams.spec import UpstreamSpec
+from utility.config import as_dict, build, differences, write_yaml
+from utility.files import remove_leftovers, replace_folder, temporary
+from utility.loader import Loader, LoaderConfig, Source
+from utility.store.reading import Store
+from utility.store.recordings import Recordings
 from utility.text import short
 from utility.training.checkpoint import load_checkpoint, load_weights
-from utility.training.distributed import ALONE, Group
-from utility.training.stopping import Stop
-from utility.training.trainer import Progress, Run, Trainer, Training, newest_checkpoint
+from utility.training.trainer import Progress, Run, Trainer, Training, count_steps, newest_checkpoint
 
 KIND = STEM = "probe"
+ONLINE = "online.yaml"  # beside config.yaml
 
 
 def plain_part(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
@@ -41,22 +46,6 @@ def plain_part(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str
     if not isinstance(part, dict):
         raise ValueError(f"{path}: damaged, or not of a probe: its {name!r} holds no plain values")
     return part
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is run: task, upstream (its checkpoint or None), config and seed."""
-
-    task: Task
-    upstream: str
-    ckpt: Path | None
-    config: DownstreamConfig
-    seed: int
-    device: torch.device
-    quiet: bool = False
-    group: Group = ALONE
-    stop: Stop | None = None
-    assume: Mapping[str, Any] | None = None  # what the checkpoint does not say (`load_upstream`)
 
 
 class Sealed:
@@ -80,52 +69,43 @@ class Experiment:
     def __init__(self, setting: Setting, directory: Path, opened: Opened | None = None):
         self.setting, self.directory, self.started = setting, directory, time.perf_counter()
         self.opened = Opened() if opened is None else opened
-        task, config = setting.task, setting.config
-        self.corpus = self.opened.corpus(task, config.data)
-        info = self.corpus.store.info
-        self.layered = setting.upstream == "baseline" and len(info.row_shape) == 2  # hidden states that were stored
-        plain = replace(info, row_shape=info.row_shape[-1:])
-        load = load_upstream if config.upstream.fine_tune else self.opened.upstream  # a tuned one is changed
-        taken = plain if self.layered else info
-        self.upstream = load(setting.upstream, setting.ckpt, taken, setting.seed, setting.device, assume=setting.assume)
-        self.states = info.row_shape[0] if self.layered else self.upstream.num_layers + 1
-        self.layer = self._layer()
+        self.seconds: dict[str, float | None] = {"states": None, "training": None}  # None: it was done before
+        task, config, name = setting.task, setting.config, short(str(setting.upstream))
+        self.upstream, sources = self.opened.upstream(setting)
+        if config.upstream.fine_tune and not any(True for _ in self.upstream.parameters()):
+            raise ValueError(f"fine_tune: upstream {name} has no weights to train")
+        self.layers = ProbedLayers.of(config.upstream, self.upstream, name)
+        framed = self.opened.utterances(self.upstream, sources, self.layers.labels[0])
+        self.corpus = self.opened.corpus(task, config.data, sources, framed)
         self.fingerprint = self.upstream.fingerprint
         self.parameters = sum(p.numel() for p in self.upstream.parameters())
-        self._check()
         tuned = self.upstream if config.upstream.fine_tune else None
-        self.probe = Probe(
-            task, self.corpus.labels, config, self.states, self.upstream.hidden_size, tuned, setting.seed
-        ).to(setting.device)
+        width = self.upstream.width(self.layers.labels[0])
+        self.probe = Probe(task, self.corpus.labels, config, self.layers, width, tuned, setting.seed).to(setting.device)
         self.test = Sealed(lambda: self._loader("test"))
-
-    def _layer(self) -> int:
-        layer = self.setting.config.upstream.layer
-        layer = self.states - 1 if layer == "last" else layer
-        if layer >= self.states:
-            known = "only hidden state 0" if self.states == 1 else f"hidden states 0 to {self.states - 1}"
-            raise ValueError(f"layer {layer} does not exist: upstream {short(self.setting.upstream)} has {known}")
-        return layer
-
-    def _check(self) -> None:
-        chosen, name = self.setting.config.upstream, short(self.setting.upstream)
-        if chosen.weighted_sum and self.states == 1:
-            raise ValueError(f"weighted_sum: upstream {name} has only one hidden state, there is nothing to weigh")
-        if chosen.fine_tune and not self.parameters:
-            raise ValueError(f"fine_tune: upstream {name} has no weights to train")
 
     def warning(self) -> str | None:
         """What is likely to spoil the result without being an error."""
         task = self.setting.task
-        caution = task.caution(self.corpus.store.info.features) if self.setting.upstream == "baseline" else None
+        plain = isinstance(self.upstream, Baseline)
+        caution = task.caution(self.corpus.store.info.features) if plain else None
         return caution and f"{task.name} {caution}"
+
+    def source(self) -> str:
+        """A fingerprint of what the upstream takes, and of who speaks."""
+        corpus, beside = self.corpus.store, Path(self.setting.config.data.cache)
+        text = source_fingerprint(self.upstream, corpus, beside)
+        if isinstance(corpus, Store) and self.upstream.takes == "features":
+            return text
+        named = json.dumps([corpus.ids, corpus.speakers]).encode()  # no store that vouches for its table
+        return f"{text} {hashlib.sha256(named).hexdigest()[:16]}"
 
     def about(self) -> dict:
         """What must be the same for a run to be continued."""
         return {
             "task": self.setting.task.name,
             "upstream": self.fingerprint,
-            "store": self.corpus.store.fingerprint(Path(self.setting.config.data.cache)),
+            "store": self.source(),
             "seed": self.setting.seed,
             "config": as_dict(self.setting.config),
         }
@@ -142,7 +122,12 @@ class Experiment:
             self.directory.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.directory)
             write_yaml(self.setting.config, self.directory / "config.yaml")
-        return trainer.fit()
+            if self.setting.online is not None:
+                write_yaml(OnlineFile(online=self.setting.online), self.directory / ONLINE)
+        start = time.perf_counter()
+        progress = trainer.fit()
+        self.seconds["training"] = time.perf_counter() - start if newest is None else None
+        return progress
 
     def trainer(self) -> Trainer:
         """What trains the probe from its start; a frozen upstream has run before it is there."""
@@ -175,6 +160,12 @@ class Experiment:
         )
         return Trainer(training, config.trainer, config.optimizer, run)
 
+    def steps(self) -> int:
+        """Updates that training makes where nothing ends it early; no upstream runs for it, and no frame is read."""
+        framed = self.corpus.utterances
+        loader = self._loader("train", training=True, frames=Unread(framed.ids, framed.lengths))
+        return count_steps(self.setting.config.trainer, loader, self.setting.group.world)
+
     def load_best(self) -> Score:
         """Take the weights of the step that did best on dev, and score them on dev again, into predictions_dev.tsv."""
         self.state()  # one that is damaged is refused before anything is written
@@ -205,7 +196,9 @@ class Experiment:
     def check_same(self) -> None:
         """Raise ValueError where the run in the directory was made from something else, naming both values."""
         there, here = self._newest("about")[1], self.about()
-        for name, was, now in sorted(differences(there, here)):
+        with contextlib.suppress(ValueError, KeyError):  # an older version had fewer keys: the rest was as by default
+            there = {**there, "config": as_dict(build(DownstreamConfig, there["config"]))}
+        for name, was, now in sorted(differences(there, here), key=str):
             change = f"{name} was {short(was)}, now {short(now)}"
             raise ValueError(f"{self.directory} cannot be continued: {change}; give the run another --name")
 
@@ -216,24 +209,46 @@ class Experiment:
             raise ValueError(f"{self.directory}: no checkpoint to continue from")
         return path, plain_part(load_checkpoint(path, KIND), name, path)
 
-    @cached_property
-    def _frames(self) -> Frames:
-        """What the probe reads: the features, stored hidden states, or the cache, which is filled here."""
-        config = self.setting.config
-        one = None if config.upstream.weighted_sum else self.layer
-        if config.upstream.fine_tune:
-            return Frames([self.corpus.store], None)
-        if self.setting.upstream == "baseline":
-            return Frames([self.corpus.store], one)
-        layers: int | Literal["all"] = "all" if one is None else one
-        return self.opened.stored(self.upstream, self.corpus.stores, layers, config.data, self.setting.quiet)
+    def write_tuned(self) -> UpstreamSpec | None:
+        """Write the tuned upstream below the run's folder, whole or not at all; gives what opens it, or None."""
+        if self.probe.upstream is None or type(self.upstream).write_tuned is Upstream.write_tuned:
+            return None
+        folder = self.directory / "upstream"
+        with temporary(folder) as new:
+            new.mkdir()
+            path = self.upstream.write_tuned(new).relative_to(new)
+            replace_folder(new, folder)
+        return self.setting.upstream.tuned(folder / path)
 
-    def _loader(self, part: str, training: bool = False) -> Loader:
+    @cached_property
+    def frames(self) -> Source:
+        """What the loaders read: features, stored hidden states, or the cache, which is filled here; for an upstream
+        that is tuned what that takes."""
+        config, corpus, framed = self.setting.config, self.corpus.store, self.corpus.utterances
+        if config.upstream.fine_tune and (self.upstream.takes == "waveform" or isinstance(corpus, Recordings)):
+            if self.upstream.takes == "waveform":
+                return Sound(framed.ids, framed.lengths, self.opened.waveforms(self.upstream, corpus))
+            assert isinstance(corpus, Recordings), "they are read as waveforms, and become features on the way"
+            return Sound(framed.ids, framed.lengths, lambda i: corpus.read(i, 0, int(framed.lengths[i])))
+        if isinstance(corpus, Store):
+            if config.upstream.fine_tune:
+                return Frames([corpus])
+            if isinstance(self.upstream, Baseline):
+                return Frames([corpus], self.layers.picked() if self.upstream.stored else None)
+        stored = self.opened.stored(self.upstream, self.corpus, self.layers, config.data, self.setting.quiet)
+        self.seconds["states"] = stored.seconds
+        return stored.frames
+
+    def _loader(self, part: str, training: bool = False, frames: Source | None = None) -> Loader:
         config = self.setting.config
         use = Use(config.data, training, config.upstream.fine_tune, config.probe.context)
         chosen = getattr(self.corpus.parts, part)
-        examples = self.setting.task.source(self._frames, self.corpus.labels, chosen, use)
+        frames = self.frames if frames is None else frames
+        examples = self.setting.task.source(frames, self.corpus.labels, chosen, use)
         loader = LoaderConfig(batch_frames=examples.batch_frames(use))
-        if use.fine_tune:
+        if use.fine_tune and self.upstream.takes == "features":
             loader = LoaderConfig(batch_frames=config.data.fine_tune_frames, pad_multiple=PAD_MULTIPLE)
-        return Loader(examples, loader, self.setting.seed, examples.target)
+        elif use.fine_tune:
+            budget = config.data.fine_tune_seconds / self.corpus.utterances.info.frame_shift
+            loader = LoaderConfig(batch_frames=max(round(budget), 1))
+        return Loader(examples, loader, self.setting.seed, examples.target, waveforms=isinstance(frames, Sound))

@@ -8,8 +8,8 @@ import numpy as np
 
 from downstream.config import DataConfig
 from downstream.splits import Indices, Parts
+from downstream.utterances import FramedUtterances
 from utility.labels.alignment import IGNORE, Alignment
-from utility.store.reading import Store
 from utility.temporary_array import TemporaryArray
 from utility.text import short
 
@@ -44,11 +44,11 @@ class UtteranceClasses(Classes, Protocol):
 
 
 class LabelSource(Protocol):
-    """What is known of a store's answers before it is divided."""
+    """What is known of a corpus' answers before it is divided."""
 
     @property
     def usable(self) -> np.ndarray:
-        """The utterances that have an answer, by their number in the store."""
+        """The utterances that have an answer, by their number in the corpus."""
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -63,19 +63,18 @@ class LabelSource(Protocol):
 
 
 class PhoneLabels:
-    """The phone of every frame of the chosen utterances, at the store's own frame times."""
+    """The phone of every frame of the chosen utterances, at the frames' own times."""
 
-    def __init__(self, store: Store, alignment: Alignment, chosen: Indices):
+    def __init__(self, utterances: FramedUtterances, alignment: Alignment, chosen: Indices):
         self.classes = alignment.labels
-        lengths = store.lengths[chosen]
+        lengths = utterances.lengths[chosen]
         self.start = dict(zip(map(int, chosen), (np.cumsum(lengths) - lengths).tolist()))
         self.codes = TemporaryArray(np.int16)
         self.counts: dict[int, int] = {}
-        rate = store.info.features.sample_rate if store.info.features else None
         for index in map(int, chosen):
-            samples = int(store.num_samples[index])
-            duration = samples / rate if rate and samples else None
-            labels = alignment.frame_labels(store.ids[index], store.frame_times(index), duration)
+            seconds = float(utterances.durations[index])
+            duration = None if np.isnan(seconds) else seconds
+            labels = alignment.frame_labels(utterances.ids[index], utterances.frame_times(index), duration)
             self.codes.append(labels)
             self.counts[index] = int((labels != IGNORE).sum())
 
@@ -92,10 +91,10 @@ class PhoneLabels:
 class SpeakerLabels:
     """The speaker of each chosen utterance, as an index into `classes`, the sorted speakers of the training part."""
 
-    def __init__(self, store: Store, classes: Sequence[str], chosen: Indices):
-        self.classes, self.lengths = list(classes), store.lengths
+    def __init__(self, utterances: FramedUtterances, classes: Sequence[str], chosen: Indices):
+        self.classes, self.lengths = list(classes), utterances.lengths
         codes = {name: code for code, name in enumerate(self.classes)}
-        self.code = {int(index): codes[store.speakers[index]] for index in chosen}
+        self.code = {int(index): codes[utterances.speakers[index]] for index in chosen}
 
     def frames(self, index: int, start: int, stop: int) -> np.ndarray:
         """The speaker at every frame `start` to `stop`, int64."""
@@ -115,7 +114,7 @@ class PhoneSource:
     """Phones of an alignment."""
 
     task: str
-    store: Store
+    utterances: FramedUtterances
     alignment: Alignment
     usable: np.ndarray
     left_out: dict[str, int]
@@ -124,52 +123,56 @@ class PhoneSource:
     def read(self, parts: Parts) -> PhoneLabels:
         """The phones of all frames; the classes are the alignment's."""
         check_classes(self.task, self.alignment.labels)
-        return PhoneLabels(self.store, self.alignment, parts.all())
+        return PhoneLabels(self.utterances, self.alignment, parts.all())
 
 
 @dataclass(frozen=True)
 class SpeakerSource:
-    """The store's speaker column."""
+    """The speaker column of a store, or of a table of recordings."""
 
     task: str
-    store: Store
+    utterances: FramedUtterances
     usable: np.ndarray
     strata: Sequence[str]
     left_out: dict[str, int] = field(default_factory=dict)
 
     def read(self, parts: Parts) -> SpeakerLabels:
         """The speakers; the classes are those of the training part."""
-        classes = sorted({self.store.speakers[i] for i in parts.train})
+        classes = sorted({self.utterances.speakers[i] for i in parts.train})
         check_classes(self.task, classes)
-        return SpeakerLabels(self.store, classes, parts.all())
+        return SpeakerLabels(self.utterances, classes, parts.all())
 
 
-def aligned_phones(task: str, store: Store, config: DataConfig) -> PhoneSource:
-    """The phones of `data.alignment`; ValueError where it is missing, or foreign to the store."""
+def aligned_phones(task: str, utterances: FramedUtterances, config: DataConfig) -> PhoneSource:
+    """The phones of `data.alignment`; ValueError where it is missing, or foreign to the utterances."""
     if config.alignment is None:
         raise ValueError(f"{task}: data.alignment is not set: name a folder made by preprocess_alignment.py")
     alignment = Alignment(config.alignment)
-    missing = [key for key in store.ids if key not in alignment]
-    if len(missing) == len(store):
+    missing = [key for key in utterances.ids if key not in alignment]
+    if len(missing) == len(utterances):
+        theirs = "the recordings'" if utterances.recorded else "the store's"
         raise ValueError(
-            f"{config.alignment} has none of the {len(store)} utterances: its ids look like {short(alignment.ids[0])}, "
-            f"the store's like {short(missing[0])}"
+            f"{config.alignment} has none of the {len(utterances)} utterances: its ids look like "
+            f"{short(alignment.ids[0])}, {theirs} like {short(missing[0])}"
         )
     if missing and config.unaligned == "error":
         raise ValueError(
-            f"{config.alignment} lacks {len(missing)} of the {len(store)} utterances, {short(missing[0])} for one; "
-            f"data.unaligned=leave_out goes on without them"
+            f"{config.alignment} lacks {len(missing)} of the {len(utterances)} utterances, {short(missing[0])} for "
+            f"one; data.unaligned=leave_out goes on without them"
         )
-    usable = np.array([i for i, key in enumerate(store.ids) if key in alignment], dtype=np.int64)
-    return PhoneSource(task, store, alignment, usable, {"not in the alignment": len(missing)} if missing else {})
+    usable = np.array([i for i, key in enumerate(utterances.ids) if key in alignment], dtype=np.int64)
+    return PhoneSource(task, utterances, alignment, usable, {"not in the alignment": len(missing)} if missing else {})
 
 
-def speakers(task: str, store: Store, _config: DataConfig) -> SpeakerSource:
+def speakers(task: str, utterances: FramedUtterances, _config: DataConfig) -> SpeakerSource:
     """The speaker column; ValueError where an utterance has no speaker."""
-    nameless = [key for key, speaker in zip(store.ids, store.speakers) if not speaker]
+    nameless = [key for key, speaker in zip(utterances.ids, utterances.speakers) if not speaker]
     if nameless:
-        raise ValueError(f"{task}: {len(nameless)} utterances have no speaker, {short(nameless[0])} for one")
-    return SpeakerSource(task, store, np.arange(len(store)), store.speakers)
+        what = ""
+        if utterances.recorded:
+            what = ": a folder of audio says none, a table by preprocess/generate_len_for_bucket.py does"
+        raise ValueError(f"{task}: {len(nameless)} utterances have no speaker, {short(nameless[0])} for one{what}")
+    return SpeakerSource(task, utterances, np.arange(len(utterances)), utterances.speakers)
 
 
 def check_classes(task: str, classes: Sequence[str]) -> None:

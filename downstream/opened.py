@@ -1,65 +1,175 @@
-"""What several runs of a sweep share, so that stores, labels and checkpoints are opened once."""
+"""What several runs of a sweep share, so that corpora, labels and upstreams are opened once."""
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import torch
+import numpy as np
 
 from downstream.config import DataConfig
-from downstream.corpus import LabelledCorpus, Stores, listed_paths, open_corpus, open_stores
+from downstream.corpus import LabelledCorpus, open_corpus
 from downstream.examples import Frames
+from downstream.layers import ProbedLayers
+from downstream.setting import Setting
+from downstream.sources import Corpus, Sources, are_recordings, listed_paths, open_recordings, open_stores
 from downstream.tasks.base import Task
+from downstream.utterances import FramedUtterances, check_readable
+from mockingjay.inputs import Inputs
 from mockingjay.states import cached
 from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.base import Upstream
+from mockingjay.upstreams.baseline import Baseline
+from mockingjay.upstreams.spec import YAMLS
+from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
 from utility.store.info import StoreInfo
+from utility.store.reading import Store
+from utility.text import short
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Stored hidden states, and the seconds that computing them took; None where they were there already."""
+
+    frames: Frames
+    seconds: float | None = None
 
 
 class Opened:
-    """Stores by their paths, corpora by task and data section, and of the last upstream its stored states by layer."""
+    """Corpora by their paths, labels by task, data section and frames, and of the last upstream its stored states."""
 
     def __init__(self) -> None:
-        self._stores: dict[tuple[str, ...], Stores] = {}
-        self._corpora: dict[tuple[str, str], LabelledCorpus] = {}
+        self._sources: dict[tuple, Sources] = {}
+        self._samples: dict[tuple, np.ndarray] = {}
+        self._corpora: dict[tuple, LabelledCorpus] = {}
         self._upstream: tuple[tuple, Upstream] | None = None
         self._frames: dict[tuple, Frames] = {}
 
-    def corpus(self, task: Task, config: DataConfig) -> LabelledCorpus:
+    def upstream(self, setting: Setting) -> tuple[Upstream, Sources]:
+        """The upstream of a run and what it takes: stores, or recordings as features or as waveforms.
+
+        With another upstream the last frozen one is let go, so that many seeds do not fill the memory."""
+        paths = tuple(listed_paths(setting.config.data))
+        online, name = setting.online, short(str(setting.upstream))
+        if not are_recordings(paths):
+            if online is not None:
+                raise ValueError(f"--online_config: {paths[0]} is a store, whose features are made: leave the flag out")
+            stores = self._opened(paths)
+            return self._loaded(setting, stores.whole.info), stores
+        if online is not None:
+            recordings = self._opened(paths, online.input)
+            upstream = self._loaded(setting, recordings.whole.info)
+            if upstream.takes == "waveform":
+                raise ValueError(f"--online_config would change nothing: upstream {name} takes waveforms, not features")
+            return upstream, recordings
+        spec = setting.upstream
+        if spec.kind == "baseline" or (spec.fresh and spec.source.endswith(YAMLS)):
+            raise ValueError(_which_features(name))
+        upstream = self._loaded(setting, None)
+        if upstream.takes == "waveform":
+            return upstream, self._opened(paths, None, upstream.sample_rate)
+        if upstream.feature_config is None:
+            raise ValueError(_which_features(name))
+        return upstream, self._opened(paths, upstream.feature_config)
+
+    def _opened(
+        self, paths: tuple[str, ...], features: FeatureConfig | None = None, sample_rate: int | None = None
+    ) -> Sources:
+        """Stores, or with features or a rate recordings."""
+        key = paths, features and json.dumps(as_dict(features)), sample_rate
+        if key not in self._sources:
+            stores = features is None and sample_rate is None
+            self._sources[key] = open_stores(paths) if stores else open_recordings(paths, features, sample_rate)
+        return self._sources[key]
+
+    def _loaded(self, setting: Setting, info: StoreInfo | None) -> Upstream:
+        """The upstream; one that is tuned will change, and is not shared."""
+        drawn = setting.upstream.kind in ("random", "own", "s3prl")
+        seed = setting.seed if drawn else 0
+        told = info and json.dumps(as_dict(info))
+        key = setting.upstream, told, seed, setting.device, json.dumps(setting.assume and dict(setting.assume))
+        if self._upstream is not None and self._upstream[0] == key and not setting.config.upstream.fine_tune:
+            return self._upstream[1]
+        upstream = load_upstream(setting.upstream, None, info, seed, setting.device, setting.assume)
+        if not setting.config.upstream.fine_tune:
+            self._upstream = key, upstream
+        return upstream
+
+    def utterances(self, upstream: Upstream, sources: Sources, label: str) -> FramedUtterances:
+        """The utterances with the frames of the states `label`; ValueError where a recording cannot be used."""
+        corpus, rate = sources.whole, upstream.sample_rate
+        if upstream.takes == "features":
+            framed = FramedUtterances.of(corpus)
+            if framed.recorded:
+                check_readable(upstream, corpus, corpus.num_samples)
+            return framed
+        key = tuple(map(str, corpus.paths)), rate
+        if key not in self._samples:
+            samples = Inputs(upstream, corpus, label).sizes
+            check_readable(upstream, corpus, samples)
+            self._samples[key] = samples
+        return FramedUtterances.heard(upstream, corpus, label, self._samples[key])
+
+    def waveforms(self, upstream: Upstream, corpus: Corpus) -> Callable[[int], np.ndarray]:
+        """What reads a recording whole at the upstream's rate, by its number."""
+        samples = self._samples[tuple(map(str, corpus.paths)), upstream.sample_rate]
+        return Inputs(upstream, corpus, None, samples).read
+
+    def corpus(self, task: Task, config: DataConfig, sources: Sources, framed: FramedUtterances) -> LabelledCorpus:
         """The labelled and divided corpus of a data section."""
-        key = task.name, json.dumps(as_dict(config))
+        key = task.name, json.dumps(as_dict(config)), framed.key
         if key not in self._corpora:
-            paths = tuple(listed_paths(config))
-            if paths not in self._stores:
-                self._stores[paths] = open_stores(paths)
-            self._corpora[key] = open_corpus(task, config, self._stores[paths])
+            self._corpora[key] = open_corpus(task, config, sources, framed)
         return self._corpora[key]
 
-    def upstream(
-        self,
-        name: str,
-        ckpt: Path | None,
-        info: StoreInfo,
-        seed: int,
-        device: torch.device,
-        assume: Mapping[str, Any] | None = None,
-    ) -> Upstream:
-        """A frozen upstream; with another one the last is let go, so that many seeds do not fill the memory."""
-        key = name, ckpt, json.dumps(as_dict(info)), seed, device, json.dumps(assume)
-        if self._upstream is None or self._upstream[0] != key:
-            self._upstream = key, load_upstream(name, ckpt, info, seed, device, assume)
-        return self._upstream[1]
-
     def stored(
-        self, upstream: Upstream, stores: Stores, layers: int | Literal["all"], config: DataConfig, quiet: bool
-    ) -> Frames:
+        self, upstream: Upstream, corpus: LabelledCorpus, layers: ProbedLayers, config: DataConfig, quiet: bool
+    ) -> Stored:
         """The stored hidden states of a frozen upstream, which are made here where they are missing."""
-        made_by = upstream.fingerprint, tuple(str(split.paths[0]) for split in stores.splits)
-        key = *made_by, layers, config.cache, config.cache_dtype
-        if key not in self._frames:
-            self._frames = {other: frames for other, frames in self._frames.items() if other[:2] == made_by}
-            splits = cached(upstream, stores.splits, layers, config.cache, config.cache_dtype, quiet)
-            self._frames[key] = Frames(splits, None)
-        return self._frames[key]
+        which, framed = layers.selection.which, corpus.utterances
+        dtype = "float32" if isinstance(upstream, Baseline) else config.cache_dtype  # features stay what they are
+        splits = _with_frames(corpus.sources, framed)
+        made_by = upstream.fingerprint, tuple(str(split.paths[0]) for split in splits)
+        key = *made_by, which, config.cache, dtype
+        if key in self._frames:
+            return Stored(self._frames[key])
+        self._frames = {other: frames for other, frames in self._frames.items() if other[:2] == made_by}
+        start, computed = time.perf_counter(), []
+        frames = Frames(cached(upstream, splits, which, config.cache, dtype, quiet, computed.append), ids=framed.ids)
+        seconds = time.perf_counter() - start
+        _check_all(frames, framed)
+        self._frames[key] = frames
+        if computed and not quiet:
+            print(_cost(layers, computed, seconds), file=sys.stderr)
+        return Stored(frames, seconds if computed else None)
+
+
+def _with_frames(sources: Sources, framed: FramedUtterances) -> list[Corpus]:
+    """The splits of which some utterance has a frame."""
+    ends = np.cumsum([len(split) for split in sources.splits])
+    return [split for split, part in zip(sources.splits, np.split(framed.lengths, ends)) if part.any()]
+
+
+def _check_all(frames: Frames, framed: FramedUtterances) -> None:
+    """Raise ValueError where recordings turned out to be broken only when they were decoded."""
+    missing = np.flatnonzero(frames.lengths != framed.lengths)
+    if len(missing):
+        name, why = short(framed.ids[int(missing[0])]), frames.stores[0].paths[0].parent / "errors.csv"
+        raise ValueError(f"{len(missing)} recordings cannot be used, {name} for one, see {why}: mend or remove them")
+
+
+def _cost(layers: ProbedLayers, computed: Sequence[Store], seconds: float) -> str:
+    """What computing states took, in a line."""
+    frames = int(sum(store.lengths.sum() for store in computed))
+    sound = sum(float(store.lengths.sum()) * store.info.frame_shift for store in computed)
+    heard = f"{sound:.0f} s of sound, {sound / seconds:.0f} times real time" if sound > 0 else "of unknown duration"
+    return f"hidden states {layers.in_words()}: {frames} frames ({heard}) computed in {seconds:.1f} s"
+
+
+def _which_features(name: str) -> str:
+    return (
+        f"upstream {name} does not say which features of recordings it takes: add --online_config YAML, whose section "
+        "online.input says them (config/online.yaml shows one)"
+    )

@@ -1,17 +1,23 @@
 """A probe as the trainer sees it: hidden states in, loss out; and its scores on held-out examples."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from downstream.config import DownstreamConfig
 from downstream.heads import LayerSum
 from downstream.labels import Labels
+from downstream.layers import ProbedLayers
 from downstream.metrics import Score
 from downstream.predictions import PredictionFile
 from downstream.tasks.base import Task
+from downstream.tuning import freeze
+from mockingjay.inputs import PAD_MULTIPLE
 from mockingjay.upstreams.base import Upstream
+from utility.audio.features import FeatureExtractor
 from utility.batches import AnyBatch, Batch
 from utility.training.optimization import decay_groups
 
@@ -24,41 +30,71 @@ class Probe(nn.Module):
         task: Task,
         labels: Labels,
         config: DownstreamConfig,
-        layers: int,
+        layers: ProbedLayers,
         width: int,
         upstream: Upstream | None,
         seed: int,
     ):
         super().__init__()
-        self.task, self.labels = task, labels
+        self.task, self.labels, self.layers = task, labels, layers
         generator = torch.Generator().manual_seed(seed)
         self.classifier = task.head(width, labels, config.probe, generator)  # its tensors' name in every checkpoint
-        self.layer_sum = LayerSum(layers) if config.upstream.weighted_sum else None
+        self.layer_sum = LayerSum(len(layers.labels)) if layers.weighted else None
         self.upstream = upstream
-        self.layer = None if config.upstream.layer == "last" else config.upstream.layer
+        self.frozen: tuple[nn.Module, ...] = ()
+        if upstream is not None:
+            chosen = config.upstream.freeze
+            self.frozen = tuple(freeze(upstream, upstream.frozen_by_default if chosen is None else chosen))
+            if config.upstream.gradient_checkpointing:
+                upstream.gradient_checkpointing(True)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The head's output for stored hidden states, or for features where the upstream is tuned."""
-        hidden = batch.features
-        if self.upstream is not None:
-            states = self.upstream(batch.features, batch.lengths)
-            hidden = states[-1 if self.layer is None else self.layer] if self.layer_sum is None else states
+    def train(self, mode: bool = True) -> "Probe":
+        """As of every module; what is frozen computes as in evaluation: no dropout, no new running means."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+    def forward(self, batch: AnyBatch) -> tuple[Tensor, Batch]:
+        """The head's output, and the batch as hidden states [B, T, H] that it is of.
+
+        A batch holds stored states, [B, T, n, H] of several layers; or where the upstream is tuned what that takes."""
+        states: Tensor | Sequence[Tensor]
+        if self.upstream is None:
+            assert isinstance(batch, Batch), "frozen hidden states are stored"
+            states = batch.features
+        else:
+            states = self.layers.combine(self.upstream(*self._inputs(batch), self.layers.labels))
         if self.layer_sum is not None:
-            hidden = self.layer_sum(hidden)
-        return self.classifier(hidden, batch.lengths)
+            states = self.layer_sum(states)
+        assert isinstance(states, Tensor), "several states are weighed"
+        seen = replace(batch, features=states) if isinstance(batch, Batch) else batch.with_features(states, None)
+        return self.classifier(states, batch.lengths), seen
+
+    def _inputs(self, batch: AnyBatch) -> tuple[Tensor, Tensor]:
+        """What the upstream takes, and its true lengths [B]: features, or waveforms."""
+        assert self.upstream is not None, "it is tuned"
+        if isinstance(batch, Batch):
+            return batch.features, batch.lengths
+        if self.upstream.takes == "waveform":
+            return batch.samples, batch.num_samples.to(batch.samples.device)
+        assert self.upstream.feature_config is not None, "recordings have known features"
+        with torch.no_grad():
+            features, _ = FeatureExtractor(self.upstream.feature_config)(batch.samples, batch.num_samples)
+        return F.pad(features, (0, 0, 0, -features.shape[1] % PAD_MULTIPLE)), batch.lengths
 
     def step(self, batch: AnyBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """The task's loss of a batch, and what is logged beside it."""
-        assert isinstance(batch, Batch), "examples are features or hidden states"
-        return self.task.loss(self(batch), batch, self.labels)
+        output, seen = self(batch)
+        return self.task.loss(output, seen, self.labels)
 
     def groups(self, config: DownstreamConfig) -> list[dict]:
         """Parameter groups: probe and layer weights at `optimizer.lr`, a tuned upstream at `probe.upstream_lr`."""
         named = list(self.named_parameters())
-        own = decay_groups([(n, p) for n, p in named if not n.startswith("upstream.")], config.optimizer.weight_decay)
+        own = decay_groups([(n, p) for n, p in named if not n.startswith("upstream.")], config.optimizer.decay)
         if self.upstream is None:
             return [group for group in own if group["params"]]
-        tuned = decay_groups([(n, p) for n, p in named if n.startswith("upstream.")], config.optimizer.weight_decay)
+        tuned = decay_groups([(n, p) for n, p in named if n.startswith("upstream.")], config.optimizer.decay)
         tuned = [{**group, "lr": config.probe.upstream_lr} for group in tuned]
         return [group for group in own + tuned if group["params"]]
 
@@ -71,9 +107,7 @@ def evaluate(
     probe.eval()
     total: Score | None = None
     for loaded in batches:
-        batch = loaded.to(device)
-        assert isinstance(batch, Batch), "examples are features or hidden states"
-        output = probe(batch)
+        output, batch = probe(loaded.to(device))
         score = probe.task.score(output, batch, probe.labels)
         total = score if total is None else total + score
         if predictions is not None:

@@ -1,5 +1,6 @@
 """What a run leaves behind, and where: result.json, the confusion matrix and the curves."""
 
+import math
 import re
 import shlex
 import time
@@ -7,7 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from downstream.experiment import Experiment
+import numpy as np
+
+from downstream.examples import Frames
+from downstream.experiment import ONLINE, Experiment
 from downstream.figures import curves_figure
 from downstream.metrics import TIE, Score, selection_error
 from mockingjay.foreign.assumptions import in_words
@@ -64,8 +68,11 @@ def describe_result(result: Mapping[str, Any], folder: Path) -> str:
     scores = f"dev {with_unit(result['dev_value'], unit)}, test {with_unit(result['value'], unit)}"
     steps = f"best step {result['best_step']} of {result['steps']}"
     text = f"{result['task']} {result['upstream']}: {scores} ({steps}); {folder}/result.json"
+    if result.get("tuned_upstream"):
+        text += f"\nthe tuned upstream: --upstream {result['tuned_upstream']}"
     if result["layer_weights"]:
-        text += "\nlayer weights 0..L: " + " ".join(f"{weight:.3f}" for weight in result["layer_weights"])
+        names = f"{result['layers'][0]} to {result['layers'][-1]}" if result.get("layers") else "0..L"
+        text += f"\nlayer weights {names}: " + " ".join(f"{weight:.3f}" for weight in result["layer_weights"])
     return text
 
 
@@ -91,11 +98,14 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:
-    """Write result.json and the figures of a trained run; `test` is None where dev has not chosen it."""
+    """Write result.json and the figures of a trained run, and the upstream if it was tuned.
+
+    `test` is None where dev has not chosen it."""
     setting, directory, metric = experiment.setting, experiment.directory, experiment.setting.task.metric
     best_step = experiment.state()["best_step"]
-    content = _content(experiment, dev, test)
-    name, unit = f"{setting.task.name}, {setting.upstream}", metric.unit
+    tuned = None if test is None else experiment.write_tuned()
+    content = _content(experiment, dev, test) | {"tuned_upstream": tuned and str(tuned)}
+    name, unit = f"{setting.task.name}, {setting.upstream.label}", metric.unit
     kept = f"dev {with_unit(content['dev_value'], unit, 1)}"
     if test is not None:
         kept += f", test {with_unit(content['value'], unit, 1)}"
@@ -114,20 +124,18 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
     metric, tuned = setting.task.metric, setting.config.upstream
     figures = {"dev": dev.figures(), "test": None if test is None else test.figures()}
     values = {part: None if named is None else named[metric.key] for part, named in figures.items()}
-    ckpt = setting.ckpt and str(setting.ckpt)
-    upstream: dict[str, Any] = {"name": setting.upstream, "checkpoint": ckpt, "step": experiment.upstream.step}
+    spec, layers = setting.upstream, experiment.layers
+    upstream: dict[str, Any] = {"name": spec.label, "spec": str(spec), "step": experiment.upstream.step}
+    upstream |= {"checkpoint": spec.source or None}
     upstream |= {"assumed": dict(setting.assume)} if setting.assume else {}
     origins = {
         "upstream": Origin(experiment.fingerprint, upstream),
-        "store": Origin(
-            corpus.store.fingerprint(Path(setting.config.data.cache)),
-            {"splits": [str(path) for path in corpus.store.paths]},
-        ),
+        "store": Origin(experiment.source(), {"splits": [str(path) for path in corpus.store.paths]}),
     }
     head = header(
         kind="probe",
         task=setting.task.name,
-        upstream=setting.upstream,
+        upstream=spec.label,
         metric=metric,
         value=values["test"],
         dev_value=values["dev"],
@@ -151,23 +159,39 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
         "scored": {"item": setting.task.item, "dev": dev.count, "test": test and test.count},
         "label_fraction": setting.config.data.label_fraction,
         **setting.task.facts(corpus.labels),
-        "layer": None if tuned.weighted_sum else experiment.layer,
+        "layer": layers.number,
+        "layer_label": layers.label,
+        "layers": list(layers.labels),
         "layer_weights": experiment.layer_weights(),
         "fine_tune": tuned.fine_tune,
         "parameters": {
-            "trained": sum(p.numel() for p in experiment.probe.parameters()),
+            "trained": sum(p.numel() for p in experiment.probe.parameters() if p.requires_grad),
             "upstream": experiment.parameters,
         },
+        "cost": _cost(experiment),
         "features": corpus.store.info.features and as_dict(corpus.store.info.features),
         "seconds": round(time.perf_counter() - experiment.started, 1),
+    }
+
+
+def _cost(experiment: Experiment) -> dict[str, Any]:
+    """What a run took: seconds are null of what was there already, or was trained in several sittings."""
+    frames = experiment.frames
+    stored = frames.stores if isinstance(frames, Frames) else []
+    sizes = [np.dtype(store.info.dtype).itemsize * math.prod(store.info.row_shape) for store in stored]
+    return {
+        "states_seconds": experiment.seconds["states"],
+        "training_seconds": experiment.seconds["training"],
+        "frames": int(frames.lengths.sum()),
+        "states_bytes": sum(int(store.lengths.sum()) * size for store, size in zip(stored, sizes)),
     }
 
 
 def command(experiment: Experiment) -> str:
     """What to type to repeat a run: all its settings are in the config.yaml beside it."""
     setting = experiment.setting
-    words = ["python", "run_downstream.py", "--run", setting.task.name, "--upstream", setting.upstream]
-    if setting.ckpt is not None:
-        words += ["--ckpt", str(setting.ckpt), *(["--assume", in_words(setting.assume)] if setting.assume else [])]
+    words = ["python", "run_downstream.py", "--run", setting.task.name, "--upstream", str(setting.upstream)]
+    words += ["--assume", in_words(setting.assume)] if setting.assume else []
     words += ["--config", str(experiment.directory / "config.yaml"), "--seed", str(setting.seed)]
+    words += ["--online_config", str(experiment.directory / ONLINE)] if setting.online is not None else []
     return shlex.join([*words, *(["--cpu"] if setting.device.type == "cpu" else [])])

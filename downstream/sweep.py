@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from downstream.config import DownstreamConfig
-from downstream.experiment import Experiment, Setting
+from downstream.experiment import Experiment
 from downstream.opened import Opened
 from downstream.report import read_result, write_report
+from downstream.setting import Setting
 from utility.config import leaf_path
 from utility.runs import write_json
 from utility.text import short
@@ -75,7 +76,7 @@ def run_many(setting: Setting, choices: Sequence[Choice], seeds: Sequence[int], 
     content = {
         "task": setting.task.name,
         "metric": {"name": metric.name, "unit": metric.unit, "better": metric.better},
-        "upstream": setting.upstream,
+        "upstream": setting.upstream.label,
         "selection": f"for each seed the setting with the best dev {metric.name}; test read once per seed, after the "
         "choice",
         "runs": len(rows),

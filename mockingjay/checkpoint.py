@@ -13,9 +13,9 @@ from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.foreign.checkpoints import from_original
 from mockingjay.model.frame_model import FrameModel, NoHead
 from utility.audio.feature_config import FeatureConfig
-from utility.config import build, differences
+from utility.config import as_dict, build, differences
 from utility.text import short
-from utility.training.checkpoint import FORMAT, check_format, check_weights, read_file
+from utility.training.checkpoint import FORMAT, check_format, check_weights, read_file, save_checkpoint
 from utility.training.folder import read_folder
 
 KIND = "pretrain"
@@ -57,6 +57,23 @@ class Pretrained:
     assumed: tuple[str, ...] = ()  # fields that the file does not state, taken from the name of its data
     sources: Mapping[str, str] = field(default_factory=dict)  # how residual and shift are known, where not by the file
 
+    def about(self) -> dict[str, Any]:
+        """All that a file says of it besides weights and optimiser, as plain types."""
+        return {
+            "config": as_dict(self.config),
+            "features": self.features and as_dict(self.features),
+            "target": self.target and as_dict(self.target),
+            "input_dim": self.model.input_dim,
+            "target_dim": self.model.target_dim,
+            "headless": isinstance(self.model.head, NoHead),
+            "frame_shift": self.frame_shift,
+            "seed": self.seed,
+            "state": {"step": self.step},
+            "stated": dict(self.stated),
+            "assumed": list(self.assumed),
+            "sources": dict(self.sources),
+        }
+
 
 def load_pretrained(path: Path | str, assume: Mapping[str, Any] | None = None) -> Pretrained:
     """Open a pre-training checkpoint, ours or the originals', or a folder of `--export`, in evaluation mode.
@@ -67,6 +84,12 @@ def load_pretrained(path: Path | str, assume: Mapping[str, Any] | None = None) -
     saved = pretrained(read_content(path, assume=said), path)
     said.check(assumable(saved.config), str(path))
     return saved
+
+
+def save_pretrained(saved: Pretrained, path: Path, cannot_resume: str) -> None:
+    """Write a model as a checkpoint that `load_pretrained` opens; training cannot go on from it, for that reason."""
+    weights = {name: value.cpu() for name, value in saved.model.state_dict().items()}
+    save_checkpoint(path, KIND, {"model": weights, "cannot_resume": cannot_resume, **saved.about()})
 
 
 def assumable(config: PretrainConfig) -> dict[str, Any]:
@@ -95,7 +118,7 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
     What a damaged or foreign file may hold is checked before anything is made from it: ValueError in one line."""
     try:
         check_content(content)
-        config = build(PretrainConfig, content["config"])
+        config = build(PretrainConfig, _brought_up(content["config"]))
         features, target = (_features(content[key]) for key in ("features", "target"))
         model = _model(config, content, path)
         shift, seed, progress = content["frame_shift"], content["seed"], content["state"]
@@ -119,6 +142,14 @@ def pretrained(content: Mapping[str, Any], path: Path) -> Pretrained:
         tuple(content.get("assumed", ())),
         content.get("sources", {}),
     )
+
+
+def _brought_up(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A saved config in today's keys: once `gru.dropout` fell on the prenet too."""
+    gru = config.get("gru")
+    if not isinstance(gru, Mapping) or "prenet_dropout" in gru or not gru.get("prenet_layers"):
+        return config
+    return {**config, "gru": {**gru, "prenet_dropout": gru.get("dropout", 0.0)}}
 
 
 def _features(value: Mapping[str, Any] | None) -> FeatureConfig | None:

@@ -1,6 +1,6 @@
-"""What a checkpoint is, in lines a person reads: any format of ours and of the originals."""
+"""What a checkpoint or an upstream is, in lines a person reads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ from mockingjay.checkpoint import KIND, Pretrained, assumable, pretrained, read_
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.model.frame_model import NoHead
+from mockingjay.upstream import load_upstream
+from mockingjay.upstreams.base import Upstream
 from utility.audio.feature_config import FeatureConfig
 from utility.text import short
 
@@ -27,13 +29,98 @@ def describe_checkpoint(path: Path, assume: Mapping[str, Any] | None = None) -> 
     if content.get("kind") == KIND:
         saved = pretrained(content, path)
         said.check(assumable(saved.config), str(path))
-        lines += _of_model(saved)
+        lines += [*_of_model(saved), *_of_states(load_upstream(saved))]
     else:
         said.check({}, str(path))
         lines += _of_other(content, path)
-    text = "\n".join(f"{name + ':':<15}{value}" for name, value in lines)
+    text = _in_columns(lines)
     made = {key: content[key] for key in ("about", "config") if key in content}
     return f"{text}\n{yaml.safe_dump(made, sort_keys=False)}".rstrip()
+
+
+def describe_upstream(upstream: Upstream, source: str) -> str:
+    """Family, parameters, input, layers and frames, batches, long recordings and fingerprint of any upstream."""
+    lines = [("upstream", source), ("family", upstream.family or type(upstream).__name__)]
+    lines += [("parameters", _parameters(upstream)), ("input", _input(upstream))]
+    return _in_columns([*lines, *_of_states(upstream)])
+
+
+def _in_columns(lines: Iterable[tuple[str, Any]]) -> str:
+    return "\n".join(f"{name + ':' if name else '':<15}{value}" for name, value in lines)
+
+
+def _parameters(upstream: Upstream) -> str:
+    """How many there are, and how many of them fine-tuning trains."""
+    total = _count(sum(value.numel() for value in upstream.parameters()))
+    frozen = [value.numel() for name, value in upstream.named_parameters() if _is_frozen(name, upstream)]
+    if not frozen:
+        return f"{total}, fine-tuning trains all" if sum(1 for _ in upstream.parameters()) else "none"
+    prefixes = ", ".join(upstream.frozen_by_default)
+    return f"{total}, fine-tuning trains all but the {_count(sum(frozen))} of {prefixes}, unless told"
+
+
+def _is_frozen(name: str, upstream: Upstream) -> bool:
+    """Whether a weight is frozen by default; the upstream holds the model under a name of its own."""
+    inside = name.partition(".")[2]
+    return any(f"{part}.".startswith(f"{prefix}.") for prefix in upstream.frozen_by_default for part in (name, inside))
+
+
+def _input(upstream: Upstream) -> str:
+    if upstream.takes == "waveform":
+        return upstream.input_rule or f"waveforms of {upstream.sample_rate} Hz"
+    features = upstream.feature_config
+    return upstream.input_rule or (features.in_words() if features else "features, not stated of which kind")
+
+
+def _of_states(upstream: Upstream) -> Iterator[tuple[str, Any]]:
+    """The layers by label, their frames, batches, long recordings, the fingerprint, and the step."""
+    title = "layers"
+    for labels, frames in _alike(upstream):
+        yield title, f"{_span(labels)}: {frames}"
+        title = ""
+    one_by_one = "any number of utterances at once" if upstream.batched else "one utterance at a time"
+    yield "batches", upstream.batch_rule or one_by_one
+    if upstream.takes == "waveform":
+        yield "long audio", _long(upstream)
+    yield "fingerprint", upstream.fingerprint
+    if upstream.step is not None:
+        yield "step", upstream.step
+
+
+def _alike(upstream: Upstream) -> list[tuple[list[str], str]]:
+    """The labels in their order, those together that differ in nothing, and what their frames are."""
+    groups: list[tuple[list[str], str]] = []
+    for kind in (upstream.inner, upstream.layers):
+        for number, label in enumerate(kind):
+            frames = _frames(upstream, label)
+            if number and groups[-1][1] == frames:
+                groups[-1][0].append(label)
+            else:
+                groups.append(([label], frames))
+    return groups
+
+
+def _span(labels: list[str]) -> str:
+    return f"{labels[0]} ... {labels[-1]}" if len(labels) > 2 else ", ".join(labels)
+
+
+def _frames(upstream: Upstream, label: str) -> str:
+    """Width, frame shift, first centre and receptive field of the states of a label."""
+    shift, offset = (NOT_STATED if value is None else f"{1000 * value:g} ms" for value in upstream.times(label))
+    text = f"{upstream.width(label)} wide"
+    if upstream.takes == "features":
+        return f"{text}, a frame every {shift}, the first centred at {offset}"
+    field = upstream.field(label)
+    sees = f"{1000 * field.size / field.rate:g} ms ({field.size} samples)" if field.size else NOT_STATED
+    return f"{text}, a frame every {shift} ({field.stride} samples), the first centred at {offset}, sees {sees}"
+
+
+def _long(upstream: Upstream) -> str:
+    if upstream.longest is None:
+        return "whole"
+    assert upstream.sample_rate is not None, "of waveforms"
+    longest, overlap = (samples / upstream.sample_rate for samples in (upstream.longest, upstream.overlap))
+    return f"above {longest:g} s in pieces of {longest:g} s, of which {overlap:g} s at either end are dropped"
 
 
 def _of_model(saved: Pretrained) -> Iterator[tuple[str, Any]]:
@@ -83,8 +170,11 @@ def family(config: PretrainConfig) -> str:
 
 
 def _size(weights: Mapping[str, torch.Tensor]) -> str:
-    count = sum(value.numel() for value in weights.values())
-    return f"{count / 1e6:.1f} M parameters" if count >= 1e5 else f"{count} parameters"
+    return f"{_count(sum(value.numel() for value in weights.values()))} parameters"
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e5 else str(number)
 
 
 def _frame_shift(saved: Pretrained) -> str:

@@ -5,24 +5,30 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mockingjay.upstreams.base import Upstream
+from mockingjay.upstreams.base import Piece, Upstream
 from utility.audio.headers import SCAN_THREADS, recording_state
-from utility.audio.waveform import AudioError, Span, audio_header, audio_length, read_audio
+from utility.audio.waveform import AudioError, Span, audio_length, read_audio, read_in_pieces
 from utility.batches import pad
 from utility.store.info import StoreInfo
+from utility.store.reading import Store
 from utility.threads import take_one_core
 
+Item = TypeVar("Item")
+END = object()  # behind the last of some items
 PAD_MULTIPLE = 64  # few shapes of batches, so that kernels are made once
 
 
 class UtteranceSource(Protocol):
     """What is represented: a `Store`, or `Recordings`."""
+
+    @property
+    def paths(self) -> list[Path]: ...
 
     @property
     def info(self) -> StoreInfo: ...
@@ -64,17 +70,24 @@ def source_fingerprint(upstream: Upstream, corpus: UtteranceSource, beside: Path
 
 class Inputs:
     """What an upstream takes of a corpus: its features, or the recordings behind it; and the frames that the states of
-    a label (None: of `layers`) will have."""
+    a label (None: of `layers`) will have. `samples` [U] at the upstream's rate, where they are known."""
 
-    def __init__(self, upstream: Upstream, corpus: UtteranceSource, label: str | None = None):
+    def __init__(
+        self,
+        upstream: Upstream,
+        corpus: UtteranceSource,
+        label: str | None = None,
+        samples: np.ndarray | None = None,
+    ):
         self.corpus, self.frames, self.sizes, self.read = corpus, corpus.lengths, corpus.lengths, corpus.__getitem__
         self.num_samples, self.rate, self.long = corpus.num_samples, None, np.zeros(len(corpus.lengths), bool)  # [U]
         if upstream.takes == "waveform":
             assert upstream.sample_rate is not None, "an upstream of waveforms says at which rate"
+            _check_recordings(corpus)
             self.rate, self.read = upstream.sample_rate, self._waveform
             self.field, self.longest, self.overlap = upstream.field(label), upstream.longest, upstream.overlap
-            self.num_samples = self.sizes = self._all_samples()
-            self.frames = upstream.num_frames(torch.from_numpy(self.sizes), label).numpy()
+            self.num_samples = self.sizes = self._all_samples() if samples is None else samples
+            self.frames = upstream.num_frames(torch.tensor(self.sizes), label).numpy()
             if self.longest is not None:
                 self.long = self.sizes > self.longest  # these go through the upstream in pieces
 
@@ -84,8 +97,10 @@ class Inputs:
             samples = len(self.read(index))
         except ValueError as error:
             return str(error)
-        short_of = f": the upstream needs {max(self.field.size, 1)} at {self.rate} Hz" if self.rate else ""
-        return f"no frames in {samples} samples{short_of}"
+        if self.rate is None:
+            return f"no frames in {samples} samples"
+        needed = max(self.field.size, self.field.shortest, 1)
+        return f"no frames in {samples} samples: the upstream needs {needed} at {self.rate} Hz"
 
     def _all_samples(self) -> np.ndarray:
         """Samples of each utterance at the upstream's rate, int64 [U]; 0 where its file cannot be used."""
@@ -102,56 +117,69 @@ class Inputs:
         except AudioError:
             return 0
 
-    def _waveform(self, index: int, part: slice = slice(None)) -> np.ndarray:
+    def _waveform(self, index: int) -> np.ndarray:
         assert self.rate is not None, "of waveforms"
         path, span = self.corpus.audio_paths[index], self.corpus.spans[index]
-        return read_audio(path, self.rate, part, int(self.num_samples[index]) or None, span)
+        return read_audio(path, self.rate, expected=int(self.num_samples[index]) or None, span=span)
 
-    def pieces(self, index: int) -> Iterator[tuple[Tensor, int, int]]:
-        """A long utterance in pieces: samples [n], how many of their frames to drop, and how many to keep then.
-
-        A piece is at most `longest` samples; what `overlap` samples at either end give is dropped, but for the start
-        and the end of the utterance."""
-        dropped = -(-self.overlap // self.field.stride)
-        kept = int(self.field.num_frames(torch.tensor(self.longest))) - 2 * dropped
-        assert kept > 0, "a piece is longer than what is dropped of it"
-        total = int(self.frames[index])
-        whole = self._waveform(index) if self._resampled(index) else None
-        for start in range(0, total, kept):
-            stop = min(start + kept, total)
-            first, last = max(start - dropped, 0), min(stop + dropped, total)
-            low, high = self.field.samples(first, last)
-            high = int(self.sizes[index]) if last == total else high
-            samples = self._waveform(index, slice(low, high)) if whole is None else whole[low:high]
-            yield torch.from_numpy(samples), start - first, stop - start
-
-    def _resampled(self, index: int) -> bool:
-        """Whether a recording has another rate, so that a part of it is not to be had without the rest."""
-        return audio_header(self.corpus.audio_paths[index])[1] != self.rate
+    def pieces(self, index: int) -> Iterator[tuple[Tensor, Piece]]:
+        """A long utterance in pieces, samples [n] of each; the next one is read while the last one is worked on."""
+        assert self.rate is not None, "only waveforms go through an upstream in pieces"
+        assert self.longest is not None, "nothing is long for this upstream"
+        size = int(self.sizes[index])
+        pieces = self.field.pieces(size, self.longest, self.overlap)
+        parts = [(piece.start, piece.stop) for piece in pieces]
+        path, span = self.corpus.audio_paths[index], self.corpus.spans[index]
+        for piece, samples in zip(pieces, _one_ahead(read_in_pieces(path, self.rate, parts, size, span))):
+            yield torch.from_numpy(samples), piece
 
     def batches(
         self, parts: Sequence[np.ndarray], fail: Callable[[int, str], None]
     ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """Padded batches, the next one read while the last one is worked on; audio that fails is noted and left out."""
+        """Padded batches of utterances, the next one read while the last one is worked on: who is in it, its inputs
+        and their lengths. Audio that fails is noted and left out."""
+        return _one_ahead(self._batches(parts, fail))
 
-        def read(batch: np.ndarray) -> tuple[list[int], list[np.ndarray]]:
+    def _batches(
+        self, parts: Sequence[np.ndarray], fail: Callable[[int, str], None]
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        for part in parts:
             kept, rows = [], []
-            for index in batch.tolist():
+            for index in part.tolist():
                 try:
                     rows.append(self.read(index))
                 except AudioError as error:
                     fail(index, str(error))
                 else:
                     kept.append(index)
-            return kept, rows
+            if kept:
+                lengths = torch.tensor([len(row) for row in rows])
+                yield kept, pad(rows, multiple=PAD_MULTIPLE if self.rate is None else 1), lengths
 
-        with ThreadPoolExecutor(1, initializer=take_one_core) as pool:
-            waiting = pool.submit(read, parts[0]) if parts else None
-            for following in [*parts[1:], None]:
-                if waiting is None:
-                    return
-                kept, rows = waiting.result()
-                waiting = None if following is None else pool.submit(read, following)
-                if kept:
-                    lengths = torch.tensor([len(row) for row in rows])
-                    yield kept, pad(rows, multiple=PAD_MULTIPLE if self.rate is None else 1), lengths
+
+def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The items, each made in another thread while the one before is worked on."""
+    with ThreadPoolExecutor(1, initializer=take_one_core) as pool:
+        waiting = pool.submit(next, items, END)
+        while (item := waiting.result()) is not END:
+            waiting = pool.submit(next, items, END)
+            yield cast(Item, item)
+
+
+def _check_recordings(corpus: UtteranceSource) -> None:
+    """Raise ValueError where none of the recordings behind a corpus is there."""
+    first = corpus.audio_paths[0]
+    if isinstance(corpus, Store) and first.suffix == ".npy":
+        raise ValueError(
+            f"{corpus.paths[0]}: a directory of the originals does not say where its recordings are, and the upstream "
+            "takes waveforms: name a folder or a table of recordings instead"
+        )
+    if any(path.is_file() for path in corpus.audio_paths):
+        return
+    help_ = "make a new table by preprocess/generate_len_for_bucket.py"
+    if isinstance(corpus, Store):
+        help_ = f"say in {corpus.paths[0].parent / 'features.yaml'} where they are now, audio_root: FOLDER"
+    raise ValueError(
+        f"{first}: no such file, nor any other recording of the utterances, and the upstream takes waveforms: put them "
+        f"there, or {help_}"
+    )

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mockingjay.inputs import Inputs, UtteranceSource, source_fingerprint
-from mockingjay.upstreams.base import Upstream
+from mockingjay.upstreams.base import RowError, Upstream
 from mockingjay.upstreams.selection import LayerSelection
 from utility.audio.waveform import AudioError
 from utility.kaldi import archives
@@ -64,50 +64,71 @@ def _represent(upstream: Upstream, inputs: Inputs, writer: StoreWriter, how: Ext
     """Write what is missing of this shard."""
     pending = np.zeros(len(inputs.frames), bool)
     pending[writer.pending()] = True
-    readable = np.flatnonzero(inputs.frames)
-    budget = how.batch_frames if inputs.rate is None else round(how.batch_seconds * inputs.rate)
-    whole, long = readable[~inputs.long[readable]], readable[inputs.long[readable]]
-    batches = [whole[batch] for batch in frame_batches(inputs.sizes[whole], budget, None)]
-    batches += [long[number : number + 1] for number in range(len(long))]
-    batches = [batch for batch in batches[how.shard[0] :: how.shard[1]] if pending[batch].any()]
     for failed in np.flatnonzero((inputs.frames == 0) & pending).tolist():
         writer.fail(failed, inputs.reason(failed))
+    batches = [batch for batch in _batches(inputs, how)[how.shard[0] :: how.shard[1]] if pending[batch].any()]
     total = int(sum(inputs.frames[batch].sum() for batch in batches))
-    labels = how.layers.labels(upstream)
-    device = next(iter(upstream.parameters()), torch.zeros(0)).device
-
-    def states(rows: Tensor, lengths: Tensor) -> np.ndarray:
-        with autocast(device, how.precision):
-            given = upstream(rows.to(device), lengths.to(device), labels)
-        return how.layers.combine(given).float().cpu().numpy()
-
+    whole = [batch for batch in batches if not inputs.long[batch[0]]]
+    long = [int(batch[0]) for batch in batches if inputs.long[batch[0]]]
     with torch.inference_mode(), tqdm(total=total, unit="frame", unit_scale=True, disable=how.quiet or None) as bar:
-        for indices, rows, lengths in inputs.batches([b for b in batches if not inputs.long[b[0]]], writer.fail):
-            for index, seen, values in zip(indices, rows, states(rows, lengths)):
-                count = int(inputs.frames[index])
+        writing = _Writing(upstream, inputs, writer, how, bar)
+        writing.whole(whole)
+        writing.in_pieces(long)
+
+
+def _batches(inputs: Inputs, how: ExtractionOptions) -> list[np.ndarray]:
+    """Utterances of like length together, then each long one alone; they depend on the lengths alone."""
+    readable = np.flatnonzero(inputs.frames)
+    long = inputs.long[readable]
+    budget = how.batch_frames if inputs.rate is None else round(how.batch_seconds * inputs.rate)
+    batches = [readable[~long][batch] for batch in frame_batches(inputs.sizes[readable[~long]], budget, None)]
+    return batches + [np.array([index]) for index in readable[long]]
+
+
+class _Writing:
+    """Hidden states on their way into a store."""
+
+    def __init__(self, upstream: Upstream, inputs: Inputs, writer: StoreWriter, how: ExtractionOptions, bar: tqdm):
+        self.upstream, self.inputs, self.writer, self.how, self.bar = upstream, inputs, writer, how, bar
+        self.labels = how.layers.labels(upstream)
+        self.device = next(iter(upstream.parameters()), torch.zeros(0)).device
+
+    def whole(self, batches: Sequence[np.ndarray]) -> None:
+        """Write the utterances of batches."""
+        for indices, rows, lengths in self.inputs.batches(batches, self.writer.fail):
+            for index, seen, values in zip(indices, rows, self._states(indices, rows, lengths)):
+                count = int(self.inputs.frames[index])
                 try:
-                    writer.write(index, values[:count])
+                    self.writer.write(index, values[:count])
                 except ValueError:
-                    raise ValueError(_why_not_finite(inputs.corpus.ids[index], values, seen, how)) from None
-                bar.update(count)
-        for index in (int(b[0]) for b in batches if inputs.long[b[0]]):
+                    raise ValueError(_why_not_finite(self.inputs.corpus.ids[index], values, seen, self.how)) from None
+                self.bar.update(count)
+
+    def in_pieces(self, indices: Sequence[int]) -> None:
+        """Write long utterances, each piece by piece: no more than a piece is ever held."""
+        for index in indices:
             try:
-                writer.write_pieces(index, _pieces(inputs, index, states, how, bar))
+                self.writer.write_pieces(index, self._pieces(index))
             except AudioError as error:
-                writer.fail(index, str(error))
+                self.writer.fail(index, str(error))
 
+    def _pieces(self, index: int) -> Iterator[np.ndarray]:
+        for samples, piece in self.inputs.pieces(index):
+            states = self._states([index], samples[None], torch.tensor([len(samples)]))[0]
+            values = states[piece.dropped : piece.dropped + piece.kept]
+            with np.errstate(over="ignore"):
+                if not np.isfinite(values.astype(self.how.dtype)).all():
+                    raise ValueError(_why_not_finite(self.inputs.corpus.ids[index], values, samples, self.how))
+            yield values
+            self.bar.update(piece.kept)
 
-def _pieces(
-    inputs: Inputs, index: int, states: Callable[[Tensor, Tensor], np.ndarray], how: ExtractionOptions, bar: tqdm
-) -> Iterator[np.ndarray]:
-    """The states of a long utterance, piece by piece."""
-    for samples, dropped, kept in inputs.pieces(index):
-        values = states(samples[None], torch.tensor([len(samples)]))[0, dropped : dropped + kept]
-        with np.errstate(over="ignore"):
-            if not np.isfinite(values.astype(how.dtype)).all():
-                raise ValueError(_why_not_finite(inputs.corpus.ids[index], values, samples, how))
-        yield values
-        bar.update(kept)
+    def _states(self, indices: Sequence[int], rows: Tensor, lengths: Tensor) -> np.ndarray:
+        try:
+            with autocast(self.device, self.how.precision):
+                given = self.upstream(rows.to(self.device), lengths.to(self.device), self.labels)
+        except RowError as error:
+            raise ValueError(f"utterance {short(self.inputs.corpus.ids[indices[error.row]])}: {error}") from None
+        return self.how.layers.combine(given).float().cpu().numpy()
 
 
 def _why_not_finite(name: str, states: np.ndarray, seen: Tensor, how: ExtractionOptions) -> str:

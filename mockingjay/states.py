@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,33 +12,50 @@ from mockingjay.representation import ExtractionOptions, represent
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.selection import LayerSelection
 from utility.files import check_folder
+from utility.store.files import split_name
 from utility.store.reading import Store
+from utility.store.recordings import Recordings
 
 
 def cached(
     upstream: Upstream,
-    sources: Sequence[Store],
-    layers: int | Literal["all"],
+    sources: Sequence[Store | Recordings],
+    layers: int | str | tuple[int | str, ...],
     folder: Path | str,
     dtype: Literal["float32", "float16"],
     quiet: bool,
+    told: Callable[[Store], None] = lambda _: None,
 ) -> list[Store]:
-    """The hidden states of `layers` for every utterance of `sources`, one split each, as stores below `folder`.
+    """The hidden states of `layers` for every utterance of `sources` that has any, one split each, as stores below
+    `folder`; `told` hears of those that were computed now.
 
+    `layers` is `which` of a canonical `LayerSelection`, so that there is one cache of what can be said in several ways.
     A split has its own folder, whose name is a digest of all that the content depends on: what is stale is never found,
     and what is unfinished is continued."""
     check_folder(folder)
-    how = ExtractionOptions(LayerSelection(layers), dtype, quiet=quiet)
+    selection = LayerSelection(layers)
+    assert selection == selection.canonical(upstream), "a cache goes by the one form of a selection"
+    how = ExtractionOptions(selection, dtype, quiet=quiet)
+    word = "-".join(map(str, layers)) if isinstance(layers, tuple) else layers
     stores = []
     for source in sources:
         taken = source_fingerprint(upstream, source, Path(folder))
         content = [upstream.fingerprint, taken, layers, how.dtype, how.precision]
+        content += [] if isinstance(source, Store) else source.ids  # a table may call its recordings otherwise
         digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-        root, split = Path(folder) / f"layer_{layers}_{digest}", source.paths[0].name
-        if not (root / f"{split}.csv").is_file():
+        root, split = Path(folder) / f"layer_{word}_{digest}", _split(source)
+        there = (root / f"{split}.csv").is_file()
+        if not there:
             represent(upstream, source, root, split, how)
         stores.append(Store(root / split))
-        assert stores[-1].ids == source.ids, "representations are stored in the order of their source"
-        same = (stores[-1].lengths == source.lengths).all()
-        assert upstream.takes == "waveform" or same, "an upstream of features gives one hidden state per frame"
+        if not there:
+            told(stores[-1])
+        ids = set(source.ids)
+        assert ids.issuperset(stores[-1].ids), "representations are of their source"
     return stores
+
+
+def _split(source: Store | Recordings) -> str:
+    """The name of a split, or one made from that of a table, folder or recording."""
+    path = source.paths[0]
+    return path.name if isinstance(source, Store) else split_name(Path(os.path.abspath(path)).stem)

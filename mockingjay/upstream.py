@@ -3,24 +3,36 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mockingjay.build import new_model
-from mockingjay.checkpoint import Pretrained, check_input, load_pretrained
+from mockingjay.checkpoint import (
+    Pretrained,
+    SavedTraining,
+    check_input,
+    load_pretrained,
+    pretrained,
+    save_pretrained,
+)
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.assumptions import in_words
+from mockingjay.foreign.exported import exported_content
 from mockingjay.model.frame_model import Head
 from mockingjay.upstreams.base import Upstream, stated
 from mockingjay.upstreams.baseline import Baseline
+from mockingjay.upstreams.huggingface_folder import ModelFolder
 from mockingjay.upstreams.own import open_own
 from mockingjay.upstreams.pretrained import HeadUpstream, PretrainedUpstream
 from mockingjay.upstreams.spec import CHECKPOINTS, YAMLS, UpstreamSpec
 from utility.config import resolve
 from utility.store.info import StoreInfo
 from utility.text import short
+
+TUNED = "it was tuned by a probe"
 
 
 def load_upstream(
@@ -37,9 +49,10 @@ def load_upstream(
     or a spec, perhaps with `NAME=` in front: `pretrained:FILE` or `pretrained:RUN[@STEP]`; `pretrained_head:...`, the
     same and the head's state after the last layer; `random:FILE`, `random:YAML` or `random:hf:FOLDER`, the same
     architecture with fresh weights from `seed`; `baseline`, the features themselves; `hf:FOLDER` of Transformers;
-    `s3prl:FOLDER`, an expert; `package.module:Class[:FILE]`, your own. The file may also stand in `ckpt`. Nothing is
-    downloaded. `assume` says what a checkpoint does not, as `{"residual": False, "shift": 3}` of a bare APC state dict,
-    which is refused without. Raises ValueError where features, checkpoint and upstream do not fit."""
+    `s3prl:FOLDER[:ENTRY][:FILE]`, an expert; `package.module:Class[:FILE]`, your own; the code of these two is run. The
+    file of a checkpoint may also stand in `ckpt`. Nothing is downloaded. `assume` says what a checkpoint does not, as
+    `{"residual": False, "shift": 3}` of a bare APC state dict, which is refused without. Raises ValueError where
+    features, checkpoint and upstream do not fit."""
     if isinstance(name, Pretrained):
         spec, ckpt = UpstreamSpec("pretrained", word="pretrained"), name
     elif isinstance(name, UpstreamSpec):
@@ -76,12 +89,23 @@ def _open(
     if spec.kind == "s3prl":
         from mockingjay.upstreams.s3prl import S3prlUpstream
 
-        return S3prlUpstream(spec.source, spec.file)
+        return S3prlUpstream(spec.source, spec.file, spec.entry, seed)
     if spec.kind == "own":
         return open_own(spec.source, spec.file, info, seed)
-    from mockingjay.upstreams.huggingface import open_huggingface  # Transformers is an extra, and slow to import
+    return _of_transformers(spec, info, seed)
 
-    return open_huggingface(spec.source.removeprefix("hf:"), seed if spec.fresh else None)
+
+def _of_transformers(spec: UpstreamSpec, info: StoreInfo | None, seed: int) -> Upstream:
+    """A folder of Transformers' models; one that `--export hf` wrote holds a model of ours, which takes features."""
+    folder = ModelFolder.read(spec.source.removeprefix("hf:"))
+    if not folder.is_ours:
+        from mockingjay.upstreams.huggingface import open_huggingface
+
+        return open_huggingface(folder, seed if spec.fresh else None)
+    saved = pretrained(exported_content(folder.path, folder.config), folder.path)
+    if spec.fresh:
+        saved = _fresh(saved, seed)
+    return _pretrained(saved, info)
 
 
 def _checkpoint(name: str, ckpt: Path | str | Pretrained | None, assume: Mapping[str, Any] | None) -> Pretrained:
@@ -108,7 +132,15 @@ def _pretrained(saved: Pretrained, info: StoreInfo | None) -> PretrainedUpstream
             raise ValueError(f"the store has rows of {info.row_shape}, the checkpoint takes [{saved.model.input_dim}]")
     upstream = PretrainedUpstream(saved.model, saved.config, saved.features, saved.frame_shift)
     upstream.step = saved.step
+    upstream.write = partial(_write_tuned, replace(saved, training=SavedTraining({}, None, TUNED)))
     return upstream
+
+
+def _write_tuned(saved: Pretrained, folder: Path) -> Path:
+    """The checkpoint of a model whose encoder was tuned: its parts are those of the upstream."""
+    path = folder / "best.ckpt"  # so that the folder may be named too
+    save_pretrained(saved, path, saved.training.cannot_resume)
+    return path
 
 
 def _with_head(saved: Pretrained, info: StoreInfo | None) -> HeadUpstream:
@@ -119,6 +151,12 @@ def _with_head(saved: Pretrained, info: StoreInfo | None) -> HeadUpstream:
     return upstream
 
 
+def _fresh(saved: Pretrained, seed: int) -> Pretrained:
+    """The same architecture with weights drawn from `seed`."""
+    model = new_model(saved.config, saved.model.input_dim, saved.model.target_dim, seed)
+    return replace(saved, model=model, step=0)
+
+
 def _random(
     name: str,
     ckpt: Path | str | Pretrained | None,
@@ -127,12 +165,16 @@ def _random(
     assume: Mapping[str, Any] | None,
 ) -> PretrainedUpstream:
     if ckpt is None or isinstance(ckpt, Pretrained) or not str(ckpt).endswith(YAMLS):
-        saved = _checkpoint(name, ckpt, assume)
-        fresh = new_model(saved.config, saved.model.input_dim, saved.model.target_dim, seed)
-        return _pretrained(replace(saved, model=fresh, step=0), info)
+        return _pretrained(_fresh(_checkpoint(name, ckpt, assume), seed), info)
     _check_unused(assume, f"{ckpt} is a config")
     if info is None:
         raise ValueError(f"a random upstream from {ckpt} needs the store whose features it takes")
+    if len(info.row_shape) != 1:
+        raise ValueError(f"the store has rows of {info.row_shape}, a model takes one vector per frame")
     config = resolve(PretrainConfig, ckpt)
-    model = new_model(config, info.row_shape[0], info.row_shape[0], seed)
-    return PretrainedUpstream(model, config, info.features, stated(info.frame_shift))
+    model, shift = new_model(config, info.row_shape[0], info.row_shape[0], seed).eval(), stated(info.frame_shift)
+    says = {} if info.stated is None else {"features": info.stated, "target": info.stated}
+    training = SavedTraining({}, None, TUNED)
+    path, features = Path(ckpt), info.features
+    saved = Pretrained(path, "config", model, config, features, features, shift, seed, 0, training, stated=says)
+    return _pretrained(saved, info)

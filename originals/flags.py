@@ -30,7 +30,6 @@ MODES = (
 )
 PROBING_ANSWERS = {
     "dckpt": "a run goes on with --resume DIR; its test set again: runner_mockingjay.py --test_phone --dckpt FILE",
-    "online_config": "probes read stores; make one by preprocess/preprocess_any.py, then data.train=[data/NAME/SPLIT]",
 }
 S3PRL_FLAGS = {"-m": "", "-u": "--upstream", "-d": "--run", "-n": "--name", "-k": "--ckpt", "-c": "--config", "-o": ""}
 S3PRL_FLAGS |= {"-p": "--expdir", "-e": "--resume", "-l": "--layer"}

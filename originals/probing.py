@@ -26,10 +26,8 @@ def score_again(experiment: Experiment, saved: Mapping[str, Any], path: Path) ->
     """The score of the probe `saved` in `path`, in a line; ValueError where it was trained on another upstream."""
     setting, task = experiment.setting, experiment.setting.task
     if experiment.fingerprint != saved["about"].get("upstream"):
-        raise ValueError(
-            f"--dckpt {path} was trained on another upstream than {short(setting.upstream)} of {setting.ckpt}"
-        )
+        raise ValueError(f"--dckpt {path} was trained on another upstream than {short(str(setting.upstream))}")
     load_weights(experiment.probe, saved.get("model", {}), path)
     score = experiment.test.score(experiment.probe, setting.device)
     value = with_unit(score.figures()[task.metric.key], task.metric.unit)
-    return f"{task.name} {setting.upstream}: test {value} of {score.count} {task.item}s; {path}"
+    return f"{task.name} {setting.upstream.label}: test {value} of {score.count} {task.item}s; {path}"

@@ -1,7 +1,10 @@
-"""`TRANSFORMER(options, inp_dim)`: S3PRL v0.1.0's wrapper of a pre-trained Transformer, with or without its head."""
+"""`TRANSFORMER(options, inp_dim)`: S3PRL v0.1.0's wrapper of a pre-trained Transformer, with or without its head; and
+`LIN`, its linear input network."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydantic
@@ -9,12 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from mockingjay.build import new_model
-from mockingjay.checkpoint import load_pretrained
+from mockingjay.checkpoint import check_input, load_pretrained
 from mockingjay.config import PretrainConfig
+from mockingjay.foreign.checkpoints import FIRST_S3PRL
+from mockingjay.foreign.configs import read_config
 from mockingjay.model.frame_model import FrameModel, Head
 from mockingjay.model.transformer import TransformerEncoder
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 from originals.mockingjay_api import Lengths, as_batch
+from originals.s3prl_audio import AnyWaveforms, FromAudio, load_data, online_section
+from utility.audio.online_config import OnlineConfig
 from utility.batches import real_frames
 from utility.config import build, resolve, section
 from utility.device import pick_device
@@ -42,31 +49,39 @@ class TransformerOptions:
 class TRANSFORMER(nn.Module):
     """Features [B, T, D] -> representations [B, T, out_dim], or with `permute_input` both with T and B exchanged.
 
-    `options` has the keys of `TransformerOptions`; `inp_dim` 0 takes the size from the checkpoint. `config`, a
-    pre-training YAML of this project, stands in for `ckpt_file` where no weights are loaded. Fresh weights, and what
-    SpecAugment masks, are drawn from `seed`. The module is put on `device` (default: CUDA where there is one), in
-    evaluation mode with `no_grad`, else in training mode. Raises ValueError for options that do not fit."""
+    With `online_config` waveforms [B, N] go in instead, or [B, channels, N] (see `FromAudio`): a dict or a YAML, of
+    S3PRL's form (`input: {feat_type: mel, ...}`) or of ours (`config/online.yaml`), which must be the features that the
+    checkpoint states, if it does. One of S3PRL v0.1.0 that has a block `online` takes waveforms by itself.
+
+    `options` has the keys of `TransformerOptions`; `inp_dim` 0 or -1 takes the size from the checkpoint. `config`, a
+    pre-training YAML of this project or an original's, stands in for `ckpt_file` where no weights are loaded. Fresh
+    weights, and what SpecAugment masks, are drawn from `seed`. The module is put on `device` (default: CUDA where there
+    is one), in evaluation mode with `no_grad`, else in training mode. Raises ValueError for options that do not fit."""
 
     with_head = False
+    load_data = staticmethod(load_data)
 
     def __init__(
         self,
-        options: dict,
+        options: Mapping[str, Any],
         inp_dim: int = 0,
         config: str | Path | None = None,
-        online_config: object = None,
+        online_config: Mapping[str, Any] | str | Path | None = None,
         seed: int = 0,
         device: torch.device | str | None = None,
     ):
         super().__init__()
-        if online_config is not None:
-            raise ValueError("TRANSFORMER takes features; from waveforms: load_upstream(path).from_waveforms([...])")
+        online = None if online_config is None else online_section(online_config)
         given = {name: value for name, value in options.items() if (name, value) != ("dropout", "default")}
         try:
             self.options = build(TransformerOptions, given)
         except ValueError as error:
             raise ValueError(f"TRANSFORMER options: {error}") from None
-        model, self.upstream = _opened(self.options, inp_dim, config, seed)
+        opened = _opened(self.options, inp_dim, config, online, seed)
+        model, self.upstream = opened.model, opened.upstream
+        self.audio = None if opened.online is None else FromAudio(opened.online)
+        if self.audio is not None and self.options.permute_input:
+            raise ValueError("TRANSFORMER options: permute_input exchanges axes of features, but waveforms go in")
         head = model.head if self.with_head else None
         if head is not None and not isinstance(head, Head):
             raise ValueError(f"SPEC_TRANSFORMER: {self.options.ckpt_file} holds no head")
@@ -83,9 +98,13 @@ class TRANSFORMER(nn.Module):
         self.train(not self.options.no_grad)
         self.to(pick_device(False) if device is None else device)
 
-    def forward(self, x: np.ndarray | Tensor, lengths: Lengths = None) -> Tensor:
-        """Representations of x; without `lengths` [B] utterances end where only frames of zeros follow."""
+    def forward(self, x: AnyWaveforms, lengths: Lengths = None) -> Tensor:
+        """Representations of x; without `lengths` [B] utterances end where only frames, or samples, of zeros follow."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.options.no_grad):
+            if self.audio is not None:
+                return self._represent(*self.audio(x, lengths, next(self.parameters()).device))
+            if not isinstance(x, np.ndarray | Tensor):
+                raise ValueError(f"features are a {type(x).__name__}, expected one tensor or array [B, T, D]")
             swap = self.options.permute_input and x.ndim == 3
             features = torch.as_tensor(x).transpose(0, 1) if swap else x
             states = self._represent(*as_batch(features, lengths, next(self.parameters()).device))
@@ -116,8 +135,16 @@ class SPEC_TRANSFORMER(TRANSFORMER):
 
     with_head = True
 
-    def __init__(self, options: dict, inp_dim: int = 0, config: str | Path | None = None, **more):
-        super().__init__(options, inp_dim, config, **more)
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        inp_dim: int = 0,
+        config: str | Path | None = None,
+        online_config: Mapping[str, Any] | str | Path | None = None,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+    ):
+        super().__init__(options, inp_dim, config, online_config, seed, device)
         assert self.head is not None
         self.out_dim = self.head.output.out_features
 
@@ -125,6 +152,26 @@ class SPEC_TRANSFORMER(TRANSFORMER):
         assert self.head is not None
         state = super()._represent(features, lengths)
         return self.head(state) * real_frames(lengths, features.shape[1])[..., None]
+
+
+class LIN(nn.Module):
+    """A linear input network for adapting a model to another domain: frames [..., inp_dim] in and out.
+
+    It starts as the identity, in training mode; the original's bias was random. pytorch-kaldi passes `options`, which
+    say nothing of it. It is put on `device` (default: CUDA where there is one)."""
+
+    def __init__(self, options: object, inp_dim: int, device: torch.device | str | None = None):
+        super().__init__()
+        if inp_dim < 1:
+            raise ValueError(f"LIN: inp_dim is {inp_dim}, expected the size of a frame")
+        self.out_dim = inp_dim
+        self.linear = nn.Linear(inp_dim, inp_dim)
+        nn.init.eye_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        self.to(pick_device(False) if device is None else device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
 
 
 def spec_augment(x: Tensor, lengths: Tensor, width: int, generator: torch.Generator) -> Tensor:
@@ -151,31 +198,62 @@ def _band(sizes: Tensor, widest: int, total: int, generator: torch.Generator) ->
     return (index >= start[:, None]) & (index < (start + width)[:, None])
 
 
+class Opened(NamedTuple):
+    """The model that the options name, its encoder, and how waveforms become its features (None: features go in)."""
+
+    model: FrameModel
+    upstream: PretrainedUpstream
+    online: OnlineConfig | None
+
+
 def _opened(
-    options: TransformerOptions, inp_dim: int, config: str | Path | None, seed: int
-) -> tuple[FrameModel, PretrainedUpstream]:
-    """The model that the options name, with the dropout and the piece length that they ask for."""
+    options: TransformerOptions, inp_dim: int, config: str | Path | None, online: OnlineConfig | None, seed: int
+) -> Opened:
+    """The model with the dropout and the piece length that the options ask for."""
     if config is not None:
-        if options.load_pretrain:
-            raise ValueError("TRANSFORMER: a config has no weights: set load_pretrain to False, or name a ckpt_file")
-        if not inp_dim:
-            raise ValueError("TRANSFORMER: a config does not say the size of its input: give inp_dim")
-        settings = _adjusted(resolve(PretrainConfig, config), options)
-        model = _checked(new_model(settings, inp_dim, inp_dim, seed))
-        return model, PretrainedUpstream(model, settings, None, None)
+        return _fresh(options, inp_dim, config, online, seed)
     if options.ckpt_file is None:
         raise ValueError("TRANSFORMER options: ckpt_file is missing, as result/result_mockingjay/<run>/best.ckpt")
     saved = load_pretrained(options.ckpt_file)
     model, settings = _checked(saved.model), _adjusted(saved.config, options)
-    if inp_dim not in (0, model.input_dim):
+    if inp_dim > 0 and inp_dim != model.input_dim:
         raise ValueError(f"TRANSFORMER: inp_dim is {inp_dim}, {options.ckpt_file} takes {model.input_dim}")
+    if online is not None:
+        check_input(online.input, None, saved, "online_config")
+        _check_size(online, model.input_dim, str(options.ckpt_file))
+    elif saved.written_by == FIRST_S3PRL and saved.features is not None and saved.features.s3prl is not None:
+        online = OnlineConfig(target_level=None, input=saved.features)
     if settings != saved.config or not options.load_pretrain:
         fresh = new_model(settings, model.input_dim, model.target_dim, seed)
         if options.load_pretrain:
             fresh.head = model.head
             load_weights(fresh, model.state_dict(), options.ckpt_file)
         model = fresh
-    return model, PretrainedUpstream(model, settings, saved.features, saved.frame_shift)
+    return Opened(model, PretrainedUpstream(model, settings, saved.features, saved.frame_shift), online)
+
+
+def _fresh(
+    options: TransformerOptions, inp_dim: int, config: str | Path, online: OnlineConfig | None, seed: int
+) -> Opened:
+    """A model without trained weights, as a YAML describes it."""
+    if options.load_pretrain:
+        raise ValueError("TRANSFORMER: a config has no weights: set load_pretrain to False, or name a ckpt_file")
+    given = read_config(config)
+    settings = _adjusted(resolve(PretrainConfig, given.source), options)
+    if online is None and isinstance(given.source, Mapping):  # an original's
+        online = settings.online
+    size = inp_dim if inp_dim > 0 else given.input_dim if online is None else online.input.dim
+    if not size:
+        raise ValueError("TRANSFORMER: a config does not say the size of its input: give inp_dim")
+    if online is not None:
+        _check_size(online, size, "inp_dim")
+    model = _checked(new_model(settings, size, size, seed))
+    return Opened(model, PretrainedUpstream(model, settings, None if online is None else online.input, None), online)
+
+
+def _check_size(online: OnlineConfig, size: int, name: str) -> None:
+    if online.input.dim != size:
+        raise ValueError(f"online_config gives features of {online.input.dim} values, {name} says {size}")
 
 
 def _adjusted(config: PretrainConfig, options: TransformerOptions) -> PretrainConfig:

@@ -15,6 +15,7 @@ from tests.helpers.shared import CORPORA, FIXTURES, PROJECT
 
 if TYPE_CHECKING:
     from tests.helpers.downstream_corpus import Small
+    from tests.helpers.heard_corpus import Heard
 
 __all__ = ["PROJECT"]
 
@@ -68,6 +69,29 @@ def small(tmp_path_factory) -> "Small":
     from tests.helpers.downstream_corpus import small_corpus
 
     return small_corpus(tmp_path_factory.mktemp("probing"))
+
+
+@pytest.fixture(scope="session")
+def heard(tmp_path_factory) -> "Heard":
+    """A small corpus of recordings for probing."""
+    from tests.helpers.heard_corpus import heard_corpus
+
+    return heard_corpus(tmp_path_factory.mktemp("heard"))
+
+
+@pytest.fixture
+def strided(monkeypatch) -> None:
+    """`hf:strided:MILLISECONDS` opens a small upstream of waveforms in probes."""
+    from downstream import opened
+    from tests.helpers.waveform_upstreams import Strided
+
+    load = opened.load_upstream
+
+    def loaded(spec, *rest, **more):
+        word, _, shift = spec.source.partition(":")
+        return Strided(int(shift)).eval() if word == "strided" else load(spec, *rest, **more)
+
+    monkeypatch.setattr(opened, "load_upstream", loaded)
 
 
 @pytest.fixture

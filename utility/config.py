@@ -73,9 +73,21 @@ def resolve(
     files = [str(given) for given in (source, above) if isinstance(given, Path | str)]
     where = f"{' with '.join(files)}: " if files else ""
     try:
-        return build(schema, values)
+        config = build(schema, values)
     except ValueError as error:
         raise ValueError(f"{where}{error}") from None
+    _check_obeyed(config, values, overrides)
+    return config
+
+
+def _check_obeyed(config: Any, values: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Raise ValueError for an override that the other keys of its section leave no use for."""
+    given, used = dict(_values(values)), dict(_values(as_dict(config)))
+    for word in overrides:
+        key = word.partition("=")[0]
+        if given.get(key) is not None and key in used and used[key] is None:
+            section = key.rpartition(".")[0]
+            raise ValueError(f"{cut(word)} would change nothing beside the other keys of {section}: leave it out")
 
 
 def read_yaml(file: Path | str) -> dict[str, Any]:
@@ -144,7 +156,7 @@ def leaf_path(schema: type, name: str) -> str:
         raise ValueError(f"config key {short(name)} is ambiguous: {', '.join(by_key)}")
     like = difflib.get_close_matches(name.rpartition(".")[2], [path.rpartition(".")[2] for path in paths], n=1)
     near = [path for path in paths if path.rpartition(".")[2] in like]
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else _nearest(name, paths)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else nearest(name, paths)
     raise ValueError(f"unknown config key {short(name)}{hint}")
 
 
@@ -230,7 +242,7 @@ def _explain(schema: type, item: Mapping[str, Any]) -> str:
         for key in path[:-1]:
             owner = _dataclass_in(get_type_hints(owner).get(key)) or owner
         known = [field.name for field in dataclasses.fields(owner)]
-        return f"unknown config key {short(dotted)}{_nearest(path[-1], known)}"
+        return f"unknown config key {short(dotted)}{nearest(path[-1], known)}"
     if item["type"] in ("missing", "missing_argument"):
         return f"config key {short(dotted)} is missing"
     reason = item["msg"].removeprefix("Value error, ")
@@ -245,6 +257,7 @@ def _explain(schema: type, item: Mapping[str, Any]) -> str:
     return f"config key {short(dotted)} has value {short(item['input'])}: {reason[0].lower()}{reason[1:]}"
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The end of a line about an unknown key: what was probably meant, else all that there are."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     return f"; did you mean {short(close[0])}?" if close else f"; known keys: {', '.join(known)}"

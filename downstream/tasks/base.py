@@ -8,14 +8,15 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from downstream.config import DataConfig, ProbeConfig
-from downstream.examples import Examples, Frames, Use
+from downstream.examples import Examples, Use
 from downstream.labels import Labels, LabelSource
 from downstream.metrics import Score
 from downstream.splits import Division, Indices
+from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import Batch
+from utility.loader import Source
 from utility.runs import Metric
-from utility.store.reading import Store
 
 L = TypeVar("L", bound=Labels, contravariant=True)
 S = TypeVar("S", bound=Score)
@@ -24,10 +25,10 @@ S = TypeVar("S", bound=Score)
 class Task(Protocol[L, S]):
     """A question about utterances, and how well it was answered.
 
-    A run asks in this order: `labels` of the store before it is divided by `division`; `source` of each part; the
-    `head`; then `loss` of every training batch, and `score` of every batch of dev, whose sum gives `metric`. It knows
-    nothing of what labels, outputs and scores hold: they are between the methods of one task. The parts to build a
-    task from are in `labels`, `examples`, `heads` and `metrics`."""
+    A run asks in this order: `labels` of the utterances before these are divided by `division`; `source` of each part;
+    the `head`; then `loss` of every training batch, and `score` of every batch of dev, whose sum gives `metric`. It
+    knows nothing of what labels, outputs and scores hold: they are between the methods of one task. The parts to build
+    a task from are in `labels`, `examples`, `heads` and `metrics`."""
 
     @property
     def name(self) -> str:
@@ -57,11 +58,13 @@ class Task(Protocol[L, S]):
     def division(self) -> Division:
         """How the corpus is divided where the config does not say."""
 
-    def labels(self, store: Store, config: DataConfig) -> LabelSource:
-        """Where the answers come from; ValueError where they do not fit the store."""
+    def labels(self, utterances: FramedUtterances, config: DataConfig) -> LabelSource:
+        """Where the answers come from; ValueError where they do not fit the utterances."""
 
-    def source(self, frames: Frames, labels: L, chosen: Indices, use: Use) -> Examples:
-        """What the batches of a part are cut from: the utterances `chosen`, by their number in the store."""
+    def source(self, frames: Source, labels: L, chosen: Indices, use: Use) -> Examples:
+        """What the batches of a part are cut from: the utterances `chosen`, by their number in the corpus.
+
+        `frames` are hidden states; with `use.fine_tune` what the upstream makes them from, which is read whole."""
 
     def head(self, width: int, labels: L, config: ProbeConfig, generator: torch.Generator) -> nn.Module:
         """A module (hidden states [B, T, width], lengths [B]) -> output, its weights drawn from `generator`."""

@@ -11,17 +11,18 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from downstream.config import DataConfig, ProbeConfig
-from downstream.examples import Examples, Frames, Means, Pieces, Use, Wholes
+from downstream.examples import Examples, Means, Pieces, Use, Wholes
 from downstream.figures import confusion_figure
 from downstream.heads import Linears, join_context, mean_pool
 from downstream.labels import Classes, FrameClasses, LabelSource, UtteranceClasses
 from downstream.metrics import ClassScore, accuracy, class_loss, class_score
 from downstream.splits import Division, Indices
+from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import Batch
 from utility.labels.alignment import IGNORE
+from utility.loader import Source
 from utility.runs import Metric
-from utility.store.reading import Store
 
 NO_LABEL = "-"
 
@@ -32,7 +33,7 @@ class Level(Protocol):
     @property
     def item(self) -> str: ...
 
-    def source(self, frames: Frames, labels: Any, chosen: Indices, use: Use) -> Examples: ...
+    def source(self, frames: Source, labels: Any, chosen: Indices, use: Use) -> Examples: ...
 
     def head(self, width: int, outputs: int, config: ProbeConfig, generator: torch.Generator) -> nn.Module: ...
 
@@ -51,7 +52,7 @@ class ByFrame:
     hidden_layers: int = 0
     item: str = "frame"
 
-    def source(self, frames: Frames, labels: FrameClasses, chosen: Indices, use: Use) -> Pieces:
+    def source(self, frames: Source, labels: FrameClasses, chosen: Indices, use: Use) -> Pieces:
         """Pieces to train a probe of frozen states, whole utterances else."""
         size = use.data.piece_frames if use.training and not use.fine_tune else None
         return Pieces(frames, labels.frames, chosen, size, reach=(use.context or self.context) // 2)
@@ -83,7 +84,7 @@ class ByUtterance:
 
     item: str = "utterance"
 
-    def source(self, frames: Frames, labels: UtteranceClasses, chosen: Indices, use: Use) -> Wholes | Means:
+    def source(self, frames: Source, labels: UtteranceClasses, chosen: Indices, use: Use) -> Wholes | Means:
         """Means, made once, of frozen states; whole utterances for an upstream that is trained."""
         return (Wholes if use.fine_tune else Means)(frames, labels.utterance, chosen)
 
@@ -116,7 +117,7 @@ class Classification:
 
     name: str
     about: str
-    read_labels: Callable[[str, Store, DataConfig], LabelSource]
+    read_labels: Callable[[str, FramedUtterances, DataConfig], LabelSource]
     level: Level
     division: Division
     columns: Sequence[str] = ("true", "predicted")
@@ -132,12 +133,12 @@ class Classification:
         """Accuracy over all labelled frames or utterances."""
         return accuracy(self.level.item)
 
-    def labels(self, store: Store, config: DataConfig) -> LabelSource:
+    def labels(self, utterances: FramedUtterances, config: DataConfig) -> LabelSource:
         """The classes' source."""
-        return self.read_labels(self.name, store, config)
+        return self.read_labels(self.name, utterances, config)
 
-    def source(self, frames: Frames, labels: Classes, chosen: Indices, use: Use) -> Examples:
-        """Frames or utterances with their class."""
+    def source(self, frames: Source, labels: Classes, chosen: Indices, use: Use) -> Examples:
+        """Source or utterances with their class."""
         return self.level.source(frames, labels, chosen, use)
 
     def head(self, width: int, labels: Classes, config: ProbeConfig, generator: torch.Generator) -> nn.Module:

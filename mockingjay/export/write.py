@@ -6,7 +6,6 @@ from typing import Any
 
 from mockingjay.checkpoint import Pretrained
 from mockingjay.export.portable import portable
-from mockingjay.model.frame_model import NoHead
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.config import as_dict
 from utility.files import check_folder, remove_leftovers, replacing
@@ -55,22 +54,7 @@ def write_export(saved: Pretrained, target: str, folder: Path) -> None:
 
 def _safetensors(saved: Pretrained, folder: Path) -> None:
     """The whole model, which this project opens again like a checkpoint."""
-    about = {
-        "format": FORMAT,
-        "config": as_dict(saved.config),
-        "features": saved.features and as_dict(saved.features),
-        "target": saved.target and as_dict(saved.target),
-        "input_dim": saved.model.input_dim,
-        "target_dim": saved.model.target_dim,
-        "headless": isinstance(saved.model.head, NoHead),
-        "frame_shift": saved.frame_shift,
-        "seed": saved.seed,
-        "state": {"step": saved.step},
-        "stated": dict(saved.stated),
-        "assumed": list(saved.assumed),
-        "sources": dict(saved.sources),
-    }
-    write_folder(folder, saved.model.state_dict(), about)
+    write_folder(folder, saved.model.state_dict(), {"format": FORMAT, **saved.about()})
 
 
 def _s3prl(saved: Pretrained, folder: Path) -> None:

@@ -19,8 +19,10 @@ from mockingjay.foreign.settings import (
     Section,
     feature_config,
     frame_shift,
+    model_name,
     online_features,
     pretrain_config,
+    run_section,
     stated_shift,
 )
 from utility.audio.feature_config import FeatureConfig
@@ -30,6 +32,7 @@ from utility.training.checkpoint import FORMAT, is_whole
 
 PROJECTION = "input_representations.spec_transform.weight"
 LAYER_NUMBER = re.compile(r"encoder\.layer\.(\d+)\.")
+FIRST_S3PRL = "S3PRL v0.1.0"
 PREFIX = "module."  # which DataParallel puts before all names
 
 
@@ -115,9 +118,9 @@ def _transformer(content: Mapping[str, Any]) -> Original:
     saved = _tensors(content, "Transformer" if "Transformer" in content else "Mockingjay")
     encoder = _renamed(without_prefix(saved))
     head = without_prefix(_tensors(content, "SpecHead")) if "SpecHead" in content else None
-    block = config.section("transformer" if "transformer" in config.values else "mockingjay")
+    block = config.section(model_name(config))
     rate = block.get("downsample_rate", int, 1)
-    duo = run.section("runner" if "runner" in run.values else "solver").get("duo_feature", bool, False)
+    duo = run_section(run).get("duo_feature", bool, False)
     input_dim = _width(encoder, PROJECTION, 1, rate)
     target_dim = _width(head, "output.weight", 0, rate) if head else input_dim
     ours = pretrain_config(config, task, run, input_dim, duo)
@@ -172,7 +175,7 @@ def _settings(content: Mapping[str, Any]) -> tuple[str, Section, Section, Sectio
     if "Settings" in content:
         settings = Section("Settings", content["Settings"])
         config = settings.section("Config")
-        family = "S3PRL v0.1.0" if "transformer" in config.values else "Mockingjay"
+        family = FIRST_S3PRL if "transformer" in config.values else "Mockingjay"
         return family, config, Section("task", {}), config, _seed(settings.values.get("Paras"))
     for key in ("Upstream_Config", "Config"):
         if isinstance(content.get(key), dict) and "transformer" in content[key]:

@@ -46,7 +46,7 @@ def continuation(saved: Any, step: int, config: PretrainConfig, model: nn.Module
     by_parameter: dict[str, list[dict]] = {}
     for (ours, _), key in zip(pairs, keys):
         by_parameter.setdefault(ours, []).append(states.get(key) or {})
-    optimizer = make_optimizer(original_groups(model, config.optimizer.weight_decay), config.optimizer)
+    optimizer = make_optimizer(original_groups(model, config.optimizer.decay), config.optimizer)
     done: list[Any] = []
     for ours, parameter in model.named_parameters():
         saved_states = by_parameter[ours]

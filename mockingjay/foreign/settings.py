@@ -24,34 +24,51 @@ FEATURE_NAME = re.compile(r"(mel|fbank|mfcc|linear)(\d+)")
 FRAME_SHIFTS = {"mel": 0.0125, "linear": 0.0125, "fbank": 0.01, "mfcc": 0.01, "fmllr": 0.01}  # seconds
 OPTIMIZERS = {
     "adam": "bertadam", "lamb": "lamb", "adamW": "adamw", "BertAdam_with_schedule": "bertadam",
-    "Lamb_with_schedule": "lamb",
+    "Lamb_with_schedule": "lamb", "AdamW": "adamw", "AdamW_with_schedule": "adamw",
 }  # fmt: skip
+# What S3PRL v0.1.0 computes online where its block `online` does not say it, and its keys that are not of features.
+FIRST_ONLINE: dict[str, Any] = {
+    "target_level": -25.0, "win_ms": 25.0, "hop_ms": 10.0, "n_freq": 201, "n_mels": 40, "n_mfcc": 13
+}  # fmt: skip
+FIRST_PART: dict[str, Any] = {"channel": 0, "log": False, "delta": 0, "cmvn": False}
+OF_RECORDINGS = {"roots", "libri_root", "sample_rate", "max_time", "noise_proportion", "noise_type", "snrs"}
 
 
 class Section:
-    """A section of an original's config; values may be text, `None` and "None" count as absent."""
+    """A section of an original's config; values may be text, `None` and "None" count as absent.
 
-    def __init__(self, name: str, values: Any):
+    `read` gathers which keys were asked for, as `section.key`; sections of one config share it."""
+
+    def __init__(self, name: str, values: Any, read: set[str] | None = None):
         if not isinstance(values, Mapping):
             raise ValueError(f"config block {name!r} is {_short(values)}, expected keys and values")
-        self.name, self.values = name, values
+        self.name, self.values, self.read = name, values, set() if read is None else read
+
+    def path(self, key: str) -> str:
+        """The full name of a key."""
+        return f"{self.name}.{key}".removeprefix(".")
+
+    def raw(self, key: str) -> Any:
+        """The value of `key` as it stands there, None where it is absent."""
+        self.read.add(self.path(key))
+        return self.values.get(key)
 
     def get(self, key: str, kind: type, default: Any = None) -> Any:
         """The value of `key` as int, float, bool or str, `default` where it is absent; without one it must be there."""
-        value = self.values.get(key)
+        value = self.raw(key)
         if value is None or value == "None":
             if default is None and key not in self.values:
-                raise ValueError(f"config key {f'{self.name}.{key}'!r} is missing")
+                raise ValueError(f"config key {self.path(key)!r} is missing")
             return default
         try:
             return _convert(value, kind)
         except (TypeError, ValueError, OverflowError, KeyError):
             wanted = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}[kind]
-            raise ValueError(f"config key {f'{self.name}.{key}'!r} is {_short(value)}, expected {wanted}") from None
+            raise ValueError(f"config key {self.path(key)!r} is {_short(value)}, expected {wanted}") from None
 
     def section(self, key: str) -> "Section":
         """A section of this one, empty where it is absent."""
-        return Section(f"{self.name}.{key}".removeprefix("."), self.values.get(key) or {})
+        return Section(self.path(key), self.raw(key) or {}, self.read)
 
 
 def _convert(value: Any, kind: type) -> Any:
@@ -94,7 +111,7 @@ def model_section(block: Section, task: Section) -> dict[str, Any]:
         "share_layers": block.get("share_layer", bool, False),
         "pre_layer_norm": block.get("pre_layer_norm", bool, False),
         "initializer_range": block.get("initializer_range", float, 0.02),
-        "prune_heads": pruned_heads(block.values.get("prune_headids")),
+        "prune_heads": pruned_heads(block.raw("prune_headids")),
     }
 
 
@@ -144,26 +161,39 @@ def online_features(audio: Section, part: str, dim: int) -> FeatureConfig | str:
 
     Where they are not computed here it is the definition as text. Raises ValueError for a definition of another size.
     """
-    block = audio.values.get(part)
-    known = audio.name == "audio" and set(audio.values) == {*AUDIO_KEYS, "input", "target"}
-    if not known or not isinstance(block, Mapping) or set(block) != ONLINE_KEYS:
+    config = computed_features(audio, part)
+    if config is None:
         return definition(audio, part)
-    if None in audio.values.values() or None in block.values():
-        return definition(audio, part)
-    section = audio.section(part)
-    kind, log, deltas = section.get("feat_type", str), section.get("log", bool), section.get("delta", int)
-    if kind not in ONLINE_KINDS or not 0 <= deltas <= 2 or (kind == "mfcc" and log):
-        return definition(audio, part)
-    options = {key: audio.get(key, wanted) for key, wanted in AUDIO_KEYS.items()} | {"log": log}
-    used = {key: value for key, value in options.items() if key not in UNUSED[ONLINE_KINDS[kind]]}
-    cmvn = "utterance" if section.get("cmvn", bool) else "none"
-    try:
-        config = build(FeatureConfig, {"kind": ONLINE_KINDS[kind], "deltas": deltas, "cmvn": cmvn, "s3prl": used})
-    except ValueError as error:
-        raise ValueError(f"config block {audio.name!r}: {error}") from None
     if config.dim != dim:
         raise ValueError(f"its config says features of {config.dim} values for the {part}, its weights have {dim}")
     return config
+
+
+def computed_features(audio: Section, part: str) -> FeatureConfig | None:
+    """The features that S3PRL's block `audio` (0.3 and later) or `online` (v0.1.0) defines; None of other kinds."""
+    first, block = audio.name.rpartition(".")[2] == "online", audio.raw(part)
+    keys = set(audio.values) - (OF_RECORDINGS if first else set())
+    known = keys <= {*AUDIO_KEYS, "input", "target"} if first else keys == {*AUDIO_KEYS, "input", "target"}
+    if not known or not isinstance(block, Mapping):
+        return None
+    if not (set(block) <= ONLINE_KEYS and "feat_type" in block if first else set(block) == ONLINE_KEYS):
+        return None
+    if None in [audio.values[key] for key in keys] or None in block.values():
+        return None
+    usual, section = (FIRST_PART if first else {}), audio.section(part)
+    section.raw("channel")  # there is one here
+    kind, log = section.get("feat_type", str), section.get("log", bool, usual.get("log"))
+    deltas, cmvn = section.get("delta", int, usual.get("delta")), section.get("cmvn", bool, usual.get("cmvn"))
+    if kind not in ONLINE_KINDS or not 0 <= deltas <= 2 or (kind == "mfcc" and log):
+        return None
+    stated = {key: audio.get(key, wanted, FIRST_ONLINE[key] if first else None) for key, wanted in AUDIO_KEYS.items()}
+    used = {key: value for key, value in {**stated, "log": log}.items() if key not in UNUSED[ONLINE_KINDS[kind]]}
+    values = {"kind": ONLINE_KINDS[kind], "deltas": deltas, "cmvn": "utterance" if cmvn else "none", "s3prl": used}
+    rate = {"sample_rate": audio.get("sample_rate", int, 16000)} if first else {}
+    try:
+        return build(FeatureConfig, values | rate)
+    except ValueError as error:
+        raise ValueError(f"config block {audio.name!r}: {error}") from None
 
 
 def definition(audio: Section, part: str) -> str:
@@ -203,47 +233,70 @@ def stated_shift(audio: Section) -> float | None:
 
 def data_section(data: Section, duo: bool) -> dict[str, Any]:
     """Our section `data`: where the original's features lay."""
-
-    def stores(folder: str, splits: Any) -> list[str]:
-        known = isinstance(splits, list) and all(isinstance(split, str) for split in splits)
-        return [f"{folder}/{split}" for split in splits] if folder and known else []
-
     path, target = data.get("data_path", str, ""), data.get("target_path", str, "")
-    train = data.values.get("train_set")
+    train = data.raw("train_set")
     return {
         "train": stores(path, train),
-        "test": stores(path, data.values.get("test_set")),
+        "test": stores(path, data.raw("test_set")),
         "target": stores(target, train) if duo else [],
     }
 
 
+def stores(folder: str, splits: Any) -> list[str]:
+    """Splits of a store, as a config of ours names them."""
+    known = isinstance(splits, list) and all(isinstance(split, str) for split in splits)
+    return [f"{folder}/{split}" for split in splits] if folder and known else []
+
+
 def pretrain_config(config: Section, task: Section, run: Section, input_dim: int, duo: bool) -> PretrainConfig:
     """The whole config; `task` is empty where the model's block says how to mask, `duo` is for another target."""
-    name = "transformer" if "transformer" in config.values else "mockingjay"
+    return build(PretrainConfig, pretrain_values(config, task, run, input_dim, duo))
+
+
+def pretrain_values(config: Section, task: Section, run: Section, input_dim: int, duo: bool) -> dict[str, Any]:
+    """The same as keys and values of ours."""
+    name = model_name(config)
     block, optimizer = config.section(name), run.section("optimizer")
-    runner = run.section("runner" if "runner" in run.values else "solver")
+    runner = run_section(run)
     kind = optimizer.get("type", str, "") or optimizer.get("name", str, "adam")
     steps = runner.get("total_steps", int, 500_000)
-    accumulation = (
-        optimizer.get("gradient_accumulation_steps", int, 0) or runner.get("gradient_accumulate_steps", int, 0) or 1
-    )
-    if name == "mockingjay":
-        steps = max(steps // accumulation, 1)
     rate = optimizer.get("learning_rate", float, 0.0) or optimizer.get("lr", float, 4e-4)
     clip = optimizer.get("gradient_clipping", float, 0.0) or runner.get("gradient_clipping", float, 1.0)
     masked = task if task.values else block
-    return build(
-        PretrainConfig,
-        {
-            "data": data_section(config.section("dataloader"), duo),
-            "model": model_section(block, task),
-            "masking": masking_section(masked, input_dim * block.get("downsample_rate", int, 1)),
-            "optimizer": {
-                "name": OPTIMIZERS.get(kind, "adamw"),
-                "lr": rate,
-                "warmup": optimizer.get("warmup_proportion", float, 0.07),
-                "clip": clip,
-            },
-            "trainer": {"steps": steps, "accumulation": accumulation, "precision": "fp32"},
+    return {
+        "data": data_section(config.section("dataloader"), duo),
+        "model": model_section(block, task),
+        "masking": masking_section(masked, input_dim * block.get("downsample_rate", int, 1)),
+        "optimizer": {
+            "name": OPTIMIZERS.get(kind, "adamw"),
+            "lr": rate,
+            "warmup": optimizer.get("warmup_proportion", float, 0.07),
+            "clip": clip,
         },
-    )
+        "trainer": {
+            "steps": max(steps // batches_per_step(config, run), 1),
+            "accumulation": accumulation(run),
+            "precision": "fp32",
+        },
+    }
+
+
+def model_name(config: Section) -> str:
+    """The section of the model: the first Mockingjay has another name for it."""
+    return "transformer" if "transformer" in config.values else "mockingjay"
+
+
+def run_section(run: Section) -> Section:
+    """The section that says how long a run is."""
+    return run.section("runner" if "runner" in run.values else "solver")
+
+
+def accumulation(run: Section) -> int:
+    """Batches of an update."""
+    counts = run.section("optimizer").get("gradient_accumulation_steps", int, 0)
+    return counts or run_section(run).get("gradient_accumulate_steps", int, 0) or 1
+
+
+def batches_per_step(config: Section, run: Section) -> int:
+    """The first Mockingjay counts its steps in batches, S3PRL in updates."""
+    return accumulation(run) if model_name(config) == "mockingjay" else 1

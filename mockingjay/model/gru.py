@@ -17,7 +17,13 @@ class GruConfig:
     hidden_size: int = pydantic.Field(512, ge=1, le=1 << 17)
     prenet_layers: int = pydantic.Field(0, ge=0, le=1000)  # linear layers with ReLU before the GRUs
     residual: bool = True  # add a layer's input to its output where the sizes agree
-    dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # after the prenet's layers and between the GRUs
+    dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # between the GRUs
+    # After each layer of the prenet. Fingerprints are made of the repr: it says nothing that changes no representation.
+    prenet_dropout: float = pydantic.Field(0.0, ge=0, lt=1, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.prenet_dropout and not self.prenet_layers:
+            raise ValueError(f"prenet_dropout {self.prenet_dropout} would change nothing with prenet_layers 0")
 
 
 # There autocast makes float16 of a GRU, also where bfloat16 is asked for, and small gradients become 0.
@@ -38,11 +44,11 @@ class GruEncoder(nn.Module):
         self.prenet = nn.ModuleList(nn.Linear(a, config.hidden_size) for a in widths[:-1])
         widths = [widths[-1]] + [config.hidden_size] * (config.layers - 1)
         self.rnns = nn.ModuleList(nn.GRU(width, config.hidden_size, batch_first=True) for width in widths)
-        self.dropout = Dropout(config.dropout)
+        self.dropout, self.prenet_dropout = Dropout(config.dropout), Dropout(config.prenet_dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         for layer in self.prenet:
-            x = self.dropout(F.relu(layer(x)))
+            x = self.prenet_dropout(F.relu(layer(x)))
         states = [x if self.prenet else F.pad(x, (0, self.hidden_size - x.shape[-1]))]
         for index, rnn in enumerate(self.rnns):
             out = _without_autocast(rnn, x) if x.device.type in NO_AUTOCAST else rnn(x)[0]

@@ -19,7 +19,7 @@ from utility.audio.feature_config import FeatureConfig
 from utility.batches import AnyBatch
 from utility.config import as_dict, build
 from utility.training.distributed import ALONE, Group
-from utility.training.optimization import decay_groups
+from utility.training.optimization import ORIGINAL, decay_groups
 from utility.training.stopping import Stop
 from utility.training.trainer import Run, Trainer, Training
 
@@ -62,9 +62,9 @@ def make_trainer(config: PretrainConfig, seed: int, context: RunContext) -> Trai
             shown = objective.reconstruct(example, dev)
             return {"reconstruction": reconstruction_figure(shown, dev.source, dev.target, example.ids[0])}
 
-    decay = config.optimizer.weight_decay
-    named = model.named_parameters()
-    groups = decay_groups(named, decay) if config.optimizer.name == "adamw" else original_groups(model, decay)
+    decay = config.optimizer.decay
+    original = config.optimizer.name in ORIGINAL
+    groups = original_groups(model, decay) if original else decay_groups(model.named_parameters(), decay)
     about = {
         "config": as_dict(config),
         "seed": seed,

@@ -47,6 +47,7 @@ class Field:
     size: int
     stride: int
     rate: int  # Hz
+    shortest: int = 0  # samples of a waveform below which there is no frame, although `size` would allow one
 
     @classmethod
     def of(cls, kernels: Sequence[int], strides: Sequence[int], rate: int) -> "Field":
@@ -69,11 +70,46 @@ class Field:
     def num_frames(self, samples: Tensor) -> Tensor:
         """Frames of waveforms of so many samples."""
         frames = (samples - self.size).div(self.stride, rounding_mode="floor") + 1
-        return frames.clamp(min=0) * (samples > 0)
+        return frames.clamp(min=0).masked_fill(samples < max(self.shortest, 1), 0)
 
     def samples(self, start: int, stop: int) -> tuple[int, int]:
         """The samples that frames `start` to `stop` are made of: the first, and the one after the last."""
         return start * self.stride, (stop - 1) * self.stride + max(self.size, 1)
+
+    def pieces(self, samples: int, longest: int, overlap: int) -> list["Piece"]:
+        """A waveform of so many samples in pieces of at most `longest`, which overlap.
+
+        Frames whose field begins in the first or ends in the last `overlap` samples of a piece are dropped, but for the
+        start and the end of the waveform: together the pieces give each frame once."""
+        dropped = -(-overlap // self.stride)
+        kept = int(self.num_frames(torch.tensor(longest))) - 2 * dropped
+        assert kept > 0, "a piece is longer than what is dropped of it"
+        total = int(self.num_frames(torch.tensor(samples)))
+        made = []
+        for start in range(0, total, kept):
+            stop = min(start + kept, total)
+            first, last = max(start - dropped, 0), min(stop + dropped, total)
+            low, high = self.samples(first, last)
+            made.append(Piece(low, samples if last == total else high, start - first, stop - start))
+        return made
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Samples `start` to `stop` of a waveform; of their frames some are `dropped`, and those behind them `kept`."""
+
+    start: int
+    stop: int
+    dropped: int
+    kept: int
+
+
+class RowError(ValueError):
+    """What is wrong with one utterance of a batch: that in `row`."""
+
+    def __init__(self, row: int, message: str):
+        super().__init__(message)
+        self.row = row
 
 
 class Upstream(nn.Module):
@@ -97,6 +133,10 @@ class Upstream(nn.Module):
     step: int | None = None  # optimiser updates done; None: it was not trained here
     longest: int | None = None  # samples of a waveform beyond which it is encoded in pieces; None: never
     overlap: int = 0  # samples at either end of a piece whose frames are dropped
+    family: str = ""  # what the literature calls the model
+    input_rule: str = ""  # what happens to an input before the model sees it
+    batch_rule: str = ""  # how several utterances go through the model, where `batched` does not say it all
+    frozen_by_default: tuple[str, ...] = ()  # prefixes of weights that fine-tuning leaves alone
 
     @cached_property
     def fingerprint(self) -> str:
@@ -149,13 +189,22 @@ class Upstream(nn.Module):
         if self.batched:
             return self.encode(inputs, lengths, labels)
         counts = lengths.tolist()
-        rows = [self.encode(inputs[i : i + 1, :n], lengths[i : i + 1], labels) for i, n in enumerate(counts)]
+        rows = []
+        for row, count in enumerate(counts):
+            try:
+                rows.append(self.encode(inputs[row : row + 1, :count], lengths[row : row + 1], labels))
+            except RowError as error:
+                raise RowError(row, str(error)) from error
         longest = torch.tensor(inputs.shape[1])
         frames = [int(self.num_frames(longest, label)) for label in labels]
         return tuple(
             torch.cat([nn.functional.pad(state, (0, 0, 0, count - state.shape[1])) for state in states])
             for states, count in zip(zip(*rows), frames)
         )
+
+    def gradient_checkpointing(self, on: bool) -> None:
+        """Whether blocks keep only what enters them for backward, and are computed again there."""
+        raise ValueError("this upstream cannot compute its blocks again: leave upstream.gradient_checkpointing out")
 
     def write_tuned(self, folder: Path) -> Path:
         """Write the weights in the upstream's own format below `folder`; gives what `--upstream` opens."""
@@ -181,8 +230,26 @@ class Upstream(nn.Module):
         if self.takes == "features":
             inputs, counts = self._extractor(inputs, counts)
         device = next(iter(self.parameters()), torch.zeros(0)).device
-        counts = counts.to(device)
-        return self(inputs.to(device), counts), self.num_frames(counts)
+        inputs, counts = inputs.to(device), counts.to(device)
+        long = self.takes == "waveform" and self.longest is not None and inputs.shape[1] > self.longest
+        return self._one_by_one(inputs, counts) if long else self(inputs, counts), self.num_frames(counts)
+
+    def _one_by_one(self, waveforms: Tensor, counts: Tensor) -> list[Tensor]:
+        """What `forward` gives, each waveform alone, those beyond `longest` in pieces as `represent` takes them."""
+        rows = [self._alone(wave[None, :count]) for wave, count in zip(waveforms, counts.tolist())]
+        return [nn.utils.rnn.pad_sequence([row[k] for row in rows], batch_first=True) for k in range(len(self.layers))]
+
+    def _alone(self, wave: Tensor) -> list[Tensor]:
+        """The states [T, H] of one waveform [1, N]."""
+        samples = wave.shape[1]
+        if self.longest is None or samples <= self.longest:
+            return [state[0] for state in self(wave, torch.tensor([samples], device=wave.device))]
+        parts = []
+        for piece in self.field().pieces(samples, self.longest, self.overlap):
+            part = wave[:, piece.start : piece.stop]
+            states = self(part, torch.tensor([part.shape[1]], device=wave.device))
+            parts.append([state[0, piece.dropped : piece.dropped + piece.kept] for state in states])
+        return [torch.cat(states) for states in zip(*parts)]
 
     @cached_property
     def _extractor(self) -> FeatureExtractor:
@@ -223,5 +290,5 @@ def fingerprint_of(module: nn.Module, *settings: object) -> str:
     digest = hashlib.sha256(repr(settings).encode())
     for name, value in module.state_dict().items():
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())  # bfloat16, too
     return digest.hexdigest()[:16]

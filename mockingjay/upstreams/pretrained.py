@@ -1,7 +1,8 @@
 """A pre-trained encoder as an upstream, without or with its head."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 
 from torch import Tensor
 
@@ -26,6 +27,7 @@ class PretrainedUpstream(Upstream):
         self.layers = tuple(f"T{layer}" for layer in range(model.num_layers + 1))
         self.max_input_length = config.model.max_input_length if config.encoder == "transformer" else None
         self.feature_config, self.frame_shift = features, frame_shift
+        self.write: Callable[[Path], Path] | None = None  # a checkpoint of the whole model, where that is known
         self._settings = config.objective, config.encoder, config.model, config.gru, features
 
     @cached_property
@@ -46,6 +48,16 @@ class PretrainedUpstream(Upstream):
         states = self.encoder(*stack_frames(features, lengths, self.rate))
         chosen = [states[self.layers.index(label)] for label in labels]
         return States(chosen, lambda state: unstack_states(state.float(), lengths, features.shape[1], self.rate))
+
+    def gradient_checkpointing(self, on: bool) -> None:
+        """Whether blocks are computed again for backward; ValueError for a GRU."""
+        if not isinstance(self.encoder, TransformerEncoder):
+            raise ValueError("a GRU cannot compute its layers again: leave upstream.gradient_checkpointing out")
+        self.encoder.recompute = on
+
+    def write_tuned(self, folder: Path) -> Path:
+        """Write a checkpoint of the tuned encoder, with the head that it had."""
+        return super().write_tuned(folder) if self.write is None else self.write(folder)
 
     def attention_maps(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Attention of every layer and head over (stacked) frames, [layers, B, heads, T', T'].
@@ -73,6 +85,14 @@ class HeadUpstream(Upstream):
     def fingerprint(self) -> str:
         """Changes with anything that changes the representations."""
         return fingerprint_of(self.head, "head", self.encoder.fingerprint)
+
+    def gradient_checkpointing(self, on: bool) -> None:
+        """Whether blocks are computed again for backward; ValueError for a GRU."""
+        self.encoder.gradient_checkpointing(on)
+
+    def write_tuned(self, folder: Path) -> Path:
+        """Write a checkpoint of the tuned encoder and head."""
+        return self.encoder.write_tuned(folder)
 
     def encode(self, features: Tensor, lengths: Tensor, labels: Sequence[str]) -> Sequence[Tensor]:
         below = self.encoder(features, lengths, (*(label for label in labels if label != "H"), self.encoder.layers[-1]))

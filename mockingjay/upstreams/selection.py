@@ -68,6 +68,18 @@ class LayerSelection:
             )
         return labels
 
+    def canonical(self, upstream: Upstream) -> "LayerSelection":
+        """The selection in the one form of all ways to say it: `layers` by number, others by label, all as `all`."""
+        if self.weights is not None:
+            return self
+        labels = self.labels(upstream)
+        if self.which == AVERAGE and len(labels) > 1:
+            return self
+        parts = tuple(upstream.layers.index(label) if label in upstream.layers else label for label in labels)
+        if not self.several:
+            return LayerSelection(parts[0])
+        return LayerSelection("all" if labels == upstream.layers else parts)
+
     def row_shape(self, upstream: Upstream) -> list[int]:
         """Shape of what is stored for a frame; ValueError for a layer that the upstream does not have."""
         labels = self.labels(upstream)
@@ -94,7 +106,8 @@ class LayerSelection:
 
 
 def _label(part: int | str | float, upstream: Upstream) -> str:
-    known = f"the upstream has hidden states 0 to {upstream.num_layers} ({', '.join(_listed(upstream))})"
+    states = f"hidden states 0 to {upstream.num_layers}" if upstream.num_layers else "only hidden state 0"
+    known = f"the upstream has {states} ({', '.join(_listed(upstream))})"
     if part == "last":
         return upstream.layers[-1]
     if isinstance(part, int):

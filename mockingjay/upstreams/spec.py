@@ -24,7 +24,7 @@ CHECKPOINTS = (".ckpt", ".pt", ".model")
 YAMLS = (".yaml", ".yml")
 NAMED = re.compile(r"([\w.+-]+)=(.+)", re.DOTALL)
 GRAMMAR = (
-    "pretrained:FILE or RUN[@STEP], random:FILE, YAML or hf:FOLDER, baseline, hf:FOLDER, s3prl:FOLDER[:FILE], "
+    "pretrained:FILE or RUN[@STEP], random:FILE, YAML or hf:FOLDER, baseline, hf:FOLDER, s3prl:FOLDER[:ENTRY][:FILE], "
     "or package.module:Class[:FILE] of your own"
 )
 
@@ -34,13 +34,15 @@ class UpstreamSpec:
     """An upstream in words, as `parse` reads it.
 
     `source` is a checkpoint's file or run, a YAML file, a folder, or module:Class; empty where there is none (yet).
-    `file` holds weights for a class of one's own or of S3PRL. `word` is what stood before the first colon."""
+    `file` holds weights for a class of one's own or of S3PRL; `entry` says which expert of a folder it is. `word` is
+    what stood before the first colon."""
 
     kind: Kind
     source: str = ""
     file: str = ""
     name: str = ""  # given by `NAME=`
     word: str = ""
+    entry: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "UpstreamSpec":
@@ -56,8 +58,8 @@ class UpstreamSpec:
                 raise ValueError(f"upstream {short(text)}: the features themselves take no file: say baseline")
             if kind in ("hf", "s3prl") and not source:
                 raise ValueError(f"upstream {short(text)} needs a folder: {word}:FOLDER")
-            source, file = _with_weights(source) if kind == "s3prl" else (source, "")
-            return cls(kind, source, file, name, word)
+            source, entry, file = _of_folder(source) if kind == "s3prl" else (source, "", "")
+            return cls(kind, source, file, name, word, entry)
         if not colon:
             raise ValueError(f"unknown upstream {short(text)}: expected {GRAMMAR}")
         attribute, _, file = source.partition(":")
@@ -71,7 +73,8 @@ class UpstreamSpec:
         if self.name:
             return self.name
         if self.kind in ("hf", "s3prl"):
-            return f"{self.kind}_{Path(self.source).resolve().name}"
+            folder = f"{self.kind}_{Path(self.source).resolve().name}"
+            return f"{folder}_{self.entry}" if self.entry else folder
         return self.source if self.kind == "own" else self.word
 
     @property
@@ -93,14 +96,26 @@ class UpstreamSpec:
             return self
         return replace(self, source=str(find_checkpoint(Path(self.source), ckpdir, f"upstream {self.word}:")))
 
+    def tuned(self, path: Path) -> "UpstreamSpec":
+        """What opens the weights that `write_tuned` of such an upstream wrote to `path`."""
+        if self.kind in ("s3prl", "own"):
+            return replace(self, file=str(path))
+        if path.suffix != ".ckpt":
+            return replace(self, kind="hf", word="hf", source=str(path))
+        kind = "pretrained_head" if self.kind == "pretrained_head" else "pretrained"
+        return replace(self, kind=kind, word=kind, source=str(path))
+
     def __str__(self) -> str:
         """The spec as it is typed."""
         parts = [self.source] if self.kind == "own" else [self.word, self.source]
-        text = ":".join(part for part in [*parts, self.file] if part)
+        text = ":".join(part for part in [*parts, self.entry, self.file] if part)
         return f"{self.name}={text}" if self.name else text
 
 
-def _with_weights(source: str) -> tuple[str, str]:
-    """Folder and, behind a colon, the file of weights."""
+def _of_folder(source: str) -> tuple[str, str, str]:
+    """Folder and, each behind a colon, the name of an entry and the file of weights."""
     folder, colon, file = source.rpartition(":")
-    return (folder, file) if colon and file.endswith(CHECKPOINTS) else (source, "")
+    if not colon or not file.endswith(CHECKPOINTS):
+        folder, file = source, ""
+    outer, colon, entry = folder.rpartition(":")
+    return (outer, entry, file) if colon and outer and entry.isidentifier() else (folder, "", file)

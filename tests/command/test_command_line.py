@@ -94,9 +94,9 @@ def test_ckpt_is_a_file_a_path_below_ckpdir_or_a_run_s_folder_everywhere(here, c
     spellings = [str(BEST), f"{RUN.name}/best.ckpt", RUN.name, str(RUN), str(here / RUN)]
     for word in spellings:
         _, _, told = runner_mockingjay.read(["--extract", "--ckpt", word])
-        assert told.ckpt.resolve() == (here / BEST).resolve()
+        assert Path(told.upstream.source).resolve() == (here / BEST).resolve()
         _, _, told = runner_mockingjay.read(["--info", word])
-        assert told.ckpt.resolve() == (here / BEST).resolve()
+        assert told.described.resolve() == (here / BEST).resolve()
         _, _, told = runner_mockingjay.read(["--train", "--load", "--ckpt", word])
         assert told.ckpt.resolve() == (here / BEST).resolve()
         _, _, told = runner_mockingjay.read(["--train_phone", "--run_apc", "--apc_path", word])

@@ -12,9 +12,20 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tests.helpers.huggingface_models import write_model
 
-PAGES = ("README.md", "docs/originals.md", "docs/export.md", "docs/scaling.md")
-LINKED = ("config", "preprocess", "utility", "mockingjay", "downstream", "originals", "commands", "hubconf.py")
+PAGES = ("README.md", "docs/originals.md", "docs/export.md", "docs/scaling.md", "docs/upstreams.md")
+LINKED = (
+    "config",
+    "preprocess",
+    "utility",
+    "mockingjay",
+    "downstream",
+    "originals",
+    "commands",
+    "examples",
+    "hubconf.py",
+)
 SMALLER = {
     "preprocess/demo_corpus.py": ["--minutes", "1.5", "--speakers", "6"],
     "run_downstream.py": ["--cpu", "trainer.steps=4", "trainer.eval_every=2", "data.batch_frames=300"],
@@ -22,6 +33,7 @@ SMALLER = {
 TRAINING = ["model.hidden_size=16", "model.heads=2", "model.ffn_size=16", "trainer.steps=4", "trainer.eval_every=2"]
 PROBING = SMALLER["run_downstream.py"][1:]
 SEVERAL_MACHINES = "--nnodes=4 --nproc_per_node=8 --max-restarts=3 --rdzv_backend=c10d --rdzv_endpoint=head:29500"
+TRANSFORMERS = find_spec("transformers") is not None
 SCHEDULER = "tcp://10.0.0.1:8786"
 
 
@@ -104,8 +116,12 @@ def scheduler():
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_of_a_page_run_in_order(page, demo, request):
     steps = [words for heading, words in commands(page) if heading != "The demo"]
-    assert len(steps) >= {"README.md": 11, "docs/scaling.md": 8}.get(page, 3)
+    assert len(steps) >= {"README.md": 11, "docs/scaling.md": 8, "docs/upstreams.md": 15}.get(page, 3)
+    if page == "docs/upstreams.md" and TRANSFORMERS:
+        write_model(demo / "models/hubert-base", "hubert")
     for words in steps:
+        if "hf:models" in " ".join(words) and not TRANSFORMERS:
+            continue  # `make test-hf` has it
         if SCHEDULER in words:
             words = [request.getfixturevalue("scheduler") if word == SCHEDULER else word for word in words]
         run(demo, words)
@@ -121,7 +137,7 @@ def test_commands_of_a_page_run_in_order(page, demo, request):
 @pytest.mark.parametrize("page", PAGES)
 def test_python_of_a_page_runs(page, demo):
     codes = [text for _, language, text in blocks(page) if language == "python"]
-    assert bool(codes) == (page in ("README.md", "docs/export.md"))
+    assert bool(codes) == (page in ("README.md", "docs/export.md", "docs/upstreams.md"))
     recordings = sorted((demo / "recordings/dev").rglob("*.flac"))
     for name, path in zip(("a.wav", "b.wav"), recordings):
         shutil.copy(path, demo / name)  # the reader of sound files looks at what a file holds, not at its name
@@ -129,7 +145,7 @@ def test_python_of_a_page_runs(page, demo):
         run(demo, ["runner_mockingjay.py", *shlex.split("--export s3prl --ckpt demo/best.ckpt")])
         run(demo, ["runner_mockingjay.py", *shlex.split("--export hf --ckpt demo/best.ckpt")])
     for code in codes:
-        if "transformers" in code and find_spec("transformers") is None:
+        if "transformers" in code and not TRANSFORMERS:
             continue  # `make test-hf` has it, and tests the folder itself
         done = subprocess.run([sys.executable, "-c", code], cwd=demo, capture_output=True, text=True)
         assert done.returncode == 0, f"{code}\n{done.stderr}"

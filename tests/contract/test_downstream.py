@@ -83,8 +83,9 @@ def test_weighted_sum_of_stored_states_is_that_of_the_states_themselves(small, a
 
 
 def test_fine_tuning_moves_the_upstream_at_its_own_rate(small, architecture):
-    settings = small.setting("phone_linear", "random", upstream={"fine_tune": True}, probe={"upstream_lr": 1e-3})
-    experiment = Experiment(replace(settings, ckpt=Path(architecture)), small.root / "tuned")
+    tuned = {"upstream": {"fine_tune": True}, "probe": {"upstream_lr": 1e-3}}
+    settings = small.setting("phone_linear", f"random:{architecture}", **tuned)
+    experiment = Experiment(settings, small.root / "tuned")
     before = {name: value.clone() for name, value in experiment.probe.state_dict().items()}
     groups = experiment.probe.groups(settings.config)
     assert {group.get("lr") for group in groups} == {None, 1e-3}
@@ -96,7 +97,7 @@ def test_fine_tuning_moves_the_upstream_at_its_own_rate(small, architecture):
 
 
 def test_frozen_upstream_does_not_move(small, architecture):
-    settings = replace(small.setting("phone_linear", "random"), ckpt=Path(architecture))
+    settings = small.setting("phone_linear", f"random:{architecture}")
     experiment = Experiment(settings, small.root / "frozen")
     assert not any(name.startswith("upstream") for name in experiment.probe.state_dict())
 
@@ -106,7 +107,7 @@ def test_representations_are_computed_once_and_never_stale(small, architecture, 
     original = cache.represent
     monkeypatch.setattr(cache, "represent", lambda *args: made.append(args[2]) or original(*args))
     data = {"cache": str(small.root / "cache_once")}
-    settings = replace(small.setting("phone_linear", "random", data=data), ckpt=Path(architecture))
+    settings = small.setting("phone_linear", f"random:{architecture}", data=data)
     for number, changed in enumerate((settings, settings, replace(settings, task=find_task("speaker_utterance")))):
         Experiment(changed, small.root / f"once_{number}").train()
     assert len(made) == 1
@@ -154,7 +155,7 @@ def lines(folder: Path) -> list[dict]:
 @pytest.mark.parametrize("tuned", [False, True])
 def test_resumed_run_equals_an_undisturbed_one(small, architecture, tuned, monkeypatch):
     more = {"upstream": {"fine_tune": True}} if tuned else {"probe": {"dropout": 0.3}}
-    settings = replace(small.setting("phone_1hidden", "random", **more), ckpt=Path(architecture))
+    settings = small.setting("phone_1hidden", f"random:{architecture}", **more)
     straight, broken = small.root / f"straight_{tuned}", small.root / f"broken_{tuned}"
     Experiment(settings, straight).train()
 

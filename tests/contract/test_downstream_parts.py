@@ -16,11 +16,14 @@ from downstream.experiment import Experiment
 from downstream.figures import confusion_figure
 from downstream.heads import Linears, join_context, mean_pool
 from downstream.labels import PhoneLabels, SpeakerLabels
+from downstream.layers import ProbedLayers
 from downstream.metrics import accuracy, class_score, selection_error
 from downstream.probe import Probe, evaluate
 from downstream.splits import PARTS, Division, Parts, Utterances, divide
 from downstream.tasks.classification import ByFrame
 from downstream.tasks.table import TASKS, find_task
+from downstream.utterances import FramedUtterances
+from mockingjay.upstreams.selection import LayerSelection
 from tests.helpers.downstream_corpus import WIDTH
 from utility.batches import Batch
 from utility.labels.alignment import IGNORE, Alignment
@@ -134,9 +137,9 @@ def test_evaluation_does_not_depend_on_the_size_of_batches(small, task):
     store, declared = Store(f"{small.root}/store/all"), find_task(task)
     chosen = np.arange(len(store))
     data = DataConfig(alignment=str(small.root / "phones"))
-    labels = declared.labels(store, data).read(Parts(chosen, chosen[:0], chosen[:0], "given", {}))
-    examples = declared.source(Frames([store], None), labels, chosen, Use(data, fine_tune=True))
-    probe = Probe(declared, labels, DownstreamConfig(), 1, WIDTH, None, seed=0)
+    labels = declared.labels(FramedUtterances.of(store), data).read(Parts(chosen, chosen[:0], chosen[:0], "given", {}))
+    examples = declared.source(Frames([store]), labels, chosen, Use(data, fine_tune=True))
+    probe = Probe(declared, labels, DownstreamConfig(), ProbedLayers(LayerSelection(0), ("F",)), WIDTH, None, seed=0)
     loaders = [Loader(examples, LoaderConfig(batch_frames=n), 0, examples.target) for n in (1, 100, 10**6)]
     found = [evaluate(probe, loader.once(), CPU) for loader in loaders]
     for other in found[1:]:
@@ -148,7 +151,7 @@ def test_evaluation_does_not_depend_on_the_size_of_batches(small, task):
 def test_pooled_means_score_as_whole_utterances(small):
     store = Store(f"{small.root}/store/all")
     chosen = np.arange(0, len(store), 2)
-    frames, labels = Frames([store], None), SpeakerLabels(store, sorted(set(store.speakers)), chosen)
+    frames, labels = Frames([store]), SpeakerLabels(FramedUtterances.of(store), sorted(set(store.speakers)), chosen)
     head = head_of("speaker_utterance")
     logits = []
     for kind in (Wholes, Means):
@@ -165,8 +168,8 @@ def test_pooled_means_score_as_whole_utterances(small):
 def test_pieces_give_every_labelled_frame_once_with_its_context(small, reach):
     store = Store(f"{small.root}/store/all")
     chosen = np.arange(1, len(store), 3)
-    labels = PhoneLabels(store, Alignment(small.root / "phones"), chosen)
-    frames = Frames([store], None)
+    labels = PhoneLabels(FramedUtterances.of(store), Alignment(small.root / "phones"), chosen)
+    frames = Frames([store])
     pieces, wholes = Pieces(frames, labels.frames, chosen, 10, reach), Pieces(frames, labels.frames, chosen)
     head = ByFrame(context=2 * reach + 1).head(WIDTH, 5, ProbeConfig(), torch.Generator().manual_seed(0))
     sums = []
@@ -282,8 +285,8 @@ def test_confusion_figure_of_thousands_of_classes_draws_groups():
 
 def test_batch_padding_is_marked_by_the_loader(small):
     store = Store(f"{small.root}/store/all")
-    labels = PhoneLabels(store, Alignment(small.root / "phones"), [0, 1, 2])
-    examples = Pieces(Frames([store], None), labels.frames, [0, 1, 2])
+    labels = PhoneLabels(FramedUtterances.of(store), Alignment(small.root / "phones"), [0, 1, 2])
+    examples = Pieces(Frames([store]), labels.frames, [0, 1, 2])
     batch: Batch = next(Loader(examples, LoaderConfig(batch_frames=10**6), 0, examples.target).once())
     assert not batch.mask().all()
     assert (batch.target[~batch.mask()] == IGNORE).all()

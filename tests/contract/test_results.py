@@ -80,7 +80,7 @@ def test_result_begins_with_the_header_that_all_results_share(finished, small):
     assert (result["value"], result["dev_value"]) == (result["test_accuracy"], result["dev_accuracy"])
     assert result["interval"] is None
     assert result["fingerprints"]["store"]["splits"] == [f"{small.root}/store/all"]
-    assert result["fingerprints"]["upstream"].keys() == {"fingerprint", "name", "checkpoint", "step"}
+    assert result["fingerprints"]["upstream"].keys() == {"fingerprint", "name", "spec", "checkpoint", "step"}
     assert result["selection_error"] == pytest.approx(100 - result["dev_accuracy"], abs=1e-3)
     assert "100 - dev frame accuracy (%)" in result["selection"]
 

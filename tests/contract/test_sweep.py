@@ -61,11 +61,13 @@ def test_sweep_opens_stores_and_labels_once(small, counts, upstream, monkeypatch
             write_store(small.root / "divided", split, rows)
     counts.clear()
     lists = {part: [f"{small.root}/divided/{part}"] for part in ("train", "dev", "test")}
-    setting = small.setting("phone_linear", upstream, data={**lists, "cache": str(small.root / f"cache_{upstream}")})
-    if upstream == "random":
-        file = small.root / "tiny_of_tasks.yaml"
-        file.write_text("model: {layers: 1, hidden_size: 8, heads: 2, ffn_size: 8}\n")
-        setting = replace(setting, ckpt=file)
+    file = small.root / "tiny_of_tasks.yaml"
+    file.write_text("model: {layers: 1, hidden_size: 8, heads: 2, ffn_size: 8}\n")
+    spec, data = (
+        f"random:{file}" if upstream == "random" else upstream,
+        {"cache": str(small.root / f"cache_{upstream}")},
+    )
+    setting = small.setting("phone_linear", spec, data={**lists, **data})
     choices = [Choice(f"lr={lr}", replace_lr(setting.config, lr)) for lr in (1e-3, 0.02)]
     made = []
     represent = states.represent

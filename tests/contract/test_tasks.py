@@ -38,7 +38,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class FirstFeature:
-    store: reading.Store
+    store: reading.Store  # answers may come from anything that an utterance has
 
     @property
     def usable(self):
@@ -77,8 +77,8 @@ class NumberOfUtterance:
     division = Division("speaker")
     columns = ("true", "predicted", "error")
 
-    def labels(self, store, config):
-        return FirstFeature(store)
+    def labels(self, utterances, config):
+        return FirstFeature(utterances.corpus)
 
     def source(self, frames, labels, chosen, use):
         return Means(frames, lambda index: np.float32(labels.number[index]), chosen)

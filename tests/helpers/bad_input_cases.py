@@ -27,6 +27,8 @@ class Case:
     command: str
     names: tuple[str, ...]
     code: int = 2
+    needs: str = ""  # a package without which the command ends otherwise
+    without: str = ""  # a package that must not be there
 
     @property
     def id(self) -> str:
@@ -34,9 +36,9 @@ class Case:
         return self.what.replace(" ", "_")
 
 
-def case(what: str, command: str, *names: str, code: int = 2) -> Case:
+def case(what: str, command: str, *names: str, code: int = 2, needs: str = "", without: str = "") -> Case:
     """A row of the table."""
-    return Case(what, command, names, code)
+    return Case(what, command, names, code, needs, without)
 
 
 FLAGS = [
@@ -144,7 +146,7 @@ CONFIGS = [
     case("override below a value", f"{NEW} --config good.yaml model.layers.x=3", "model.layers.x", "not a section"),
     case("override of an unknown key", f"{NEW} --config good.yaml optimizer.rl=1", "'optimizer.rl'", "'lr'"),
     case("override that is no YAML", f"{NEW} --config good.yaml data.train=[a", "'data.train=[a'", "not valid YAML"),
-    case("choice that there is not", f"{NEW} --config good.yaml optimizer.name=sgd", "'optimizer.name'", "'sgd'", "'adamw'", "'bertadam'"),
+    case("choice that there is not", f"{NEW} --config good.yaml optimizer.name=adamax", "'optimizer.name'", "'adamax'", "'adamw'", "'bertadam'"),
     case("heads that do not divide", f"{NEW} --config good.yaml model.heads=3", "'model'", "hidden_size 8", "heads 3"),
     case("a model beyond memory", f"{NEW} --config good.yaml model.ffn_size=100000000000000", "model.ffn_size", "1048576"),
     case("betas of one number", f"{NEW} --config good.yaml optimizer.betas=[0.9]", "optimizer.betas"),
@@ -152,15 +154,34 @@ CONFIGS = [
     case("path where a list belongs", f"{NEW} --config good.yaml data.train=data/mel/train", "'data.train'", "'data/mel/train'", "list"),
     case("nothing to train on", f"{NEW} --config good.yaml data.train=[]", "data.train", "empty"),
     case("spans longer than their limit", f"{NEW} --config good.yaml masking.consecutive_min=9", "consecutive_min 9", "consecutive_max 7"),
+    case("betas of an optimiser without any", f"{NEW} --config good.yaml optimizer.name=sgd optimizer.betas=[0.9,0.99]", "sgd has no betas", "adam"),
+    case("usual betas of an optimiser without any", f"{NEW} --config good.yaml optimizer.name=sgd optimizer.betas=[0.9,0.999]", "optimizer.betas=[0.9,0.999]", "would change nothing"),
+    case("momentum of an optimiser without any", f"{NEW} --config good.yaml optimizer.name=adam optimizer.momentum=0.9", "adam has no momentum", "rmsprop"),
+    case("steps and epochs", f"{NEW} --config good.yaml trainer.steps=7 trainer.epochs=2", "steps 7", "epochs 2", "null"),
+    case("no epoch", f"{NEW} --config good.yaml trainer.steps=null trainer.epochs=0", "'trainer.epochs'", "0", "greater than or equal to 1"),
+    case("dropout of no prenet", f"{NEW} --config good.yaml objective=apc encoder=gru gru.prenet_dropout=0.1", "prenet_dropout 0.1", "prenet_layers 0"),
     case("learning rate that is a word", f"{NEW} --config good.yaml optimizer.lr=fast", "'optimizer.lr'", "'fast'", "number"),
     case("learning rate that is infinite", f"{NEW} --config good.yaml optimizer.lr=.inf", "'optimizer.lr'", "inf"),
     case("negative seed", f"{NEW} --config good.yaml --seed -1", "--seed", "-1"),
     case("unknown key of a probe", f"{PHONE} baseline probe.hiden=3", "'probe.hiden'", "'hidden_size'"),
     case("probe config that does not exist", f"{PHONE} baseline --config nowhere.yaml", "nowhere.yaml"),
     case("label fraction of zero", f"{PHONE} baseline data.label_fraction=0", "'data.label_fraction'", "0", "greater than 0"),
+    case("probe by steps and epochs", f"{PHONE} baseline trainer.steps=7 trainer.epochs=2", "steps 7", "epochs 2", "null"),
     case("sweep of an unknown key", f"{PHONE} baseline --sweep lrr=1", "'lrr'", "'optimizer.lr'"),
     case("sweep without values", f"{PHONE} baseline --sweep lr", "--sweep", "key=value,value"),
     case("sweep of one key twice", f"{PHONE} baseline --sweep lr=1 --sweep lr=2", "--sweep", "optimizer.lr", "twice"),
+]  # fmt: skip
+
+THEIRS = [
+    case("original's config with an unknown key", f"{NEW} --config theirs_key.yaml", "theirs_key.yaml", "'transformer.mask_propotion'", "'mask_proportion'"),
+    case("original's config of another model", f"{NEW} --config theirs_dual.yaml", "theirs_dual.yaml", "'transformer.dual_transformer'", "no such model"),
+    case("original's config of data that are elsewhere", f"{NEW} --config theirs_elsewhere.yaml", "theirs_elsewhere.yaml", "data/libri_mel160_subword5000", "data.train=[data/NAME/SPLIT]"),
+    case("original's config for frames of another size", f"{NEW} --config theirs_wide.yaml", "theirs_wide.yaml", "160", "80"),
+    case("original's config with a bad override", f"{NEW} --config theirs.yaml trainer.stps=3", "'trainer.stps'", "'steps'"),
+    case("original's features that are not computed here", f"{NEW} --config good.yaml --online_config theirs_online.yaml", "theirs_online.yaml", "'online.input'", "linear, mel, mfcc"),
+    case("original's config of pre-training for a probe", f"{PHONE} baseline --config theirs.yaml", "theirs.yaml", "pre-training", "probe"),
+    case("original's config of a probe with an unknown key", f"{PHONE} baseline --config theirs_probe.yaml", "theirs_probe.yaml", "'runner.lerning_step'", "'learning_rate'"),
+    case("original's config of a probe for pre-training", f"{NEW} --config theirs_probe.yaml", "theirs_probe.yaml", "no section transformer"),
 ]  # fmt: skip
 
 STORES = [
@@ -231,7 +252,7 @@ CHECKPOINTS = [
     case("no test set", f"{TEST} --ckpt ckpt/untested.ckpt", "--input", "data.test"),
     case("test set that does not exist", f"{TEST} --ckpt ckpt/good.ckpt --input data/nowhere/test", "data/nowhere/test"),
     case("layer that there is not", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer 9", "9", "0 to 1"),
-    case("layer that is a word", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer top", "--layer", "'top'", "ws:FILE"),
+    case("layer that is a word", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer top", "layer top", "0 to 1 (T0, T1)"),
     case("layer of a test that there is not", f"{TEST} --ckpt ckpt/good.ckpt --layer 9", "9", "0 to 1"),
     case("weights of a probe without any", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer ws:exp/unweighted.json", "exp/unweighted.json", "--weighted_sum"),
     case("weights in no file", f"{EXTRACT} --ckpt ckpt/good.ckpt --layer ws:nowhere.json", "nowhere.json"),
@@ -255,6 +276,7 @@ CHECKPOINTS = [
     case("resume of a checkpoint cut off", f"{KILLED} --config good.yaml --resume", "killed/mockingjay-1.ckpt", "damaged"),
     case("resume with another seed", f"{OLD} --config good.yaml --seed 7 --resume", "--seed 1337", "7"),
     case("resume without optimiser", f"{OLD} --config good.yaml --resume", "old/mockingjay-1.ckpt", "optimi"),
+    case("resume with another optimiser", f"{OLD} --config good.yaml --resume optimizer.name=sgd", "old/mockingjay-1.ckpt", "adamw", "'sgd'"),
     case("resume as another model", f"{OLD} --config good.yaml --resume model.layers=2", "old/mockingjay-1.ckpt"),
     case("training over a run", f"{OLD} --config good.yaml", "old/mockingjay-1.ckpt", "--resume", "--name"),
     case("load of a checkpoint that does not exist", f"{NEW} --load --ckpt nowhere.ckpt", "nowhere.ckpt"),
@@ -321,6 +343,7 @@ TABLE = {
     "Features of the originals' APC": APC_FILES,
     "Alignment files and the built-in corpus": ALIGNMENTS,
     "Config keys and values": CONFIGS,
+    "Configs of the originals": THEIRS,
     "Stores": STORES,
     "Training from audio": RECORDINGS,
     "Checkpoints, and what is made of them": CHECKPOINTS,

@@ -6,6 +6,7 @@ import lzma
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -16,6 +17,7 @@ from torch import nn
 import run_downstream
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
+from tests.helpers.bad_upstream_world import build_upstreams
 from tests.helpers.speech import MEL, write_store
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, build
@@ -90,6 +92,7 @@ def build_world(root: Path) -> None:
     _checkpoints(root / "ckpt")
     _alignments(root)
     _results(root)
+    build_upstreams(root)
 
 
 def _configs(root: Path) -> None:
@@ -104,6 +107,20 @@ def _configs(root: Path) -> None:
     (root / "scalar.yaml").write_text("model: 3\n")
     (root / "range.yaml").write_text("masking:\n  proportion: 1.5\n")
     (root / "null.yaml").write_text("model:\n")
+    theirs: dict[str, Any] = {
+        "transformer": {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8},
+        "optimizer": {"learning_rate": "4e-4"},
+        "dataloader": {"data_path": "data/mel", "train_set": ["train"], "dev_set": ["dev"]},
+        "runner": {"total_steps": 1},
+    }
+    elsewhere = {"dataloader": {"data_path": "data/libri_mel160_subword5000", "train_set": ["train-clean-360"]}}
+    mistyped = {"transformer": {**theirs["transformer"], "mask_propotion": 0.15}}
+    dual = {"transformer": {**theirs["transformer"], "dual_transformer": True}}
+    wide = {"transformer": {**theirs["transformer"], "input_dim": 160}}
+    for name, more in {"": {}, "_elsewhere": elsewhere, "_key": mistyped, "_dual": dual, "_wide": wide}.items():
+        (root / f"theirs{name}.yaml").write_text(yaml.safe_dump(theirs | more))
+    (root / "theirs_online.yaml").write_text("input: {feat_type: phase}\n")
+    (root / "theirs_probe.yaml").write_text("runner: {learning_rate: 4e-3, lerning_step: 3}\n")
     (root / "latin.yaml").write_bytes("name: é\n".encode("latin-1"))
     (root / "notes.txt").write_text("not a folder\n")
 

@@ -9,8 +9,9 @@ from torch import nn
 
 import run_downstream
 from downstream.config import DownstreamConfig
-from downstream.experiment import Setting
+from downstream.setting import Setting
 from downstream.tasks.table import find_task
+from mockingjay.upstreams.spec import UpstreamSpec
 from utility.config import build
 from utility.labels.alignment import write_alignment
 from utility.store.files import Row
@@ -67,7 +68,7 @@ class Small:
         shares = {"dev_share": 0.2, "test_share": 0.2}
         values = {"data": {**data, **shares, **sections.pop("data", {})}, "trainer": trainer, **sections}
         config = build(DownstreamConfig, values)
-        return Setting(find_task(task), name, None, config, 1, torch.device("cpu"), quiet=True)
+        return Setting(find_task(task), UpstreamSpec.parse(name), config, 1, torch.device("cpu"), quiet=True)
 
 
 def write_store(root: Path, split: str, utterances: dict[str, np.ndarray]) -> None:

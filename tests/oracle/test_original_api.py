@@ -367,4 +367,8 @@ def test_example_runs(script, ckpt, apc_ckpt, tmp_path, monkeypatch, capsys):
 
 
 def test_every_example_is_run():
-    assert {path.name for path in (PROJECT / "examples").glob("*.py")} == {*EXAMPLES, "table.py"}
+    assert {path.name for path in (PROJECT / "examples").glob("*.py")} == {
+        *EXAMPLES,
+        "table.py",
+        "own_waveform_upstream.py",  # in test_own_upstreams
+    }

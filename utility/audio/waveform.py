@@ -3,7 +3,7 @@ resampled by soxr."""
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ Count = TypeVar("Count", int, np.ndarray)
 LOWEST_RATE, HIGHEST_RATE = 1000, 768000  # Hz; what a header says beyond is damage
 Span = tuple[float | None, float | None]  # start and end in seconds; None: of the recording
 WHOLE: Span = (None, None)
+CHUNK = 1 << 18  # samples decoded at once, where a file is read in pieces
 BEYOND = 0.05  # seconds by which a part may reach beyond the end of its recording: times are rounded
 
 
@@ -45,7 +46,7 @@ def read_audio(
         frames = last - first
         length = resampled_length(frames, native, sample_rate)
         if expected not in (None, length):
-            raise AudioError(f"{path}: has changed: {length} samples at {sample_rate} Hz, there were {expected}")
+            raise AudioError(_changed(path, sample_rate, length, expected))
         start, stop, _ = part.indices(frames) if native == sample_rate else (0, frames, 1)
         start, stop = first + start, first + stop
         before = start if file.format == "OGG" else 0  # libsndfile does not seek exactly there
@@ -56,17 +57,82 @@ def read_audio(
             samples = file.read(stop - start, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
             raise AudioError(f"{path}: cannot be decoded: {_reason(error)}") from None
-    if len(samples) != stop - start:
-        raise AudioError(f"{path}: truncated or corrupt: {len(samples)} of {stop - start} samples decoded")
+    mono = _mono(path, samples[before:], len(samples), stop - start)
+    if native != sample_rate:
+        mono = _finite(path, _fit(soxr.resample(mono, native, sample_rate), length)[part])
+    return np.ascontiguousarray(mono)
+
+
+def read_in_pieces(
+    path: Path | str,
+    sample_rate: int,
+    pieces: Sequence[tuple[int, int]],
+    expected: int | None = None,
+    span: Span = WHOLE,
+) -> Iterator[np.ndarray]:
+    """What `read_audio` gives, in pieces from one sample to before another; the starts rise, and so do the stops.
+
+    The file is decoded once, whatever its rate and format, and never held whole."""
+    with _opened(path) as file:
+        first, last = _part(path, file.frames, file.samplerate, span)
+        length = resampled_length(last - first, file.samplerate, sample_rate)
+        if expected not in (None, length):
+            raise AudioError(_changed(path, sample_rate, length, expected))
+        chunks = _chunks(path, file, first, last)
+        if file.samplerate != sample_rate:
+            chunks = _resampled(path, chunks, file.samplerate, sample_rate)
+        held, at = np.zeros(0, np.float32), 0  # the samples from `at` on
+        for start, stop in pieces:
+            while at + len(held) < stop and (chunk := next(chunks, None)) is not None:
+                kept = held[max(start - at, 0) :]
+                at += len(held) - len(kept)
+                held = np.concatenate([kept, chunk])
+            yield np.pad(held[start - at : stop - at], (0, max(min(stop, length) - at - len(held), 0)))
+
+
+def _chunks(path: Path | str, file: soundfile.SoundFile, first: int, last: int) -> Iterator[np.ndarray]:
+    """Mono samples `first` to `last` at the file's own rate, a part at a time."""
+    at = 0 if file.format == "OGG" else first  # libsndfile does not seek exactly there
+    try:
+        if at:
+            file.seek(at)
+        while at < last:
+            stop = min(at + CHUNK, last) if at >= first else min(at + CHUNK, first)
+            samples = file.read(stop - at, dtype="float32", always_2d=True)
+            mono = _mono(path, samples, len(samples), stop - at)
+            if at >= first:
+                yield mono
+            at = stop
+    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+        raise AudioError(f"{path}: cannot be decoded: {_reason(error)}") from None
+
+
+def _resampled(path: Path | str, chunks: Iterator[np.ndarray], native: int, rate: int) -> Iterator[np.ndarray]:
+    """The chunks at another rate: to the bit what resampling them whole gives."""
+    stream = soxr.ResampleStream(native, rate, 1, dtype="float32")
+    for chunk in chunks:
+        yield _finite(path, stream.resample_chunk(chunk))
+    yield _finite(path, stream.resample_chunk(np.zeros(0, np.float32), last=True))
+
+
+def _mono(path: Path | str, samples: np.ndarray, decoded: int, expected: int) -> np.ndarray:
+    """The mean of the channels [N, C]; `AudioError` where not all was decoded, or a sample is not finite."""
+    if decoded != expected:
+        raise AudioError(f"{path}: truncated or corrupt: {decoded} of {expected} samples decoded")
     if not np.isfinite(samples).all():
         raise AudioError(f"{path}: holds samples that are not finite")
     with np.errstate(over="ignore", invalid="ignore"):
-        mono = samples[before:, 0] if samples.shape[1] == 1 else samples[before:].mean(axis=1)
-        if native != sample_rate:
-            mono = _fit(soxr.resample(mono, native, sample_rate), length)[part]
+        return _finite(path, samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1))
+
+
+def _finite(path: Path | str, mono: np.ndarray) -> np.ndarray:
     if not np.isfinite(mono).all():
         raise AudioError(f"{path}: holds samples whose sum is not finite")
-    return np.ascontiguousarray(mono)
+    return mono
+
+
+def _changed(path: Path | str, sample_rate: int, length: int, expected: int | None) -> str:
+    return f"{path}: has changed: {length} samples at {sample_rate} Hz, there were {expected}"
 
 
 def audio_length(path: Path | str, sample_rate: int = 16000, span: Span = WHOLE) -> int:

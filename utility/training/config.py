@@ -9,9 +9,10 @@ from utility.config import section
 
 @section
 class TrainerConfig:
-    """Length and rhythm of a run; all counted in optimiser updates."""
+    """Length and rhythm of a run; all but `epochs` counted in optimiser updates."""
 
-    steps: int = pydantic.Field(500_000, ge=1)
+    steps: int | None = pydantic.Field(500_000, ge=1)  # None where `epochs` says how long
+    epochs: int | None = pydantic.Field(None, ge=1, le=1_000_000)  # passes over the training data
     accumulation: int = pydantic.Field(1, ge=1)  # batches per update
     # Of matrix products; weights, losses, optimiser stay fp32. tf32: 10 bits of mantissa on CUDA, fp32 elsewhere.
     precision: Literal["fp32", "tf32", "bf16"] = "bf16"
@@ -20,3 +21,10 @@ class TrainerConfig:
     save_every: int = pydantic.Field(5000, ge=1)
     max_keep: int = pydantic.Field(2, ge=1)  # step checkpoints kept; the best on dev is kept apart
     patience: int | None = pydantic.Field(None, ge=1)  # stop after so many evaluations without a better one
+
+    def __post_init__(self) -> None:
+        """Exactly one of steps and epochs counts; steps left at their default count as not given."""
+        usual = type(self).steps
+        if self.epochs is not None and self.steps not in (None, usual):
+            raise ValueError(f"steps {self.steps} and epochs {self.epochs} both say how long: set one of them to null")
+        object.__setattr__(self, "steps", None if self.epochs is not None else self.steps or usual)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -13,16 +14,43 @@ from utility.config import section
 Decay = Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
+ORIGINAL = ("bertadam", "lamb")  # as S3PRL v0.1.0 has them
+WITH_BETAS = ("adamw", "adam", *ORIGINAL)
+WITH_MOMENTUM = ("sgd", "rmsprop")
+BETAS = (0.9, 0.999)
+DECOUPLED = ("adamw", *ORIGINAL)  # their weight decay is not part of the gradient
+
+
 @section
 class OptimizerConfig:
-    """`adamw` is the default; `bertadam` and `lamb` are the originals' own, for parity."""
+    """`adamw` is the default; `bertadam` and `lamb` are the originals' own, for parity.
 
-    name: Literal["adamw", "bertadam", "lamb"] = "adamw"
+    `adam`, `sgd`, `adagrad`, `adadelta` and `rmsprop`, which the original APC offers, are PyTorch's: weight decay is an
+    L2 term of the gradient. Where an optimiser has no betas or momentum, others than the default are refused."""
+
+    name: Literal["adamw", "adam", "sgd", "adagrad", "adadelta", "rmsprop", "bertadam", "lamb"] = "adamw"
     lr: float = pydantic.Field(4e-4, gt=0)
     warmup: float = pydantic.Field(0.07, ge=0, lt=1)  # share of the steps over which the rate rises
-    weight_decay: float = pydantic.Field(0.01, ge=0)  # not on biases and LayerNorm
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    weight_decay: float | None = pydantic.Field(None, ge=0)  # not on biases and LayerNorm; None: as `decay` says
+    betas: tuple[Decay, Decay] | None = None  # None: 0.9 and 0.999 where the optimiser has them
+    momentum: Decay | None = None  # of sgd and rmsprop; None: 0 there
     clip: float = pydantic.Field(1.0, gt=0)  # largest global norm of the gradient
+
+    def __post_init__(self) -> None:
+        """Fill in what is not given, so that the files of a run say what it did; null is what the optimiser lacks."""
+        for key, names, usual in (("betas", WITH_BETAS, BETAS), ("momentum", WITH_MOMENTUM, 0.0)):
+            if getattr(self, key) not in (None, usual) and self.name not in names:
+                raise ValueError(f"{self.name} has no {key}, which {', '.join(names)} have: leave {key} out")
+            if self.name not in names or getattr(self, key) is None:
+                object.__setattr__(self, key, usual if self.name in names else None)
+        object.__setattr__(self, "weight_decay", self.decay)
+
+    @property
+    def decay(self) -> float:
+        """The weight decay: where none is given 0.01 if it is decoupled, else PyTorch's default, 0."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return 0.01 if self.name in DECOUPLED else 0.0
 
 
 def warmup_linear(warmup: float, total: int) -> Callable[[int], float]:
@@ -55,15 +83,15 @@ def decay_groups(parameters: Iterable[tuple[str, nn.Parameter]], weight_decay: f
 
 def make_optimizer(groups: list[dict], config: OptimizerConfig) -> torch.optim.Optimizer:
     """The optimiser of `config` over parameter groups; a group may bring its own `lr`."""
-    if config.name == "bertadam":
-        return BertAdam(groups, lr=config.lr, betas=config.betas)
-    if config.name == "lamb":
-        return Lamb(groups, lr=config.lr, betas=config.betas)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+    options: dict[str, Any] = {"betas": config.betas, "momentum": config.momentum}
+    given = {key: value for key, value in options.items() if value is not None}
+    return KINDS[config.name](groups, lr=config.lr, **given)
 
 
 def restore(optimizer: torch.optim.Optimizer, saved: Any) -> None:
-    """Take the state_dict of such an optimiser; ValueError where `saved` is none, which torch says only at a step."""
+    """Take the state_dict of such an optimiser; ValueError where `saved` is none, which torch says only at a step.
+
+    What the optimiser was made with stays: only what it has gathered is taken from `saved`."""
     fresh = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     try:
         optimizer.load_state_dict(saved)
@@ -73,13 +101,22 @@ def restore(optimizer: torch.optim.Optimizer, saved: Any) -> None:
         for key, value in options.items():
             if not _is_option(key, group.setdefault(key, value), value):
                 raise ValueError(f"its {key} is none")
-    moments = getattr(optimizer, "moments", ("exp_avg", "exp_avg_sq"))
-    counted = {} if isinstance(optimizer, _Original) else {"step": torch.Size()}
-    for parameter, state in optimizer.state.items():
-        shapes = dict.fromkeys(moments, parameter.shape) | counted
-        here = {key: value.shape for key, value in state.items() if _is_moment(value)}
-        if state and (here != shapes or len(state) != len(shapes)):
-            raise ValueError("its moments are not those of the parameters")
+        names = _gathered(optimizer, group)
+        for parameter in group["params"]:
+            state = optimizer.state.get(parameter) or {}
+            shapes = {name: torch.Size() if name == "step" else parameter.shape for name in names}
+            here = {key: value.shape for key, value in state.items() if _is_moment(value)}
+            if state and (here != shapes or len(state) != len(shapes)):
+                raise ValueError("its moments are not those of the parameters")
+        group.update(options)
+
+
+def _gathered(optimizer: torch.optim.Optimizer, group: dict) -> tuple[str, ...]:
+    """What an optimiser keeps of each parameter: moments, and most a count of its updates as `step`."""
+    if isinstance(optimizer, _Original):
+        return optimizer.moments
+    momentum = ("momentum_buffer",) if group.get("momentum") else ()
+    return *GATHERED[type(optimizer)], *momentum
 
 
 def _is_option(key: str, value: Any, fresh: Any) -> bool:
@@ -178,3 +215,23 @@ def _scaled(tensors: list[Tensor], factors: list[Tensor], group: dict) -> list[T
     scaled = list(torch._foreach_mul(_parts(tensors, group), factors))
     count = group["parts"]
     return [torch.cat(scaled[i : i + count]) for i in range(0, len(scaled), count)] if count > 1 else scaled
+
+
+KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, fused=True),
+    "adam": partial(torch.optim.Adam, fused=True),
+    "sgd": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+    "adadelta": torch.optim.Adadelta,
+    "rmsprop": torch.optim.RMSprop,
+    "bertadam": BertAdam,
+    "lamb": Lamb,
+}
+GATHERED: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
+    torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
+    torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),
+    torch.optim.SGD: (),
+    torch.optim.Adagrad: ("step", "sum"),
+    torch.optim.Adadelta: ("step", "square_avg", "acc_delta"),
+    torch.optim.RMSprop: ("step", "square_avg"),
+}

@@ -97,7 +97,8 @@ class Trainer:
         self.training, self.config, self.run = training, config, run
         self.optimizer = make_optimizer(training.groups, optimizer)
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.share = make_schedule(optimizer, config.steps)
+        self.steps = count_steps(config, training.loader, run.group.world)
+        self.share = make_schedule(optimizer, self.steps)
         self.clip = optimizer.clip
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.progress = Progress()
@@ -135,15 +136,15 @@ class Trainer:
             self.run.directory.mkdir(parents=True, exist_ok=True)
             self.log = RunLog(self.run.log, start)
         silent = self.run.quiet or not group.leads or None
-        self.lines = None if silent else ProgressLines(start, self.config.steps)
-        bar = tqdm(total=self.config.steps, initial=start, disable=silent, unit="step", dynamic_ncols=True)
+        self.lines = None if silent else ProgressLines(start, self.steps)
+        bar = tqdm(total=self.steps, initial=start, disable=silent, unit="step", dynamic_ncols=True)
         pin = self.run.device.type == "cuda"
         stream = self.training.loader.stream(self.progress.position, group.rank, group.world, pin)
         self.clock = _Clock()
         told = False
         try:
             with self.run.stop or nullcontext():
-                while not told and self.progress.step < self.config.steps and not self._out_of_patience():
+                while not told and self.progress.step < self.steps and not self._out_of_patience():
                     self.update(stream)
                     self._mark(bar)
                     told = self._told()
@@ -151,7 +152,7 @@ class Trainer:
                     self.save()
         finally:
             bar.close()
-        if told and self.progress.step < self.config.steps:
+        if told and self.progress.step < self.steps:
             step = self.progress.step
             raise Stopped(f"{self.run.directory}: told to end by SIGTERM: step {step} is saved, --resume goes on")
         return self.progress
@@ -209,7 +210,7 @@ class Trainer:
 
     def _mark(self, bar: tqdm) -> None:
         step, config = self.progress.step, self.config
-        last = step == config.steps
+        last = step == self.steps
         if step % config.log_every == 0 or last:
             means = {name: float(np.mean(values)) for name, values in self._settle().items()}
             self.progress = replace(self.progress, pending={})
@@ -270,6 +271,17 @@ class Trainer:
         state = asdict(self.progress) | {"position": list(self.progress.position)}
         content = {"model": self.training.module.state_dict(), "optimizer": self.optimizer.state_dict(), "state": state}
         save_checkpoint(path, self.run.kind, {**content, **self.run.about})
+
+
+def count_steps(config: TrainerConfig, loader: Loader, world: int = 1) -> int:
+    """Updates of a run by `world` processes: as many as the config says, or as its epochs take.
+
+    An update takes `accumulation` batches of every process, so the last one may reach into the next epoch."""
+    if config.epochs is None:
+        assert config.steps is not None, "without epochs there are steps"
+        return config.steps
+    batches = sum(len(loader.epoch(epoch)) for epoch in range(config.epochs))
+    return -(-batches // (config.accumulation * world))
 
 
 def newest_checkpoint(directory: Path, stem: str) -> Path | None:
