@@ -41,10 +41,10 @@ torture: $(DEV_STAMP)
 	$(RUN) -m tests.campaign $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(ONLY),--only $(ONLY)) $(if $(COUNT),--count $(COUNT)) $(if $(JOBS),--jobs $(JOBS))
 
-# The folders of `--export hf` in Transformers 4.57; `make test` has 5.
+# The folders of `--export hf`, and Transformers' models as upstreams, with Transformers 4.57; `make test` has 5.
 test-hf: $(HF_STAMP)
 	$(HF_RUN) -c "import transformers; assert transformers.__version__.startswith('4.57')"
-	$(HF_RUN) -m pytest tests/contract/test_export_hf.py
+	$(HF_RUN) -m pytest tests/contract/test_export_hf.py tests/oracle/test_huggingface*.py
 
 check: $(DEV_STAMP)
 	$(VENV)/bin/ruff check .

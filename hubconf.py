@@ -12,8 +12,8 @@ def upstream(ckpt, device="cpu", assume=None, seed=0):
 
     from mockingjay.upstream import load_upstream
 
-    given = ("pretrained", ckpt) if Path(ckpt).is_file() else (ckpt,)  # a file of any name
-    return load_upstream(*given, device=device, assume=assume, seed=seed)
+    name, file = ("pretrained", ckpt) if Path(ckpt).is_file() else (ckpt, None)  # a file of any name
+    return load_upstream(name, file, device=device, assume=assume, seed=seed)
 
 
 def mockingjay_local(ckpt, *args, assume=None, **kwargs):

@@ -1,15 +1,15 @@
 """Probe or fine-tune an upstream: phones and speakers, from frames or utterances."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
+from commands.chosen import named_upstream
 from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
-from mockingjay.foreign.assumptions import ABOUT, in_words, parse_assumptions
-from mockingjay.runs import CKPDIR, chosen_checkpoint, find_checkpoint
+from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
+from mockingjay.runs import CKPDIR, chosen_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from originals.flags import PROBING_ANSWERS, in_our_words
 from utility.command import run
@@ -119,26 +119,15 @@ def _upstream(values: Mapping[str, Any], typed: Mapping[str, str]) -> UpstreamSp
         raise ValueError(
             "--upstream apc: type --upstream pretrained --ckpt FILE, an APC checkpoint opens like any other"
         )
-    spec, ckpt, ckpdir = UpstreamSpec.parse(values["upstream"] or "pretrained"), values["ckpt"], values["ckpdir"]
-    if not spec.of_checkpoint or (spec.source and ckpt is not None):
-        for name in ("ckpt",) if spec.of_checkpoint else ("ckpt", "ckpdir", "assume"):
-            if name in typed:
-                given = in_words(values[name]) if name == "assume" else values[name]
-                why = "names its checkpoint" if spec.of_checkpoint else "takes no checkpoint"
-                raise ValueError(f"--upstream {spec} {why}, got {typed[name]} {given}")
-    if spec.source or not spec.of_checkpoint:
-        return spec.located(ckpdir)
-    if ckpt is not None:
-        return replace(spec, source=str(find_checkpoint(ckpt, ckpdir)))
-    if spec.word != "pretrained":
-        raise ValueError(f"--upstream {spec} needs --ckpt: a file, or the name of a run below {ckpdir}")
+    if (spec := named_upstream(values, typed)) is not None:
+        return spec
     try:
-        chosen = chosen_checkpoint(None, None, None, None, ckpdir)
+        chosen = chosen_checkpoint(None, None, None, None, values["ckpdir"])
     except ValueError as error:
         raise ValueError(f"which upstream? {error}; --upstream baseline probes the features themselves") from None
     if values["msg"]:
         print(f"checkpoint: {chosen}")
-    return replace(spec, source=str(chosen))
+    return UpstreamSpec("pretrained", str(chosen), word="pretrained")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,12 @@ import importlib
 import runpy
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands import settings
-from commands.chosen import is_spec, named_upstream
+from commands.chosen import draws_weights, is_spec, named_upstream
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
 from mockingjay.runs import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
@@ -208,16 +207,16 @@ def _chosen(values: Mapping[str, Any]) -> Path:
 
 def _extracted(command: Command) -> dict[str, Any]:
     """The upstream that `--extract` takes, and the seed of its weights."""
-    values, text = command.values, command.values["upstream"]
-    spec = named_upstream(values, command.typed)
-    if spec is not None:
-        for name in ("config", "name"):
-            if name in command.typed:
-                raise ValueError(
-                    f"--upstream {text} names what is opened: leave {command.typed[name]} {values[name]} out"
-                )
+    values, typed = command.values, command.typed
+    spec = None if values["upstream"] is None else named_upstream(values, typed)
+    if spec is None:
+        spec = UpstreamSpec("pretrained", str(_chosen(values)), word="pretrained")
     else:
-        spec = replace(UpstreamSpec.parse(text or "pretrained"), source=str(_chosen(values)))
+        unused = ["config", "name", *(() if draws_weights(spec) else ("seed",))]
+        for name in [name for name in unused if name in typed]:
+            raise ValueError(
+                f"--upstream {values['upstream']} would not use {typed[name]} {values[name]}: leave it out"
+            )
     return {"upstream": spec, "seed": DEFAULT_SEED if values["seed"] is None else values["seed"]}
 
 

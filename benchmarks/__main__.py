@@ -1,6 +1,7 @@
 """Measure every stage on this machine: absolute, as a share of its limit, and beside a plain eager baseline."""
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import features, loading, probing, steps
+from benchmarks import features, huggingface, loading, probing, steps
 from benchmarks.contest import Result, Turn, contest
 from benchmarks.limits import COPIED, Products, copying, reading
 from benchmarks.steps import PlainRepresentations, PlainSteps, Precision, Representations, Shape, Steps
@@ -119,6 +120,15 @@ def representing(rounds: int) -> Iterator[Row]:
         yield from _computing(f"extract {shape.name}", shape, makers, 1, rounds, batches=2)
 
 
+def transformers(rounds: int) -> Iterator[Row]:
+    """Representations of Transformers' models; needs requirements-hf.txt."""
+    for words, frames, results in huggingface.measure(rounds):
+        plain = results.get("plain loop")
+        for name, result in results.items():
+            ratio = None if plain is None or name == "plain loop" else plain.seconds / result.seconds
+            yield Row(f"{name} {words}", frames / result.seconds, "frames/s", ratio=ratio, memory=result.memory)
+
+
 def probes(rounds: int) -> Iterator[Row]:
     """Training a probe."""
     for tuned, updates in ((False, 20), (True, 1)):
@@ -154,8 +164,15 @@ SECTIONS = {
     "loader": loader,
     "training": training,
     "representations": representing,
+    "transformers": transformers,
     "probes": probes,
 }
+
+
+def _measurable() -> list[str]:
+    """All sections but for those of an extra that is not installed."""
+    there = importlib.util.find_spec("transformers") is not None
+    return [name for name in SECTIONS if there or name != "transformers"]
 
 
 def machine() -> str:
@@ -173,7 +190,7 @@ def machine() -> str:
 def main() -> None:
     """Run the chosen sections, print a Markdown table, leave the figures as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections (default: all)")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=_measurable(), help="sections (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant, of which the median counts")
     parser.add_argument("--json", type=Path, default=Path("result/benchmarks.json"), help="where the figures go")
     args = parser.parse_args()

@@ -11,8 +11,10 @@ from benchmarks.baseline import Baseline, PlainModel
 from benchmarks.contest import Turn
 from benchmarks.steps import BASE_3, made_up, wait
 from downstream.config import DownstreamConfig
-from downstream.experiment import Experiment, Setting
+from downstream.experiment import Experiment
+from downstream.setting import Setting
 from downstream.tasks.table import find_task
+from mockingjay.upstreams.spec import UpstreamSpec
 from utility.config import resolve
 from utility.device import claim_device
 from utility.training.trainer import Trainer
@@ -46,7 +48,8 @@ class Probing:
         words = [f"data.train=[{store}]", f"data.cache={folder / 'cache'}", f"upstream.fine_tune={self.tuned}"]
         config = resolve(DownstreamConfig, None, words)
         task = find_task("speaker_frame")
-        setting = Setting(task, "random", Path(CONFIG), config, 0, claim_device(cpu=False), quiet=True)
+        spec = UpstreamSpec("random", CONFIG, word="random")
+        setting = Setting(task, spec, config, 0, claim_device(cpu=False), quiet=True)
         return Experiment(setting, folder / "run").trainer()
 
 

@@ -15,33 +15,20 @@ def named_upstream(values: Mapping[str, Any], typed: Mapping[str, str]) -> Upstr
 
     A word without a source, as `random`, takes that of `--ckpt`. Raises ValueError for flags that say the same twice,
     or that this upstream would not use."""
-    text, ckpt, ckpdir = values["upstream"], values["ckpt"], values["ckpdir"]
-    if text is None:
-        return None
-    spec = UpstreamSpec.parse(text)
-    if ckpt is not None:
-        if spec.source or not spec.of_checkpoint:
-            raise ValueError(f"--upstream {text} takes no checkpoint beside it: leave --ckpt {ckpt} out")
-        spec = replace(spec, source=str(find_checkpoint(ckpt, ckpdir)))
-    elif not spec.source and spec.kind in ("pretrained", "pretrained_head"):
-        return None
-    elif not spec.source and spec.of_checkpoint:
-        raise ValueError(f"--upstream {text} needs a file: say {text}:FILE, or add --ckpt FILE")
-    else:
-        spec = spec.located(ckpdir)
-    _check_unused(text, spec, values, typed)
-    return spec
-
-
-def _check_unused(text: str, spec: UpstreamSpec, values: Mapping[str, Any], typed: Mapping[str, str]) -> None:
-    """Raise ValueError for a flag that this upstream would not use."""
-    if not spec.of_checkpoint:
-        for name in ("ckpdir", "assume"):
+    spec, ckpt, ckpdir = UpstreamSpec.parse(values["upstream"] or "pretrained"), values["ckpt"], values["ckpdir"]
+    if not spec.of_checkpoint or (spec.source and ckpt is not None):
+        for name in ("ckpt",) if spec.of_checkpoint else ("ckpt", "ckpdir", "assume"):
             if name in typed:
                 given = in_words(values[name]) if name == "assume" else values[name]
-                raise ValueError(f"--upstream {text} takes no checkpoint of ours: leave {typed[name]} {given} out")
-    if "seed" in typed and not draws_weights(spec):
-        raise ValueError(f"--upstream {text} draws no weights: leave {typed['seed']} {values['seed']} out")
+                why = "names its checkpoint" if spec.of_checkpoint else "takes no checkpoint"
+                raise ValueError(f"--upstream {spec} {why}, got {typed[name]} {given}: leave it out")
+    if spec.source or not spec.of_checkpoint:
+        return spec.located(ckpdir)
+    if ckpt is not None:
+        return replace(spec, source=str(find_checkpoint(ckpt, ckpdir)))
+    if spec.word != "pretrained":
+        raise ValueError(f"--upstream {spec} needs --ckpt: a file, or the name of a run below {ckpdir}")
+    return None
 
 
 def draws_weights(spec: UpstreamSpec) -> bool:

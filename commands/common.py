@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from commands.settings import Assume, Look, OnData, PlotAlterations
+from downstream.config import OnlineFile
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.configs import ConfigSource
 from mockingjay.upstreams.selection import LayerSelection
-from utility.config import as_dict, resolve
+from utility.config import as_dict, build, read_yaml, resolve
 from utility.files import check_folder, remove_leftovers
 from utility.text import parse_json, read_text, short
 from utility.training.distributed import Group
@@ -51,6 +52,17 @@ def test_paths(settings: OnData | PlotAlterations, config: PretrainConfig) -> li
     if not config.data.test:
         raise ValueError("no test set: add --input store/split, or data.test=[store/split]")
     return config.data.test
+
+
+def read_online(file: Path) -> OnlineFile:
+    """An `--online_config` that says what recordings are read as."""
+    values = read_yaml(file)
+    if "online" not in values:
+        raise ValueError(f"{file} has no section online: config/online.yaml shows one")
+    try:
+        return build(OnlineFile, values)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def output_folder(settings: Look) -> Path:

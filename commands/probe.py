@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from commands.common import ELSEWHERE, ended, say_notes
+from commands.common import ELSEWHERE, ended, read_online, say_notes
 from commands.dry_run import print_plan
 from commands.settings import Probe
 from downstream.config import DownstreamConfig, OnlineFile
@@ -20,7 +20,7 @@ from mockingjay.foreign.configs import ConfigSource
 from mockingjay.runs import DEFAULT_PROBING_CONFIG
 from mockingjay.upstreams.spec import UpstreamSpec
 from originals.probing_config import read_probing_config
-from utility.config import build, read_yaml, resolve
+from utility.config import read_yaml, resolve
 from utility.device import claim_device, pick_device
 from utility.locks import held
 from utility.training.distributed import Group
@@ -104,13 +104,7 @@ def _online(settings: Probe, directory: Path) -> OnlineFile | None:
         file = directory / ONLINE
     if file is None:
         return None
-    values = read_yaml(file)
-    if "online" not in values:
-        raise ValueError(f"{file} has no section online: config/online.yaml shows one")
-    try:
-        return build(OnlineFile, values)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
+    return read_online(file)
 
 
 def _given(settings: Probe, directory: Path) -> ConfigSource:

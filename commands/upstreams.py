@@ -7,17 +7,15 @@ from pathlib import Path
 import torch
 
 from commands.chosen import draws_weights
-from commands.common import open_model, say, test_paths
+from commands.common import open_model, read_online, say, test_paths
 from commands.settings import Extract, Stored
 from mockingjay.checkpoint import Pretrained, check_features
-from mockingjay.config import PretrainConfig
 from mockingjay.foreign.assumptions import FLAG, in_words
 from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.spec import UpstreamSpec
 from utility.audio.feature_config import FeatureConfig
 from utility.audio.headers import unread_media, unread_note
-from utility.config import resolve
 from utility.device import claim_device
 from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
@@ -40,7 +38,7 @@ def open_upstream(settings: Extract) -> Opened:
     """The upstream of `--extract` and its data; ValueError where they do not fit, before any work."""
     spec, features = settings.upstream, None
     if settings.online_config is not None:
-        features = online_features(settings.online_config)
+        features = read_online(settings.online_config).online.input
     if spec.of_checkpoint:
         pretrained = open_model(Path(spec.source), settings.overrides, settings.assume)
         return open_pretrained(pretrained, spec, settings, settings.seed, features)
@@ -80,16 +78,6 @@ def open_pretrained(
     if settings.assume:
         source += f" {FLAG} {in_words(settings.assume)}"
     return Opened(upstream, corpus, paths, source, pretrained)
-
-
-def online_features(file: Path) -> FeatureConfig:
-    """The features `online.input` of a config of online training; without noise, as every evaluation but one."""
-    config = resolve(PretrainConfig, None, (), file)
-    if config.online is None:
-        raise ValueError(f"{file} has no section online: config/online.yaml shows one")
-    if config.online.dev_noise and config.online.noise_proportion > 0:
-        raise ValueError(f"{file}: online.dev_noise asks for noise, and recordings are taken as they are: set it false")
-    return config.online.input
 
 
 def _is_stored(path: str) -> bool:

@@ -58,7 +58,7 @@ class UpstreamConfig:
         if self.weighted_sum and not self.several and self.layer != "last":
             raise ValueError(f"weighted_sum takes all layers, or a list; it does not go with layer {self.layer}")
         if self.several and not self.weighted_sum:
-            layer = self.layer if isinstance(self.layer, str) else ",".join(map(str, self.layer))
+            layer = ",".join(map(str, self.parts))
             raise ValueError(f"layer {layer} is several hidden states: choose one, or add --weighted_sum")
         for name in ("freeze", "gradient_checkpointing"):
             if getattr(self, name) and not self.fine_tune:
@@ -141,4 +141,4 @@ class OnlineFile:
 
     def __post_init__(self) -> None:
         if self.online.noise_proportion > 0:
-            raise ValueError("online.noise_proportion: probes hear recordings as they are: leave it out, or say 0")
+            raise ValueError("online.noise_proportion: recordings are heard as they are: leave it out, or say 0")

@@ -57,7 +57,7 @@ def open_corpus(task: Task, config: DataConfig, sources: Sources, framed: Framed
         [framed.ids[i] for i in usable],
         [framed.speakers[i] for i in usable],
         [listed[i] for i in usable],
-        source.strata and [source.strata[i] for i in np.flatnonzero(long_enough)],
+        source.strata and [source.strata[i] for i in np.flatnonzero(long_enough).tolist()],
     )
     parts = divide(utterances, task.division, config)
     parts = replace(

@@ -60,5 +60,5 @@ class ProbedLayers:
             return lambda frames: frames.mean(axis=1, dtype=np.float32)
         if which == "all":
             return lambda frames: frames
-        index = list(which) if isinstance(which, tuple) else which
+        index = np.array(which)
         return lambda frames: frames[:, index]

@@ -136,7 +136,8 @@ class Opened:
         if key in self._frames:
             return Stored(self._frames[key])
         self._frames = {other: frames for other, frames in self._frames.items() if other[:2] == made_by}
-        start, computed = time.perf_counter(), []
+        start = time.perf_counter()
+        computed: list[Store] = []
         frames = Frames(cached(upstream, splits, which, config.cache, dtype, quiet, computed.append), ids=framed.ids)
         seconds = time.perf_counter() - start
         _check_all(frames, framed)

@@ -20,7 +20,7 @@ from utility.store.recordings import Recordings
 def cached(
     upstream: Upstream,
     sources: Sequence[Store | Recordings],
-    layers: int | str | tuple[int | str, ...],
+    layers: int | str | tuple[int | str, ...] | tuple[float, ...],
     folder: Path | str,
     dtype: Literal["float32", "float16"],
     quiet: bool,

@@ -12,7 +12,7 @@ class Baseline(Upstream):
     """The features themselves: one hidden state, F. Of a store that holds several hidden states per frame, [n, H],
     those: they are called by the labels that the store states, else T0 ..."""
 
-    layers = ("F",)
+    layers: tuple[str, ...] = ("F",)
 
     def __init__(self, info: StoreInfo):
         super().__init__()

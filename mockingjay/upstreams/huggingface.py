@@ -1,5 +1,6 @@
 """Models of Transformers as upstreams: wav2vec 2.0 and its family, which take waveforms."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -46,9 +47,9 @@ class HuggingFaceUpstream(Upstream):
         self.model, self._folder = model, folder
         self._rate, self._normalise = folder.sample_rate, folder.normalise
         config: Any = model.config
-        self._as_loaded = {key: getattr(config, key) for key in OFF_IN_TRAINING if hasattr(config, key)}
-        for key in self._as_loaded:
-            setattr(config, key, OFF_IN_TRAINING[key])
+        self._config = copy.deepcopy(config)  # as it is written again
+        for key, value in OFF_IN_TRAINING.items():
+            setattr(config, key, value)
         try:
             parts = Parts.of(model)
         except ValueError as error:
@@ -89,13 +90,18 @@ class HuggingFaceUpstream(Upstream):
 
     def encode(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> tuple[Tensor, ...]:
         there = [label for label in labels if self.field(label).size <= inputs.shape[1]]
-        quick = self._packed and inputs.device.type == "cpu" and not (self.training or torch.is_grad_enabled())
-        states = (self._by_rows if quick else self._by_call)(inputs, lengths, there) if there else {}
+        way = self._by_rows if self._packed and self._at_rest(inputs) else self._by_call
+        states = way(inputs, lengths, there) if there else {}
         nothing = inputs.new_zeros(len(inputs), 0, 0)  # waveforms too short for a frame
         return tuple(
             states[label] if label in states else nothing.new_zeros(len(inputs), 0, self.width(label))
             for label in labels
         )
+
+    def _at_rest(self, inputs: Tensor) -> bool:
+        """Whether nothing is trained, in float32 on a CPU."""
+        recorded = self.training or torch.is_grad_enabled()
+        return inputs.device.type == "cpu" and not recorded and not torch.is_autocast_enabled("cpu")
 
     def _by_call(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
         """The states of padded utterances, by a call of the model."""
@@ -164,16 +170,14 @@ class HuggingFaceUpstream(Upstream):
 
     def write_tuned(self, folder: Path) -> Path:
         """Write model and preprocessing as Transformers does, to `folder`, whole or not at all."""
-        config: Any = self.model.config
+        model: Any = self.model
         folder.parent.mkdir(parents=True, exist_ok=True)
         with temporary(folder) as new:
+            here, model.config = model.config, self._config
             try:
-                for key, value in self._as_loaded.items():
-                    setattr(config, key, value)
-                self._folder.write(self.model, new)
+                self._folder.write(model, new)
             finally:
-                for key in self._as_loaded:
-                    setattr(config, key, OFF_IN_TRAINING[key])
+                model.config = here
             replace_folder(new, folder)
         return folder
 

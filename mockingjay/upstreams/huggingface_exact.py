@@ -1,4 +1,4 @@
-"""Batches of unequal lengths that give what single utterances give: norms over time and convolutions see real frames."""
+"""Padded batches that give what single utterances give: norms over time and convolutions see real frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A folder of Transformers' models: what it says, checked before it is built. Nothing is downloaded, no code of it runs."""
+"""A folder of Transformers, checked before a model is built of it; nothing is downloaded and no code of it runs."""
 
 import contextlib
 import importlib
@@ -73,7 +73,7 @@ class ModelFolder:
     def _stated(self, key: str, default: Any) -> Any:
         if not self.preprocessor:
             raise FileNotFoundError(
-                f"upstream hf:{self.path}: no {PREPROCESSOR} in it, which says the sample rate and whether waveforms are "
+                f"upstream hf:{self.path}: no {PREPROCESSOR} in it, which says sample rate and whether waveforms are "
                 'normalised: copy it from where the model is from, or write one, {"sampling_rate": 16000, '
                 '"do_normalize": true} or false'
             )

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 class Parts:
     """The modules whose outputs are hidden states, in the order in which they run."""
 
-    convolutions: Sequence[nn.Module]
+    convolutions: nn.ModuleList
     projection: nn.Module
     position: nn.Module | None  # of convolutions, which look at their neighbours
-    blocks: Sequence[nn.Module]
+    blocks: nn.ModuleList
     norm: nn.Module | None  # behind the last block, if it stands apart
 
     @classmethod
@@ -26,7 +26,9 @@ class Parts:
         if missing := [name for name, part in zip(names, found) if part is None]:
             raise ValueError(f"{type(model).__name__} has no {missing[0]}, as models of the wav2vec 2.0 family have")
         convolutions, projection, blocks = found
-        assert isinstance(convolutions, nn.ModuleList) and projection is not None and isinstance(blocks, nn.ModuleList)
+        assert isinstance(convolutions, nn.ModuleList)
+        assert isinstance(blocks, nn.ModuleList)
+        assert projection is not None
         position = _module(model, "encoder.pos_conv_embed")
         return cls(convolutions, projection, position, blocks, _module(model, "encoder.layer_norm"))
 

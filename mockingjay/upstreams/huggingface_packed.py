@@ -16,6 +16,9 @@ from mockingjay.upstreams.base import Field
 from mockingjay.upstreams.huggingface_layers import Parts
 from utility.threads import side_by_side
 
+FUSED = 400  # frames: beyond them PyTorch's fused attention is the faster one
+WORTH_A_THREAD = 128  # width of a model whose operations take longer than handing over between Python's threads
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -42,7 +45,9 @@ class PackedModel:
         """By label and number of the waveform [n] its state [T, width], where it has a frame.
 
         Nothing is recorded for a way back. Groups of utterances go side by side where there are enough of them."""
-        threads = torch.get_num_threads() if len(waveforms) >= torch.get_num_threads() else 1
+        threads = torch.get_num_threads()
+        if len(waveforms) < threads or self.model.config.hidden_size < WORTH_A_THREAD:
+            threads = 1  # of ours; PyTorch takes its own
         groups = _groups([len(wave) for wave in waveforms], threads)
         states: dict[str, dict[int, Tensor]] = {label: {} for label in labels}
         for found in side_by_side(lambda group: self._group(waveforms, group, labels), groups, threads):
@@ -113,11 +118,18 @@ def _attention(attention: Any, x: Tensor, rows: Rows, bias: "RelativePositions")
     )
     mixed = torch.empty_like(x).view(len(x), heads, -1)
     for number, part in enumerate(rows.slices):
-        one = nn.functional.scaled_dot_product_attention(
-            query[None, :, part], key[None, :, part], value[None, :, part], bias.of(attention, x[part], number)
-        )
-        mixed[part] = one[0].transpose(0, 1)
+        one = _mix(query[:, part], key[:, part], value[:, part], bias.of(attention, x[part], number))
+        mixed[part] = one.transpose(0, 1)
     return attention.out_proj(mixed.view_as(x))
+
+
+def _mix(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """Attention of one utterance, [heads, T, d]; for short ones PyTorch's fused kernel takes thrice as long."""
+    if query.shape[1] > FUSED:
+        fused = nn.functional.scaled_dot_product_attention
+        return fused(query[None], key[None], value[None], None if bias is None else bias[None])[0]
+    scores = torch.bmm(query * query.shape[-1] ** -0.5, key.transpose(1, 2))
+    return torch.bmm((scores if bias is None else scores + bias).softmax(-1), value)
 
 
 class Positions:
@@ -149,14 +161,14 @@ class RelativePositions:
             self._bias = [whole[:, :count, :count] for count in rows.counts]
 
     def of(self, attention: Any, x: Tensor, number: int) -> Tensor | None:
-        """[1, heads, T, T] for frames [T, H] of utterance `number`; Chen et al. 2021, equations 3 to 6."""
+        """[heads, T, T] for frames [T, H] of utterance `number` (Chen et al. 2021, WavLM, section 3.2)."""
         if self._bias is None:
             return None
         split = x.view(len(x), attention.num_heads, -1).transpose(0, 1)  # [heads, T, d]
         gates = attention.gru_rel_pos_linear(split).view(*split.shape[:2], 2, 4).sum(-1).sigmoid()
         update, reset = gates[..., :1], gates[..., 1:]
         gate = update * (reset * attention.gru_rel_pos_const[0] - 1.0) + 2.0  # [heads, T, 1]
-        return (gate * self._bias[number])[None]
+        return gate * self._bias[number]
 
 
 def _groups(sizes: Sequence[int], count: int) -> list[list[int]]:

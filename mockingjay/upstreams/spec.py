@@ -102,7 +102,7 @@ class UpstreamSpec:
             return replace(self, file=str(path))
         if path.suffix != ".ckpt":
             return replace(self, kind="hf", word="hf", source=str(path))
-        kind = "pretrained_head" if self.kind == "pretrained_head" else "pretrained"
+        kind: Kind = "pretrained_head" if self.kind == "pretrained_head" else "pretrained"
         return replace(self, kind=kind, word=kind, source=str(path))
 
     def __str__(self) -> str:

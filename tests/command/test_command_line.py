@@ -101,7 +101,8 @@ def test_ckpt_is_a_file_a_path_below_ckpdir_or_a_run_s_folder_everywhere(here, c
         assert told.ckpt.resolve() == (here / BEST).resolve()
         _, _, told = runner_mockingjay.read(["--train_phone", "--run_apc", "--apc_path", word])
         assert told.ckpt.resolve() == (here / BEST).resolve()
-        assert run_downstream.read(["--run=phone_linear", "--ckpt", word]).ckpt.resolve() == (here / BEST).resolve()
+        probed = run_downstream.read(["--run=phone_linear", "--ckpt", word]).upstream
+        assert Path(probed.source).resolve() == (here / BEST).resolve()
     for words in (["--extract", "--ckpt"], ["--info"], ["--train_phone", "--run_apc", "--apc_path"]):
         assert "absent does not exist" in refused(runner_mockingjay.read, *words, "absent")
     assert "the folder data holds no checkpoint" in refused(runner_mockingjay.read, "--info", "data")
@@ -169,7 +170,6 @@ def test_answers_of_the_runner(case):
         (["--upstream=apc"], "--upstream pretrained --ckpt FILE"),
         (["--upstream=mine"], "package.module:Class"),
         (["--dckpt=x"], "--resume DIR"),
-        (["--online_config=x"], "data.train=[data/NAME/SPLIT]"),
         (["-m", "train", "-u", "fbank", "-d", "mosei"], "--upstream baseline --run TASK (phone_linear"),
         (["--resume", "DIR", "--name", "x"], "leave --name out"),
         (["--upstream=baseline", "--ckpt", "x"], "takes no checkpoint"),

@@ -221,11 +221,15 @@ def test_what_is_too_short_is_left_out_and_counted(heard, strided, tmp_path):
     assert made.frames.read(index, 0, 1) == pytest.approx(state.numpy(), abs=2e-3)
 
 
-def test_a_table_that_calls_its_recordings_otherwise_has_states_of_its_own(heard, strided, tmp_path):
-    data = {"cache": str(tmp_path / "cache")}
-    one = heard.experiment("speaker_frame", "strided20", heard.table, data=data).frames
-    renamed = moved(heard, tmp_path, id="zero")
-    other = heard.experiment("speaker_frame", "strided20", renamed, data=data).frames
+@pytest.mark.parametrize("called", ["strided20", "baseline"])
+def test_a_table_that_calls_its_recordings_otherwise_has_states_of_its_own(called, heard, strided, tmp_path):
+    more = {"data": {"cache": str(tmp_path / "cache")}, "online": called == "baseline"}
+    renamed = tmp_path / "all.csv"
+    moved(heard, tmp_path)
+    one = heard.experiment("speaker_frame", called, str(renamed), **more).frames
+    assert heard.experiment("speaker_frame", called, str(renamed), **more).frames.stores[0].paths == one.stores[0].paths
+    moved(heard, tmp_path, id="zero")
+    other = heard.experiment("speaker_frame", called, str(renamed), **more).frames
     assert one.ids[0] == "s0-0"
     assert other.ids[0] == "zero"
     assert np.array_equal(one.read(0, 0, 5), other.read(0, 0, 5))
@@ -273,7 +277,7 @@ REFUSED = {
     "own unsaid": ("tests.helpers.downstream_corpus:Doubling", "{table}", [], "does not say which features"),
     "online of a store": ("baseline", "{store}", ["--online_config", "{online}"], "is a store, whose features"),
     "other features": ("pretrained:{ckpt}", "{table}", ["--online_config", "{fbank}"], "kind 'fbank' against 'mel'"),
-    "noise": ("baseline", "{table}", ["--online_config", "{noise}"], "noise_proportion: probes hear recordings as"),
+    "noise": ("baseline", "{table}", ["--online_config", "{noise}"], "noise_proportion: recordings are heard as"),
     "no section": ("baseline", "{table}", ["--online_config", "{yaml}"], "has no section online"),
     "a strange section": ("baseline", "{table}", ["--online_config", "{strange}"], "unknown config key 'loader'"),
     "no speakers": ("pretrained:{ckpt}", "{recordings}", ["--run", "speaker_frame"], "a folder of audio says none"),

@@ -54,7 +54,7 @@ def world(tmp_path_factory) -> Path:
         wav(root / f"audio/train/{name}.wav", samples, number)
     (root / "online.yaml").write_text(yaml.safe_dump({"online": {"input": as_dict(FBANK)}}))
     (root / "mel.yaml").write_text(yaml.safe_dump({"online": {"input": {"kind": "mel"}}}))
-    (root / "noisy.yaml").write_text("online: {noise_proportion: 0.5, dev_noise: true}\n")
+    (root / "noisy.yaml").write_text("online: {noise_proportion: 0.5}\n")
     (root / "small.yaml").write_text(yaml.safe_dump({"model": MODEL}))
     with contextlib.chdir(root):
         preprocess_any(
@@ -131,10 +131,8 @@ def test_fresh_weights_come_from_the_seed(here):
     assert one.info.made_by["checkpoint"] == f"random:{RUN}/best.ckpt --seed 3"
     from_yaml = extract(here / "d", "--upstream", "random:small.yaml", "--seed", "3", *words)
     assert from_yaml.info.row_shape == [8]
-    assert "draws no weights: leave --seed 3 out" in refused(
-        "--extract", "--upstream", "pretrained:mine", "--seed", "3"
-    )
-    assert "draws no weights" in refused("--extract", "--upstream", "baseline", "--seed", "3", *words)
+    assert "would not use --seed 3" in refused("--extract", "--upstream", "pretrained:mine", "--seed", "3")
+    assert "would not use --seed 3" in refused("--extract", "--upstream", "baseline", "--seed", "3", *words)
 
 
 def test_the_features_themselves_from_a_store_and_from_recordings_by_online_config(here):
@@ -282,19 +280,19 @@ def test_a_dry_run_shows_the_upstream_and_its_data_and_writes_nothing(here, caps
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--upstream", "pretrained:mine", "--ckpt", "mine"], "takes no checkpoint beside it: leave --ckpt mine out"),
-        (["--upstream", "baseline", "--ckpt", "mine"], "takes no checkpoint beside it"),
-        (["--upstream", "random"], "needs a file: say random:FILE"),
-        (["--upstream", "hf:x", "--name", "mine"], "names what is opened: leave --name mine out"),
-        (["--upstream", "hf:x", "--ckpdir", "runs"], "takes no checkpoint of ours: leave --ckpdir runs out"),
-        (["--upstream", "hf:x", "--assume", "shift=3"], "takes no checkpoint of ours: leave --assume shift=3 out"),
+        (["--upstream", "pretrained:mine", "--ckpt", "mine"], "names its checkpoint, got --ckpt mine"),
+        (["--upstream", "baseline", "--ckpt", "mine"], "takes no checkpoint, got --ckpt mine"),
+        (["--upstream", "random"], "--upstream random needs --ckpt"),
+        (["--upstream", "hf:x", "--name", "mine"], "would not use --name mine"),
+        (["--upstream", "hf:x", "--ckpdir", "runs"], "takes no checkpoint, got --ckpdir runs"),
+        (["--upstream", "hf:x", "--assume", "shift=3"], "takes no checkpoint, got --assume shift=3"),
         (["--upstream", "baseline"], "brings no test set: add --input"),
         (["--upstream", "baseline", "--input", "audio/train"], "say by --online_config YAML"),
         (["--upstream", "random:small.yaml", "--input", "audio"], "say by --online_config YAML"),
         (["--upstream", "baseline", "--input", "nowhere"], "--input nowhere: neither a store/split nor"),
         ([*BASELINE, "data/fbank/train", "--online_config", "mel.yaml"], "leave --online_config out"),
         ([*BASELINE, "audio", "--online_config", "small.yaml"], "small.yaml has no section online"),
-        ([*BASELINE, "audio", "--online_config", "noisy.yaml"], "dev_noise asks for noise"),
+        ([*BASELINE, "audio", "--online_config", "noisy.yaml"], "online.noise_proportion: recordings are heard"),
         (
             ["--upstream", OWN, "--input", "audio", "--online_config", "mel.yaml"],
             "takes waveforms: leave --online",
@@ -349,7 +347,7 @@ def test_info_of_any_upstream(here, capsys):
         "input:         mono waveforms of 8000 Hz as they are; what else is done to them the module does",
         "layers:        O: 4 wide, a frame every 10 ms (80 samples), the first centred at 2.8125 ms, sees 5.625 ms "
         "(45 samples)",
-        "batches:       one utterance at a time: it takes no lengths",
+        "batches:       one utterance at a time: its forward takes no lengths",
         "long audio:    above 60 s in pieces of 60 s, of which 5 s at either end are dropped",
         f"fingerprint:   {load_upstream(OWN, seed=1337).fingerprint}",
     ]

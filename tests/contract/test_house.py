@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from downstream.config import DownstreamConfig
+from examples.compare import table as compare
 from examples.table import table
 from mockingjay.config import PretrainConfig
 from tests.conftest import PROJECT
@@ -180,7 +181,7 @@ def test_examples_without_their_argument_show_usage(path, words, monkeypatch, ca
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(path), run_name="__main__")
     assert left.value.code == 2
-    name = "RESULT_DIRECTORY" if path.name == "table.py" else "CHECKPOINT"
+    name = "RESULT_DIRECTORY" if path.name in ("table.py", "compare.py") else "CHECKPOINT"
     assert capsys.readouterr().err == f"usage: python {path} {name}\n"
 
 
@@ -193,6 +194,39 @@ def test_architecture_names_every_folder_and_no_other():
     folders = {parent.as_posix() for path in paths for parent in path.parents}
     assert folders <= named, "docs/architecture.md does not name them"
     assert not [name for name in named if not (PROJECT / name).is_dir()]
+
+
+def result_of(spec: str, value: float, **more) -> dict:
+    """A result.json, as far as a comparison reads it."""
+    name = spec.partition("=")[0]
+    about = {"task": "phone_linear", "upstream": name, "metric": {"name": "frame accuracy", "unit": "%"}}
+    about |= {"value": value, "dev_value": value + 1, "layer_label": "T3", "layers": ["T3"]}
+    about |= {"fingerprints": {"upstream": {"spec": spec}}, "parameters": {"trained": 99, "upstream": 1234567}}
+    cost = {"states_seconds": 12.34, "training_seconds": 5.0, "frames": 1000, "states_bytes": 2_500_000}
+    return about | {"cost": cost | more}
+
+
+def test_comparison_of_results_shows_controls_and_cost(tmp_path):
+    runs = {
+        "result_mel_phone_linear/a": result_of("mel=baseline", 40.0, states_seconds=None),
+        "result_hubert_phone_linear/b": result_of("hubert=hf:x", 52.25),
+        "result_hubert_phone_linear/unread": result_of("hubert=hf:x", 52.25) | {"value": None},
+        "result_ours_phone_linear/c/seed_1": result_of("ours=pretrained:y", 60.0),
+        "result_ours_phone_linear/c/seed_2": result_of("ours=pretrained:y", 62.0, states_seconds=None),
+    }
+    for place, content in runs.items():
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "result.json").write_text(json.dumps(content))
+    folders = [{"folder": f"{tmp_path}/result_ours_phone_linear/c/seed_{seed}"} for seed in (1, 2)]
+    (tmp_path / "result_ours_phone_linear/c/summary.json").write_text(json.dumps({"seeds": folders}))
+    title, _, head, _, *rows = compare(tmp_path).splitlines()
+    assert title == "phone_linear: frame accuracy (%)"
+    assert head.startswith("| upstream | run | test | dev | above features | layer |")
+    assert rows == [
+        "| mel | a | 40.0 | 41.0 | +0.0 | T3 | 1,234,567 | 99 | 1,000 | - | 2.5 | 5.0 |",
+        "| hubert | b | 52.2 | 53.2 | +12.2 | T3 | 1,234,567 | 99 | 1,000 | 12.3 | 2.5 | 5.0 |",
+        "| ours | c | 61.0 ± 1.4 | 62.0 | +21.0 | T3 | 1,234,567 | 99 | 1,000 | 12.3 | 2.5 | 5.0 |",
+    ]
 
 
 def test_table_of_results(tmp_path):

@@ -1,11 +1,12 @@
 """The bad inputs of `--upstream`: a section of the table beside those of bad_input_cases.py."""
 # ruff: noqa: E501
 
-from tests.helpers.bad_input_cases import EXTRACT, Case, case
+from tests.helpers.bad_input_cases import EXTRACT, PHONE, RUN, Case, case
 
 ANY = "runner_mockingjay.py --extract --cpu --upstream"
 INFO = "runner_mockingjay.py --info"
 OWN = "tests.helpers.bad_upstream_world"
+HEARD = f"{RUN} --run phone_linear data.alignment=phones data.cache=cache"  # with data.train of its own
 HF = "transformers"
 
 UPSTREAMS: list[Case] = [
@@ -18,9 +19,9 @@ UPSTREAMS: list[Case] = [
     case("run that there is not", f"{EXTRACT} --ckpdir ckpt --upstream random:absent", "absent", "ckpt has killed, old"),
     case("checkpoint beside an upstream that names one", f"{ANY} pretrained:ckpt/good.ckpt --ckpt ckpt/good.ckpt", "--ckpt ckpt/good.ckpt", "leave"),
     case("checkpoint beside an upstream that takes none", f"{ANY} hf:models/bare --ckpt ckpt/good.ckpt", "--ckpt ckpt/good.ckpt", "leave"),
-    case("fresh weights of nothing", f"{ANY} random --input flat", "random:FILE", "--ckpt FILE"),
+    case("fresh weights of nothing", f"{ANY} random --input flat", "random", "--ckpt"),
     case("name of a run beside an upstream", f"{ANY} baseline --input data/mel/train --name old", "--name old", "leave"),
-    case("seed of an upstream that draws nothing", f"{ANY} pretrained:ckpt/good.ckpt --seed 3", "--seed 3", "draws no weights"),
+    case("seed of an upstream that draws nothing", f"{ANY} pretrained:ckpt/good.ckpt --seed 3", "--seed 3", "would not use"),
     case("assumption on an upstream that is no checkpoint", f"{ANY} baseline --input data/mel/train --assume shift=3", "--assume", "shift=3"),
     case("override of an upstream that is no checkpoint", f"{ANY} baseline --input data/mel/train model.max_input_length=9", "model.max_input_length=9", "would change nothing"),
     case("upstream of another mode", "runner_mockingjay.py --test --upstream baseline", "--test", "--upstream", "--extract"),
@@ -30,7 +31,7 @@ UPSTREAMS: list[Case] = [
     case("features for a store", f"{ANY} baseline --input data/mel/train --online_config online.yaml", "data/mel/train", "--online_config"),
     case("other features than a checkpoint's", f"{EXTRACT} --ckpt ckpt/good.ckpt --input flat --online_config online_fbank.yaml", "--online_config", "'fbank'", "'mel'"),
     case("features in a config without them", f"{ANY} baseline --input flat --online_config good.yaml", "good.yaml", "no section online"),
-    case("features with noise", f"{ANY} baseline --input flat --online_config noisy.yaml", "noisy.yaml", "dev_noise"),
+    case("features with noise", f"{ANY} baseline --input flat --online_config noisy.yaml", "noisy.yaml", "noise_proportion"),
     case("store and upstream of other features", f"{ANY} random:ckpt/good.ckpt --input data/fbank/train", "'fbank'", "'mel'"),
     case("layer of the features themselves", f"{ANY} baseline --input data/mel/train --layer T3", "layer T3", "(F)"),
     case("layer of odd signs", f"{ANY} random:ckpt/good.ckpt --input data/mel/train --layer 'T1?'", "--layer", "'T1?'", "ws:FILE"),
@@ -73,4 +74,12 @@ UPSTREAMS: list[Case] = [
     case("description of a model without weights", f"{INFO} hf:models/unweighted", "models/unweighted", "no weights", needs=HF),
     case("layers of different rates side by side", f"{ANY} random:hf:models/unweighted --input flat --layer C1,T0", "C1, T0", "frame rate", needs=HF),
     case("layer that a model has not", f"{ANY} random:hf:models/unweighted --input flat --layer C7", "layer C7", "C1, C2, P", needs=HF),
+    case("probe of a layer that there is not", f"{PHONE} random:ckpt/good.ckpt --layer C7", "layer C7", "T0, T1"),
+    case("probe of all layers without weights", f"{PHONE} random:ckpt/good.ckpt --layer all", "all", "weighted_sum"),
+    case("probe of a checkpoint beside one", f"{PHONE} random:ckpt/good.ckpt --ckpt ckpt/good.ckpt", "--ckpt ckpt/good.ckpt"),
+    case("probe of a folder without weights", f"{PHONE} hf:models/unweighted", "models/unweighted", "no weights", needs=HF),
+    case("probe of stores and recordings", f"{HEARD} --upstream baseline data.train=[data/mel/train,flat]", "data/mel/train", "flat"),
+    case("probe of recordings of features that nobody states", f"{HEARD} --upstream baseline data.train=[flat]", "--online_config"),
+    case("probe of recordings that are gone", f"{PHONE} {OWN}:Waves", "s0-0.wav: no such file", "audio_root"),
+    case("frozen weights that there are not", f"{PHONE} random:ckpt/good.ckpt --fine_tune upstream.freeze=[layers.7]", "upstream.freeze", "'layers.7'"),
 ]  # fmt: skip

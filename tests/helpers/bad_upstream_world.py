@@ -93,7 +93,7 @@ def build_upstreams(root: Path) -> None:
     write_store(root / "data/again_mel/train", {"x": 20})
     torch.save({"other": torch.zeros(3)}, root / "ckpt/other.pt")
     (root / "online_fbank.yaml").write_text("online: {input: {kind: fbank, deltas: 0}}\n")
-    (root / "noisy.yaml").write_text("online: {noise_proportion: 0.5, dev_noise: true}\n")
+    (root / "noisy.yaml").write_text("online: {noise_proportion: 0.5}\n")
 
 
 def _folders(models: Path) -> None:

@@ -141,6 +141,51 @@ def test_what_stands_in_the_padding_does_not_matter(two_norms):
             assert torch.equal(one, other)
 
 
+@torch.no_grad()
+def test_groups_of_utterances_in_threads(folder, monkeypatch):
+    upstream, inputs = open_huggingface(folder), padded(models.waveforms(*COUNTS))
+    labels = (*upstream.inner, *upstream.layers)
+    alone = upstream(*inputs, labels)
+    monkeypatch.setattr("mockingjay.upstreams.huggingface_packed.WORTH_A_THREAD", 1)
+    torch.set_num_threads(2)
+    for label, one, other in zip(labels, upstream(*inputs, labels), alone):
+        assert difference(one, other) < EQUAL, label
+    with torch.autocast("cpu", torch.bfloat16):  # threads of Python know nothing of it
+        rounded = upstream(*inputs, labels)
+    for label, one, other in zip(labels[1:], rounded[1:], alone[1:]):
+        assert 1e-4 < difference(one.float(), other) < 0.2, label
+
+
+@torch.no_grad()
+def test_a_model_whose_batches_differ_goes_one_by_one(two_norms, monkeypatch, tmp_path):
+    """A norm over all frames of a batch: neither way of computing it can know of that."""
+    model = type(two_norms[1].model)
+    call = torch.nn.LayerNorm.forward
+
+    def over_all(self, x):
+        return call(self, x) - x.mean((0, 1))
+
+    original = model.__init__
+
+    def changed(self, config):
+        original(self, config)
+        norm = self.feature_projection.layer_norm
+        norm.forward = over_all.__get__(norm)
+
+    monkeypatch.setattr(model, "__init__", changed)
+    folder = models.write_model(tmp_path / "m", "wav2vec2_stable")
+    upstream, waves = open_huggingface(folder), models.waveforms(*COUNTS)
+    assert not upstream.batched
+    assert upstream.batch_rule.startswith("one utterance at a time: a batch gives other states, from P on")
+    together = upstream(*padded(waves))
+    for row, wave in enumerate(waves):
+        for one, other in zip(upstream(wave[None], torch.tensor([len(wave)])), together):
+            assert torch.equal(one[0], other[row, : one.shape[1]])
+            assert not other[row, one.shape[1] :].any()
+    with pytest.raises(ValueError, match="attention is that of one utterance at a time"):
+        upstream.attention_maps(*padded(waves))
+
+
 def test_what_this_release_calls_the_last_hidden_state(tmp_path):
     """Releases before 5 give it behind the last norm, ours is the output of the block in all of them."""
     folder = models.write_model(tmp_path / "m", "wav2vec2_stable")
