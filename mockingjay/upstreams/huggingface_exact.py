@@ -61,10 +61,21 @@ def make_exact(parts: Parts, fields: Sequence[Field], samples: Samples) -> None:
 
 def normalised(waveforms: Tensor, lengths: Tensor) -> Tensor:
     """Zero mean and unit variance of each waveform's real samples, padding zero, as Transformers' feature extractor
-    has it: NumPy's float32, so that not a bit differs from that."""
+    has it: NumPy's float32, so that not a bit differs from that. Where gradients by the samples are wanted it is
+    PyTorch's, which differs by rounding."""
+    if torch.is_grad_enabled() and waveforms.requires_grad:
+        return torch.stack([_normalised_row(wave, count) for wave, count in zip(waveforms, lengths.tolist())])
     out = np.zeros(waveforms.shape, np.float32)
     for row, wave, count in zip(out, waveforms.detach().cpu().float().numpy(), lengths.tolist()):
         real = wave[:count]
         if count:
             row[:count] = (real - real.mean()) / np.sqrt(real.var() + 1e-7)
     return torch.from_numpy(out).to(waveforms.device)
+
+
+def _normalised_row(wave: Tensor, count: int) -> Tensor:
+    if not count:
+        return torch.zeros_like(wave)
+    real = wave[:count]
+    scaled = (real - real.mean()) / (real.var(correction=0) + 1e-7).sqrt()
+    return nn.functional.pad(scaled, (0, len(wave) - count))
