@@ -43,6 +43,8 @@ class Attentive(Upstream):
     """An upstream whose attention can be read and cut. Frames are those of the encoder, so stacked ones where it stacks
     frames: T' = `attention_frames(lengths)`."""
 
+    rate: int = 1  # frames of the states to one of attention; a tail of fewer has none
+
     @property
     @abstractmethod
     def attention_size(self) -> tuple[int, int]:

@@ -120,7 +120,7 @@ class HeadUpstream(Attentive):
 
     def __init__(self, encoder: PretrainedUpstream, head: Head):
         super().__init__()
-        self.encoder, self.head = encoder, head
+        self.encoder, self.head, self.rate = encoder, head, encoder.rate
         self.hidden_size, self.layers = encoder.hidden_size, (*encoder.layers, "H")
         self.feature_config, self.frame_shift = encoder.feature_config, encoder.frame_shift
 

@@ -58,7 +58,8 @@ FLOORS = {
         {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "pair_moments"}
         | {"robustness", "segments", "warping", "word_vectors"},
         {"boundaries", "cca", "discrimination", "filterbank", "frame_rates", "moments", "sampling", "words"},
-        {"boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity"},
+        {"boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity", "utterance_inputs"},
+        {"attention_blocks", "attention_experiment", "reconstruction", "robustness_experiment"},
     ),
     "utility": (
         {"batches", "files", "interrupts", "intervals", "original_flags", "pickles", "text"},
