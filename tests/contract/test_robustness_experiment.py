@@ -57,7 +57,9 @@ def linear(inputs, lengths):
 
 def test_sizes_are_in_deviations_of_each_feature(corpus):
     utterances = UtteranceInputs.of(load_upstream("baseline", info=corpus.info), corpus, range(6))
-    frames = np.concatenate([corpus[i] for i in range(6)]).astype(np.float64)
+    ramp = np.linspace(0.1, 3, 80).astype(np.float32)
+    utterances.inputs.read = lambda number: ramp * corpus[number]
+    frames = np.concatenate([ramp * corpus[i] for i in range(6)]).astype(np.float64)
     deviations = input_deviations(utterances)
     np.testing.assert_allclose(deviations, frames.std(axis=0), rtol=1e-6)
     inputs = utterances.read(0)
@@ -65,6 +67,7 @@ def test_sizes_are_in_deviations_of_each_feature(corpus):
     assert list(changes) == NAMES
     units = {name: ((noisy - inputs)[0].double() / deviations).numpy() for name, noisy in changes.items()}
     signs = np.where(np.arange(80) % 2, 1, -1)
+    assert deviations.max() > 10 * deviations.min()
     np.testing.assert_allclose(units["fgsm 0.5"], np.broadcast_to(0.5 * signs, units["fgsm 0.5"].shape), rtol=2e-3)
     assert np.abs(units["pgd 0.1"]).max() == pytest.approx(0.1, rel=2e-3)
     assert np.abs(units["fgsm 0.5, noise max"]).max() == pytest.approx(0.5, rel=2e-3)
