@@ -24,6 +24,7 @@ from analysis.utterance_inputs import UtteranceInputs
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.attentive import heads_masked, spans_masked
+from preprocess import preprocess_alignment, preprocess_any
 from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.heard_corpus import FEATURES, PHONES, heard_corpus
 from utility.labels.alignment import Alignment
@@ -228,3 +229,36 @@ def test_a_model_of_transformers_hears_the_recordings(heard, tmp_path):
         BlockOptions(heads=((0, 0),), resamples=20), np.random.default_rng(0),
     )  # fmt: skip
     assert [point["label"] for point in blocks["points"]] == ["T0", "T1", "T2", "T3"]
+
+
+def test_real_speech(corpora, tmp_path):
+    """A small random model on parts of real recordings: every figure is there, and phones are where they are said.
+
+    Blocks of features find the boundaries of real phones better than as many at equal distances."""
+    mini = corpora / "libri_mini"
+    listed = [line.split("\t") for line in (mini / "utterances.tsv").read_text().splitlines()]
+    columns = {name: place for place, name in enumerate(listed[0])}
+    rows = [row for row in listed[1:] if row[columns["speaker"]] == "4088"][:10]
+    table = [f"{mini / row[columns['path']]},{row[columns['utt_id']]},4088" for row in rows]
+    (tmp_path / "parts.csv").write_text("\n".join(["path,id,speaker", *table]) + "\n")
+    paths = ["--output_path", str(tmp_path)]
+    store = ["--data_path", str(tmp_path / "parts.csv"), "--name", "mel", "--feature_type", "mel", "--n_jobs", "1"]
+    assert preprocess_any.main([*paths, *store]) == 0
+    phones = ["--data_path", str(mini / "alignments/mfa"), "--phone_set", "arpabet39", "--name", "phones"]
+    assert preprocess_alignment.main([*paths, *phones]) == 0
+    corpus, alignment = Store(f"{tmp_path}/mel/all"), Alignment(tmp_path / "phones")
+    ckpt = write_checkpoint(tmp_path / "m.ckpt", corpus.info.features, model=MODEL | {"downsample_rate": 3})
+    utterances, saved = opened(corpus, ckpt, 10), load_pretrained(ckpt)
+    names = FramePhones.of(alignment, lambda label: None if label == "sil" else label)
+    scored = reconstruction_score(utterances.upstream, saved, utterances.take([0, 1]))
+    content = analyse_attention(utterances, utterances.ids, OPTIONS, names, scored)
+    json.dumps(content, allow_nan=False)
+    assert content["data"] == {"utterances": 10, "groups": 10, "left_out": {}, "phones": 39, "unaligned": []}
+    concentration = np.array(content["maps"]["phones, concentration"]["values"], dtype=float)
+    assert concentration.shape == (LAYERS * HEADS, 39)
+    assert np.nanmin(concentration) >= -1
+    assert 0 < np.nanmax(np.abs(concentration)) < 5
+    tune, test = utterances.take(range(3)), utterances.take(range(3, 10))
+    blocks = block_boundaries(tune, test, test.ids, alignment, BlockOptions(resamples=50), np.random.default_rng(0))
+    (features,) = (point for point in blocks["points"] if point["label"] == "F")
+    assert features["low"] > blocks["chance"]
