@@ -1,7 +1,7 @@
 """How well phone boundaries are found by blocks of like frames: of features, of states, and of attention maps (Yang et
 al. 2020, arXiv 2006.03265). Settings are chosen on some utterances and scored on others."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,20 +141,30 @@ def _rows_of(utterances: UtteranceInputs, number: int, heads: Sequence[tuple[int
         rows = {"F": inputs[0].cpu().numpy()} | rows
     frames = len(next(iter(rows.values())))
     if heads:
-        model = attentive(upstream)
-        rows |= {f"T{layer + 1} head {head}": own for (layer, head), own in _maps(model, inputs, heads, frames)}
+        own = _maps(attentive(upstream), inputs, heads, frames, utterances.parts(number))
+        rows |= {f"T{layer + 1} head {head}": maps for (layer, head), maps in zip(heads, own)}
     return utterances.frame_times(frames), rows
 
 
 def _maps(
-    model: Attentive, inputs: torch.Tensor, heads: Sequence[tuple[int, int]], frames: int
-) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-    """The up-sampled maps of heads; frames that stacking drops are like the last one."""
+    model: Attentive,
+    inputs: torch.Tensor,
+    heads: Sequence[tuple[int, int]],
+    frames: int,
+    parts: Sequence[tuple[int, int]],
+) -> np.ndarray:
+    """The up-sampled maps [heads, frames, frames], 0 between parts that are encoded each alone.
+
+    Frames that stacking drops are like the last one before them."""
+    whole = np.zeros((len(heads), frames, frames), np.float32)
     layers, places = (torch.tensor(column) for column in zip(*heads))
-    blocks = [block[layers, places].float().cpu().numpy() for block in model.attention_rows(inputs)]
-    for head, own in zip(heads, np.concatenate(blocks, axis=1)):
-        rows = upsample(own, model.rate)
-        yield head, rows[np.minimum(np.arange(frames), len(rows) - 1)]
+    for start, stop in parts:
+        blocks = [block[layers, places].float().cpu().numpy() for block in model.attention_rows(inputs[:, start:stop])]
+        rows = upsample(np.concatenate(blocks, axis=1), model.rate)  # [heads, n, n]
+        first, last = (start, stop) if model.takes == "features" else (0, frames)
+        like = np.minimum(np.arange(last - first), rows.shape[1] - 1)
+        whole[:, first:last, first : first + rows.shape[2]] = rows[:, like]
+    return whole
 
 
 def _seconds(frames: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.attention.head_metrics import CATEGORIES, HeadMetrics, length_band, utterance_metrics
+from analysis.attention.head_metrics import CATEGORIES, HeadMetrics, length_band, mean_metrics, utterance_metrics
 from analysis.attention.intervals import MeasuredHeads, measured_heads
 from analysis.attention.pruning import RANDOM_ORDERS, PruningCurve, pruning_curves, pruning_orders, span_curve
 from analysis.attention.relation_maps import UNLABELLED, PhoneRelations, RelationMaps
 from analysis.utterance_inputs import UtteranceInputs
-from mockingjay.upstreams.attentive import Attentive, attentive, heads_masked, spans_masked
+from mockingjay.upstreams.attentive import attentive, heads_masked, spans_masked
 from mockingjay.upstreams.base import Upstream
 from utility.labels.alignment import IGNORE, Alignment
 from utility.seeds import numpy_generator, text_seed
@@ -82,7 +82,10 @@ def analyse_attention(
     model = attentive(utterances.upstream)
     metrics = list(each_utterance(utterances))
     heads = measured_heads(metrics, groups, _generator(options, "bootstrap"), options.resamples)
-    lengths = [int(model.attention_frames(torch.tensor(int(utterances.inputs.sizes[n])))) for n in utterances.numbers]
+    lengths = [
+        int(model.attention_frames(torch.tensor(max(stop - start for start, stop in utterances.parts(number)))))
+        for number in utterances.numbers
+    ]
     band = length_band(lengths, options.length_ratio)
     alike = [i for i, inside in enumerate(band) if inside]
     in_band = measured_heads(
@@ -105,25 +108,28 @@ def analyse_attention(
 
 @torch.no_grad()
 def each_utterance(utterances: UtteranceInputs) -> Iterator[HeadMetrics]:
-    """The metrics of each utterance; maps are read in blocks of queries."""
-    model = attentive(utterances.upstream)
-    for _, inputs in utterances.each():
-        yield utterance_metrics(block.float().cpu().numpy() for block in model.attention_rows(inputs))
+    """The metrics of each utterance; maps are read in blocks of queries.
+
+    Of one that is encoded in segments they are the mean of its segments."""
+    for number, inputs in utterances.each():
+        yield mean_metrics(utterance_metrics(blocks) for _, blocks in _maps(utterances, number, inputs))
 
 
 @torch.no_grad()
 def phone_relations(utterances: UtteranceInputs, phones: FramePhones) -> tuple[PhoneRelations, list[str]]:
     """The phoneme relation maps, and the ids of utterances without an alignment, which are left out.
 
-    ValueError where none has one."""
+    Segments that are encoded each alone count as utterances. ValueError where none has an alignment."""
     model, running, left_out = attentive(utterances.upstream), RelationMaps(len(phones.names)), []
     for number, inputs in utterances.each():
         name = utterances.inputs.corpus.ids[number]
         if name not in phones.alignment:
             left_out.append(name)
             continue
-        blocks = (block.float().cpu().numpy() for block in model.attention_rows(inputs))
-        running.add(blocks, _labels_under(model, utterances, number, phones))
+        labels = phones.labels(name, utterances.frame_times(int(utterances.inputs.frames[number])))
+        for (start, stop), blocks in _maps(utterances, number, inputs):
+            own = int(model.attention_frames(torch.tensor(stop - start)))
+            running.add(blocks, labels[start : start + own * model.rate] if model.takes == "features" else labels)
     if not running.num_utterances:
         raise ValueError(f"{phones.alignment.root}: it has no phone of the {len(utterances.numbers)} utterances")
     return running.result(), left_out
@@ -162,11 +168,13 @@ def attention_content(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     }
 
 
-def _labels_under(model: Attentive, utterances: UtteranceInputs, number: int, phones: FramePhones) -> np.ndarray:
-    """The phones of the frames that the model's frames are stacked from, r of them to each."""
-    own = int(model.attention_frames(torch.tensor(int(utterances.inputs.sizes[number]))))
-    times = utterances.frame_times(int(utterances.inputs.frames[number]))
-    return phones.labels(utterances.inputs.corpus.ids[number], times)[: own * model.rate]
+def _maps(
+    utterances: UtteranceInputs, number: int, inputs: torch.Tensor
+) -> Iterator[tuple[tuple[int, int], Iterator[np.ndarray]]]:
+    """The parts of an utterance that have attention of their own, and the blocks of the map of each."""
+    model = attentive(utterances.upstream)
+    for start, stop in utterances.parts(number):
+        yield (start, stop), (block.float().cpu().numpy() for block in model.attention_rows(inputs[:, start:stop]))
 
 
 def _points(heads: MeasuredHeads) -> list[dict[str, Any]]:
@@ -227,10 +235,9 @@ def _chosen(heads: MeasuredHeads) -> dict[str, tuple[int, int]]:
 @torch.no_grad()
 def _pictures(utterances: UtteranceInputs, heads: MeasuredHeads) -> dict[str, Any]:
     """The start of the attention map of some heads for the shortest utterance."""
-    model = attentive(utterances.upstream)
     number = min(utterances.numbers, key=lambda n: int(utterances.inputs.sizes[n]))
-    blocks = [block[:, :, :, :PICTURE].float().cpu().numpy() for block in model.attention_rows(utterances.read(number))]
-    maps = np.concatenate(blocks, axis=2)[:, :, :PICTURE]
+    _, blocks = next(_maps(utterances, number, utterances.read(number)))
+    maps = np.concatenate([block[..., :PICTURE] for block in blocks], axis=2)[:, :, :PICTURE]
     frames = [str(frame) for frame in range(maps.shape[3])]
     about = {"rows": frames, "columns": frames, "row_axis": "query frame", "column_axis": "key frame"}
     about |= {"measure": f"attention in {utterances.inputs.corpus.ids[number]}", "unit": "weight", "centre": None}

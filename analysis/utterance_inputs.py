@@ -1,4 +1,4 @@
-"""Utterances that an upstream takes one at a time and whole, and when their frames are."""
+"""Utterances as an upstream takes them, one at a time, and when their frames are."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class UtteranceInputs:
     """Utterances `numbers` of a corpus as an upstream takes them, one at a time and without padding.
 
     `left_out` says of others, by id, why they are not among them: they have fewer than two frames, or the upstream
-    takes them in pieces."""
+    takes them in pieces that overlap."""
 
     upstream: Upstream
     inputs: Inputs
@@ -57,6 +57,12 @@ class UtteranceInputs:
         """Number and input of each."""
         return ((number, self.read(number)) for number in self.numbers)
 
+    def parts(self, number: int) -> list[tuple[int, int]]:
+        """Start and stop of the parts of an utterance's input that have attention of their own, of two frames or more.
+
+        It is one, all of it, but where a model of ours encodes long utterances in segments."""
+        return _parts(self.upstream, int(self.inputs.sizes[number]))
+
     def frame_times(self, frames: int) -> np.ndarray:
         """Centres in seconds, float64 [T], of frames as the states have them. ValueError where nobody states them."""
         info = self.inputs.corpus.info
@@ -72,12 +78,16 @@ class UtteranceInputs:
 
 def _unfit(upstream: Upstream, inputs: Inputs, number: int) -> str:
     """Why an utterance is left out; empty where it is not."""
-    size = int(inputs.sizes[number])
-    frames = int(inputs.frames[number])
-    if frames and isinstance(upstream, Attentive):
-        frames = int(upstream.attention_frames(torch.tensor(size)))
-    if frames < 2:
-        return f"{frames} frames, 2 or more are needed"
-    if inputs.long[number] or (isinstance(upstream, Attentive) and not upstream.whole(size)):
+    if inputs.frames[number] < 2:
+        return f"{inputs.frames[number]} frames, 2 or more are needed"
+    if inputs.long[number]:
         return "too long for the upstream, which takes it in pieces"
-    return ""
+    return "" if _parts(upstream, int(inputs.sizes[number])) else "fewer than 2 frames for attention"
+
+
+def _parts(upstream: Upstream, size: int) -> list[tuple[int, int]]:
+    if not isinstance(upstream, Attentive):
+        return [(0, size)]
+    parts = upstream.pieces(size)
+    frames = upstream.attention_frames(torch.tensor([stop - start for start, stop in parts])).tolist()
+    return [part for part, count in zip(parts, frames) if count > 1]

@@ -55,8 +55,9 @@ class Attentive(Upstream):
         """Frames T' of the attention of inputs of these lengths."""
 
     @abstractmethod
-    def whole(self, length: int) -> bool:
-        """Whether an input of this length goes through the upstream at once, not in pieces."""
+    def pieces(self, length: int) -> list[tuple[int, int]]:
+        """Start and stop of the parts of an input of this length that are encoded each as if it stood alone, in order,
+        so that each has attention of its own. One is all of it. None: it is encoded in pieces that overlap."""
 
     @abstractmethod
     def attention_of(self, inputs: Tensor) -> Callable[[slice], Tensor]:
@@ -71,9 +72,9 @@ class Attentive(Upstream):
 
         A block holds few enough queries to stay below 64 MB, or a single one; all of a long map never exists. Weights
         are those behind the softmax: a cut of heads or spans in a layer shows in the layers above it. ValueError for an
-        input that goes through the upstream in pieces, and where there is no attention."""
+        input that goes through the upstream in `pieces`: give one of them; and where there is no attention."""
         layers, heads = self.attention_size
-        if not self.whole(inputs.shape[1]):
+        if self.pieces(inputs.shape[1]) != [(0, inputs.shape[1])]:
             raise ValueError(f"an input of {inputs.shape[1]} is encoded in pieces: its attention is no single map")
         frames = int(self.attention_frames(torch.tensor(inputs.shape[1])))
         if frames < 1:

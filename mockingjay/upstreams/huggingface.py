@@ -154,10 +154,10 @@ class HuggingFaceUpstream(Attentive):
         """Frames of waveforms of so many samples."""
         return self.num_frames(lengths)
 
-    def whole(self, length: int) -> bool:
-        """Whether a waveform of so many samples goes through the model at once."""
+    def pieces(self, length: int) -> list[tuple[int, int]]:
+        """All of a waveform of so many samples; none of a long one, whose pieces overlap."""
         assert self.longest is not None
-        return length <= self.longest
+        return [(0, length)] if length <= self.longest else []
 
     def attention_of(self, inputs: Tensor) -> Callable[[slice], Tensor]:
         """Weights [layers, heads, n, T] of some queries of one waveform [1, N]; each head's own, WavLM's too, whose

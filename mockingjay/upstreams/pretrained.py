@@ -80,9 +80,13 @@ class PretrainedUpstream(Attentive):
         """Stacked frames of utterances of so many frames."""
         return (lengths // self.rate).clamp(min=1)
 
-    def whole(self, length: int) -> bool:
-        """Whether an utterance of so many frames is encoded in one segment."""
-        return self.max_input_length is None or length <= self.max_input_length
+    def pieces(self, length: int) -> list[tuple[int, int]]:
+        """Start and stop of the segments of an utterance of so many frames."""
+        if self.max_input_length is None or length <= self.max_input_length:
+            return [(0, length)]
+        segments = Segments.of(torch.tensor([length]), self.max_input_length)
+        starts = segments.start.tolist()
+        return list(zip(starts, (segments.start + segments.lengths).tolist()))
 
     def attention_of(self, inputs: Tensor) -> Callable[[slice], Tensor]:
         """Weights [layers, heads, n, T'] of some queries of one utterance [1, T, D]."""
@@ -154,9 +158,9 @@ class HeadUpstream(Attentive):
         """Stacked frames of utterances of so many frames."""
         return self.encoder.attention_frames(lengths)
 
-    def whole(self, length: int) -> bool:
-        """Whether an utterance of so many frames is encoded in one segment."""
-        return self.encoder.whole(length)
+    def pieces(self, length: int) -> list[tuple[int, int]]:
+        """Start and stop of the segments of an utterance of so many frames."""
+        return self.encoder.pieces(length)
 
     def attention_of(self, inputs: Tensor) -> Callable[[slice], Tensor]:
         """Weights of the encoder."""

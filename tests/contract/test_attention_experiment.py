@@ -10,6 +10,7 @@ import torch
 
 from analysis.attention.head_metrics import utterance_metrics
 from analysis.attention.intervals import measured_heads
+from analysis.attention.relation_maps import RelationMaps
 from analysis.attention_blocks import BlockOptions, block_boundaries, block_content
 from analysis.attention_experiment import (
     AttentionOptions,
@@ -143,17 +144,63 @@ def test_the_reconstruction_is_that_of_the_model(corpus, ckpt):
         reconstruction_loss(utterances.upstream, other)
 
 
+def test_segments_that_are_encoded_alone_have_maps_of_their_own(corpus, heard, tmp_path):
+    """As those of a model without segments on the parts; the labels are those of the parts."""
+    limit = int(np.median(corpus.lengths[:8]))
+    pieces = write_checkpoint(tmp_path / "p.ckpt", FEATURES, model=MODEL | {"max_input_length": limit})
+    free = write_checkpoint(tmp_path / "f.ckpt", FEATURES, model=MODEL)
+    utterances, whole = opened(corpus, pieces), opened(corpus, free)
+    assert utterances.numbers == tuple(range(8))
+    cut = [number for number in range(8) if corpus.lengths[number] > limit]
+    assert 0 < len(cut) < 8
+    alignment = Alignment(f"{heard.root}/phones")
+    for number, metrics, uncut in zip(range(8), each_utterance(utterances), each_utterance(whole)):
+        if number in cut:
+            parts = utterances.parts(number)
+            features = torch.from_numpy(np.array(corpus[number]))[None]
+            assert [start for start, _ in parts] == [0, parts[0][1]]
+            maps = [
+                whole.upstream.attention_maps(features[:, a:b], torch.tensor([b - a]))[:, 0].detach().numpy()
+                for a, b in parts
+            ]
+            wanted = np.mean([utterance_metrics([one]).diagonality for one in maps], axis=0)
+            np.testing.assert_allclose(metrics.diagonality, wanted, rtol=1e-6)
+        else:
+            np.testing.assert_allclose(metrics.diagonality, uncut.diagonality, rtol=1e-6)
+    phones = FramePhones.of(alignment, lower)
+    joint = phone_relations(utterances.take([cut[0]]), phones)[0].joint
+    labels = phones.labels(corpus.ids[cut[0]], corpus.frame_times(cut[0]))
+    running = RelationMaps(len(phones.names))
+    parts = utterances.parts(cut[0])
+    features = torch.from_numpy(np.array(corpus[cut[0]]))[None]
+    for a, b in parts:
+        running.add(
+            [whole.upstream.attention_maps(features[:, a:b], torch.tensor([b - a]))[:, 0].detach().numpy()], labels[a:b]
+        )
+    np.testing.assert_allclose(joint, running.result().joint, rtol=1e-5)
+    blocks = block_boundaries(
+        utterances.take(range(3)),
+        utterances.take(range(3, 8)),
+        corpus.ids[3:8],
+        alignment,
+        BlockOptions(heads=((1, 1),), resamples=0),
+        np.random.default_rng(0),
+    )
+    assert math.isfinite(blocks["heads"][0]["score"])
+
+
 def test_what_is_left_out_is_named(corpus, heard, tmp_path):
     lengths = np.array(corpus.lengths[:8])
-    limit = int(np.median(lengths))
-    pieces = write_checkpoint(tmp_path / "p.ckpt", FEATURES, model=MODEL | {"max_input_length": limit})
-    utterances = opened(corpus, pieces)
-    assert 0 < len(utterances.numbers) < 8
-    assert set(utterances.left_out) == {corpus.ids[i] for i in np.flatnonzero(lengths > limit)}
-    assert set(utterances.left_out.values()) == {"too long for the upstream, which takes it in pieces"}
-    long = [int(i) for i in np.flatnonzero(lengths > limit)]
-    with pytest.raises(ValueError, match=r"no utterance is left: .* for one: too long"):
-        UtteranceInputs.of(utterances.upstream, corpus, long)
+    rate = int(np.median(lengths)) // 2 + 1  # so that some have two stacked frames
+    ckpt = write_checkpoint(tmp_path / "s.ckpt", FEATURES, model=MODEL | {"downsample_rate": rate})
+    utterances = opened(corpus, ckpt)
+    short = {corpus.ids[i] for i in np.flatnonzero(lengths < 2 * rate)}
+    assert 0 < len(short) < 8
+    assert utterances.left_out == dict.fromkeys(short, "fewer than 2 frames for attention")
+    with pytest.raises(ValueError, match=r"no utterance is left: .* for one: fewer than 2 frames"):
+        UtteranceInputs.of(utterances.upstream, corpus, np.flatnonzero(lengths < 2 * rate))
+    with pytest.raises(ValueError, match="none was asked for"):
+        UtteranceInputs.of(utterances.upstream, corpus, [])
     gru = write_checkpoint(
         tmp_path / "g.ckpt", FEATURES, objective="apc", encoder="gru", gru={"layers": 1, "hidden_size": 8}
     )

@@ -189,8 +189,8 @@ def test_cut_spans_have_gradients():
 
 def test_a_piece_is_no_map_and_what_has_no_attention_says_so():
     upstream = upstream_of("plain", max_input_length=20)
-    assert upstream.whole(20)
-    assert not upstream.whole(21)
+    assert upstream.pieces(20) == [(0, 20)]
+    assert upstream.pieces(45) == [(0, 15), (15, 30), (30, 45)]
     with pytest.raises(ValueError, match="an input of 31 is encoded in pieces"):
         next(upstream.attention_rows(inputs()[:1]))
     config = GruConfig(layers=1, hidden_size=8)
