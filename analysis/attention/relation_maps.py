@@ -55,6 +55,11 @@ class RelationMaps:
             self._joint.add(joint / total)
             self._baseline.add(np.outer(phone_shares, phone_shares))
 
+    @property
+    def num_utterances(self) -> int:
+        """How many were counted."""
+        return self._joint.count
+
     def result(self) -> PhoneRelations:
         """The maps of all utterances so far; ValueError before the first one with a phone."""
         joint, baseline = self._joint.mean(), self._baseline.mean()

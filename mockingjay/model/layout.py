@@ -55,11 +55,12 @@ class Packing:
 class Scope:
     """Which frames a frame may look at: the real ones of its utterance, under `causal` none after itself.
 
-    `mask` is bool [B, 1 or T, T], True where the query may look at the key; `counts` are the lengths on a CPU."""
+    `mask` is bool [B, 1 or T, T], True where the query may look at the key; `counts` are the lengths on a CPU. Behind
+    the softmax weights of frames further than `radius` are set to 0, where there is one."""
 
-    def __init__(self, lengths: Tensor, frames: int, causal: bool = False):
+    def __init__(self, lengths: Tensor, frames: int, causal: bool = False, radius: int | None = None):
         self.mask = real_frames(lengths, frames)[:, None]
         if causal:
             self.mask = self.mask & torch.ones(frames, frames, dtype=torch.bool, device=lengths.device).tril()
         self.counts = None if lengths.is_cuda else lengths.numpy()
-        self.frames, self.causal = frames, causal
+        self.frames, self.causal, self.radius = frames, causal, radius

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mockingjay.model.attention import Dropout, attend
+from mockingjay.model.attention import Dropout, attend, attention_weights, queries_of
 from mockingjay.model.layout import Packing, Scope
 from utility.batches import real_frames
 from utility.config import section
@@ -116,11 +116,10 @@ class SelfAttention(nn.Module):
             mixed = mixed * kept[:, None, None]
         return self.output(mixed.transpose(1, 2).flatten(2))
 
-    def weights(self, x: Tensor, scope: Scope) -> Tensor:
-        """The attention of each frame over all frames, [B, heads, T, T], for figures."""
+    def query_and_key(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What attention weights are made of, [B, heads, T, d] each."""
         query, key, _ = self._heads(x)
-        scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
-        return scores.masked_fill(~scope.mask[:, None], -math.inf).softmax(-1)
+        return query, key
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))  # [B, T, 3, heads, H / heads]
@@ -150,9 +149,9 @@ class Block(nn.Module):
         x = self.attention_norm(self.dropout(self.attention(x, scope, kept), x))
         return self.norm(self.dropout(self._feedforward(x), x))
 
-    def attention_weights(self, x: Tensor, scope: Scope) -> Tensor:
-        """The attention of each frame over all frames, [B, heads, T, T]."""
-        return self.attention.weights(self.attention_norm(x) if self.norm_first else x, scope)
+    def query_and_key(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the weights of its attention are made of, [B, heads, T, d] each."""
+        return self.attention.query_and_key(self.attention_norm(x) if self.norm_first else x)
 
     def _feedforward(self, x: Tensor) -> Tensor:
         return self.contract(self.activation(self.expand(x)))
@@ -164,10 +163,12 @@ class TransformerEncoder(nn.Module):
     too); each [B, T, hidden_size]. Values at padding are meaningless. With `causal` a frame attends to itself and those
     before it only.
 
-    With a packing x is [1, N, D] and so are the states. `recompute` keeps of each block only its input for backward."""
+    With a packing x is [1, N, D] and so are the states. `recompute` keeps of each block only its input for backward.
+    `kept` multiplies what each head gives, weights of frames further than `radius` are 0 (both: what is pruned)."""
 
     positions: Tensor
     kept: Tensor | None  # [layers, heads]
+    radius: int | None = None
 
     def __init__(self, config: TransformerConfig, input_dim: int, causal: bool = False):
         super().__init__()
@@ -188,7 +189,8 @@ class TransformerEncoder(nn.Module):
         self.register_buffer("kept", kept if config.prune_heads else None, persistent=False)
 
     def forward(self, x: Tensor, lengths: Tensor, packing: Packing | None = None) -> tuple[Tensor, ...]:
-        scope = packing or Scope(lengths, x.shape[1], self.causal)
+        assert packing is None or self.radius is None, "spans are cut in padded batches only"
+        scope = packing or Scope(lengths, x.shape[1], self.causal, self.radius)
         x = self._embed(x, packing)
         states = [x if self.embedding_norm is None else self.embedding_norm(x)]
         for layer, (block, kept) in enumerate(self._stack()):
@@ -209,14 +211,23 @@ class TransformerEncoder(nn.Module):
             block.compile()
 
     def attention_maps(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Attention weights of every layer, [layers, B, heads, T, T]."""
-        scope, maps = Scope(lengths, x.shape[1], self.causal), []
+        """Attention weights of every layer, [layers, B, heads, T, T], as they are before anything is pruned there."""
+        return self.attention_rows(x, lengths)(slice(None))
+
+    def attention_rows(self, x: Tensor, lengths: Tensor) -> Callable[[slice], Tensor]:
+        """The rows of attention maps, [layers, B, heads, n, T] of some queries; all of a map need never exist."""
+        scope, pairs = Scope(lengths, x.shape[1], self.causal, self.radius), []
         x = self._embed(x)
         for block, kept in self._stack():
             assert isinstance(block, Block)
-            maps.append(block.attention_weights(x, scope))
+            pairs.append(block.query_and_key(x))
             x = block(x, scope, kept)
-        return torch.stack(maps)
+
+        def rows(chosen: slice) -> Tensor:
+            mask = queries_of(scope.mask, chosen)[:, None]
+            return torch.stack([attention_weights(query[:, :, chosen], key, mask) for query, key in pairs])
+
+        return rows
 
     def _stack(self) -> Iterator[tuple[nn.Module, Tensor | None]]:
         for layer in range(self.num_layers):

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mockingjay.upstreams.attentive import NOTHING, Attentive, Cut
 from mockingjay.upstreams.base import Field, Upstream, fingerprint_of
+from mockingjay.upstreams.huggingface_attention import rows_of
 from mockingjay.upstreams.huggingface_exact import Samples, make_exact, mean_and_variance, normalised
 from mockingjay.upstreams.huggingface_folder import ModelFolder
 from mockingjay.upstreams.huggingface_layers import Parts, hidden_states, norm_is_last
@@ -35,7 +37,7 @@ def open_huggingface(folder: ModelFolder | Path | str, seed: int | None = None) 
     return HuggingFaceUpstream(read, read.build(seed)).eval()
 
 
-class HuggingFaceUpstream(Upstream):
+class HuggingFaceUpstream(Attentive):
     """A model of the wav2vec 2.0 family: C1 ... convolutions, P projection, T0 ... TL, final behind a last norm.
 
     In training there is dropout as the config says, but neither SpecAugment nor layerdrop: every state is there.
@@ -48,7 +50,7 @@ class HuggingFaceUpstream(Upstream):
 
     def __init__(self, folder: ModelFolder, model: nn.Module):
         super().__init__()
-        self.model, self._folder = model, folder
+        self.model, self._folder, self._cut = model, folder, NOTHING
         self._rate, self._normalise = folder.sample_rate, folder.normalise
         self._whole: tuple[float, float] | None = None  # mean and variance of the recording whose pieces come
         config: Any = model.config
@@ -95,7 +97,10 @@ class HuggingFaceUpstream(Upstream):
 
     def encode(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> tuple[Tensor, ...]:
         there = [label for label in labels if self.field(label).size <= inputs.shape[1]]
-        way = self._by_rows if self._packed and self._at_rest(inputs) else self._by_call
+        if self._cut and (self.training or inputs.requires_grad):
+            raise ValueError(f"{self.family}: where attention is cut there are no gradients: leave one of them out")
+        by_rows = self._cut or (self._packed and self._at_rest(inputs))
+        way = self._by_rows if by_rows else self._by_call
         states = way(inputs, lengths, there) if there else {}
         nothing = inputs.new_zeros(len(inputs), 0, 0)  # waveforms too short for a frame
         return tuple(
@@ -118,10 +123,10 @@ class HuggingFaceUpstream(Upstream):
         return {label: state * frames[label][..., None] for label, state in states.items()}
 
     def _by_rows(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
-        """The states of utterances without their padding, on a CPU."""
+        """The states of utterances without their padding, as a CPU has them quickly; nothing of it goes backward."""
         self._samples.counts = None
         waveforms = self._normalised(inputs, lengths)
-        packed = PackedModel(self.model, self._parts, self._fields)
+        packed = PackedModel(self.model, self._parts, self._fields, self._cut)
         states = packed.states([wave[:count] for wave, count in zip(waveforms, lengths.tolist())], labels)
         longest = torch.tensor(inputs.shape[1])
         whole = {}
@@ -153,19 +158,40 @@ class HuggingFaceUpstream(Upstream):
         real = real_frames(lengths, inputs.shape[1])
         return {"input_values": waveforms * real, "attention_mask": real.long()}
 
-    def attention_maps(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """Attention of every block and head over frames, [L, B, heads, T, T]; WavLM's is the mean of its heads."""
-        if not self.batched and len(inputs) > 1:
-            raise ValueError(f"{self.family}: attention is that of one utterance at a time: {self.batch_rule}")
-        model: Any = self.model
-        before = model.config._attn_implementation
-        model.set_attn_implementation("eager")
+    @property
+    def attention_size(self) -> tuple[int, int]:
+        """Layers, and heads of each; ValueError for a model whose blocks are not those of the family."""
+        if not self._packed:
+            raise ValueError(f"{self.family}: its blocks are not those of wav2vec 2.0: its attention is not known here")
+        attention: Any = self._parts.blocks[0].attention
+        return len(self._parts.blocks), attention.num_heads
+
+    def attention_frames(self, lengths: Tensor) -> Tensor:
+        """Frames of waveforms of so many samples."""
+        return self.num_frames(lengths)
+
+    def pieces(self, length: int) -> list[tuple[int, int]]:
+        """All of a waveform of so many samples; none of a long one, whose pieces overlap."""
+        assert self.longest is not None
+        return [(0, length)] if length <= self.longest else []
+
+    def attention_of(self, inputs: Tensor) -> Callable[[slice], Tensor]:
+        """Weights [layers, heads, n, T] of some queries of one waveform [1, N]; each head's own, WavLM's too, whose
+        attentions in Transformers are the mean of its heads."""
+        blocks: Sequence[Any] = self._parts.blocks
+        states = self(inputs, torch.tensor([inputs.shape[1]], device=inputs.device), self.layers[:-1])
+        stable = self._parts.norm is not None
+        seen = [block.layer_norm(state[0]) if stable else state[0] for block, state in zip(blocks, states)]
+        return rows_of([block.attention for block in blocks], seen)
+
+    @contextlib.contextmanager
+    def cut(self, what: Cut) -> Iterator[None]:
+        """Heads and spans are cut inside."""
+        before, self._cut = self._cut, self._cut.and_also(what)
         try:
-            maps = model(**self._arguments(inputs, lengths), output_attentions=True).attentions
+            yield
         finally:
-            model.set_attn_implementation(before)
-        real = real_frames(self.num_frames(lengths), maps[0].shape[-1])
-        return torch.stack(maps) * real[:, None, :, None]
+            self._cut = before
 
     def train(self, mode: bool = True) -> "HuggingFaceUpstream":
         super().train(mode)

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mockingjay.upstreams.attentive import NOTHING, Cut
 from mockingjay.upstreams.base import Field
+from mockingjay.upstreams.huggingface_attention import RelativePositions, attend
 from mockingjay.upstreams.huggingface_layers import Parts
 from utility.threads import side_by_side
 
-FUSED = 300  # frames: beyond them PyTorch's fused attention is the faster one
 WORTH_A_THREAD = 128  # width of a model whose operations take longer than handing over between Python's threads
 
 
@@ -40,6 +41,7 @@ class PackedModel:
     model: Any
     parts: Parts
     fields: Sequence[Field]  # of the convolutions
+    cut: Cut = NOTHING  # of attention
 
     def states(self, waveforms: Sequence[Tensor], labels: Sequence[str]) -> dict[str, dict[int, Tensor]]:
         """By label and number of the waveform [n] its state [T, width], where it has a frame.
@@ -91,45 +93,23 @@ class PackedModel:
         if self.parts.norm is None:
             x = encoder.layer_norm(x)
         yield "T0", x
-        bias = RelativePositions(self.parts.blocks[0].attention, rows)
+        bias = RelativePositions(self.parts.blocks[0].attention, rows.counts)
         for number, block in enumerate(self.parts.blocks[: last - 1], 1):
-            x = _block(block, x, rows, bias, stable=self.parts.norm is not None)
+            cut = self.cut.of_layer(number - 1)
+            x = _block(block, x, rows, bias, cut, stable=self.parts.norm is not None)
             yield f"T{number}", x
         if self.parts.norm is not None and last == len(self.parts.blocks) + 2:
             yield "final", self.parts.norm(x)
 
 
-def _block(block: Any, x: Tensor, rows: Rows, bias: "RelativePositions", stable: bool) -> Tensor:
+def _block(block: Any, x: Tensor, rows: Rows, bias: RelativePositions, cut: Cut, stable: bool) -> Tensor:
     if not stable:
-        x = block.layer_norm(x + _attention(block.attention, x, rows, bias))
+        x = block.layer_norm(x + attend(block.attention, x, rows.slices, bias, cut))
         return block.final_layer_norm(x + block.feed_forward(x))
-    x = x + _attention(block.attention, block.layer_norm(x), rows, bias)
+    x = x + attend(block.attention, block.layer_norm(x), rows.slices, bias, cut)
     x = x + block.feed_forward(block.final_layer_norm(x))
     adapter = getattr(block, "adapter_layer", None)
     return x if adapter is None else x + adapter(x)
-
-
-def _attention(attention: Any, x: Tensor, rows: Rows, bias: "RelativePositions") -> Tensor:
-    """Multi-head attention of each utterance to itself, [N, H] to the same."""
-    heads = attention.num_heads
-    query, key, value = (
-        projection(x).view(len(x), heads, -1).transpose(0, 1)  # [heads, N, d]
-        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )
-    mixed = torch.empty_like(x).view(len(x), heads, -1)
-    for number, part in enumerate(rows.slices):
-        one = _mix(query[:, part], key[:, part], value[:, part], bias.of(attention, x[part], number))
-        mixed[part] = one.transpose(0, 1)
-    return attention.out_proj(mixed.view_as(x))
-
-
-def _mix(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-    """Attention of one utterance, [heads, T, d]; for short ones PyTorch's fused kernel takes thrice as long."""
-    if query.shape[1] > FUSED:
-        fused = nn.functional.scaled_dot_product_attention
-        return fused(query[None], key[None], value[None], None if bias is None else bias[None])[0]
-    scores = torch.bmm(query * query.shape[-1] ** -0.5, key.transpose(1, 2))
-    return torch.bmm((scores if bias is None else scores + bias).softmax(-1), value)
 
 
 class Positions:
@@ -148,27 +128,6 @@ class Positions:
             x = self._module.batch_norm(x)
         x = nn.functional.conv1d(x, self._weight, conv.bias, padding=conv.padding, groups=conv.groups)
         return self._module.activation(self._module.padding(x))[0].T
-
-
-class RelativePositions:
-    """WavLM's gated relative positions: what is added to the scores of each utterance; other models have none."""
-
-    def __init__(self, first: Any, rows: Rows):
-        self._bias: list[Tensor] | None = None
-        if hasattr(first, "rel_attn_embed"):
-            longest = max(rows.counts)
-            whole = first.compute_bias(longest, longest)  # [heads, T, T], of distances alone
-            self._bias = [whole[:, :count, :count] for count in rows.counts]
-
-    def of(self, attention: Any, x: Tensor, number: int) -> Tensor | None:
-        """[heads, T, T] for frames [T, H] of utterance `number` (Chen et al. 2021, WavLM, section 3.2)."""
-        if self._bias is None:
-            return None
-        split = x.view(len(x), attention.num_heads, -1).transpose(0, 1)  # [heads, T, d]
-        gates = attention.gru_rel_pos_linear(split).view(*split.shape[:2], 2, 4).sum(-1).sigmoid()
-        update, reset = gates[..., :1], gates[..., 1:]
-        gate = update * (reset * attention.gru_rel_pos_const[0] - 1.0) + 2.0  # [heads, T, 1]
-        return gate * self._bias[number]
 
 
 def _groups(sizes: Sequence[int], count: int) -> list[list[int]]:

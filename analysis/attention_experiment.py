@@ -1,0 +1,274 @@
+"""The attention of one upstream over a corpus: metrics of heads, what they look at, and what pruning them costs.
+
+Results are plain content for result.json, in the form that analysis/figures/content.py reads: `points`, `heads`,
+`maps`, `pruning`. Yang et al. 2020, "Understanding Self-Attention of Self-Supervised Audio Transformers", arXiv
+2006.03265."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from analysis.attention.head_metrics import CATEGORIES, HeadMetrics, length_band, mean_metrics, utterance_metrics
+from analysis.attention.intervals import MeasuredHeads, measured_heads
+from analysis.attention.pruning import RANDOM_ORDERS, PruningCurve, pruning_curves, pruning_orders, span_curve
+from analysis.attention.relation_maps import UNLABELLED, PhoneRelations, RelationMaps
+from analysis.utterance_inputs import UtteranceInputs
+from mockingjay.upstreams.attentive import attentive, heads_masked, spans_masked
+from mockingjay.upstreams.base import Upstream
+from utility.labels.alignment import IGNORE, Alignment
+from utility.seeds import numpy_generator, text_seed
+
+MEASURE = "globalness / ln T, mean over heads"
+METRIC_OF = dict(zip(CATEGORIES, ("globalness", "verticality", "diagonality")))
+UNITS = {"globalness": "nat", "verticality": "nat", "max_weight": "weight"}
+PICTURE = 150  # frames of the attention map that is shown of a head
+Score = Callable[
+    [Upstream], Mapping[str, float]
+]  # figures by name, as of a loss and of probes, of the upstream as it is
+
+
+@dataclass(frozen=True)
+class AttentionOptions:
+    """How the attention of an upstream is looked at."""
+
+    resamples: int = 1000  # of the bootstrap; 0: no intervals
+    seed: int = 0
+    length_ratio: float = 1.5  # between the longest and the shortest utterance of the band of like lengths
+    step: int | None = None  # heads pruned at once; None: a sixth of all
+    random_orders: int = RANDOM_ORDERS
+    spans: bool = True  # whether spans are cut, too
+
+
+@dataclass(frozen=True)
+class FramePhones:
+    """The phone of each frame of an utterance, from an alignment: an index into `names`, or -1.
+
+    `codes` [labels] is the index of each label of the alignment, -1 for one that is left out."""
+
+    alignment: Alignment
+    names: tuple[str, ...]
+    codes: np.ndarray
+
+    @classmethod
+    def of(cls, alignment: Alignment, rule: Callable[[str], str | None]) -> "FramePhones":
+        """`rule` gives the phone of a label of the alignment, None where it is none."""
+        phones = [rule(label) for label in alignment.labels]
+        names = tuple(sorted({phone for phone in phones if phone is not None}))
+        codes = np.array([UNLABELLED if phone is None else names.index(phone) for phone in phones], np.int64)
+        return cls(alignment, names, codes)
+
+    def labels(self, name: str, times: np.ndarray) -> np.ndarray:
+        """Phones [T] of frames with centres `times` [T] in seconds of the utterance `name`."""
+        labels = self.alignment.frame_labels(name, times)
+        return np.where(labels == IGNORE, UNLABELLED, self.codes[labels])
+
+
+def analyse_attention(
+    utterances: UtteranceInputs,
+    groups: Sequence[str],
+    options: AttentionOptions,
+    phones: FramePhones | None = None,
+    score: Score | None = None,
+    units: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """What result.json says of the attention of one upstream: `points` (a score for each layer), `heads`, `maps`,
+    `pruning` (where there is a `score`), and `data`.
+
+    `groups` are what the bootstrap draws, one for each utterance. `score` measures the upstream while it is pruned, its
+    figures have `units`. ValueError for an upstream without attention."""
+    model = attentive(utterances.upstream)
+    metrics = list(each_utterance(utterances))
+    heads = measured_heads(metrics, groups, _generator(options, "bootstrap"), options.resamples)
+    lengths = [
+        int(model.attention_frames(torch.tensor(max(stop - start for start, stop in utterances.parts(number)))))
+        for number in utterances.numbers
+    ]
+    band = length_band(lengths, options.length_ratio)
+    alike = [i for i, inside in enumerate(band) if inside]
+    in_band = measured_heads(
+        [metrics[i] for i in alike], [groups[i] for i in alike], _generator(options, "band"), options.resamples
+    )
+    content: dict[str, Any] = {
+        "points": _points(heads),
+        "heads": _heads(heads) | {"band": _band(lengths, alike, in_band)},
+        "maps": _pictures(utterances, heads),
+        "data": {"utterances": len(metrics), "groups": len(set(groups)), "left_out": dict(utterances.left_out)},
+    }
+    if phones is not None:
+        relations, left_out = phone_relations(utterances, phones)
+        content["maps"] |= _relations(relations, phones.names, heads)
+        content["data"] |= {"phones": len(phones.names), "unaligned": left_out}
+    if score is not None:
+        content["pruning"] = pruning(utterances.upstream, heads.mean, score, options) | {"figures": dict(units or {})}
+    return content
+
+
+@torch.no_grad()
+def each_utterance(utterances: UtteranceInputs) -> Iterator[HeadMetrics]:
+    """The metrics of each utterance; maps are read in blocks of queries.
+
+    Of one that is encoded in segments they are the mean of its segments."""
+    for number, inputs in utterances.each():
+        yield mean_metrics(utterance_metrics(blocks) for _, blocks in _maps(utterances, number, inputs))
+
+
+@torch.no_grad()
+def phone_relations(utterances: UtteranceInputs, phones: FramePhones) -> tuple[PhoneRelations, list[str]]:
+    """The phoneme relation maps, and the ids of utterances without an alignment, which are left out.
+
+    Segments that are encoded each alone count as utterances. ValueError where none has an alignment."""
+    model, running, left_out = attentive(utterances.upstream), RelationMaps(len(phones.names)), []
+    for number, inputs in utterances.each():
+        name = utterances.inputs.corpus.ids[number]
+        if name not in phones.alignment:
+            left_out.append(name)
+            continue
+        labels = phones.labels(name, utterances.frame_times(int(utterances.inputs.frames[number])))
+        for (start, stop), blocks in _maps(utterances, number, inputs):
+            own = int(model.attention_frames(torch.tensor(stop - start)))
+            running.add(blocks, labels[start : start + own * model.rate] if model.takes == "features" else labels)
+    if not running.num_utterances:
+        raise ValueError(f"{phones.alignment.root}: it has no phone of the {len(utterances.numbers)} utterances")
+    return running.result(), left_out
+
+
+def pruning(upstream: Upstream, metrics: HeadMetrics, score: Score, options: AttentionOptions) -> dict[str, Any]:
+    """Curves of `score` against heads pruned, in the orders of the paper and in random ones, and against spans."""
+    generators = [_generator(options, f"random order {i}") for i in range(options.random_orders)]
+
+    def of_heads(kept: np.ndarray) -> Mapping[str, float]:
+        with heads_masked(upstream, torch.from_numpy(kept)):
+            return score(upstream)
+
+    def of_span(radius: int | None) -> Mapping[str, float]:
+        with spans_masked(upstream, radius):
+            return score(upstream)
+
+    curves = pruning_curves(pruning_orders(metrics, generators), of_heads, options.step)
+    content: dict[str, Any] = {"heads": [_curve(curve) for curve in curves]}
+    return content | ({"span": [_curve(span_curve(of_span))]} if options.spans else {})
+
+
+def attention_content(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The experiment in result.json from what `analyse_attention` gave for each curve."""
+    return {
+        "measure": MEASURE,
+        "unit": "",
+        "higher_is": "better",
+        "upstreams": {name: one["points"] for name, one in curves.items()},
+        "chance": None,
+        "ceiling": None,
+        "heads": {name: one["heads"] for name, one in curves.items()},
+        "maps": {f"{name}: {key}": shown for name, one in curves.items() for key, shown in one["maps"].items()},
+        "pruning": {name: one["pruning"] for name, one in curves.items() if "pruning" in one},
+        "data": [{"upstream": name, **one["data"]} for name, one in curves.items()],
+    }
+
+
+def _maps(
+    utterances: UtteranceInputs, number: int, inputs: torch.Tensor
+) -> Iterator[tuple[tuple[int, int], Iterator[np.ndarray]]]:
+    """The parts of an utterance that have attention of their own, and the blocks of the map of each."""
+    model = attentive(utterances.upstream)
+    for start, stop in utterances.parts(number):
+        yield (start, stop), (block.float().cpu().numpy() for block in model.attention_rows(inputs[:, start:stop]))
+
+
+def _points(heads: MeasuredHeads) -> list[dict[str, Any]]:
+    """A point for each block: the mean over its heads, and the other metrics in `detail`."""
+    points = []
+    names = ("relative_globalness", "relative_verticality", "diagonality", "max_weight")
+    for layer, values in enumerate(zip(*(getattr(heads.mean, name).mean(axis=1) for name in names)), 1):
+        detail = dict(zip(names, map(float, values)))
+        interval = None if heads.layers is None else heads.layers[layer - 1]
+        points.append(
+            {
+                "layer": layer,
+                "label": f"T{layer}",
+                "score": detail.pop(names[0]),
+                "low": None if interval is None else interval.low,
+                "high": None if interval is None else interval.high,
+                "samples": heads.utterances,
+                "detail": detail,
+            }
+        )
+    return points
+
+
+def _heads(heads: MeasuredHeads) -> dict[str, Any]:
+    """Tables [L][H] of all metrics, their ends, ranks and categories."""
+    layers = len(heads.mean.globalness)
+    content: dict[str, Any] = {"layers": [f"T{layer}" for layer in range(1, layers + 1)], "units": UNITS}
+    content |= {name: _plain(values) for name, values in asdict(heads.mean).items()}
+    content |= {"category": heads.ranks.category.tolist()}
+    content["ranks"] = {name: getattr(heads.ranks, name).tolist() for name in METRIC_OF.values()}
+    for end, values in (("low", heads.low), ("high", heads.high)):
+        content[end] = None if values is None else {name: _plain(one) for name, one in asdict(values).items()}
+    content["certainty"] = None if heads.certainty is None else _plain(heads.certainty)
+    return content
+
+
+def _band(lengths: Sequence[int], alike: Sequence[int], heads: MeasuredHeads) -> dict[str, Any]:
+    """The metrics on utterances of like length, to compare models by."""
+    inside = [lengths[i] for i in alike]
+    return {"shortest": min(inside), "longest": max(inside), "utterances": len(inside)} | {
+        name: _plain(getattr(heads.mean, name)) for name in METRIC_OF.values()
+    }
+
+
+def _chosen(heads: MeasuredHeads) -> dict[str, tuple[int, int]]:
+    """The extreme head of each metric, and the middle one of each category, by what they are called."""
+    chosen = {}
+    for category, metric in METRIC_OF.items():
+        ranks = getattr(heads.ranks, metric)
+        chosen[f"most {category}"] = tuple(map(int, np.unravel_index(ranks.argmin(), ranks.shape)))
+        own = list(zip(*np.nonzero(heads.ranks.category == category)))
+        if len(own) > 2:
+            middle = sorted(own, key=lambda place: ranks[place])[len(own) // 2]
+            chosen[f"average {category}"] = tuple(map(int, middle))
+    return chosen
+
+
+@torch.no_grad()
+def _pictures(utterances: UtteranceInputs, heads: MeasuredHeads) -> dict[str, Any]:
+    """The start of the attention map of some heads for the shortest utterance."""
+    number = min(utterances.numbers, key=lambda n: int(utterances.inputs.sizes[n]))
+    _, blocks = next(_maps(utterances, number, utterances.read(number)))
+    maps = np.concatenate([block[..., :PICTURE] for block in blocks], axis=2)[:, :, :PICTURE]
+    frames = [str(frame) for frame in range(maps.shape[3])]
+    about = {"rows": frames, "columns": frames, "row_axis": "query frame", "column_axis": "key frame"}
+    about |= {"measure": f"attention in {utterances.inputs.corpus.ids[number]}", "unit": "weight", "centre": None}
+    return {
+        f"{name}, T{layer + 1} head {head}": {"values": _plain(maps[layer, head])} | about
+        for name, (layer, head) in _chosen(heads).items()
+    }
+
+
+def _relations(relations: PhoneRelations, names: Sequence[str], heads: MeasuredHeads) -> dict[str, Any]:
+    """Relation maps of some heads, and the concentration on each phone of all heads."""
+    about = {"rows": list(names), "columns": list(names), "row_axis": "phone of the query", "unit": ""}
+    about |= {"column_axis": "phone of the key", "measure": "attention beyond uniform", "centre": 0.0}
+    maps = {
+        f"phones, {name}, T{layer + 1} head {head}": {"values": _plain(relations.relation[layer, head])} | about
+        for name, (layer, head) in _chosen(heads).items()
+    }
+    layers, per_layer, _ = relations.concentration.shape
+    rows = [f"T{layer + 1} head {head}" for layer in range(layers) for head in range(per_layer)]
+    about |= {"rows": rows, "row_axis": "head", "measure": "concentration on a phone"}
+    return maps | {"phones, concentration": {"values": _plain(relations.concentration.reshape(len(rows), -1))} | about}
+
+
+def _curve(curve: PruningCurve) -> dict[str, Any]:
+    return {"name": curve.name, "steps": list(curve.steps), "figures": {k: list(v) for k, v in curve.figures.items()}}
+
+
+def _plain(values: np.ndarray) -> list[list[float | None]]:
+    """A table as JSON has it: null for NaN."""
+    return [[None if np.isnan(value) else float(value) for value in row] for row in values]
+
+
+def _generator(options: AttentionOptions, name: str) -> np.random.Generator:
+    return numpy_generator(options.seed, text_seed(f"attention {name}"))

@@ -1,0 +1,93 @@
+"""Utterances as an upstream takes them, one at a time, and when their frames are."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mockingjay.inputs import Inputs, UtteranceSource
+from mockingjay.upstreams.attentive import Attentive
+from mockingjay.upstreams.base import Upstream
+
+
+@dataclass(frozen=True)
+class UtteranceInputs:
+    """Utterances `numbers` of a corpus as an upstream takes them, one at a time and without padding.
+
+    `left_out` says of others, by id, why they are not among them: they have fewer than two frames, or the upstream
+    takes them in pieces that overlap."""
+
+    upstream: Upstream
+    inputs: Inputs
+    numbers: tuple[int, ...]
+    left_out: dict[str, str]
+
+    @classmethod
+    def of(cls, upstream: Upstream, corpus: UtteranceSource, numbers: Sequence[int]) -> "UtteranceInputs":
+        """Those of some utterances, in their order. ValueError where none is left."""
+        inputs, kept, left_out = Inputs(upstream, corpus), [], {}
+        for number in map(int, numbers):
+            reason = _unfit(upstream, inputs, number)
+            if reason:
+                left_out[corpus.ids[number]] = reason
+            else:
+                kept.append(number)
+        if not kept:
+            example = next(iter(left_out.items()), ("none", "none was asked for"))
+            raise ValueError(f"no utterance is left: {example[0]} for one: {example[1]}")
+        return cls(upstream, inputs, tuple(kept), left_out)
+
+    @property
+    def ids(self) -> list[str]:
+        """Their ids."""
+        return [self.inputs.corpus.ids[number] for number in self.numbers]
+
+    def take(self, chosen: Sequence[int]) -> "UtteranceInputs":
+        """Some of them, by their places among these."""
+        return UtteranceInputs(self.upstream, self.inputs, tuple(self.numbers[i] for i in chosen), {})
+
+    def read(self, number: int) -> Tensor:
+        """Features [1, T, D] or samples [1, N] of an utterance, float32, where the upstream is."""
+        device = next(iter(self.upstream.parameters()), torch.zeros(0)).device
+        return torch.from_numpy(np.array(self.inputs.read(number), np.float32))[None].to(device)
+
+    def each(self) -> Iterator[tuple[int, Tensor]]:
+        """Number and input of each."""
+        return ((number, self.read(number)) for number in self.numbers)
+
+    def parts(self, number: int) -> list[tuple[int, int]]:
+        """Start and stop of the parts of an utterance's input that have attention of their own, of two frames or more.
+
+        It is one, all of it, but where a model of ours encodes long utterances in segments."""
+        return _parts(self.upstream, int(self.inputs.sizes[number]))
+
+    def frame_times(self, frames: int) -> np.ndarray:
+        """Centres in seconds, float64 [T], of frames as the states have them. ValueError where nobody states them."""
+        info = self.inputs.corpus.info
+        if self.upstream.takes == "features":
+            if np.isnan(info.frame_shift):
+                raise ValueError("the store does not say when a frame is: make the features again")
+            return info.frame_times(frames)
+        shift, offset = self.upstream.times()
+        assert shift is not None
+        assert offset is not None
+        return offset + shift * np.arange(frames)
+
+
+def _unfit(upstream: Upstream, inputs: Inputs, number: int) -> str:
+    """Why an utterance is left out; empty where it is not."""
+    if inputs.frames[number] < 2:
+        return f"{inputs.frames[number]} frames, 2 or more are needed"
+    if inputs.long[number]:
+        return "too long for the upstream, which takes it in pieces"
+    return "" if _parts(upstream, int(inputs.sizes[number])) else "fewer than 2 frames for attention"
+
+
+def _parts(upstream: Upstream, size: int) -> list[tuple[int, int]]:
+    if not isinstance(upstream, Attentive):
+        return [(0, size)]
+    parts = upstream.pieces(size)
+    frames = upstream.attention_frames(torch.tensor([stop - start for start, stop in parts])).tolist()
+    return [part for part, count in zip(parts, frames) if count > 1]
