@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mockingjay.checkpoint import Pretrained
 from mockingjay.inputs import Inputs, UtteranceSource
 from mockingjay.upstreams.base import RowError, Upstream
 from utility.loader import frame_batches
@@ -24,11 +25,12 @@ States = Mapping[str, np.ndarray]  # by label, [T, width] float32 each
 
 @dataclass(frozen=True)
 class Subject:
-    """What is analysed: an upstream, the corpus as that takes it, and the name of its curve."""
+    """What is analysed: an upstream, the corpus as that takes it, the name of its curve, and its checkpoint."""
 
     name: str
     upstream: Upstream
     corpus: UtteranceSource
+    saved: Pretrained | None = None  # with the head that it was trained with
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -118,15 +120,14 @@ def states_of(
                 if alone or not runs or inputs.long[runs[-1][0][0]]:
                     runs.append([])
                 runs[-1].append(part)
-    with torch.inference_mode():
-        for run in runs:
-            if inputs.long[run[0][0]]:
-                yield int(run[0][0]), _in_pieces(subject, int(run[0][0]), labels)
-                continue
-            for indices, rows, lengths in inputs.batches(run, _failing(subject)):
-                given = _states(subject, indices, rows, lengths, labels)
-                for row, index in enumerate(indices):
-                    yield index, {label: given[label][row, : int(subject.frames(label)[index])] for label in labels}
+    for run in runs:
+        if inputs.long[run[0][0]]:
+            yield int(run[0][0]), _in_pieces(subject, int(run[0][0]), labels)
+            continue
+        for indices, rows, lengths in inputs.batches(run, _failing(subject)):
+            given = _states(subject, indices, rows, lengths, labels)
+            for row, index in enumerate(indices):
+                yield index, {label: given[label][row, : int(subject.frames(label)[index])] for label in labels}
 
 
 def _in_pieces(subject: Subject, index: int, labels: Sequence[str]) -> dict[str, np.ndarray]:
@@ -153,12 +154,12 @@ def _states(
     upstream = subject.upstream
     device = next(iter(upstream.parameters()), torch.zeros(0)).device
     try:
-        given = upstream(rows.to(device), lengths.to(device), tuple(labels))
+        with torch.inference_mode():  # of no generator: what asks for the next utterance would be in it too
+            given = upstream(rows.to(device), lengths.to(device), tuple(labels))
+            states = {label: given[k].float().cpu().numpy() for k, label in enumerate(labels)}  # [B, T, width]
     except RowError as error:
         raise ValueError(f"utterance {short(subject.corpus.ids[indices[error.row]])}: {error}") from None
-    states = {}
-    for position, label in enumerate(labels):
-        states[label] = given[position].float().cpu().numpy()  # [B, T, width]
+    for label in labels:
         if not np.isfinite(states[label]).all():
             row = int(np.argmin(np.isfinite(states[label]).all((1, 2))))
             name = subject.corpus.ids[indices[row]]

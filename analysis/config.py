@@ -131,6 +131,26 @@ class SegmentationConfig:
 
 
 @section
+class AttentionConfig:
+    """Heads, and blocks of like frames."""
+
+    utterances: int = pydantic.Field(50, ge=2)
+    pruning: bool = True  # what cut heads cost in reconstruction; of checkpoints with their head
+    step: int | None = pydantic.Field(None, ge=1)  # heads cut at once; None: a sixth of all
+    spans: bool = True  # cut spans, too
+
+
+@section
+class LnsrConfig:
+    """Layer-wise noise-to-signal ratios."""
+
+    utterances: int = pydantic.Field(20, ge=2)
+    attacks: list[Literal["fgsm", "pgd"]] = pydantic.Field(default_factory=lambda: ["fgsm", "pgd"], min_length=1)
+    sizes: list[pydantic.PositiveFloat] = pydantic.Field(default_factory=lambda: [0.01, 0.1, 1.0], min_length=1)
+    steps: int = pydantic.Field(10, ge=1)  # of pgd
+
+
+@section
 class AnalysisConfig:
     """All that shapes an analysis, apart from the flags that name experiments, upstreams and seed."""
 
@@ -141,6 +161,8 @@ class AnalysisConfig:
     words: WordsConfig = pydantic.Field(default_factory=WordsConfig)
     awd: AwdConfig = pydantic.Field(default_factory=AwdConfig)
     segmentation: SegmentationConfig = pydantic.Field(default_factory=SegmentationConfig)
+    attention: AttentionConfig = pydantic.Field(default_factory=AttentionConfig)
+    lnsr: LnsrConfig = pydantic.Field(default_factory=LnsrConfig)
 
 
 def file_of(path: str, key: str) -> Path:

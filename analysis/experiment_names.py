@@ -10,6 +10,7 @@ NEEDS = {  # what an experiment may need, and how it is given
     "words": "a word alignment: data.words=FOLDER, by preprocess_alignment.py --tier words",
     "speakers": "at least 2 speakers in the corpus",
     "several layers": "an upstream with more than one layer",
+    "attention": "an upstream with attention (no GRU, no features)",
     "other upstream": "a second --upstream",
     "vectors": "word vectors: words.vectors=FILE",
     "agwe": "acoustic word vectors: words.agwe=FILE, or pronunciation (then data.alignment too)",
@@ -51,6 +52,9 @@ ENTRIES = (
     Entry("segmentation", "do frames change most at word boundaries?", ("words",), "F1 of boundaries"),
     Entry("wordsim", "word vectors beside human word similarity", ("words", "similarity"), "Spearman's correlation"),
     Entry("sts", "utterance vectors beside human sentence similarity", ("pairs",), "Spearman's correlation"),
+    Entry("attention", "what heads look at: metrics, phones, pruning", ("attention",), "globalness / ln T"),
+    Entry("attention_blocks", "phone boundaries by blocks of like frames", ("attention", "phones"), "R-value"),
+    Entry("lnsr", "how much of an attack arrives at each layer", ("several layers",), "noise to signal", "", "lower"),
     Entry("mi_phone", "clusters of a layer beside phones", ("phones",), "adjusted mutual information"),
 )
 EXPERIMENTS = {entry.name: entry for entry in ENTRIES}

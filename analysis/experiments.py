@@ -21,10 +21,12 @@ from analysis.experiments_cca import (
 from analysis.experiments_discrimination import Discrimination
 from analysis.experiments_maps import LayerMap
 from analysis.experiments_mi import ClusterInformation
+from analysis.experiments_models import MODEL_EXPERIMENTS
 from analysis.experiments_words import SentenceSimilarity, WordSimilarity
 from analysis.gather import BASE, Gathered, Want
 from analysis.material import Material, Utterances
 from analysis.scores import LayerScore
+from mockingjay.upstreams.attentive import Attentive
 from mockingjay.upstreams.selection import LayerSelection
 from utility.text import short
 
@@ -77,7 +79,9 @@ MAKERS: dict[str, Callable[[Material, int], Experiment]] = {
     "wordsim": WordSimilarity,
     "sts": SentenceSimilarity,
 }
-assert MAKERS.keys() | {"cca_inter"} == EXPERIMENTS.keys(), "every experiment that is listed is there"
+assert MAKERS.keys() | MODEL_EXPERIMENTS.keys() | {"cca_inter"} == EXPERIMENTS.keys(), (
+    "every experiment that is listed is there"
+)
 
 
 def missing_need(name: str, config: AnalysisConfig, utterances: Utterances, subjects: Sequence[Subject]) -> str | None:
@@ -90,6 +94,7 @@ def missing_need(name: str, config: AnalysisConfig, utterances: Utterances, subj
         "speakers": len(speakers) > 1 and "" not in speakers,
         "several layers": any(len(subject.labels) > 1 for subject in subjects),
         "other upstream": len(subjects) > 1,
+        "attention": any(isinstance(subject.upstream, Attentive) for subject in subjects),
         "vectors": words.vectors,
         "agwe": words.agwe and (words.agwe != "pronunciation" or config.data.alignment),
         "semantic": words.semantic,

@@ -23,7 +23,7 @@ DIGITS = 3  # of the original's lists
 
 def experiments_content(study: Study, outcome: Outcome) -> dict[str, Any]:
     """The part `experiments` of result.json."""
-    content = {}
+    content: dict[str, Any] = {}
     for name, experiments in outcome.experiments.items():
         entry = EXPERIMENTS[name]
         curves = outcome.scores[name]
@@ -38,7 +38,7 @@ def experiments_content(study: Study, outcome: Outcome) -> dict[str, Any]:
             "maps": outcome.maps.get(name, {}),
             "data": [experiment.about() for experiment in experiments],
         }
-    return content
+    return content | outcome.contents
 
 
 def _rows(rows: Mapping[str, Sequence[LayerScore]]) -> list[dict[str, Any]]:
@@ -96,9 +96,9 @@ def write_tables(folder: Path, content: Mapping[str, Any]) -> None:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(COLUMNS)
             for curve, rows in experiment["upstreams"].items():
-                for row in rows:
+                for number, row in enumerate(rows):
                     values = ["" if row[key] is None else repr(row[key]) for key in ("score", "low", "high")]
-                    table.writerow([name, curve, row["layer"], row["label"], *values, row["samples"]])
+                    table.writerow([name, curve, row.get("layer", number), row["label"], *values, row["samples"]])
 
 
 def write_samples(folder: Path, study: Study, audio: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ from analysis.collect import Subject
 from analysis.config import AnalysisConfig
 from analysis.experiments import MAKERS, Described, Experiment, labels_for, missing_need
 from analysis.experiments_maps import BetweenUpstreams, LayerMap, map_content
+from analysis.experiments_models import MODEL_EXPERIMENTS, ModelExperiment
 from analysis.gather import FRAMES, Gathered, Want, frame_division, merged
 from analysis.material import Material, Utterances
 from analysis.scores import LayerScore, kept
@@ -43,6 +44,7 @@ class Outcome:
     chance: dict[str, float | None] = field(default_factory=dict)
     ceiling: dict[str, float | None] = field(default_factory=dict)
     maps: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # by experiment and name
+    contents: dict[str, dict[str, Any]] = field(default_factory=dict)  # experiments whose content is made already
     skipped: dict[str, str] = field(default_factory=dict)
     experiments: dict[str, Sequence[Described]] = field(default_factory=dict)  # one for each sample
 
@@ -58,6 +60,7 @@ class Study:
         self.labels: dict[tuple[str, str], tuple[str, ...]] = {}
         self.experiments: dict[str, list[Experiment]] = {}
         self.between: list[BetweenUpstreams] = []
+        self.models: dict[str, tuple[list[Subject], dict[str, str]]] = {}
         for name in plan.names:
             self._prepare(name)
         for subject in subjects:
@@ -65,7 +68,7 @@ class Study:
                 for want in merged(some):
                     if want.kind == FRAMES:
                         frame_division(subject, self.material, sample, want)
-        if not self.outcome.experiments and not self.between:
+        if not (self.experiments or self.between or self.models):
             raise ValueError(f"no experiment can be run: {'; '.join(map(': '.join, self.outcome.skipped.items()))}")
 
     def _prepare(self, name: str) -> None:
@@ -75,6 +78,9 @@ class Study:
         try:
             if missing is not None:
                 raise ValueError(missing)
+            if name in MODEL_EXPERIMENTS:
+                self.models[name] = self._checked(MODEL_EXPERIMENTS[name])
+                return
             if name == BETWEEN:
                 self.between = [BetweenUpstreams(self.material, sample) for sample in range(self.plan.samples)]
                 return
@@ -89,6 +95,19 @@ class Study:
             return
         self.experiments[name] = self.outcome.experiments[name] = made
 
+    def _checked(self, experiment: ModelExperiment) -> tuple[list[Subject], dict[str, str]]:
+        """The upstreams that it is for, and why it is not for the others; ValueError where it is for none."""
+        fitting, others = [], {}
+        for subject in self.subjects:
+            try:
+                experiment.check(subject)
+                fitting.append(subject)
+            except ValueError as error:
+                others[subject.name] = str(error)
+        if not fitting:
+            raise ValueError("; ".join(f"{name}: {reason}" for name, reason in others.items()))
+        return fitting, others
+
     def run(self) -> Outcome:
         """All scores, upstream after upstream."""
         outcome = self.outcome
@@ -102,6 +121,8 @@ class Study:
             every.append(gathered)
         if self.between:
             self._works(BETWEEN, partial(self._compare, every))
+        for name in self.models:
+            self._works(name, partial(self._look, name, every))
         return outcome
 
     def _works(self, name: str, work: Callable[[], None]) -> bool:
@@ -167,6 +188,21 @@ class Study:
             self.outcome.maps.setdefault(BETWEEN, {})[curve] = content
         self.outcome.experiments[BETWEEN] = list(self.between)
         self.outcome.chance[BETWEEN], self.outcome.ceiling[BETWEEN] = 0.0, 1.0
+
+    def _look(self, name: str, every: Sequence[Gathered]) -> None:
+        """An experiment that runs upstreams itself; what it says of one is kept like a score."""
+        fitting, others = self.models[name]
+        contents = {}
+        for gathered in every:
+            if gathered.subject not in fitting:
+                continue
+            path = gathered.scores(name, 0, self.plan.resamples) / "content.json"
+            if not path.is_file():
+                self.say(f"{name} {gathered.subject.name}")
+                content = MODEL_EXPERIMENTS[name].of_one(gathered.subject, self.material, self.plan.resamples)
+                write_json(path, content)
+            contents[gathered.subject.name] = read_json(path)
+        self.outcome.contents[name] = MODEL_EXPERIMENTS[name].joined(contents) | {"not_of": others}
 
     def _limits(self, name: str, experiments: Sequence[Experiment], gathered: Gathered) -> None:
         """Chance, on the last layer of the first upstream where it must be computed; the ceiling; and controls that

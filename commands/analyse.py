@@ -22,10 +22,11 @@ from commands.common import ELSEWHERE, read_online, say
 from commands.dry_run import print_plan
 from commands.settings import Analyse
 from downstream.sources import are_recordings, open_recordings, open_stores
-from mockingjay.checkpoint import check_features
+from mockingjay.checkpoint import Pretrained, check_features, load_pretrained
 from mockingjay.foreign.assumptions import in_words as assumed_in_words
 from mockingjay.inputs import UtteranceSource, source_fingerprint
 from mockingjay.upstream import load_upstream
+from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.spec import UpstreamSpec
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, differences, read_yaml, resolve, write_yaml
@@ -33,6 +34,7 @@ from utility.device import claim_device
 from utility.files import remove_leftovers
 from utility.locks import folder_below, held
 from utility.runs import Metric, Origin, header, write_json
+from utility.store.info import StoreInfo
 from utility.text import short
 
 FILTERBANK = FeatureConfig(kind="kaldi_fbank", deltas=0, cmvn="none")  # the control of recordings and waveforms
@@ -119,19 +121,30 @@ def open_subjects(specs: Sequence[UpstreamSpec], config: AnalysisConfig, setting
         if features is not None:
             raise ValueError(f"--online_config: {paths[0]} is a store, whose features are made: leave the flag out")
         store = open_stores(paths).whole
-        return [Subject(spec.label, _loaded(spec, store, settings, device), store) for spec in specs]
+        return [_subject(spec, store, settings, device) for spec in specs]
     subjects = [_heard(spec, paths, features, settings, device) for spec in specs if spec.kind != "baseline"]
     if any(spec.kind == "baseline" for spec in specs):
         known = [subject.upstream.feature_config for subject in subjects if subject.upstream.takes == "features"]
         corpus = open_recordings(paths, features or next((one for one in known if one), FILTERBANK)).whole
         place = [spec.kind for spec in specs].index("baseline")
-        subjects.insert(place, Subject(specs[place].label, _loaded(specs[place], corpus, settings, device), corpus))
+        subjects.insert(place, _subject(specs[place], corpus, settings, device))
     return subjects
 
 
-def _loaded(spec: UpstreamSpec, corpus: UtteranceSource, settings: Analyse, device: torch.device) -> Any:
+def _subject(spec: UpstreamSpec, corpus: UtteranceSource, settings: Analyse, device: torch.device) -> Subject:
+    """An upstream of a store; of a checkpoint with its head."""
+    upstream, saved = _loaded(spec, corpus.info, settings, device)
+    return Subject(spec.label, upstream, corpus, saved)
+
+
+def _loaded(
+    spec: UpstreamSpec, info: StoreInfo | None, settings: Analyse, device: torch.device
+) -> tuple[Upstream, Pretrained | None]:
     assume = settings.assume if spec.of_checkpoint else None
-    return load_upstream(spec, None, corpus.info, settings.seed, device, assume)
+    if spec.kind != "pretrained":
+        return load_upstream(spec, None, info, settings.seed, device, assume), None
+    saved = load_pretrained(Path(spec.source), assume)
+    return load_upstream(replace(spec, source=""), saved, info, settings.seed, device), saved
 
 
 def _heard(
@@ -142,8 +155,7 @@ def _heard(
     device: torch.device,
 ) -> Subject:
     """An upstream of recordings: as waveforms, or as the features that it states, else those of --online_config."""
-    assume = settings.assume if spec.of_checkpoint else None
-    upstream = load_upstream(spec, None, None, settings.seed, device, assume)
+    upstream, saved = _loaded(spec, None, settings, device)
     if upstream.takes == "waveform":
         return Subject(spec.label, upstream, open_recordings(paths, None, upstream.sample_rate).whole)
     wanted = upstream.feature_config or features
@@ -154,7 +166,7 @@ def _heard(
         )
     if features is not None:
         check_features(features, wanted, str(settings.online_config), spec.label)
-    return Subject(spec.label, upstream, open_recordings(paths, wanted).whole)
+    return Subject(spec.label, upstream, open_recordings(paths, wanted).whole, saved)
 
 
 def _print_plan(study: Study, config: AnalysisConfig, directory: Path) -> None:
@@ -201,7 +213,8 @@ def _write(
 def _header(
     settings: Analyse, config: AnalysisConfig, specs: Sequence[UpstreamSpec], study: Study, outcome: Outcome
 ) -> dict[str, Any]:
-    first = next(iter(outcome.experiments))
+    names = [name for name in EXPERIMENTS if name in outcome.experiments or name in outcome.contents]
+    first = names[0]
     entry = EXPERIMENTS[first]
     origins = {
         subject.name: Origin(subject.upstream.fingerprint, {"spec": str(spec), "step": subject.upstream.step})
@@ -213,7 +226,7 @@ def _header(
     cca = config.cca
     return header(
         kind="analysis",
-        task=",".join(outcome.experiments),
+        task=",".join(names),
         upstream=",".join(subject.name for subject in study.subjects),
         metric=Metric(first, entry.measure, entry.unit, entry.better),
         value=None,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import run_analysis
 from analysis.collect import Subject, batches_of, collect, states_of
@@ -91,6 +92,15 @@ def test_long_recordings_go_in_pieces_to_the_same_states(heard):
         assert np.allclose(states["T1"], together[index]["T1"], atol=1e-5)
     with pytest.raises(ValueError, match=r"s go through pieces in pieces, from which states C1 are not put together"):
         list(states_of(pieces, batches, ("C1",)))
+
+
+def test_a_pass_that_is_not_finished_leaves_gradients_on(heard):
+    """A generator that waits inside inference mode takes all of the program with it."""
+    subject = Subject("s", Strided().eval(), Recordings([heard.recordings], None, 16000))
+    running = states_of(subject, [np.arange(4)], ("T0",))
+    next(running)
+    assert not torch.is_inference_mode_enabled()
+    assert torch.ones(1, requires_grad=True).mul(2).requires_grad
 
 
 def test_every_utterance_comes_once_whatever_the_batches(heard):
