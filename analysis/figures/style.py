@@ -171,16 +171,15 @@ def put_legend(figure: Figure, entries: Sequence[tuple[Artist, str]]) -> None:
     words = [wrap(text, int((width - 0.3 - HANDLE) / LETTER)) or [text] for _, text in entries]
     legend = figure.legend(
         [artist for artist, _ in entries],
-        [f"entry {i}" for i in range(len(entries))],
+        ["\n".join(lines) for lines in words],
         loc="outside lower center",
         ncols=columns,
         fontsize=SMALL,
         frameon=False,
         handlelength=2.6,
     )
-    for text, lines in zip(legend.get_texts(), words):
+    for text in legend.get_texts():
         text.set_parse_math(False)
-        text.set_text("\n".join(lines))
     figure.set_size_inches(width, height + 0.2 * -(-sum(map(len, words)) // columns))
 
 

@@ -49,10 +49,11 @@ def test_shares_have_one_scale_from_0_to_1_and_maps_of_another_measure_another_f
 
 
 def test_more_maps_than_fit_go_to_further_figures_in_the_same_scale():
-    shown = drawn(x=made.layer_maps(8, 3))
+    maps = {f"model {i}": made.matrix(["T0"], ["T0", "T1"], [[0, i]]) for i in range(8)}
+    shown = drawn(x=made.experiment(maps=maps))
     assert [len(images(figure)) for figure in shown.values()] == [6, 2]
     assert list(shown) == ["x_map", "x_map_2"]
-    assert {image.norm.vmax for figure in shown.values() for image in images(figure)} == {1}
+    assert {image.norm.vmax for figure in shown.values() for image in images(figure)} == {7}
 
 
 def test_a_relation_map_has_no_effect_in_neutral_grey_and_pairs_that_never_meet_hatched():
