@@ -7,7 +7,15 @@ from utility.text import short
 
 SAME = ("measure", "unit", "higher_is")  # what an experiment must have in common for its curves to share an axis
 LEVELS = ("chance", "ceiling")
-BY_CURVE = ("upstreams", "heads", "pruning", "maps")  # fields that are tables by curve, or by map
+LISTS = ("differences", "layer_weights")
+BY_CURVE = (
+    "upstreams",
+    "heads",
+    "block_heads",
+    "changes",
+    "pruning",
+    "maps",
+)  # fields that are tables by curve, or by map
 Experiments = Mapping[str, Mapping[str, Any]]
 
 
@@ -25,8 +33,7 @@ def join(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     for run, experiments in runs.items():
         for name, experiment in experiments.items():
             renamed = _renamed(experiment, names[run])
-            for level in LEVELS:
-                renamed[level] = _by_run(run, renamed.get(level))
+            renamed |= {level: _by_run(run, experiment.get(level)) for level in LEVELS}
             if name in joined:
                 _add(f"{name} of {run}", joined[name], renamed)
             else:
@@ -94,8 +101,8 @@ def _fingerprints(content: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _renamed(experiment: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
-    """A copy of an experiment with other names of its curves, in every field that names them."""
-    copy = dict(experiment)
+    """What can be joined of an experiment, with other names of its curves in every field that names them."""
+    copy = {key: experiment.get(key) for key in (*SAME, *BY_CURVE, *LISTS, "data")}
     for key in BY_CURVE:
         if experiment.get(key):
             copy[key] = {rename(curve): value for curve, value in experiment[key].items()}
@@ -118,7 +125,7 @@ def _add(where: str, joined: dict[str, Any], more: Mapping[str, Any]) -> None:
     for key in BY_CURVE:
         if more.get(key):
             joined[key] = {**(joined.get(key) or {}), **more[key]}
-    for key in ("differences", "layer_weights"):
+    for key in LISTS:
         if more.get(key):
             before: Sequence[Any] = joined.get(key) or []
             joined[key] = [*before, *(one for one in more[key] if one not in before)]

@@ -9,10 +9,13 @@ null or NaN: nothing is drawn there.
 - `chance`, `ceiling`: a number for all layers, numbers by name where runs differ, or null.
 - `data`: counts in words, {"tokens": 7800, "classes": 39}, or a list of them, one for each sample.
 - `maps`: {NAME: {"values": [[...]], "rows": [...], "columns": [...], "row_axis", "column_axis", "measure", "unit",
-  "centre", "marks"}}, a matrix. `centre` is the value that means "no effect", `marks` a short text for each cell. Maps
-  of one measure, unit and pair of axes share a figure and its scale of colours.
+  "centre", "scale", "marks"}}, a matrix. `centre` is the value that means "no effect", `scale` "log" is for weights of
+  which few are large, `marks` are a short text for each cell. Maps of one measure, unit and pair of axes share a figure
+  and its scale of colours.
 - `differences`: [{"one": [CURVE, LABEL], "other": [CURVE, LABEL], "value", "low", "high"}], paired, one minus other.
-- `heads`: {CURVE: {"layers", "globalness", "verticality", "diagonality", "category"}}, labels [L], tables [L][H].
+- `heads`: {CURVE: {"layers", "globalness", "verticality", "diagonality", "category", "certainty"}}, labels [L], tables
+  [L][H]; `certainty` is the share of resamples in which a head keeps its category.
+- `block_heads`: {CURVE: [point of "T1 head 0" ...]}, `changes`: {CURVE: {CHANGE: [point of each layer]}}.
 - `pruning`: {CURVE: {"heads" or "span": [{"name", "steps", "figures": {FIGURE: [...]}}], "figures": {FIGURE: unit}}}. A
   step of a span is null where nothing is cut.
 - `layer_weights`: [{"task", "upstream", "seeds", "mean", "deviation", "times_norm", "scores"}], of layers T0 to TL."""
@@ -64,6 +67,7 @@ class Map:
     measure: str
     unit: str
     centre: float | None
+    logarithmic: bool
     marks: tuple[tuple[str, ...], ...] | None
 
     @property
@@ -171,7 +175,7 @@ def _experiment(where: str, name: str, content: Any) -> Experiment:
         measure=field(where, content, "measure", str),
         unit=field(where, content, "unit", str, ""),
         lower_is_better=field(where, content, "higher_is", str, "better") in ("worse", "lower"),
-        curves={curve: _points(f"{where}: {curve}", points) for curve, points in curves.items()},
+        curves={curve: points_of(f"{where}: {curve}", points) for curve, points in curves.items()},
         levels=_level(where, content, "ceiling") | _level(where, content, "chance"),
         data=_counts(content.get("data")),
         maps=tuple(_map(f"{where}: map {key}", key, value) for key, value in maps.items()),
@@ -187,7 +191,8 @@ def _level(where: str, content: Any, key: str) -> dict[str, float]:
     return {name: level for name, level in (values or {key: value}).items() if np.isfinite(level)}
 
 
-def _points(where: str, listed: Any) -> tuple[Point, ...]:
+def points_of(where: str, listed: Any) -> tuple[Point, ...]:
+    """The points of a curve; ValueError names what is wrong."""
     if not isinstance(listed, Sequence) or isinstance(listed, str):
         raise ValueError(f"{where}: its layers are {short(listed)}, which no figure can show")
     return tuple(
@@ -221,6 +226,7 @@ def _map(where: str, name: str, content: Any) -> Map:
         measure=field(where, content, "measure", str),
         unit=field(where, content, "unit", str, ""),
         centre=centre if np.isfinite(centre) else None,
+        logarithmic=field(where, content, "scale", str, "") == "log",
         marks=None if marks is None else tuple(tuple(str(mark) for mark in row) for row in marks),
     )
 

@@ -48,7 +48,7 @@ def layers_figure(experiment: Experiment, styles: Mapping[str, Style]) -> Figure
     entries += _band_entry([*curves.values(), *controls.values()])
     layer_axis(ax, places, width - 1.0)
     value_axis(ax, experiment.axis, 2.6)
-    dress(ax, f"{experiment.name}: {experiment.measure} by layer", experiment.data)
+    dress(ax, f"{experiment.name}: {experiment.measure}", experiment.data)
     put_legend(figure, entries)
     return figure
 

@@ -36,7 +36,7 @@ NAME = 32  # characters of a name in a legend
 LETTER, HANDLE = 0.061, 0.65  # inches of a letter of a legend, and of what stands before its text
 MANY_MARKERS = 60  # points in a figure, from which on markers are small
 GAP = 0.8  # between kinds of layers, in layers
-KINDS = ("F", "C", "P", "T", "final", "H", "O")
+KINDS = ("F", "W", "C", "P", "T", "final", "H", "O")
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,49 @@ def test_each_head_is_marked_in_the_table_of_its_category_and_drawn_in_its_shape
     assert legend_of(shown["attention_scatter_base"]) == ["global head", "vertical head", "diagonal head"]
 
 
+def test_a_head_that_resamples_call_otherwise_has_a_small_letter():
+    heads = made.attention(2)["heads"]["base"] | {
+        "category": [["global"] * 2] * 2,
+        "certainty": [[1.0, 0.94], [0.95, 0]],
+    }
+    figure = drawn(attention=made.experiment(heads={"base": heads}))["attention_heads_base"]
+    assert numbers_in(images(figure)[0].axes) == {(0, 0): "G", (0, 1): "g", (1, 0): "G", (1, 1): "g"}
+    assert "small letter" in figure.get_suptitle()
+    heads["certainty"] = None
+    assert (
+        "small letter"
+        not in drawn(attention=made.experiment(heads={"base": heads}))["attention_heads_base"].get_suptitle()
+    )
+
+
+def test_maps_of_attention_have_a_logarithmic_scale_and_round_numbers_of_frames():
+    frames = [str(i) for i in range(120)]
+    values = np.zeros((120, 120))
+    values[0], values[1] = 0.5, 1e-9
+    one = made.matrix(frames, frames, values.tolist(), scale="log", row_axis="query frame", column_axis="key frame")
+    (figure,) = drawn(x=made.experiment(maps={"head": one})).values()
+    (image,) = images(figure)
+    assert image.norm.vmax == 0.5
+    assert image.norm.vmin == pytest.approx(0.0005, rel=0.01)  # three decades, not all of them
+    assert not np.ma.getmaskarray(image.norm(image.get_array())).any()  # 0 has the darkest colour, it is no hole
+    assert [label.get_text() for label in image.axes.get_xticklabels()] == [str(i) for i in range(0, 120, 10)]
+
+
+def test_scores_of_single_heads_are_a_table_and_every_change_of_the_input_is_a_curve():
+    points = made.curve(["T1 head 0", "T1 head 1", "T2 head 1"], [0.1, 0.2, 0.3])
+    changes = {"pgd 0.1": made.curve(["W", "T0"], [0.5, 0.4]), "noise": made.curve(["W", "T0"], [0.1, 0.05])}
+    shown = drawn(x=made.experiment(block_heads={"base": points}, changes={"base": changes}))
+    assert list(shown) == ["x_block_heads_base", "x_changes_base"]
+    (table,) = images(shown["x_block_heads_base"])
+    assert np.allclose(table.get_array().filled(9), [[0.1, 0.2], [9, 0.3]])
+    ax = shown["x_changes_base"].axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["W", "T0"]
+    assert legend_of(shown["x_changes_base"])[:2] == [
+        "pgd 0.1, best W: 0.500 [0.480, 0.520]",
+        "noise, best W: 0.100 [0.080, 0.120]",
+    ]
+
+
 def test_random_orders_of_pruning_are_one_line_with_their_range():
     shown = drawn(attention=made.attention(2))
     figure = shown["attention_pruning_heads_base"]

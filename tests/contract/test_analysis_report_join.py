@@ -42,14 +42,16 @@ def test_one_name_for_two_curves_is_told_apart_by_the_run_wherever_it_stands():
     for content in runs.values():
         experiment = content["experiments"]["cca_phone"]
         experiment["differences"] = [made.paired(("base", "T1"), ("mel", "T1"), 0.1)]
-        experiment["heads"] = {"base": made.attention(2)["heads"]["base"]}
+        experiment |= {key: {"base": made.attention(2)[key]["base"]} for key in ("heads", "pruning")}
+        experiment |= {key: {"base": ONE} for key in ("block_heads", "changes")}
     joined = join(runs)
     experiment = joined["experiments"]["cca_phone"]
     assert list(experiment["upstreams"]) == ["base (a)", "mel", "base (b)"]
     assert experiment["upstreams"]["base (b)"] == TWO
     assert [one["one"][0] for one in experiment["differences"]] == ["base (a)", "base (b)"]
     assert [one["other"][0] for one in experiment["differences"]] == ["mel", "mel"]
-    assert list(experiment["heads"]) == ["base (a)", "base (b)"]
+    for key in ("heads", "pruning", "block_heads", "changes"):
+        assert list(experiment[key]) == ["base (a)", "base (b)"]
     assert "base (b)" in joined["curves"]
 
 
