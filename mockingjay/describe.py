@@ -13,6 +13,7 @@ from mockingjay.foreign.assumptions import Assumptions
 from mockingjay.model.frame_model import NoHead
 from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.base import Upstream
+from mockingjay.upstreams.weights import weights_below
 from utility.audio.feature_config import FeatureConfig
 from utility.text import short
 
@@ -52,17 +53,12 @@ def _in_columns(lines: Iterable[tuple[str, Any]]) -> str:
 def _parameters(upstream: Upstream) -> str:
     """How many there are, and how many of them fine-tuning trains."""
     total = _count(sum(value.numel() for value in upstream.parameters()))
-    frozen = [value.numel() for name, value in upstream.named_parameters() if _is_frozen(name, upstream)]
+    below = {name for prefix in upstream.frozen_by_default for name in weights_below(upstream, prefix)}
+    frozen = [value.numel() for name, value in upstream.named_parameters() if name in below]
     if not frozen:
         return f"{total}, fine-tuning trains all" if sum(1 for _ in upstream.parameters()) else "none"
     prefixes = ", ".join(upstream.frozen_by_default)
     return f"{total}, fine-tuning trains all but the {_count(sum(frozen))} of {prefixes}, unless told"
-
-
-def _is_frozen(name: str, upstream: Upstream) -> bool:
-    """Whether a weight is frozen by default; the upstream holds the model under a name of its own."""
-    inside = name.partition(".")[2]
-    return any(f"{part}.".startswith(f"{prefix}.") for prefix in upstream.frozen_by_default for part in (name, inside))
 
 
 def _input(upstream: Upstream) -> str:

@@ -20,6 +20,7 @@ from mockingjay.checkpoint import (
 )
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.assumptions import in_words
+from mockingjay.foreign.configs import read_config
 from mockingjay.foreign.exported import exported_content
 from mockingjay.model.frame_model import Head
 from mockingjay.upstreams.base import Upstream, stated
@@ -171,7 +172,7 @@ def _random(
         raise ValueError(f"a random upstream from {ckpt} needs the store whose features it takes")
     if len(info.row_shape) != 1:
         raise ValueError(f"the store has rows of {info.row_shape}, a model takes one vector per frame")
-    config = resolve(PretrainConfig, ckpt)
+    config = resolve(PretrainConfig, read_config(str(ckpt)).source)
     model, shift = new_model(config, info.row_shape[0], info.row_shape[0], seed).eval(), stated(info.frame_shift)
     says = {} if info.stated is None else {"features": info.stated, "target": info.stated}
     training = SavedTraining({}, None, TUNED)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from downstream.config import DownstreamConfig
 from mockingjay.foreign.configs import ConfigSource, convert, frames_of, is_original, missing_data, rhythm
 from mockingjay.foreign.settings import Section, stores
+from mockingjay.upstreams.selection import AVERAGE
 from utility.config import build, read_yaml
 from utility.text import short
 
@@ -120,9 +121,7 @@ def _selected(block: Section) -> tuple[dict[str, Any], tuple[str, ...]]:
     if value == "first" or (type(value) is int and value >= 0):
         return {"layer": 1 if value == "first" else value + 1}, ()
     if value == "average":
-        return {}, (
-            f"{block.path('select_hidden')} average: the last layer is probed (--weighted_sum learns an average)",
-        )
+        return {"layer": AVERAGE}, (f"{block.path('select_hidden')} average: here the embedding counts, too",)
     raise ValueError(
         f"config key {block.path('select_hidden')!r} is {short(value)}, expected last, first, weighted_sum ..."
     )

@@ -1,17 +1,19 @@
 """Models of Transformers as upstreams: wav2vec 2.0 and its family, which take waveforms."""
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mockingjay.upstreams.base import Field, Upstream, fingerprint_of
-from mockingjay.upstreams.huggingface_exact import Samples, make_exact, normalised
+from mockingjay.upstreams.huggingface_exact import Samples, make_exact, mean_and_variance, normalised
 from mockingjay.upstreams.huggingface_folder import ModelFolder
 from mockingjay.upstreams.huggingface_layers import Parts, hidden_states, norm_is_last
 from mockingjay.upstreams.huggingface_packed import PackedModel
@@ -36,7 +38,9 @@ def open_huggingface(folder: ModelFolder | Path | str, seed: int | None = None) 
 class HuggingFaceUpstream(Upstream):
     """A model of the wav2vec 2.0 family: C1 ... convolutions, P projection, T0 ... TL, final behind a last norm.
 
-    In training there is dropout as the config says, but neither SpecAugment nor layerdrop: every state is there."""
+    In training there is dropout as the config says, but neither SpecAugment nor layerdrop: every state is there.
+    A long recording goes through it in pieces. It is normalised as a whole. Convolutions whose norms see single frames
+    give of pieces what they give of the whole; a group norm and the blocks see no more than a piece."""
 
     takes = "waveform"
     frozen_by_default = ("feature_extractor",)
@@ -46,6 +50,7 @@ class HuggingFaceUpstream(Upstream):
         super().__init__()
         self.model, self._folder = model, folder
         self._rate, self._normalise = folder.sample_rate, folder.normalise
+        self._whole: tuple[float, float] | None = None  # mean and variance of the recording whose pieces come
         config: Any = model.config
         self._config = copy.deepcopy(config)  # as it is written again
         for key, value in OFF_IN_TRAINING.items():
@@ -115,7 +120,7 @@ class HuggingFaceUpstream(Upstream):
     def _by_rows(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
         """The states of utterances without their padding, on a CPU."""
         self._samples.counts = None
-        waveforms = normalised(inputs, lengths) if self._normalise else inputs
+        waveforms = self._normalised(inputs, lengths)
         packed = PackedModel(self.model, self._parts, self._fields)
         states = packed.states([wave[:count] for wave, count in zip(waveforms, lengths.tolist())], labels)
         longest = torch.tensor(inputs.shape[1])
@@ -126,11 +131,23 @@ class HuggingFaceUpstream(Upstream):
                 whole[label][place, : len(state)] = state
         return whole
 
+    @contextlib.contextmanager
+    def pieces_of(self, recording: Callable[[], Iterable[np.ndarray]]) -> Iterator[None]:
+        """Meanwhile pieces are normalised by mean and variance of all of their recording."""
+        self._whole = mean_and_variance(recording()) if self._normalise else None
+        try:
+            yield
+        finally:
+            self._whole = None
+
+    def _normalised(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        return normalised(inputs, lengths, self._whole) if self._normalise else inputs
+
     def _arguments(self, inputs: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """What the model is called with; `_samples` says the true lengths to what needs them inside."""
         padded = bool((lengths < inputs.shape[1]).any())
         self._samples.counts = lengths if padded else None
-        waveforms = normalised(inputs, lengths) if self._normalise else inputs
+        waveforms = self._normalised(inputs, lengths)
         if not padded:
             return {"input_values": waveforms}
         real = real_frames(lengths, inputs.shape[1])

@@ -16,7 +16,7 @@ from mockingjay.upstreams.base import Field
 from mockingjay.upstreams.huggingface_layers import Parts
 from utility.threads import side_by_side
 
-FUSED = 400  # frames: beyond them PyTorch's fused attention is the faster one
+FUSED = 300  # frames: beyond them PyTorch's fused attention is the faster one
 WORTH_A_THREAD = 128  # width of a model whose operations take longer than handing over between Python's threads
 
 

@@ -266,6 +266,22 @@ def test_default_yaml_holds_the_defaults():
     assert resolve(DownstreamConfig, "config/downstream.yaml") == DownstreamConfig()
 
 
+def test_a_run_of_an_earlier_version_goes_on(small, tmp_path):
+    """Its config had fewer keys; what they say now by default is what was done then."""
+    experiment = Experiment(small.setting("phone_linear"), tmp_path / "run")
+    experiment.train()
+    for file in (tmp_path / "run").glob("*.ckpt"):
+        content = load_checkpoint(file, "probe")
+        config = content["about"]["config"]
+        del config["data"]["fine_tune_seconds"], config["upstream"]["freeze"]
+        del config["upstream"]["gradient_checkpointing"]
+        save_checkpoint(file, "probe", content)
+    experiment.check_same()
+    other = Experiment(small.setting("phone_linear", data={"fine_tune_seconds": 3.0}), tmp_path / "run")
+    with pytest.raises(ValueError, match=r"config\.data\.fine_tune_seconds was 60\.0, now 3\.0"):
+        other.check_same()
+
+
 FOREIGN = {
     "about nothing": {"about": None},
     "about a list": {"about": [1]},

@@ -13,11 +13,13 @@ from downstream.config import DownstreamConfig
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.configs import read_config, read_online
+from mockingjay.upstream import load_upstream
 from originals.probing_config import read_probing_config
 from tests.helpers.downstream_corpus import Small
 from tests.helpers.legacy_fixture import FIXTURES, NEW, OLD, SHORT, plain_content
 from tests.helpers.speech import write_store
 from utility.config import as_dict, differences, resolve
+from utility.store.info import StoreInfo
 
 S3PRL: dict[str, Any] = {  # the keys of S3PRL v0.1.0's config/upstream_fbankBase.yaml
     "transformer": {
@@ -350,6 +352,13 @@ def test_a_probe_is_trained_by_such_a_file(small: Small, tmp_path, capsys, runne
         assert runner_mockingjay.main(["--train_phone", *words]) == 0
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
-    assert "select_hidden average: the last layer is probed" in said[0]
+    assert "select_hidden average: here the embedding counts, too" in said[0]
     written = resolve(DownstreamConfig, tmp_path / "result_baseline_phone_linear" / "theirs" / "config.yaml")
     assert (written.trainer.steps, written.optimizer.lr, written.probe.hidden_layers) == (7, 4e-3, 0)
+    assert written.upstream.layer == "average"
+
+
+def test_random_has_the_architecture_of_such_a_file(tmp_path):
+    info = StoreInfo(row_shape=[80], frame_shift=0.01)
+    upstream = load_upstream(f"random:{write(tmp_path, S3PRL)}", info=info, seed=3)
+    assert (upstream.num_layers, upstream.hidden_size) == (2, 24)
