@@ -242,9 +242,11 @@ def _difference(where: str, content: Any) -> PairedDifference:
 def _counts(data: Any) -> str:
     """Counts of the data in words, of the first sample: numbers and short texts, no more than fit under a title."""
     first = data[0] if isinstance(data, list) and data else data
-    shown = [
-        f"{value:,} {name.replace('_', ' ')}" if isinstance(value, int) else f"{name.replace('_', ' ')}: {value}"
-        for name, value in (first.items() if isinstance(first, Mapping) else ())
-        if isinstance(value, int | str) and not isinstance(value, bool) and len(str(value)) < 30
-    ]
+    shown = []
+    for name, value in first.items() if isinstance(first, Mapping) else ():
+        words = name.replace("_", " ")
+        if isinstance(value, int) and not isinstance(value, bool):
+            shown.append(f"{value:,} {words}" if words.endswith("s") else f"{words}: {value:,}")
+        elif isinstance(value, str) and 0 < len(value) < 30:
+            shown.append(f"{words}: {value}")
     return ", ".join(shown[:5])

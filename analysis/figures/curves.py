@@ -39,7 +39,7 @@ def layers_figure(experiment: Experiment, styles: Mapping[str, Style]) -> Figure
     curves, controls = _divided(experiment)
     places = layer_places(point.label for points in curves.values() for point in points)
     width = float(np.clip(2.2 + 0.24 * len(places), 5.5, 9.0))
-    figure = printed_figure(width, 3.6)
+    figure = printed_figure(width, 3.9)
     ax = figure.subplots()
     count = sum(len(points) for points in curves.values())
     size = 3.0 if count > MANY_MARKERS else 4.5

@@ -53,8 +53,9 @@ def experiment_figures(experiment: Experiment, styles: Mapping[str, Style]) -> I
         yield name, layers_figure(experiment, styles)
     if step_runs(experiment):
         yield f"{name}_steps", steps_figure(experiment, styles)
-    for number, kind in enumerate(dict.fromkeys(one.kind for one in experiment.maps)):
-        pages = map_figures([one for one in experiment.maps if one.kind == kind], name)
+    maps = [one for one in experiment.maps if one.values.size > 1]  # features beside themselves say nothing
+    for number, kind in enumerate(dict.fromkeys(one.kind for one in maps)):
+        pages = map_figures([one for one in maps if one.kind == kind], name)
         for page, figure in enumerate(pages):
             yield f"{name}_map{number + 1 if number else ''}{f'_{page + 1}' if page else ''}", figure
     for curve, content in field(name, experiment.raw, "heads", Mapping, {}).items():
@@ -73,7 +74,7 @@ def experiment_figures(experiment: Experiment, styles: Mapping[str, Style]) -> I
         }
         every = replace(experiment, name=f"{name} of {curve}", curves=curves, levels={})
         yield f"{name}_changes_{curve}", layers_figure(every, curve_styles(list(curves)))
-    for end, figure in difference_figures(experiment):
+    for end, figure in difference_figures(experiment, styles):
         yield f"{name}_{end}", figure
     if listed := field(name, experiment.raw, "layer_weights", list, []):
         yield f"{name}_weights", weights_figure([weights_of(name, one) for one in listed], name)

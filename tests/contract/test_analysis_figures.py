@@ -65,6 +65,15 @@ def test_scores_bands_best_layers_and_controls_are_drawn_as_they_are():
     assert ax.get_xlabel() == "layer"
 
 
+def test_counts_of_the_data_stand_under_the_title():
+    data = [
+        {"tokens": 7800, "every": 4, "note": "", "about": "words", "left_out": ["a"], "seconds": 1.5},
+        {"tokens": 1},
+    ]
+    figure = drawn(x=made.experiment(upstreams={"a": made.curve(T4, [0.1] * 4)}, data=data))["x"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["7,800 tokens, every: 4, about: words"]
+
+
 def test_the_best_layer_is_the_lowest_where_lower_is_better_and_never_one_without_a_score():
     curves = {"a": made.curve(T4, [0.4, float("nan"), 0.2, None]), "none": made.curve(T4, [None] * 4)}
     figure = drawn(abx=made.experiment(upstreams=curves, higher_is="worse", unit="%"))["abx"]

@@ -40,7 +40,8 @@ def test_a_layer_map_has_its_first_layer_at_the_bottom_and_its_numbers_in_the_ce
 
 
 def test_shares_have_one_scale_from_0_to_1_and_maps_of_another_measure_another_figure():
-    maps = made.layer_maps(2, 3)["maps"] | {"norms": made.matrix(["T0"], ["T0", "T1"], [[3, 7]], measure="norm")}
+    maps = made.layer_maps(2, 3)["maps"] | {"features": made.matrix(["F"], ["F"], [[1]])}
+    maps |= {"norms": made.matrix(["T0"], ["T0", "T1"], [[3, 7]], measure="norm")}
     shown = drawn(x=made.experiment(maps=maps))
     assert list(shown) == ["x_map", "x_map2"]
     assert [image.norm.vmin for image in images(shown["x_map"])] == [0, 0]
@@ -155,6 +156,21 @@ def test_differences_are_filled_where_the_interval_excludes_0():
     assert legend_of(shown["cca_differences_of_layers"])[0].startswith("ours T4 \N{MINUS SIGN} other layers: 4 of 4")
     rows = [label.get_text() for label in shown["cca_differences_of_pairs"].axes[0].get_yticklabels()]
     assert rows == ["ours T4 \N{MINUS SIGN} mel F  -0.100"]
+
+
+def test_pairs_of_upstreams_stand_beside_each_other_at_their_layer():
+    found = [made.paired(("a", f"T{i}"), (other, f"T{i}"), 0.1) for i in range(2) for other in ("b", "c", "d")]
+    ax = drawn(x=made.experiment(differences=found))["x_differences"].axes[0]
+    places = sorted(float(line.get_xdata()[0]) for line in ax.get_lines() if len(line.get_xdata()) == 1)
+    assert min(np.diff(places)) > 0.1
+    assert np.round(places).tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_differences_within_an_upstream_look_like_its_curve():
+    curves = {name: made.curve(["T0", "T1"], [0.1, 0.2]) for name in ("mel", "ours")}
+    found = [made.paired(("ours", "T1"), ("ours", "T0"), 0.1)]
+    figure = drawn(x=made.experiment(upstreams=curves, differences=found))["x_differences_of_layers"]
+    assert figure.axes[0].get_lines()[0].get_color() == COLOURS[1]
 
 
 def test_two_best_layers_that_are_the_same_one_are_a_pair_not_a_curve():
