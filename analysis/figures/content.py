@@ -66,9 +66,9 @@ class Map:
     column_axis: str
     measure: str
     unit: str
-    centre: float | None
-    logarithmic: bool
-    marks: tuple[tuple[str, ...], ...] | None
+    centre: float | None = None
+    logarithmic: bool = False
+    marks: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def kind(self) -> tuple[str, str, str, str]:

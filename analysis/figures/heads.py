@@ -71,7 +71,7 @@ def heads_figure(heads: Heads, title: str) -> Figure:
     for ax, (name, unit), category in zip(axes, METRICS.items(), CATEGORIES):
         values = heads.metrics[name]
         marks = _marks(heads, category)
-        shown = Map(name, values, heads.layers, numbers, "layer", "head (index)", name, unit, None, False, marks)
+        shown = Map(name, values, heads.layers, numbers, "layer", "head (index)", name, unit, marks=marks)
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
         image = heat_map(ax, shown, Normalize(low, max(high, low + 1e-9)), side)
         ax.set_title(f"{name} ({category[0].upper()}: {category} heads)", fontsize=TEXT, loc="left")
@@ -124,10 +124,11 @@ def pruning_figures(experiment: Experiment) -> Iterator[tuple[str, Figure]]:
     A line for each order of pruning; random orders are one dashed line, their mean, with their range."""
     for curve, content in field(experiment.name, experiment.raw, "pruning", Mapping, {}).items():
         where = f"{experiment.name}: pruning of {curve}"
-        units = {name: str(unit) for name, unit in field(where, content, "figures", Mapping).items()}
+        units = field(where, content, "figures", Mapping, {})
         for key, axis in (("heads", "heads pruned"), ("span", "radius of attention (frames)")):
             if orders := field(where, content, key, list, []):
-                yield f"{key}_{curve}", _pruning_figure(where, orders, units, axis, f"{experiment.name}: {curve}")
+                measured = {name: str(units.get(name, "")) for name in field(where, orders[0], "figures", Mapping)}
+                yield f"{key}_{curve}", _pruning_figure(where, orders, measured, axis, f"{experiment.name}: {curve}")
 
 
 def block_figures(experiment: Experiment) -> Iterator[tuple[str, Figure]]:
@@ -141,9 +142,17 @@ def block_figures(experiment: Experiment) -> Iterator[tuple[str, Figure]]:
             continue
         layers, heads = (sorted({place[axis] for place in scores}) for axis in (0, 1))
         values = np.array([[scores.get((layer, head), np.nan) for head in heads] for layer in layers])
-        labels = tuple(f"T{layer}" for layer in layers), tuple(map(str, heads))
-        about = ("layer", "head (index)", experiment.measure, experiment.unit, None, False, None)
-        for figure in map_figures([Map(f"heads of {curve}", values, *labels, *about)], experiment.name):
+        shown = Map(
+            name=f"heads of {curve}",
+            values=values,
+            rows=tuple(f"T{layer}" for layer in layers),
+            columns=tuple(map(str, heads)),
+            row_axis="layer",
+            column_axis="head (index)",
+            measure=experiment.measure,
+            unit=experiment.unit,
+        )
+        for figure in map_figures([shown], experiment.name):
             yield f"block_heads_{curve}", figure
 
 

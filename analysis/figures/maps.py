@@ -73,7 +73,7 @@ def _page(maps: Sequence[Map], norm: Normalize, title: str) -> Figure:
         if len(maps) > 1:
             ax.set_title(cut(shown.name, 40), fontsize=TEXT, loc="left", parse_math=False)
     every = np.concatenate([one.values.ravel() for one in maps])
-    extend = "max" if np.nanmax(every, initial=-np.inf) > norm.vmax else "neither"  # type: ignore[operator]
+    extend = "max" if np.nanmax(every, initial=-np.inf) > norm.vmax else "neither"
     bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30, shrink=0.8, extend=extend)
     bar.set_label(with_unit(maps[0].measure, maps[0].unit), fontsize=TEXT, parse_math=False)
     bar.ax.tick_params(labelsize=SMALL)

@@ -158,6 +158,17 @@ def test_differences_are_filled_where_the_interval_excludes_0():
     assert rows == ["ours T4 \N{MINUS SIGN} mel F  -0.100"]
 
 
+def test_what_holds_no_value_at_all_is_drawn_empty(recwarn):
+    nothing = {"a": made.curve(["T0"], [None]), "b": []}
+    maps = {"m": made.matrix(["T0", "T1"], ["T0"], [[None], [None]])}
+    order = {"name": "weight", "steps": [0], "figures": {"loss": [None]}}
+    shown = drawn(x=made.experiment(upstreams=nothing, maps=maps, pruning={"a": {"heads": [order]}}))
+    assert list(shown) == ["x", "x_map", "x_pruning_heads_a"]
+    assert legend_of(shown["x"]) == ["a: no score", "b: no score"]
+    assert shown["x_pruning_heads_a"].axes[0].get_ylabel() == "loss"  # a figure without a unit
+    assert not recwarn.list
+
+
 def test_pairs_of_upstreams_stand_beside_each_other_at_their_layer():
     found = [made.paired(("a", f"T{i}"), (other, f"T{i}"), 0.1) for i in range(2) for other in ("b", "c", "d")]
     ax = drawn(x=made.experiment(differences=found))["x_differences"].axes[0]
