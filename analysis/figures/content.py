@@ -7,7 +7,8 @@ null or NaN: nothing is drawn there.
 - `upstreams`: {CURVE: [{"label", "score", "low", "high", "per_trial", "per_sample"}]}, a point for each layer. Curves
   that are called RUN@STEP, for two steps or more, are also drawn over training steps.
 - `chance`, `ceiling`: a number for all layers, numbers by name where runs differ, or null.
-- `data`: counts in words, {"tokens": 7800, "classes": 39}, or a list of them, one for each sample.
+- `data`: counts in words, {"tokens": 7800, "classes": 39}, or a list of them, one for each sample
+  or upstream, whose first is shown.
 - `maps`: {NAME: {"values": [[...]], "rows": [...], "columns": [...], "row_axis", "column_axis", "measure", "unit",
   "centre", "scale", "marks"}}, a matrix. `centre` is the value that means "no effect", `scale` "log" is for weights of
   which few are large, `marks` are a short text for each cell. Maps of one measure, unit and pair of axes share a figure
@@ -240,10 +241,12 @@ def _difference(where: str, content: Any) -> PairedDifference:
 
 
 def _counts(data: Any) -> str:
-    """Counts of the data in words, of the first sample: numbers and short texts, no more than fit under a title."""
+    """Counts of the data in words, of the first sample or upstream: as many as fit under a title."""
     first = data[0] if isinstance(data, list) and data else data
     shown = []
     for name, value in first.items() if isinstance(first, Mapping) else ():
+        if name == "upstream":
+            continue
         words = name.replace("_", " ")
         if isinstance(value, int) and not isinstance(value, bool):
             shown.append(f"{value:,} {words}" if words.endswith("s") else f"{words}: {value:,}")

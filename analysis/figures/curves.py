@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from analysis.figures.content import Experiment, Point
 from analysis.figures.style import (
     DASHES,
+    INPUTS,
     MANY_MARKERS,
     TEXT,
     Style,
@@ -82,8 +83,9 @@ def steps_figure(experiment: Experiment, styles: Mapping[str, Style]) -> Figure:
 
 
 def best_point(points: Sequence[Point], lower_is_better: bool) -> Point | None:
-    """The layer with the best score, the first of equal ones; None where no score is known."""
-    known = [point for point in points if np.isfinite(point.score)]
+    """The layer with the best score, the first of equal ones; None where no score is known. An input is no layer."""
+    layers = [point for point in points if point.label not in INPUTS] or points
+    known = [point for point in layers if np.isfinite(point.score)]
     return min(known, key=lambda p: p.score if lower_is_better else -p.score) if known else None
 
 

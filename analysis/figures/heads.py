@@ -64,7 +64,7 @@ def heads_of(where: str, content: Any) -> Heads:
 def heads_figure(heads: Heads, title: str) -> Figure:
     """The three metrics, layer by head; a letter marks the heads of the metric's category, a small one those that are
     so in fewer than 95 % of resamples."""
-    side = float(np.clip(0.25 * max(heads.category.shape), 2.0, 4.0))
+    side = float(np.clip(0.25 * max(heads.category.shape), 2.3, 4.0))
     figure = printed_figure(3 * (side + 1.15), side + 0.8)
     axes = figure.subplots(1, len(METRICS))
     numbers = tuple(str(head) for head in range(heads.category.shape[1]))
@@ -173,7 +173,7 @@ def _pruning_figure(where: str, orders: Sequence[Any], units: Mapping[str, str],
             every = np.array([figures[name] for figures in random])
             (line,) = ax.plot(places, every.mean(0), color="0.3", linewidth=1.2, linestyle=DASHES[0])
             ax.fill_between(places, every.min(0), every.max(0), color="0.3", alpha=0.15, linewidth=0)
-            entries.append((line, f"random: mean and range of {len(random)} orders"))
+            entries.append((line, _random_words(len(random))))
         dress(ax, name)
         _steps(ax, steps, places)
         ax.set_xlabel(axis, fontsize=TEXT)
@@ -182,6 +182,10 @@ def _pruning_figure(where: str, orders: Sequence[Any], units: Mapping[str, str],
     if len(entries) > 1:
         put_legend(figure, entries)
     return figure
+
+
+def _random_words(orders: int) -> str:
+    return f"random: mean and range of {orders} orders" if orders > 1 else "random: one order"
 
 
 def _orders(

@@ -143,4 +143,4 @@ def _cells(ax: Axes, shown: Map, norm: Normalize, words: Sequence[Sequence[str]]
 def _short_number(value: float) -> str:
     """Two figures: .71, 1.0, -.32."""
     text = f"{value:.2f}" if abs(value) < 0.995 else rounded(value)[:4]
-    return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
+    return text.replace("0.", ".", 1).replace("-.00", ".00") if abs(value) < 0.995 else text

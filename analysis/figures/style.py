@@ -22,13 +22,8 @@ from utility.text import cut
 PRINTED_DPI = 200
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
-DASHES = (
-    (0, (5, 2)),
-    (0, (1, 1.5)),
-    (0, (5, 2, 1, 2)),
-    (0, (8, 2)),
-    (0, (3, 1, 1, 1, 1, 1)),
-)  # of lines without layers
+# Of lines without layers, and of controls.
+DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 SEQUENTIAL = "cividis"  # dark blue over grey to yellow: for any colour vision, and lighter is more in grey too
 UNKNOWN = "0.82"  # grey, hatched, of cells without a value
 TEXT, SMALL = 9.0, 8.0  # points
@@ -36,7 +31,8 @@ NAME = 32  # characters of a name in a legend
 LETTER, HANDLE = 0.061, 0.65  # inches of a letter of a legend, and of what stands before its text
 MANY_MARKERS = 60  # points in a figure, from which on markers are small
 GAP = 0.8  # between kinds of layers, in layers
-KINDS = ("F", "W", "C", "P", "T", "final", "H", "O")
+INPUTS = ("F", "W")  # features and samples, beside the layers of an upstream
+KINDS = (*INPUTS, "C", "P", "T", "final", "H", "O")
 
 
 @dataclass(frozen=True)

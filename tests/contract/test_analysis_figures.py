@@ -67,7 +67,7 @@ def test_scores_bands_best_layers_and_controls_are_drawn_as_they_are():
 
 def test_counts_of_the_data_stand_under_the_title():
     data = [
-        {"tokens": 7800, "every": 4, "note": "", "about": "words", "left_out": ["a"], "seconds": 1.5},
+        {"upstream": "a", "tokens": 7800, "every": 4, "note": "", "about": "words", "left_out": ["a"], "seconds": 1.5},
         {"tokens": 1},
     ]
     figure = drawn(x=made.experiment(upstreams={"a": made.curve(T4, [0.1] * 4)}, data=data))["x"]

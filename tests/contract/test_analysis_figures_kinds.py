@@ -27,11 +27,11 @@ def numbers_in(ax):
 
 
 def test_a_layer_map_has_its_first_layer_at_the_bottom_and_its_numbers_in_the_cells():
-    one = made.matrix(["T0", "T1"], ["T0", "T1", "T2"], [[1.0, 0.714, -0.32], [None, 0.5, 0.0]])
+    one = made.matrix(["T0", "T1"], ["T0", "T1", "T2"], [[1.0, 0.714, -0.32], [None, 0.5, -0.001]])
     figure = drawn(cka=made.experiment(maps={"a and b": one}))["cka_map"]
     (image,) = images(figure)
     assert image.origin == "lower"
-    assert np.allclose(image.get_array().filled(9), [[1, 0.714, -0.32], [9, 0.5, 0]])
+    assert np.allclose(image.get_array().filled(9), [[1, 0.714, -0.32], [9, 0.5, -0.001]])
     assert numbers_in(image.axes) == {(0, 0): "1.00", (0, 1): ".71", (0, 2): "-.32", (1, 1): ".50", (1, 2): ".00"}
     assert (image.axes.get_xlabel(), image.axes.get_ylabel()) == ("layer of b", "layer of a")
     assert [label.get_text() for label in image.axes.get_xticklabels()] == ["T0", "T1", "T2"]
@@ -124,8 +124,8 @@ def test_scores_of_single_heads_are_a_table_and_every_change_of_the_input_is_a_c
     ax = shown["x_changes_base"].axes[0]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["W", "T0"]
     assert legend_of(shown["x_changes_base"])[:2] == [
-        "pgd 0.1, best W: 0.500 [0.480, 0.520]",
-        "noise, best W: 0.100 [0.080, 0.120]",
+        "pgd 0.1, best T0: 0.400 [0.380, 0.420]",  # the waveform itself is no layer
+        "noise, best T0: 0.050 [0.030, 0.070]",
     ]
 
 
