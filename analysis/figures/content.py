@@ -7,12 +7,16 @@ null or NaN: nothing is drawn there.
 - `upstreams`: {CURVE: [{"label", "score", "low", "high", "per_trial", "per_sample"}]}, a point for each layer. Curves
   that are called RUN@STEP, for two steps or more, are also drawn over training steps.
 - `chance`, `ceiling`: a number for all layers, numbers by name where runs differ, or null.
-- `data`: counts in words, {"tokens": 7800, "classes": 39}, or a list of them, one for each sample.
+- `data`: counts in words, {"tokens": 7800, "classes": 39}, or a list of them, one for each sample
+  or upstream, whose first is shown.
 - `maps`: {NAME: {"values": [[...]], "rows": [...], "columns": [...], "row_axis", "column_axis", "measure", "unit",
-  "centre", "marks"}}, a matrix. `centre` is the value that means "no effect", `marks` a short text for each cell. Maps
-  of one measure, unit and pair of axes share a figure and its scale of colours.
+  "centre", "scale", "marks"}}, a matrix. `centre` is the value that means "no effect", `scale` "log" is for weights of
+  which few are large, `marks` are a short text for each cell. Maps of one measure, unit and pair of axes share a figure
+  and its scale of colours.
 - `differences`: [{"one": [CURVE, LABEL], "other": [CURVE, LABEL], "value", "low", "high"}], paired, one minus other.
-- `heads`: {CURVE: {"layers", "globalness", "verticality", "diagonality", "category"}}, labels [L], tables [L][H].
+- `heads`: {CURVE: {"layers", "globalness", "verticality", "diagonality", "category", "certainty"}}, labels [L], tables
+  [L][H]; `certainty` is the share of resamples in which a head keeps its category.
+- `block_heads`: {CURVE: [point of "T1 head 0" ...]}, `changes`: {CURVE: {CHANGE: [point of each layer]}}.
 - `pruning`: {CURVE: {"heads" or "span": [{"name", "steps", "figures": {FIGURE: [...]}}], "figures": {FIGURE: unit}}}. A
   step of a span is null where nothing is cut.
 - `layer_weights`: [{"task", "upstream", "seeds", "mean", "deviation", "times_norm", "scores"}], of layers T0 to TL."""
@@ -63,8 +67,9 @@ class Map:
     column_axis: str
     measure: str
     unit: str
-    centre: float | None
-    marks: tuple[tuple[str, ...], ...] | None
+    centre: float | None = None
+    logarithmic: bool = False
+    marks: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def kind(self) -> tuple[str, str, str, str]:
@@ -171,7 +176,7 @@ def _experiment(where: str, name: str, content: Any) -> Experiment:
         measure=field(where, content, "measure", str),
         unit=field(where, content, "unit", str, ""),
         lower_is_better=field(where, content, "higher_is", str, "better") in ("worse", "lower"),
-        curves={curve: _points(f"{where}: {curve}", points) for curve, points in curves.items()},
+        curves={curve: points_of(f"{where}: {curve}", points) for curve, points in curves.items()},
         levels=_level(where, content, "ceiling") | _level(where, content, "chance"),
         data=_counts(content.get("data")),
         maps=tuple(_map(f"{where}: map {key}", key, value) for key, value in maps.items()),
@@ -187,7 +192,8 @@ def _level(where: str, content: Any, key: str) -> dict[str, float]:
     return {name: level for name, level in (values or {key: value}).items() if np.isfinite(level)}
 
 
-def _points(where: str, listed: Any) -> tuple[Point, ...]:
+def points_of(where: str, listed: Any) -> tuple[Point, ...]:
+    """The points of a curve; ValueError names what is wrong."""
     if not isinstance(listed, Sequence) or isinstance(listed, str):
         raise ValueError(f"{where}: its layers are {short(listed)}, which no figure can show")
     return tuple(
@@ -221,6 +227,7 @@ def _map(where: str, name: str, content: Any) -> Map:
         measure=field(where, content, "measure", str),
         unit=field(where, content, "unit", str, ""),
         centre=centre if np.isfinite(centre) else None,
+        logarithmic=field(where, content, "scale", str, "") == "log",
         marks=None if marks is None else tuple(tuple(str(mark) for mark in row) for row in marks),
     )
 
@@ -234,11 +241,15 @@ def _difference(where: str, content: Any) -> PairedDifference:
 
 
 def _counts(data: Any) -> str:
-    """Counts of the data in words, of the first sample: numbers and short texts, no more than fit under a title."""
+    """Counts of the data in words, of the first sample or upstream: as many as fit under a title."""
     first = data[0] if isinstance(data, list) and data else data
-    shown = [
-        f"{value:,} {name.replace('_', ' ')}" if isinstance(value, int) else f"{name.replace('_', ' ')}: {value}"
-        for name, value in (first.items() if isinstance(first, Mapping) else ())
-        if isinstance(value, int | str) and not isinstance(value, bool) and len(str(value)) < 30
-    ]
+    shown = []
+    for name, value in first.items() if isinstance(first, Mapping) else ():
+        if name == "upstream":
+            continue
+        words = name.replace("_", " ")
+        if isinstance(value, int) and not isinstance(value, bool):
+            shown.append(f"{value:,} {words}" if words.endswith("s") else f"{words}: {value:,}")
+        elif isinstance(value, str) and 0 < len(value) < 30:
+            shown.append(f"{words}: {value}")
     return ", ".join(shown[:5])

@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from analysis.figures.content import Experiment, Point
 from analysis.figures.style import (
     DASHES,
+    INPUTS,
     MANY_MARKERS,
     TEXT,
     Style,
@@ -39,7 +40,7 @@ def layers_figure(experiment: Experiment, styles: Mapping[str, Style]) -> Figure
     curves, controls = _divided(experiment)
     places = layer_places(point.label for points in curves.values() for point in points)
     width = float(np.clip(2.2 + 0.24 * len(places), 5.5, 9.0))
-    figure = printed_figure(width, 3.6)
+    figure = printed_figure(width, 3.9)
     ax = figure.subplots()
     count = sum(len(points) for points in curves.values())
     size = 3.0 if count > MANY_MARKERS else 4.5
@@ -48,7 +49,7 @@ def layers_figure(experiment: Experiment, styles: Mapping[str, Style]) -> Figure
     entries += _band_entry([*curves.values(), *controls.values()])
     layer_axis(ax, places, width - 1.0)
     value_axis(ax, experiment.axis, 2.6)
-    dress(ax, f"{experiment.name}: {experiment.measure} by layer", experiment.data)
+    dress(ax, f"{experiment.name}: {experiment.measure}", experiment.data)
     put_legend(figure, entries)
     return figure
 
@@ -82,8 +83,9 @@ def steps_figure(experiment: Experiment, styles: Mapping[str, Style]) -> Figure:
 
 
 def best_point(points: Sequence[Point], lower_is_better: bool) -> Point | None:
-    """The layer with the best score, the first of equal ones; None where no score is known."""
-    known = [point for point in points if np.isfinite(point.score)]
+    """The layer with the best score, the first of equal ones; None where no score is known. An input is no layer."""
+    layers = [point for point in points if point.label not in INPUTS] or points
+    known = [point for point in layers if np.isfinite(point.score)]
     return min(known, key=lambda p: p.score if lower_is_better else -p.score) if known else None
 
 

@@ -1,6 +1,7 @@
 """Paired differences with their intervals, which two curves beside each other do not show."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -12,6 +13,7 @@ from analysis.figures.style import (
     DASHES,
     SMALL,
     TEXT,
+    Style,
     curve_styles,
     dress,
     layer_axis,
@@ -24,59 +26,74 @@ from analysis.figures.style import (
 )
 
 FILLED = "filled: the 95 % interval excludes 0"
+UNKNOWN_CURVE = Style("0.3", "o", True)  # of an upstream without a curve
 MINUS = "\N{MINUS SIGN}"
-Series = Mapping[str, tuple[PairedDifference, ...]]
+Series = Mapping[tuple[str, str], tuple[PairedDifference, ...]]
 
 
-def difference_figures(experiment: Experiment) -> Iterator[tuple[str, Figure]]:
-    """Figures of paired differences, by the end of a file's name: two upstreams layer by layer, the layers of one
-    upstream below its best one, and all other pairs in rows."""
+@dataclass(frozen=True)
+class Line:
+    """Differences that are drawn alike, over layers."""
+
+    words: str
+    style: Style
+    differences: tuple[PairedDifference, ...]
+
+
+def difference_figures(experiment: Experiment, styles: Mapping[str, Style]) -> Iterator[tuple[str, Figure]]:
+    """Figures of paired differences, by the end of a file's name: two upstreams layer by layer, one layer of an
+    upstream (in the style of its curve) minus its others, and all other pairs in rows."""
     between, within, rest = _divided(experiment.differences)
     axis = f"difference of {experiment.axis}"
     if between:
-        yield "differences", _series_figure(between, f"{experiment.name}: paired differences by layer", axis)
+        lines = [
+            Line(f"{named(one)} {MINUS} {named(other)}", style, several)
+            for ((one, other), several), style in zip(between.items(), curve_styles(list(map(str, between))).values())
+        ]
+        yield "differences", _lines_figure(lines, f"{experiment.name}: paired differences by layer", axis)
     if within:
-        yield "differences_of_layers", _series_figure(within, f"{experiment.name}: one layer minus each other", axis)
+        lines = [
+            Line(f"{named(curve)} {label} {MINUS} other layers", styles.get(curve, UNKNOWN_CURVE), several)
+            for (curve, label), several in within.items()
+        ]
+        yield "differences_of_layers", _lines_figure(lines, f"{experiment.name}: one layer minus each other", axis)
     if rest:
         yield "differences_of_pairs", _rows_figure(rest, f"{experiment.name}: paired differences", axis)
 
 
 def _divided(differences: Sequence[PairedDifference]) -> tuple[Series, Series, tuple[PairedDifference, ...]]:
     """Differences of the same layer of two upstreams, where there are several; those within an upstream; the rest."""
-    between: dict[str, tuple[PairedDifference, ...]] = {}
-    within: dict[str, tuple[PairedDifference, ...]] = {}
+    between: dict[tuple[str, str], tuple[PairedDifference, ...]] = {}
+    within: dict[tuple[str, str], tuple[PairedDifference, ...]] = {}
     for one in differences:
         if one.one[0] == one.other[0]:
-            key, group = f"{named(one.one[0])} {one.one[1]} {MINUS} other layers", within
+            within[one.one] = (*within.get(one.one, ()), one)
         elif one.one[1] == one.other[1]:
-            key, group = f"{named(one.one[0])} {MINUS} {named(one.other[0])}", between
-        else:
-            continue
-        group[key] = (*group.get(key, ()), one)
-    between = {key: several for key, several in between.items() if len(several) > 1}
+            pair = one.one[0], one.other[0]
+            between[pair] = (*between.get(pair, ()), one)
+    between = {pair: several for pair, several in between.items() if len(several) > 1}
     shown = {id(one) for series in (*between.values(), *within.values()) for one in series}
     return between, within, tuple(one for one in differences if id(one) not in shown)
 
 
-def _series_figure(series: Series, title: str, axis: str) -> Figure:
-    """Difference against the other's layer, a colour for each series, with intervals; filled where clear of 0."""
-    styles = curve_styles([f"{i}" for i in range(len(series))])
-    places = layer_places(one.other[1] for several in series.values() for one in several)
+def _lines_figure(lines: Sequence[Line], title: str, axis: str) -> Figure:
+    """Difference against the other's layer, with intervals; filled where clear of 0."""
+    places = layer_places(one.other[1] for line in lines for one in line.differences)
     width = float(np.clip(2.2 + 0.24 * len(places), 5.5, 9.0))
     figure = printed_figure(width, 3.2)
     ax = figure.subplots()
     entries: list[tuple[Artist, str]] = []
-    for i, (words, several) in enumerate(series.items()):
-        style = styles[f"{i}"]
-        shift = 0.6 * (i - (len(series) - 1) / 2) / max(len(series), 2)
-        for one in several:
+    for i, line in enumerate(lines):
+        colour, marker = line.style.colour, line.style.marker
+        shift = 0.6 * (i - (len(lines) - 1) / 2) / max(len(lines), 2)
+        for one in line.differences:
             place = places[one.other[1]] + shift
-            ax.vlines(place, one.low, one.high, color=style.colour, linewidth=1.2)
-            face = style.colour if one.clear else "white"
-            ax.plot(place, one.value, marker=style.marker, markersize=4.5, color=style.colour, markerfacecolor=face)
-        clear = f"{sum(one.clear for one in several)} of {len(several)} layers clear of 0"
-        line = Line2D([], [], color=style.colour, marker=style.marker, markersize=5, linewidth=1.2)
-        entries.append((line, f"{words}: {clear}"))
+            ax.vlines(place, one.low, one.high, color=colour, linewidth=1.2)
+            face = colour if one.clear else "white"
+            ax.plot(place, one.value, marker=marker, markersize=4.5, color=colour, markerfacecolor=face)
+        clear = f"{sum(one.clear for one in line.differences)} of {len(line.differences)} layers clear of 0"
+        shown = Line2D([], [], color=colour, marker=marker, markersize=5, linewidth=1.2)
+        entries.append((shown, f"{line.words}: {clear}"))
     ax.axhline(0, color="0.25", linewidth=1, linestyle=DASHES[0])
     layer_axis(ax, places, width - 1.0)
     value_axis(ax, axis, 2.4)

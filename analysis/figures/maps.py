@@ -5,7 +5,7 @@ from math import ceil
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
@@ -18,6 +18,8 @@ PANELS = 6  # of a figure; more maps go to further figures
 CELLS_WITH_NUMBERS = 14  # along an axis, at most, for the numbers to be read in the cells
 NUMBER_CELL, LABEL_CELL = 0.34, 0.13  # inches of a cell that holds a number, and of one that has a label of its own
 SMALLEST, LARGEST = 2.2, 5.6  # inches of a panel
+COUNTED = 30  # rows or columns, from which on numbers as labels are those of an axis
+DECADES = 1000.0  # how far below the greatest value a logarithmic scale ends
 CLIPPED = 99.5  # percentile of what is not "no effect" where the scale ends
 Rows = tuple[Map, ...]
 
@@ -71,7 +73,7 @@ def _page(maps: Sequence[Map], norm: Normalize, title: str) -> Figure:
         if len(maps) > 1:
             ax.set_title(cut(shown.name, 40), fontsize=TEXT, loc="left", parse_math=False)
     every = np.concatenate([one.values.ravel() for one in maps])
-    extend = "max" if np.nanmax(every, initial=-np.inf) > norm.vmax else "neither"  # type: ignore[operator]
+    extend = "max" if np.nanmax(every, initial=-np.inf) > norm.vmax else "neither"
     bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=30, shrink=0.8, extend=extend)
     bar.set_label(with_unit(maps[0].measure, maps[0].unit), fontsize=TEXT, parse_math=False)
     bar.ax.tick_params(labelsize=SMALL)
@@ -86,25 +88,30 @@ def _page(maps: Sequence[Map], norm: Normalize, title: str) -> Figure:
 
 
 def _norm(maps: Sequence[Map]) -> Normalize:
-    """One scale for all: 0 to 1 for shares, around the centre where there is one, else from least to greatest."""
+    """One scale for all: logarithmic where one is, around the centre where there is one, 0 to 1 for shares up to
+    1, else from least to greatest."""
     every = np.concatenate([one.values[np.isfinite(one.values)] for one in maps])
     centres = {one.centre for one in maps} - {None}
     if not len(every):
         return Normalize(0, 1)
     low, high = float(every.min()), float(every.max())
+    if any(one.logarithmic for one in maps) and high > 0:
+        return LogNorm(max(high / DECADES, float(every[every > 0].min())) / 1.001, high, clip=True)
     if centres:
         centre = float(centres.pop() or 0.0)
         above = every[every > centre]
         high = float(np.percentile(above, CLIPPED)) if len(above) else centre + 1e-9
         return TwoSlopeNorm(centre, min(low, centre - 1e-9), max(high, centre + 1e-9))
-    if low >= 0 and 0.5 < high <= 1:
+    if low >= 0 and 0.9 < high <= 1:
         return Normalize(0, 1)
     return Normalize(low, max(high, low + 1e-9))
 
 
 def _ticks(ax: Axes, axis: str, labels: Sequence[str], cell: float) -> None:
     """Labels of rows or columns, every second one or fewer where all would overlap."""
-    step = next(step for step in (1, 2, 3, 4, 6, 12, 24, 48, 10**6) if step * cell >= 0.105)
+    counted = len(labels) > COUNTED and all(label.isdecimal() for label in labels)  # frames: round numbers of them
+    steps, least = ((10, 20, 25, 50, 100, 200, 500), 0.4) if counted else ((1, 2, 3, 4, 6, 12, 24, 48), 0.105)
+    step = next((step for step in steps if step * cell >= least), len(labels))
     size = float(np.clip(60 * step * cell, 6, SMALL))
     longest = max(len(label) for label in labels)
     upright = axis == "x" and longest * size / 110 > step * cell
@@ -136,4 +143,4 @@ def _cells(ax: Axes, shown: Map, norm: Normalize, words: Sequence[Sequence[str]]
 def _short_number(value: float) -> str:
     """Two figures: .71, 1.0, -.32."""
     text = f"{value:.2f}" if abs(value) < 0.995 else rounded(value)[:4]
-    return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
+    return text.replace("0.", ".", 1).replace("-.00", ".00") if abs(value) < 0.995 else text

@@ -22,13 +22,8 @@ from utility.text import cut
 PRINTED_DPI = 200
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
-DASHES = (
-    (0, (5, 2)),
-    (0, (1, 1.5)),
-    (0, (5, 2, 1, 2)),
-    (0, (8, 2)),
-    (0, (3, 1, 1, 1, 1, 1)),
-)  # of lines without layers
+# Of lines without layers, and of controls.
+DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 SEQUENTIAL = "cividis"  # dark blue over grey to yellow: for any colour vision, and lighter is more in grey too
 UNKNOWN = "0.82"  # grey, hatched, of cells without a value
 TEXT, SMALL = 9.0, 8.0  # points
@@ -36,7 +31,8 @@ NAME = 32  # characters of a name in a legend
 LETTER, HANDLE = 0.061, 0.65  # inches of a letter of a legend, and of what stands before its text
 MANY_MARKERS = 60  # points in a figure, from which on markers are small
 GAP = 0.8  # between kinds of layers, in layers
-KINDS = ("F", "C", "P", "T", "final", "H", "O")
+INPUTS = ("F", "W")  # features and samples, beside the layers of an upstream
+KINDS = (*INPUTS, "C", "P", "T", "final", "H", "O")
 
 
 @dataclass(frozen=True)
@@ -171,16 +167,15 @@ def put_legend(figure: Figure, entries: Sequence[tuple[Artist, str]]) -> None:
     words = [wrap(text, int((width - 0.3 - HANDLE) / LETTER)) or [text] for _, text in entries]
     legend = figure.legend(
         [artist for artist, _ in entries],
-        [f"entry {i}" for i in range(len(entries))],
+        ["\n".join(lines) for lines in words],
         loc="outside lower center",
         ncols=columns,
         fontsize=SMALL,
         frameon=False,
         handlelength=2.6,
     )
-    for text, lines in zip(legend.get_texts(), words):
+    for text in legend.get_texts():
         text.set_parse_math(False)
-        text.set_text("\n".join(lines))
     figure.set_size_inches(width, height + 0.2 * -(-sum(map(len, words)) // columns))
 
 

@@ -65,6 +65,15 @@ def test_scores_bands_best_layers_and_controls_are_drawn_as_they_are():
     assert ax.get_xlabel() == "layer"
 
 
+def test_counts_of_the_data_stand_under_the_title():
+    data = [
+        {"upstream": "a", "tokens": 7800, "every": 4, "note": "", "about": "words", "left_out": ["a"], "seconds": 1.5},
+        {"tokens": 1},
+    ]
+    figure = drawn(x=made.experiment(upstreams={"a": made.curve(T4, [0.1] * 4)}, data=data))["x"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["7,800 tokens, every: 4, about: words"]
+
+
 def test_the_best_layer_is_the_lowest_where_lower_is_better_and_never_one_without_a_score():
     curves = {"a": made.curve(T4, [0.4, float("nan"), 0.2, None]), "none": made.curve(T4, [None] * 4)}
     figure = drawn(abx=made.experiment(upstreams=curves, higher_is="worse", unit="%"))["abx"]
@@ -102,7 +111,8 @@ def test_names_keep_their_underscore_and_dollar():
 CASES = {
     "crowded": made.crowded,
     "steps": made.over_steps,
-    "layers": lambda: made.layer_maps(5),
+    "deep": made.deep,
+    "layers": lambda: made.layer_maps(3, 75),
     "small": lambda: made.layer_maps(1, 13),
     "relations": made.relations,
     "attention": made.attention,
@@ -125,6 +135,8 @@ def test_nothing_is_cut_off_overlaps_or_is_too_small_to_read(case):
             assert text.get_fontsize() >= 5.5, f"{stem}: {text.get_text()!r}"
             assert all(paper.contains(*corner) for corner in corners), f"{stem}: {text.get_text()!r} is cut off"
         for ax in figure.axes:
+            least = 0.6 if stem.endswith("_pairs") else 1.3  # inches; pairs are rows, of which there may be one
+            assert ax.get_window_extent(renderer).height / figure.dpi > least, f"{stem}: flat"
             for axis in (ax.xaxis, ax.yaxis):
                 labels = [one for one in axis.get_ticklabels() if one.get_text() and one not in outside(axis)]
                 boxes = [one.get_window_extent(renderer).padded(-0.5) for one in labels]
@@ -177,11 +189,11 @@ def test_a_curve_looks_the_same_in_every_figure_of_a_result():
 
 
 def test_speaker_against_phone_is_a_path_through_the_layers_that_both_have():
-    phone = made.experiment(upstreams={"a": made.curve(["T0", "T1", "T2"], [0.1, 0.2, 0.3])}, chance=0.02)
+    phone = made.experiment(upstreams={"a": made.curve(["T2", "T0", "T1"], [0.3, 0.1, 0.2])}, chance=0.02)
     speaker = made.experiment(upstreams={"a": made.curve(["T2", "T1"], [0.6, 0.7]), "b": made.curve(["T0"], [0.1])})
     figure = drawn(cca_speaker=speaker, cca_phone=phone)["cca_phone_against_cca_speaker"]
     path = next((x.tolist(), y.tolist()) for _, x, y in lines(figure.axes[0]) if len(x) == 2)
-    assert path == ([0.7, 0.6], [0.2, 0.3])
+    assert path == ([0.7, 0.6], [0.2, 0.3])  # T1, T2
     assert legend_of(figure) == ["a", "chance"]
 
 

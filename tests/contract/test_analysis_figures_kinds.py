@@ -27,11 +27,11 @@ def numbers_in(ax):
 
 
 def test_a_layer_map_has_its_first_layer_at_the_bottom_and_its_numbers_in_the_cells():
-    one = made.matrix(["T0", "T1"], ["T0", "T1", "T2"], [[1.0, 0.714, -0.32], [None, 0.5, 0.0]])
+    one = made.matrix(["T0", "T1"], ["T0", "T1", "T2"], [[1.0, 0.714, -0.32], [None, 0.5, -0.001]])
     figure = drawn(cka=made.experiment(maps={"a and b": one}))["cka_map"]
     (image,) = images(figure)
     assert image.origin == "lower"
-    assert np.allclose(image.get_array().filled(9), [[1, 0.714, -0.32], [9, 0.5, 0]])
+    assert np.allclose(image.get_array().filled(9), [[1, 0.714, -0.32], [9, 0.5, -0.001]])
     assert numbers_in(image.axes) == {(0, 0): "1.00", (0, 1): ".71", (0, 2): "-.32", (1, 1): ".50", (1, 2): ".00"}
     assert (image.axes.get_xlabel(), image.axes.get_ylabel()) == ("layer of b", "layer of a")
     assert [label.get_text() for label in image.axes.get_xticklabels()] == ["T0", "T1", "T2"]
@@ -40,7 +40,8 @@ def test_a_layer_map_has_its_first_layer_at_the_bottom_and_its_numbers_in_the_ce
 
 
 def test_shares_have_one_scale_from_0_to_1_and_maps_of_another_measure_another_figure():
-    maps = made.layer_maps(2, 3)["maps"] | {"norms": made.matrix(["T0"], ["T0", "T1"], [[3, 7]], measure="norm")}
+    maps = made.layer_maps(2, 3)["maps"] | {"features": made.matrix(["F"], ["F"], [[1]])}
+    maps |= {"norms": made.matrix(["T0"], ["T0", "T1"], [[3, 7]], measure="norm")}
     shown = drawn(x=made.experiment(maps=maps))
     assert list(shown) == ["x_map", "x_map2"]
     assert [image.norm.vmin for image in images(shown["x_map"])] == [0, 0]
@@ -49,10 +50,11 @@ def test_shares_have_one_scale_from_0_to_1_and_maps_of_another_measure_another_f
 
 
 def test_more_maps_than_fit_go_to_further_figures_in_the_same_scale():
-    shown = drawn(x=made.layer_maps(8, 3))
+    maps = {f"model {i}": made.matrix(["T0"], ["T0", "T1"], [[0, i]]) for i in range(8)}
+    shown = drawn(x=made.experiment(maps=maps))
     assert [len(images(figure)) for figure in shown.values()] == [6, 2]
     assert list(shown) == ["x_map", "x_map_2"]
-    assert {image.norm.vmax for figure in shown.values() for image in images(figure)} == {1}
+    assert {image.norm.vmax for figure in shown.values() for image in images(figure)} == {7}
 
 
 def test_a_relation_map_has_no_effect_in_neutral_grey_and_pairs_that_never_meet_hatched():
@@ -84,6 +86,49 @@ def test_each_head_is_marked_in_the_table_of_its_category_and_drawn_in_its_shape
     assert legend_of(shown["attention_scatter_base"]) == ["global head", "vertical head", "diagonal head"]
 
 
+def test_a_head_that_resamples_call_otherwise_has_a_small_letter():
+    heads = made.attention(2)["heads"]["base"] | {
+        "category": [["global"] * 2] * 2,
+        "certainty": [[1.0, 0.94], [0.95, 0]],
+    }
+    figure = drawn(attention=made.experiment(heads={"base": heads}))["attention_heads_base"]
+    assert numbers_in(images(figure)[0].axes) == {(0, 0): "G", (0, 1): "g", (1, 0): "G", (1, 1): "g"}
+    assert "small letter" in figure.get_suptitle()
+    heads["certainty"] = None
+    assert (
+        "small letter"
+        not in drawn(attention=made.experiment(heads={"base": heads}))["attention_heads_base"].get_suptitle()
+    )
+
+
+def test_maps_of_attention_have_a_logarithmic_scale_and_round_numbers_of_frames():
+    frames = [str(i) for i in range(120)]
+    values = np.zeros((120, 120))
+    values[0], values[1] = 0.5, 1e-9
+    one = made.matrix(frames, frames, values.tolist(), scale="log", row_axis="query frame", column_axis="key frame")
+    (figure,) = drawn(x=made.experiment(maps={"head": one})).values()
+    (image,) = images(figure)
+    assert image.norm.vmax == 0.5
+    assert image.norm.vmin == pytest.approx(0.0005, rel=0.01)  # three decades, not all of them
+    assert not np.ma.getmaskarray(image.norm(image.get_array())).any()  # 0 has the darkest colour, it is no hole
+    assert [label.get_text() for label in image.axes.get_xticklabels()] == [str(i) for i in range(0, 120, 10)]
+
+
+def test_scores_of_single_heads_are_a_table_and_every_change_of_the_input_is_a_curve():
+    points = made.curve(["T1 head 0", "T1 head 1", "T2 head 1"], [0.1, 0.2, 0.3])
+    changes = {"pgd 0.1": made.curve(["W", "T0"], [0.5, 0.4]), "noise": made.curve(["W", "T0"], [0.1, 0.05])}
+    shown = drawn(x=made.experiment(block_heads={"base": points}, changes={"base": changes}))
+    assert list(shown) == ["x_block_heads_base", "x_changes_base"]
+    (table,) = images(shown["x_block_heads_base"])
+    assert np.allclose(table.get_array().filled(9), [[0.1, 0.2], [9, 0.3]])
+    ax = shown["x_changes_base"].axes[0]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["W", "T0"]
+    assert legend_of(shown["x_changes_base"])[:2] == [
+        "pgd 0.1, best T0: 0.400 [0.380, 0.420]",  # the waveform itself is no layer
+        "noise, best T0: 0.050 [0.030, 0.070]",
+    ]
+
+
 def test_random_orders_of_pruning_are_one_line_with_their_range():
     shown = drawn(attention=made.attention(2))
     figure = shown["attention_pruning_heads_base"]
@@ -111,6 +156,32 @@ def test_differences_are_filled_where_the_interval_excludes_0():
     assert legend_of(shown["cca_differences_of_layers"])[0].startswith("ours T4 \N{MINUS SIGN} other layers: 4 of 4")
     rows = [label.get_text() for label in shown["cca_differences_of_pairs"].axes[0].get_yticklabels()]
     assert rows == ["ours T4 \N{MINUS SIGN} mel F  -0.100"]
+
+
+def test_what_holds_no_value_at_all_is_drawn_empty(recwarn):
+    nothing = {"a": made.curve(["T0"], [None]), "b": []}
+    maps = {"m": made.matrix(["T0", "T1"], ["T0"], [[None], [None]])}
+    order = {"name": "weight", "steps": [0], "figures": {"loss": [None]}}
+    shown = drawn(x=made.experiment(upstreams=nothing, maps=maps, pruning={"a": {"heads": [order]}}))
+    assert list(shown) == ["x", "x_map", "x_pruning_heads_a"]
+    assert legend_of(shown["x"]) == ["a: no score", "b: no score"]
+    assert shown["x_pruning_heads_a"].axes[0].get_ylabel() == "loss"  # a figure without a unit
+    assert not recwarn.list
+
+
+def test_pairs_of_upstreams_stand_beside_each_other_at_their_layer():
+    found = [made.paired(("a", f"T{i}"), (other, f"T{i}"), 0.1) for i in range(2) for other in ("b", "c", "d")]
+    ax = drawn(x=made.experiment(differences=found))["x_differences"].axes[0]
+    places = sorted(float(line.get_xdata()[0]) for line in ax.get_lines() if len(line.get_xdata()) == 1)
+    assert min(np.diff(places)) > 0.1
+    assert np.round(places).tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_differences_within_an_upstream_look_like_its_curve():
+    curves = {name: made.curve(["T0", "T1"], [0.1, 0.2]) for name in ("mel", "ours")}
+    found = [made.paired(("ours", "T1"), ("ours", "T0"), 0.1)]
+    figure = drawn(x=made.experiment(upstreams=curves, differences=found))["x_differences_of_layers"]
+    assert figure.axes[0].get_lines()[0].get_color() == COLOURS[1]
 
 
 def test_two_best_layers_that_are_the_same_one_are_a_pair_not_a_curve():

@@ -39,7 +39,17 @@ def crowded() -> dict:
     curves["_filterbank_with_$_in_its_long_long_long_name"] = curve(["F"], [0.4])
     curves["mel"] = curve(["F"], [0.3])
     about = {"chance": 0.1, "ceiling": 0.95, "data": {"tokens": 7800, "classes": 39}}
-    return experiment(upstreams=curves, unit="a unit that is rather long for an axis", **about)
+    return experiment(
+        upstreams=curves,
+        unit="in a unit whose name is so long that it needs several lines beside an axis of this height",
+        **about,
+    )
+
+
+def deep() -> dict:
+    """One model of 49 layers."""
+    labels = [*LARGE[:8], *(f"T{i}" for i in range(49))]
+    return experiment(upstreams={"xls-r-2b": curve(labels, np.linspace(0, 1, len(labels)).tolist())})
 
 
 def over_steps() -> dict:
