@@ -151,6 +151,14 @@ class LnsrConfig:
 
 
 @section
+class ProbesConfig:
+    """Results of run_downstream.py, for layer_weights: result.json files, or folders of them."""
+
+    weighted: list[str] = pydantic.Field(default_factory=list)  # with --weighted_sum
+    single: list[str] = pydantic.Field(default_factory=list)  # of a sweep over layer
+
+
+@section
 class AnalysisConfig:
     """All that shapes an analysis, apart from the flags that name experiments, upstreams and seed."""
 
@@ -163,6 +171,7 @@ class AnalysisConfig:
     segmentation: SegmentationConfig = pydantic.Field(default_factory=SegmentationConfig)
     attention: AttentionConfig = pydantic.Field(default_factory=AttentionConfig)
     lnsr: LnsrConfig = pydantic.Field(default_factory=LnsrConfig)
+    probes: ProbesConfig = pydantic.Field(default_factory=ProbesConfig)
 
 
 def file_of(path: str, key: str) -> Path:

@@ -17,6 +17,7 @@ NEEDS = {  # what an experiment may need, and how it is given
     "semantic": "words with shares of senses: words.semantic=FILE",
     "syntactic": "words with shares of parts of speech: words.syntactic=FILE",
     "similarity": "word similarity files: words.similarity=[FILE, ...]",
+    "probes": "results of probes with --weighted_sum: probes.weighted=[result/DIR, ...]",
     "pairs": "sentence pairs: words.pairs=FILE, a CSV with pair,utterance_a,utterance_b,score",
 }
 
@@ -55,6 +56,7 @@ ENTRIES = (
     Entry("attention", "what heads look at: metrics, phones, pruning", ("attention",), "globalness / ln T"),
     Entry("attention_blocks", "phone boundaries by blocks of like frames", ("attention", "phones"), "R-value"),
     Entry("lnsr", "how much of an attack arrives at each layer", ("several layers",), "noise to signal", "", "lower"),
+    Entry("layer_weights", "which layers weighted-sum probes take", ("probes",), "layer weight"),
     Entry("mi_phone", "clusters of a layer beside phones", ("phones",), "adjusted mutual information"),
 )
 EXPERIMENTS = {entry.name: entry for entry in ENTRIES}

@@ -60,6 +60,7 @@ class Experiment(Described, Protocol):
         """Scores of what is no upstream, by name."""
 
 
+BETWEEN, WEIGHTS = "cca_inter", "layer_weights"  # of two upstreams at a time; of finished probes
 MAKERS: dict[str, Callable[[Material, int], Experiment]] = {
     "cca_phone": partial(TokenCca, "cca_phone", "phones", labels_view),
     "cca_word": partial(TokenCca, "cca_word", "words", labels_view),
@@ -79,7 +80,7 @@ MAKERS: dict[str, Callable[[Material, int], Experiment]] = {
     "wordsim": WordSimilarity,
     "sts": SentenceSimilarity,
 }
-assert MAKERS.keys() | MODEL_EXPERIMENTS.keys() | {"cca_inter"} == EXPERIMENTS.keys(), (
+assert MAKERS.keys() | MODEL_EXPERIMENTS.keys() | {BETWEEN, WEIGHTS} == EXPERIMENTS.keys(), (
     "every experiment that is listed is there"
 )
 
@@ -101,6 +102,7 @@ def missing_need(name: str, config: AnalysisConfig, utterances: Utterances, subj
         "syntactic": words.syntactic,
         "similarity": words.similarity,
         "pairs": words.pairs,
+        "probes": config.probes.weighted,
     }
     missing = [NEEDS[need] for need in EXPERIMENTS[name].needs if not given[need]]
     return f"needs {' and '.join(missing)}" if missing else None

@@ -10,15 +10,15 @@ import numpy as np
 
 from analysis.collect import Subject
 from analysis.config import AnalysisConfig
-from analysis.experiments import MAKERS, Described, Experiment, labels_for, missing_need
+from analysis.experiments import BETWEEN, MAKERS, WEIGHTS, Described, Experiment, labels_for, missing_need
 from analysis.experiments_maps import BetweenUpstreams, LayerMap, map_content
 from analysis.experiments_models import MODEL_EXPERIMENTS, ModelExperiment
+from analysis.experiments_weights import weights_content
 from analysis.gather import FRAMES, Gathered, Want, frame_division, merged
 from analysis.material import Material, Utterances
 from analysis.scores import LayerScore, kept
 from utility.runs import read_json, write_json
 
-BETWEEN = "cca_inter"  # it is of two upstreams at a time
 CONTROL = "control"  # the label of a curve that is of no upstream
 
 
@@ -68,7 +68,7 @@ class Study:
                 for want in merged(some):
                     if want.kind == FRAMES:
                         frame_division(subject, self.material, sample, want)
-        if not (self.experiments or self.between or self.models):
+        if not (self.experiments or self.between or self.models or self.outcome.contents):
             raise ValueError(f"no experiment can be run: {'; '.join(map(': '.join, self.outcome.skipped.items()))}")
 
     def _prepare(self, name: str) -> None:
@@ -78,6 +78,9 @@ class Study:
         try:
             if missing is not None:
                 raise ValueError(missing)
+            if name == WEIGHTS:
+                self.outcome.contents[name] = weights_content(self.material.config.probes, {})
+                return
             if name in MODEL_EXPERIMENTS:
                 self.models[name] = self._checked(MODEL_EXPERIMENTS[name])
                 return
@@ -123,6 +126,8 @@ class Study:
             self._works(BETWEEN, partial(self._compare, every))
         for name in self.models:
             self._works(name, partial(self._look, name, every))
+        if WEIGHTS in outcome.contents:
+            outcome.contents[WEIGHTS] = weights_content(self.material.config.probes, self._norms())
         return outcome
 
     def _works(self, name: str, work: Callable[[], None]) -> bool:
@@ -188,6 +193,11 @@ class Study:
             self.outcome.maps.setdefault(BETWEEN, {})[curve] = content
         self.outcome.experiments[BETWEEN] = list(self.between)
         self.outcome.chance[BETWEEN], self.outcome.ceiling[BETWEEN] = 0.0, 1.0
+
+    def _norms(self) -> dict[str, list[float]]:
+        """The mean norms of the layers of every upstream, where its shape was looked at."""
+        curves = self.outcome.scores.get("shape", {})
+        return {name: [float(one[0].detail["norm"]) for one in rows.values()] for name, rows in curves.items()}
 
     def _look(self, name: str, every: Sequence[Gathered]) -> None:
         """An experiment that runs upstreams itself; what it says of one is kept like a score."""

@@ -8,7 +8,8 @@ import pytest
 import run_analysis
 from analysis.experiment_names import EXPERIMENTS
 from tests.helpers.analysis_corpus import Analysed, analysed_corpus
-from tests.helpers.downstream_corpus import WIDTH
+from tests.helpers.downstream_corpus import WIDTH, write_store
+from utility.labels.alignment import write_alignment
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +17,49 @@ def corpus(tmp_path_factory) -> Analysed:
     return analysed_corpus(tmp_path_factory.mktemp("analysed"))
 
 
+def probe(layer: int | None, weights: list[float] | None, seed: int) -> dict:
+    """What a probe's result.json says, as far as it is read."""
+    metric = {"name": "accuracy", "unit": "%", "better": "higher"}
+    about = {
+        "kind": "probe",
+        "task": "phone_linear",
+        "upstream": "tiny",
+        "metric": metric,
+        "dev_value": 50.0 + (layer or 0),
+    }
+    about |= {"fingerprints": {"upstream": {"fingerprint": "0"}}, "seed": seed}
+    return about | {"layer_weights": weights, "layer": layer}
+
+
 @pytest.fixture(scope="module")
 def result(corpus) -> dict:
-    return corpus.run("all", "everything", "--upstream", corpus.tiny)
+    for number, content in enumerate(
+        [probe(None, [0.2, 0.3, 0.5], 1), probe(None, [0.4, 0.3, 0.3], 2), *(probe(n, None, 1) for n in range(3))]
+    ):
+        folder = corpus.root / "probes" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(content))
+    probes = f"probes.weighted=[{corpus.root}/probes]"
+    return corpus.run("all", "everything", "--upstream", corpus.tiny, probes, f"probes.single=[{corpus.root}/probes]")
+
+
+def test_weights_of_probes_stand_beside_norms_and_single_layers(result):
+    (found,) = result["experiments"]["layer_weights"]["layer_weights"]
+    assert found["mean"] == pytest.approx([0.3, 0.3, 0.4])
+    assert found["scores"]["mean"] == [50, 51, 52]
+    norms = [row["detail"]["norm"] for row in curve(result, "shape", "tiny")]
+    assert found["times_norm"] == pytest.approx(np.array(found["mean"]) * norms)
+
+
+def test_attention_is_of_upstreams_that_have_it_and_says_of_which_not(result):
+    found = result["experiments"]["attention"]
+    assert found["upstreams"].keys() == {"tiny"}
+    assert "baseline" in found["not_of"]
+    assert np.shape(found["heads"]["tiny"]["globalness"]) == (2, 2)
+    labels = [row["label"] for row in curve(result, "attention_blocks", "tiny")]
+    assert labels == ["F", "T0", "T1", "T2"]
+    ratios = result["experiments"]["lnsr"]["changes"]["tiny"]
+    assert [row["score"] for row in ratios["pgd 1"]] > [row["score"] for row in ratios["pgd 0.01"]]
 
 
 def curve(result: dict, name: str, upstream: str = "baseline") -> list[dict]:
@@ -100,19 +141,33 @@ def test_an_upstream_beside_itself_is_the_same(corpus):
 
 
 def test_every_experiment_has_its_figure_as_png_and_svg(corpus, result):
-    for name in result["experiments"]:
+    others = {"attention", "layer_weights", "lnsr"}  # heads, weights and several curves have names of their own
+    for name in result["experiments"].keys() - others:
         for ending in ("png", "svg"):
             assert (corpus.folder("everything") / f"{name}.{ending}").is_file(), name
     assert (corpus.folder("everything") / "cka_map.png").is_file()
 
 
 def test_an_utterance_that_is_its_own_identity_leaks_through_folds_of_samples(corpus):
-    """Folds by sample put frames of one utterance on both sides; folds by utterance do not."""
+    """Frames say which utterance they are of, and each utterance has one phone: nothing of phones is in them. Folds by
+    sample, as the original's, put every utterance on both sides (the leak A12)."""
+    rng = np.random.default_rng(3)
+    utterances, phones = {}, []
+    for number in range(60):
+        key, identity = f"s{number % 5}-{number}", rng.normal(size=40)
+        utterances[key] = (identity + 0.3 * rng.normal(size=(100, 40))).astype(np.float32)
+        label = "ab"[int(rng.integers(2))]
+        phones.append((key, [(start / 20, start / 20 + 0.05, label) for start in range(20)]))
+    write_store(corpus.root / "identities", "all", utterances)
+    write_alignment(corpus.root / "one_phone", phones)
+    data = (f"data.store=[{corpus.root}/identities/all]", f"data.alignment={corpus.root}/one_phone", "data.words=null")
+    data += ("sampling.phones_max=1000",)
     scores = {}
     for group in ("sample", "utterance"):
-        found = corpus.run("cca_word", f"leak_{group}", f"cca.group={group}", "sampling.words_max=40")
-        scores[group] = curve(found, "cca_word")[0]["score"]
-    assert scores["sample"] > scores["utterance"] - 0.02
+        found = corpus.run("cca_phone", f"leak_{group}", f"cca.group={group}", *data)
+        scores[group] = curve(found, "cca_phone")[0]["score"]
+    assert scores["sample"] > 0.6
+    assert abs(scores["utterance"]) < 0.35
 
 
 def test_the_original_scheme_and_frames_are_named_options(corpus):
@@ -153,6 +208,8 @@ REFUSED = {
     "speakers of speakers": ("cca_speaker", ["cca.group=speaker"], r"scores speakers that it was fitted on"),
     "frames of the original scheme": ("cca_mel", ["cca.scheme=original"], r"cca_mel keeps no frames, only their sums"),
     "pronunciation without phones": ("cca_agwe", ["data.alignment=null"], r"cca_agwe: needs acoustic word vectors"),
+    "absent probes": ("layer_weights", ["probes.weighted=[nowhere]"], r"probes.weighted: nowhere holds no result.json"),
+    "no weights": ("layer_weights", ["probes.weighted=[{root}/probes/2]"], r"none of 1 results .* has weights"),
     "too few tokens": ("cca_word", ["sampling.words_min=1", "sampling.words_max=1"], r"training tokens for 16 dim"),
 }  # fmt: skip
 

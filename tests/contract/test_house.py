@@ -67,7 +67,7 @@ FLOORS = {
         {"material"},
         {"gather"},
         {"experiments_boundaries", "experiments_cca", "experiments_discrimination", "experiments_mi"},
-        {"experiments_models", "experiments_words", "joint"},
+        {"experiments_models", "experiments_weights", "experiments_words", "joint"},
         {"experiments_maps"},
         {"experiments"},
         {"study"},
