@@ -24,7 +24,8 @@ from utility.seeds import numpy_generator, text_seed
 MEASURE = "globalness / ln T, mean over heads"
 METRIC_OF = dict(zip(CATEGORIES, ("globalness", "verticality", "diagonality")))
 UNITS = {"globalness": "nat", "verticality": "nat", "max_weight": "weight"}
-PICTURE = 150  # frames of the attention map that is shown of a head
+PICTURE = 100  # frames of the attention map that is shown of a head
+DIGITS = 4  # of the numbers in maps, which are looked at
 Score = Callable[
     [Upstream], Mapping[str, float]
 ]  # figures by name, as of a loss and of probes, of the upstream as it is
@@ -242,7 +243,7 @@ def _pictures(utterances: UtteranceInputs, heads: MeasuredHeads) -> dict[str, An
     about = {"rows": frames, "columns": frames, "row_axis": "query frame", "column_axis": "key frame"}
     about |= {"measure": f"attention in {utterances.inputs.corpus.ids[number]}", "unit": "weight", "centre": None}
     return {
-        f"{name}, T{layer + 1} head {head}": {"values": _plain(maps[layer, head])} | about
+        f"T{layer + 1} head {head}, {name}": {"values": _rounded(maps[layer, head])} | about
         for name, (layer, head) in _chosen(heads).items()
     }
 
@@ -252,13 +253,15 @@ def _relations(relations: PhoneRelations, names: Sequence[str], heads: MeasuredH
     about = {"rows": list(names), "columns": list(names), "row_axis": "phone of the query", "unit": ""}
     about |= {"column_axis": "phone of the key", "measure": "attention beyond uniform", "centre": 0.0}
     maps = {
-        f"phones, {name}, T{layer + 1} head {head}": {"values": _plain(relations.relation[layer, head])} | about
+        f"T{layer + 1} head {head}, {name}, phones": {"values": _rounded(relations.relation[layer, head])} | about
         for name, (layer, head) in _chosen(heads).items()
     }
     layers, per_layer, _ = relations.concentration.shape
     rows = [f"T{layer + 1} head {head}" for layer in range(layers) for head in range(per_layer)]
     about |= {"rows": rows, "row_axis": "head", "measure": "concentration on a phone"}
-    return maps | {"phones, concentration": {"values": _plain(relations.concentration.reshape(len(rows), -1))} | about}
+    return maps | {
+        "concentration, phones": {"values": _rounded(relations.concentration.reshape(len(rows), -1))} | about
+    }
 
 
 def _curve(curve: PruningCurve) -> dict[str, Any]:
@@ -268,6 +271,11 @@ def _curve(curve: PruningCurve) -> dict[str, Any]:
 def _plain(values: np.ndarray) -> list[list[float | None]]:
     """A table as JSON has it: null for NaN."""
     return [[None if np.isnan(value) else float(value) for value in row] for row in values]
+
+
+def _rounded(values: np.ndarray) -> list[list[float | None]]:
+    """A table for a picture: numbers of a few digits, null for NaN."""
+    return [[None if one is None else float(f"{one:.{DIGITS}g}") for one in row] for row in _plain(values)]
 
 
 def _generator(options: AttentionOptions, name: str) -> np.random.Generator:

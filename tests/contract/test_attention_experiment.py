@@ -100,11 +100,11 @@ def test_the_content_is_that_of_the_maps(corpus, heard, ckpt):
         keys = keys / keys.sum(-1, keepdims=True)
         joint.append(np.einsum("qm,lhqn->lhmn", hot, keys) / hot.sum())
     np.testing.assert_allclose(relations.joint, np.mean(joint, axis=0), rtol=1e-4)
-    shown = [name for name in one["maps"] if name.startswith("phones, most")]
+    shown = [name for name in one["maps"] if "most" in name and name.endswith("phones")]
     assert len(shown) == 3
-    assert one["maps"]["phones, concentration"]["columns"] == list(phones.names)
-    layer, head = (int(part) for part in shown[0].replace("T", "").split(", ")[2].split(" head "))
-    np.testing.assert_allclose(one["maps"][shown[0]]["values"], relations.relation[layer - 1, head], rtol=1e-9)
+    assert one["maps"]["concentration, phones"]["columns"] == list(phones.names)
+    layer, head = (int(part) for part in shown[0].partition(",")[0].removeprefix("T").split(" head "))
+    np.testing.assert_allclose(one["maps"][shown[0]]["values"], relations.relation[layer - 1, head], rtol=1e-3)
     curves = {curve["name"]: curve for curve in one["pruning"]["heads"]}
     assert list(curves) == ["globalness", "verticality", "diagonality", "weight", "random 0"]
     assert curves["weight"]["steps"] == [0, 2, 4, 6]
@@ -301,7 +301,7 @@ def test_real_speech(corpora, tmp_path):
     content = analyse_attention(utterances, utterances.ids, OPTIONS, names, scored)
     json.dumps(content, allow_nan=False)
     assert content["data"] == {"utterances": 10, "groups": 10, "left_out": {}, "phones": 39, "unaligned": []}
-    concentration = np.array(content["maps"]["phones, concentration"]["values"], dtype=float)
+    concentration = np.array(content["maps"]["concentration, phones"]["values"], dtype=float)
     assert concentration.shape == (LAYERS * HEADS, 39)
     assert np.nanmin(concentration) >= -1
     assert 0 < np.nanmax(np.abs(concentration)) < 5
