@@ -225,11 +225,11 @@ def _chosen(heads: MeasuredHeads) -> dict[str, tuple[int, int]]:
     chosen = {}
     for category, metric in METRIC_OF.items():
         ranks = getattr(heads.ranks, metric)
-        chosen[f"most {category}"] = tuple(map(int, np.unravel_index(ranks.argmin(), ranks.shape)))
+        chosen[f"most {category}"] = divmod(int(ranks.argmin()), ranks.shape[1])
         own = list(zip(*np.nonzero(heads.ranks.category == category)))
         if len(own) > 2:
-            middle = sorted(own, key=lambda place: ranks[place])[len(own) // 2]
-            chosen[f"average {category}"] = tuple(map(int, middle))
+            layer, head = sorted(own, key=lambda place: ranks[place])[len(own) // 2]
+            chosen[f"average {category}"] = int(layer), int(head)
     return chosen
 
 
@@ -240,7 +240,7 @@ def _pictures(utterances: UtteranceInputs, heads: MeasuredHeads) -> dict[str, An
     _, blocks = next(_maps(utterances, number, utterances.read(number)))
     maps = np.concatenate([block[..., :PICTURE] for block in blocks], axis=2)[:, :, :PICTURE]
     frames = [str(frame) for frame in range(maps.shape[3])]
-    about = {"rows": frames, "columns": frames, "row_axis": "query frame", "column_axis": "key frame"}
+    about: dict[str, Any] = {"rows": frames, "columns": frames, "row_axis": "query frame", "column_axis": "key frame"}
     about |= {"measure": f"attention in {utterances.inputs.corpus.ids[number]}", "unit": "weight", "centre": None}
     return {
         f"T{layer + 1} head {head}, {name}": {"values": _rounded(maps[layer, head])} | about
@@ -250,7 +250,7 @@ def _pictures(utterances: UtteranceInputs, heads: MeasuredHeads) -> dict[str, An
 
 def _relations(relations: PhoneRelations, names: Sequence[str], heads: MeasuredHeads) -> dict[str, Any]:
     """Relation maps of some heads, and the concentration on each phone of all heads."""
-    about = {"rows": list(names), "columns": list(names), "row_axis": "phone of the query", "unit": ""}
+    about: dict[str, Any] = {"rows": list(names), "columns": list(names), "row_axis": "phone of the query", "unit": ""}
     about |= {"column_axis": "phone of the key", "measure": "attention beyond uniform", "centre": 0.0}
     maps = {
         f"T{layer + 1} head {head}, {name}, phones": {"values": _rounded(relations.relation[layer, head])} | about
