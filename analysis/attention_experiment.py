@@ -113,7 +113,7 @@ def each_utterance(utterances: UtteranceInputs) -> Iterator[HeadMetrics]:
 
     Of one that is encoded in segments they are the mean of its segments."""
     for number, inputs in utterances.each():
-        yield mean_metrics(utterance_metrics(blocks) for _, blocks in _maps(utterances, number, inputs))
+        yield mean_metrics(utterance_metrics(blocks) for _, blocks in utterances.maps(number, inputs))
 
 
 @torch.no_grad()
@@ -128,7 +128,7 @@ def phone_relations(utterances: UtteranceInputs, phones: FramePhones) -> tuple[P
             left_out.append(name)
             continue
         labels = phones.labels(name, utterances.frame_times(int(utterances.inputs.frames[number])))
-        for (start, stop), blocks in _maps(utterances, number, inputs):
+        for (start, stop), blocks in utterances.maps(number, inputs):
             own = int(model.attention_frames(torch.tensor(stop - start)))
             running.add(blocks, labels[start : start + own * model.rate] if model.takes == "features" else labels)
     if not running.num_utterances:
@@ -167,15 +167,6 @@ def attention_content(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
         "pruning": {name: one["pruning"] for name, one in curves.items() if "pruning" in one},
         "data": [{"upstream": name, **one["data"]} for name, one in curves.items()],
     }
-
-
-def _maps(
-    utterances: UtteranceInputs, number: int, inputs: torch.Tensor
-) -> Iterator[tuple[tuple[int, int], Iterator[np.ndarray]]]:
-    """The parts of an utterance that have attention of their own, and the blocks of the map of each."""
-    model = attentive(utterances.upstream)
-    for start, stop in utterances.parts(number):
-        yield (start, stop), (block.float().cpu().numpy() for block in model.attention_rows(inputs[:, start:stop]))
 
 
 def _points(heads: MeasuredHeads) -> list[dict[str, Any]]:
@@ -237,7 +228,7 @@ def _chosen(heads: MeasuredHeads) -> dict[str, tuple[int, int]]:
 def _pictures(utterances: UtteranceInputs, heads: MeasuredHeads) -> dict[str, Any]:
     """The start of the attention map of some heads for the shortest utterance."""
     number = min(utterances.numbers, key=lambda n: int(utterances.inputs.sizes[n]))
-    _, blocks = next(_maps(utterances, number, utterances.read(number)))
+    _, blocks = next(utterances.maps(number, utterances.read(number)))
     maps = np.concatenate([block[..., :PICTURE] for block in blocks], axis=2)[:, :, :PICTURE]
     frames = [str(frame) for frame in range(maps.shape[3])]
     about: dict[str, Any] = {"rows": frames, "columns": frames, "row_axis": "query frame", "column_axis": "key frame"}

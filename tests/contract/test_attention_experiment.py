@@ -204,7 +204,14 @@ def test_what_is_left_out_is_named(corpus, heard, tmp_path):
     gru = write_checkpoint(
         tmp_path / "g.ckpt", FEATURES, objective="apc", encoder="gru", gru={"layers": 1, "hidden_size": 8}
     )
-    for upstream in (load_upstream("pretrained", gru, corpus.info), load_upstream("baseline", info=corpus.info)):
+    recurrent = load_upstream("pretrained", gru, corpus.info)
+    tune, test = (UtteranceInputs.of(recurrent, corpus, some) for some in (range(2), range(2, 4)))
+    blocks = block_boundaries(
+        tune, test, ["a", "b"], Alignment(f"{heard.root}/phones"), BlockOptions(resamples=0), np.random.default_rng(0)
+    )
+    assert [point["label"] for point in blocks["points"]] == ["F", "T0", "T1"]
+    assert blocks["heads"] == []
+    for upstream in (recurrent, load_upstream("baseline", info=corpus.info)):
         with pytest.raises(ValueError, match=r"no attention|not of this upstream"):
             analyse_attention(UtteranceInputs.of(upstream, corpus, range(3)), ["a", "b", "c"], OPTIONS)
 
@@ -247,6 +254,15 @@ def test_blocks_of_tones_are_found_in_features(corpus, heard, ckpt):
     assert math.isfinite(content["heads"][0]["score"])
     assert content["data"]["utterances"] == 10
     assert block_content({"m": content})["upstreams"]["m"] == content["points"]
+    metrics = list(each_utterance(tune))
+    tables = (
+        np.mean([getattr(one, name) for one in metrics], 0) for name in ("globalness", "verticality", "diagonality")
+    )
+    extreme = dict.fromkeys(np.unravel_index(table.argmax(), table.shape) for table in tables)
+    chosen = block_boundaries(tune, test, groups, alignment, BlockOptions(resamples=0), np.random.default_rng(0))
+    assert [point["label"] for point in chosen["heads"]] == [f"T{layer + 1} head {head}" for layer, head in extreme]
+    assert chosen["points"][0]["score"] == best["score"]
+    assert chosen["points"][0]["low"] is None
     with pytest.raises(ValueError, match="is scored, but the settings are chosen on it"):
         block_boundaries(tune, tune, groups, alignment, options, np.random.default_rng(0))
 
