@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from downstream.sources import Corpus, Sources, are_recordings, listed_paths, op
 from downstream.tasks.base import Task
 from downstream.utterances import FramedUtterances, check_readable
 from mockingjay.inputs import Inputs
-from mockingjay.states import cached
+from mockingjay.states import Layers, cached, kept
 from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.baseline import Baseline
@@ -46,6 +47,7 @@ class Opened:
         self._corpora: dict[tuple, LabelledCorpus] = {}
         self._upstream: tuple[tuple, Upstream] | None = None
         self._frames: dict[tuple, Frames] = {}
+        self.together: tuple[int, ...] = ()  # layers that runs to come read one by one: they are computed at once
 
     def upstream(self, setting: Setting) -> tuple[Upstream, Sources]:
         """The upstream of a run and what it takes: stores, or recordings as features or as waveforms.
@@ -138,13 +140,32 @@ class Opened:
         self._frames = {other: frames for other, frames in self._frames.items() if other[:2] == made_by}
         start = time.perf_counter()
         computed: list[Store] = []
-        frames = Frames(cached(upstream, splits, which, config.cache, dtype, quiet, computed.append), ids=framed.ids)
+        source, place = self._source(upstream, splits, which, config.cache, dtype)
+        stores = cached(upstream, splits, source, config.cache, dtype, quiet, computed.append)
+        frames = Frames(stores, None if place is None else lambda states: states[:, place], framed.ids)
         seconds = time.perf_counter() - start
         _check_all(frames, framed)
         self._frames[key] = frames
         if computed and not quiet:
             print(_cost(layers, computed, seconds), file=sys.stderr)
         return Stored(frames, seconds if computed else None)
+
+    def _source(
+        self,
+        upstream: Upstream,
+        splits: Sequence[Corpus],
+        which: Layers,
+        folder: str,
+        dtype: Literal["float32", "float16"],
+    ) -> tuple[Layers, int | None]:
+        """The selection that is read for `which`, and the place of the layer in it; None where it is itself.
+
+        One pass serves many layers: one is read from all of them where these are kept, and from those of a sweep."""
+        if not isinstance(which, int) or kept(upstream, splits, which, folder, dtype):
+            return which, None
+        if kept(upstream, splits, "all", folder, dtype):
+            return "all", which
+        return (self.together, self.together.index(which)) if which in self.together else (which, None)
 
 
 def _with_frames(sources: Sources, framed: FramedUtterances) -> list[Corpus]:

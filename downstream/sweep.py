@@ -65,11 +65,14 @@ def run_many(setting: Setting, choices: Sequence[Choice], seeds: Sequence[int], 
     """Train every choice with every seed; for each seed test is read for the choice that dev likes best.
 
     Writes summary.json: for each seed all that was tried, and mean and standard deviation over the seeds."""
-    opened = Opened()
+    opened, read = Opened(), set()
     for number, choice in enumerate(choices):  # what can be refused is refused before anything is trained
         experiment = Experiment(replace(setting, config=choice.config, seed=seeds[0]), directory, opened)
         if number == 0:
             _warn(experiment)
+        if not choice.config.upstream.fine_tune and experiment.layers.number is not None:
+            read.add(experiment.layers.number)
+    opened.together = tuple(sorted(read)) if len(read) > 1 else ()
     rows = [_run_seed(setting, choices, seed, directory / f"seed_{seed}", opened) for seed in seeds]
     tests, devs = ([row[key] for row in rows] for key in ("test_value", "dev_value"))
     metric = setting.task.metric

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mockingjay.upstreams.base import Piece, Upstream
 from utility.audio.headers import SCAN_THREADS, recording_state
-from utility.audio.waveform import AudioError, Span, audio_length, read_audio, read_in_pieces
+from utility.audio.waveform import CHUNK, AudioError, Span, audio_length, read_audio, read_in_pieces
 from utility.batches import pad
 from utility.store.info import StoreInfo
 from utility.store.reading import Store
@@ -121,6 +121,13 @@ class Inputs:
         assert self.rate is not None, "of waveforms"
         path, span = self.corpus.audio_paths[index], self.corpus.spans[index]
         return read_audio(path, self.rate, expected=int(self.num_samples[index]) or None, span=span)
+
+    def chunks(self, index: int) -> Iterator[np.ndarray]:
+        """A long utterance from its start to its end, some samples at a time."""
+        assert self.rate is not None, "only waveforms go through an upstream in pieces"
+        size = int(self.sizes[index])
+        parts = [(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK)]
+        return read_in_pieces(self.corpus.audio_paths[index], self.rate, parts, size, self.corpus.spans[index])
 
     def pieces(self, index: int) -> Iterator[tuple[Tensor, Piece]]:
         """A long utterance in pieces, samples [n] of each; the next one is read while the last one is worked on."""

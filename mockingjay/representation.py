@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -108,7 +109,8 @@ class _Writing:
         """Write long utterances, each piece by piece: no more than a piece is ever held."""
         for index in indices:
             try:
-                self.writer.write_pieces(index, self._pieces(index))
+                with self.upstream.pieces_of(partial(self.inputs.chunks, index)):
+                    self.writer.write_pieces(index, self._pieces(index))
             except AudioError as error:
                 self.writer.fail(index, str(error))
 

@@ -13,14 +13,16 @@ from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.selection import LayerSelection
 from utility.files import check_folder
 from utility.store.files import split_name
-from utility.store.reading import Store
+from utility.store.reading import Store, is_split
 from utility.store.recordings import Recordings
+
+Layers = int | str | tuple[int | str, ...] | tuple[float, ...]  # `which` of a canonical selection
 
 
 def cached(
     upstream: Upstream,
     sources: Sequence[Store | Recordings],
-    layers: int | str | tuple[int | str, ...] | tuple[float, ...],
+    layers: Layers,
     folder: Path | str,
     dtype: Literal["float32", "float16"],
     quiet: bool,
@@ -36,23 +38,41 @@ def cached(
     selection = LayerSelection(layers)
     assert selection == selection.canonical(upstream), "a cache goes by the one form of a selection"
     how = ExtractionOptions(selection, dtype, quiet=quiet)
-    word = "-".join(map(str, layers)) if isinstance(layers, tuple) else layers
     stores = []
     for source in sources:
-        taken = source_fingerprint(upstream, source, Path(folder))
-        content = [upstream.fingerprint, taken, layers, how.dtype, how.precision]
-        content += [] if isinstance(source, Store) else source.ids  # a table may call its recordings otherwise
-        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-        root, split = Path(folder) / f"layer_{word}_{digest}", _split(source)
-        there = (root / f"{split}.csv").is_file()
+        place = _place(upstream, source, layers, Path(folder), how)
+        there = is_split(place)
         if not there:
-            represent(upstream, source, root, split, how)
-        stores.append(Store(root / split))
+            represent(upstream, source, place.parent, place.name, how)
+        stores.append(Store(place))
         if not there:
             told(stores[-1])
         ids = set(source.ids)
         assert ids.issuperset(stores[-1].ids), "representations are of their source"
     return stores
+
+
+def kept(
+    upstream: Upstream,
+    sources: Sequence[Store | Recordings],
+    layers: Layers,
+    folder: Path | str,
+    dtype: Literal["float32", "float16"],
+) -> bool:
+    """Whether `cached` would only open what is there."""
+    how = ExtractionOptions(LayerSelection(layers), dtype)
+    return all(is_split(_place(upstream, source, layers, Path(folder), how)) for source in sources)
+
+
+def _place(
+    upstream: Upstream, source: Store | Recordings, layers: Layers, folder: Path, how: ExtractionOptions
+) -> Path:
+    taken = source_fingerprint(upstream, source, folder)
+    content = [upstream.fingerprint, taken, layers, how.dtype, how.precision]
+    content += [] if isinstance(source, Store) else source.ids  # a table may call its recordings otherwise
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    word = "-".join(map(str, layers)) if isinstance(layers, tuple) else layers
+    return folder / f"layer_{word}_{digest}" / _split(source)
 
 
 def _split(source: Store | Recordings) -> str:

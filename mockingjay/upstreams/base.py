@@ -1,8 +1,9 @@
 """The contract of every upstream: features or waveforms in, hidden states out."""
 
+import contextlib
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -234,6 +235,12 @@ class Upstream(nn.Module):
         long = self.takes == "waveform" and self.longest is not None and inputs.shape[1] > self.longest
         return self._one_by_one(inputs, counts) if long else self(inputs, counts), self.num_frames(counts)
 
+    @contextlib.contextmanager
+    def pieces_of(self, recording: Callable[[], Iterable[np.ndarray]]) -> Iterator[None]:
+        """What goes through the upstream meanwhile are pieces of one recording, which `recording` gives from its start
+        to its end: for an upstream that normalises, which takes mean and variance of all of it."""
+        yield
+
     def _one_by_one(self, waveforms: Tensor, counts: Tensor) -> list[Tensor]:
         """What `forward` gives, each waveform alone, those beyond `longest` in pieces as `represent` takes them."""
         rows = [self._alone(wave[None, :count]) for wave, count in zip(waveforms, counts.tolist())]
@@ -245,10 +252,11 @@ class Upstream(nn.Module):
         if self.longest is None or samples <= self.longest:
             return [state[0] for state in self(wave, torch.tensor([samples], device=wave.device))]
         parts = []
-        for piece in self.field().pieces(samples, self.longest, self.overlap):
-            part = wave[:, piece.start : piece.stop]
-            states = self(part, torch.tensor([part.shape[1]], device=wave.device))
-            parts.append([state[0, piece.dropped : piece.dropped + piece.kept] for state in states])
+        with self.pieces_of(lambda: [wave[0].cpu().numpy()]):
+            for piece in self.field().pieces(samples, self.longest, self.overlap):
+                part = wave[:, piece.start : piece.stop]
+                states = self(part, torch.tensor([part.shape[1]], device=wave.device))
+                parts.append([state[0, piece.dropped : piece.dropped + piece.kept] for state in states])
         return [torch.cat(states) for states in zip(*parts)]
 
     @cached_property

@@ -1,20 +1,21 @@
 """Models of Transformers as upstreams: wav2vec 2.0 and its family, which take waveforms."""
 
+import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mockingjay.upstreams.attentive import NOTHING, Attentive, Cut
 from mockingjay.upstreams.base import Field, Upstream, fingerprint_of
 from mockingjay.upstreams.huggingface_attention import rows_of
-from mockingjay.upstreams.huggingface_exact import Samples, make_exact, normalised
+from mockingjay.upstreams.huggingface_exact import Samples, make_exact, mean_and_variance, normalised
 from mockingjay.upstreams.huggingface_folder import ModelFolder
 from mockingjay.upstreams.huggingface_layers import Parts, hidden_states, norm_is_last
 from mockingjay.upstreams.huggingface_packed import PackedModel
@@ -39,7 +40,9 @@ def open_huggingface(folder: ModelFolder | Path | str, seed: int | None = None) 
 class HuggingFaceUpstream(Attentive):
     """A model of the wav2vec 2.0 family: C1 ... convolutions, P projection, T0 ... TL, final behind a last norm.
 
-    In training there is dropout as the config says, but neither SpecAugment nor layerdrop: every state is there."""
+    In training there is dropout as the config says, but neither SpecAugment nor layerdrop: every state is there.
+    A long recording goes through it in pieces. It is normalised as a whole. Convolutions whose norms see single frames
+    give of pieces what they give of the whole; a group norm and the blocks see no more than a piece."""
 
     takes = "waveform"
     frozen_by_default = ("feature_extractor",)
@@ -49,6 +52,7 @@ class HuggingFaceUpstream(Attentive):
         super().__init__()
         self.model, self._folder, self._cut = model, folder, NOTHING
         self._rate, self._normalise = folder.sample_rate, folder.normalise
+        self._whole: tuple[float, float] | None = None  # mean and variance of the recording whose pieces come
         config: Any = model.config
         self._config = copy.deepcopy(config)  # as it is written again
         for key, value in OFF_IN_TRAINING.items():
@@ -121,7 +125,7 @@ class HuggingFaceUpstream(Attentive):
     def _by_rows(self, inputs: Tensor, lengths: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
         """The states of utterances without their padding, as a CPU has them quickly; nothing of it goes backward."""
         self._samples.counts = None
-        waveforms = normalised(inputs, lengths) if self._normalise else inputs
+        waveforms = self._normalised(inputs, lengths)
         packed = PackedModel(self.model, self._parts, self._fields, self._cut)
         states = packed.states([wave[:count] for wave, count in zip(waveforms, lengths.tolist())], labels)
         longest = torch.tensor(inputs.shape[1])
@@ -132,11 +136,23 @@ class HuggingFaceUpstream(Attentive):
                 whole[label][place, : len(state)] = state
         return whole
 
+    @contextlib.contextmanager
+    def pieces_of(self, recording: Callable[[], Iterable[np.ndarray]]) -> Iterator[None]:
+        """Meanwhile pieces are normalised by mean and variance of all of their recording."""
+        self._whole = mean_and_variance(recording()) if self._normalise else None
+        try:
+            yield
+        finally:
+            self._whole = None
+
+    def _normalised(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        return normalised(inputs, lengths, self._whole) if self._normalise else inputs
+
     def _arguments(self, inputs: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """What the model is called with; `_samples` says the true lengths to what needs them inside."""
         padded = bool((lengths < inputs.shape[1]).any())
         self._samples.counts = lengths if padded else None
-        waveforms = normalised(inputs, lengths) if self._normalise else inputs
+        waveforms = self._normalised(inputs, lengths)
         if not padded:
             return {"input_values": waveforms}
         real = real_frames(lengths, inputs.shape[1])
@@ -168,7 +184,7 @@ class HuggingFaceUpstream(Attentive):
         seen = [block.layer_norm(state[0]) if stable else state[0] for block, state in zip(blocks, states)]
         return rows_of([block.attention for block in blocks], seen)
 
-    @contextmanager
+    @contextlib.contextmanager
     def cut(self, what: Cut) -> Iterator[None]:
         """Heads and spans are cut inside."""
         before, self._cut = self._cut, self._cut.and_also(what)

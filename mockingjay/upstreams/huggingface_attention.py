@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mockingjay.model.attention import attend_near, attention_weights
 from mockingjay.upstreams.attentive import Cut
 
-FUSED = 400  # frames: beyond them PyTorch's fused attention is the faster one
+FUSED = 300  # frames: beyond them PyTorch's fused attention is the faster one
 
 
 def attend(attention: Any, x: Tensor, slices: Sequence[slice], bias: "RelativePositions", cut: Cut) -> Tensor:

@@ -1,6 +1,6 @@
 """Padded batches that give what single utterances give: norms over time and convolutions see real frames."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,23 +59,36 @@ def make_exact(parts: Parts, fields: Sequence[Field], samples: Samples) -> None:
             part.register_forward_pre_hook(silence)
 
 
-def normalised(waveforms: Tensor, lengths: Tensor) -> Tensor:
+def normalised(waveforms: Tensor, lengths: Tensor, whole: tuple[float, float] | None = None) -> Tensor:
     """Zero mean and unit variance of each waveform's real samples, padding zero, as Transformers' feature extractor
-    has it: NumPy's float32, so that not a bit differs from that. Where gradients by the samples are wanted it is
-    PyTorch's, which differs by rounding."""
+    has it: NumPy's float32, so that not a bit differs from that. Pieces of a recording bring its mean and variance.
+    Where gradients by the samples are wanted it is PyTorch's, which differs by rounding."""
     if torch.is_grad_enabled() and waveforms.requires_grad:
-        return torch.stack([_normalised_row(wave, count) for wave, count in zip(waveforms, lengths.tolist())])
+        return torch.stack([_normalised_row(wave, count, whole) for wave, count in zip(waveforms, lengths.tolist())])
     out = np.zeros(waveforms.shape, np.float32)
     for row, wave, count in zip(out, waveforms.detach().cpu().float().numpy(), lengths.tolist()):
         real = wave[:count]
         if count:
-            row[:count] = (real - real.mean()) / np.sqrt(real.var() + 1e-7)
+            mean, variance = (real.mean(), real.var()) if whole is None else map(np.float32, whole)
+            row[:count] = (real - mean) / np.sqrt(variance + 1e-7)
     return torch.from_numpy(out).to(waveforms.device)
 
 
-def _normalised_row(wave: Tensor, count: int) -> Tensor:
+def _normalised_row(wave: Tensor, count: int, whole: tuple[float, float] | None) -> Tensor:
     if not count:
         return torch.zeros_like(wave)
     real = wave[:count]
-    scaled = (real - real.mean()) / (real.var(correction=0) + 1e-7).sqrt()
-    return nn.functional.pad(scaled, (0, len(wave) - count))
+    mean, variance = (real.mean(), real.var(correction=0)) if whole is None else map(real.new_tensor, whole)
+    return nn.functional.pad((real - mean) / (variance + 1e-7).sqrt(), (0, len(wave) - count))
+
+
+def mean_and_variance(recording: Iterable[np.ndarray]) -> tuple[float, float]:
+    """Of all samples of a recording that comes in chunks [n]; each chunk is centred before it is squared."""
+    count, mean, squares = 0, 0.0, 0.0
+    for chunk in recording:
+        samples = chunk.astype(np.float64)
+        shift = samples.mean() - mean
+        squares += ((samples - samples.mean()) ** 2).sum() + shift**2 * count * len(samples) / (count + len(samples))
+        mean += shift * len(samples) / (count + len(samples))
+        count += len(samples)
+    return mean, squares / max(count, 1)

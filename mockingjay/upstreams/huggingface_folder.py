@@ -16,7 +16,7 @@ from utility.text import cut, one_line, parse_json, read_text, short
 
 CONFIG, PREPROCESSOR, PROCESSOR = "config.json", "preprocessor_config.json", "processor_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-EXTRACTORS = ("Wav2Vec2FeatureExtractor", "WhisperFeatureExtractor")
+EXTRACTOR = "Wav2Vec2FeatureExtractor"
 TRAINING_ONLY = ("masked_spec_embed",)  # what SpecAugment writes over frames: checkpoints without it are complete
 OF_NO_NUMBER = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "auto_map")
 INSTALL = "install it: pip install -r requirements-hf.txt"
@@ -46,11 +46,6 @@ class ModelFolder:
         return self.config.get("model_type") == MODEL_TYPE
 
     @property
-    def is_whisper(self) -> bool:
-        """Whether its encoder takes 30 seconds of log mel spectrum."""
-        return self.config.get("model_type") == "whisper"
-
-    @property
     def sample_rate(self) -> int:
         """Hz, as preprocessor_config.json says; Transformers' default where that has no such key."""
         rate = self._stated("sampling_rate", 16000)
@@ -61,7 +56,7 @@ class ModelFolder:
     @property
     def normalise(self) -> bool:
         """Whether a waveform is brought to zero mean and unit variance first; Transformers' default is yes."""
-        value = self._stated("do_normalize", not self.is_whisper)
+        value = self._stated("do_normalize", True)
         if type(value) is not bool:
             raise ValueError(f"{self.path / PREPROCESSOR}: do_normalize is {short(value)}, expected true or false")
         return value
@@ -77,10 +72,11 @@ class ModelFolder:
                 'normalised: copy it from where the model is from, or write one, {"sampling_rate": 16000, '
                 '"do_normalize": true} or false'
             )
-        kind = self.preprocessor.get("feature_extractor_type", EXTRACTORS[0])
-        wanted = EXTRACTORS[self.is_whisper]
-        if kind != wanted:
-            raise ValueError(f"{self.path / PREPROCESSOR}: its feature extractor is {short(kind)}, expected {wanted}")
+        kind = self.preprocessor.get("feature_extractor_type", EXTRACTOR)
+        if kind != EXTRACTOR:
+            raise ValueError(
+                f"{self.path / PREPROCESSOR}: its feature extractor is {short(kind)}, expected {EXTRACTOR}"
+            )
         return self.preprocessor.get(key, default)
 
     def build(self, seed: int | None) -> nn.Module:
@@ -111,10 +107,10 @@ class ModelFolder:
             )
         with self._explained("has a damaged config.json"):
             config = transformers.AutoConfig.from_pretrained(self.path, local_files_only=True, trust_remote_code=False)
-        if not self.is_whisper and not (getattr(config, "conv_kernel", None) and getattr(config, "conv_stride", None)):
+        if not (getattr(config, "conv_kernel", None) and getattr(config, "conv_stride", None)):
             raise ValueError(
                 f"upstream hf:{self.path}: a {kind} model takes no waveforms: expected one of the wav2vec 2.0 family, "
-                "as wav2vec2, hubert, wavlm, data2vec-audio, or whisper"
+                "as wav2vec2, hubert, wavlm or data2vec-audio"
             )
         return config
 

@@ -12,7 +12,7 @@ import torch
 
 from tests.campaign.zygote import Outcome
 
-CLOCK = {"seconds", "frames_per_s", "data_wait_share"}
+CLOCK = {"seconds", "states_seconds", "training_seconds", "frames_per_s", "data_wait_share"}
 UNFINISHED = re.compile(r"(^|/)\.[^/]*\.(tmp|old|unfinished)\b|\.tmp(/|$)|(^|/)\.[^/]+\.[\w-]{6,}(/|$)")
 NOTICE = re.compile(r"warning:|.*: (removed|put back), (the|a) process that ")  # lines that may stand before the last
 EVENTS = "events.out.tfevents"  # of TensorBoard: they hold clock times

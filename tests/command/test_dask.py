@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,11 +64,10 @@ def start(words: list[str]) -> subprocess.Popen:
 
 
 def wait_for_some(process: subprocess.Popen, progress: Path) -> None:
-    """Until some, not all, rows are written."""
+    """Until some rows are written: not all, unless the machine is busy."""
     while not (progress.is_file() and any(progress.read_bytes()[:RECORDINGS])):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.002)
-    assert not all(progress.read_bytes()[:RECORDINGS])
 
 
 def test_cluster_makes_the_same_bytes(dask_cluster, speech, expected, tmp_path, monkeypatch, capsys):
@@ -83,10 +83,14 @@ def test_cluster_makes_the_same_bytes(dask_cluster, speech, expected, tmp_path, 
 def test_killed_script_continues_and_the_work_of_a_killed_worker_is_redone(dask_cluster, speech, expected, tmp_path):
     words = [*flags(speech, tmp_path, "killed"), "--dask", dask_cluster.scheduler_address]
     progress = tmp_path / "killed/all.progress"
-    script = start(words)
-    wait_for_some(script, progress)
-    script.send_signal(signal.SIGINT)
-    assert script.wait(30) == 130
+    for _ in range(5):  # on a busy machine the last row may be written before the signal comes
+        script = start(words)
+        wait_for_some(script, progress)
+        script.send_signal(signal.SIGINT)
+        if script.wait(30) != 1:
+            break
+        shutil.rmtree(tmp_path / "killed")
+    assert script.returncode == 130
     assert script.stderr.read() == "preprocess_any.py: interrupted\n"
     before = {worker.pid for worker in dask_cluster.workers.values()}
     script = start(words)

@@ -214,7 +214,8 @@ def test_fine_tuning_by_two_processes_is_that_of_one_with_their_batches(small):
     assert probe(small, "one", 1, *quick, "trainer.accumulation=2").returncode == 0
     done = probe(small, "both", 2, *quick)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 1
+    said = done.stdout.splitlines()
+    assert [line.split()[0] for line in said] == ["phone_linear", "the"], "one process tells"
     folder = next(path for path in (small.root / "result").iterdir() if (path / "both").is_dir())
     one, both = (read_metrics(folder / name) for name in ("one", "both"))
     assert [r["loss"] for r in both if "loss" in r] == pytest.approx([r["loss"] for r in one if "loss" in r], abs=1e-5)

@@ -12,6 +12,7 @@ from downstream.predictions import PredictionFile, read_predictions
 from downstream.report import describe_result, read_result
 from downstream.sweep import run_single
 from downstream.tasks.table import TASKS, find_task
+from examples import compare
 from examples.table import table
 from utility.batches import Batch
 from utility.labels.alignment import IGNORE
@@ -168,3 +169,20 @@ def test_a_result_of_foreign_content_is_damaged(content, tmp_path):
     assert len(str(refused.value)) < 400
     file.write_text(json.dumps(NEW))
     assert read_result(file) == NEW
+
+
+def test_results_side_by_side_say_what_they_gain_over_the_features_and_cost(finished, tmp_path):
+    plain = json.loads((finished["phone_linear"] / "result.json").read_text())
+    plain["fingerprints"]["upstream"]["spec"] = "filterbank=baseline"
+    better = json.loads(json.dumps(plain)) | {"upstream": "ours", "value": plain["value"] + 5}
+    better["fingerprints"]["upstream"]["spec"] = "ours=pretrained:best.ckpt"
+    better["cost"] |= {"states_seconds": 12.34, "training_seconds": None}
+    for result in (plain, better):
+        (tmp_path / f"result_{result['upstream']}_phone_linear/run").mkdir(parents=True)
+        (tmp_path / f"result_{result['upstream']}_phone_linear/run/result.json").write_text(json.dumps(result))
+    title, _, head, _, first, second = compare.table(tmp_path).splitlines()
+    assert title == "phone_linear: frame accuracy (%)"
+    rows = [dict(zip(head.split(" | "), line.split(" | "))) for line in (first, second)]
+    assert [row["above features"] for row in rows] == ["+0.0", "+5.0"]
+    assert [row["| upstream"] for row in rows] == [f"| {plain['upstream']}", "| ours"]
+    assert (rows[1]["states s"], rows[1]["training s |"]) == ("12.3", "- |")

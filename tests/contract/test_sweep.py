@@ -108,3 +108,30 @@ def test_tuned_upstream_is_not_shared(small):
     assert summary["seeds"][0]["tried"]["lr=0.02"] == alone["dev_value"]
     found = json.loads((small.root / "tuned_together/seed_1/lr=0.02/result.json").read_text())
     assert found["figures"]["dev"] == alone["figures"]["dev"]
+
+
+def test_layers_of_a_sweep_come_from_one_pass(small, tmp_path, monkeypatch):
+    file = tmp_path / "tiny.yaml"
+    file.write_text("model: {layers: 3, hidden_size: 8, heads: 2, ffn_size: 8}\n")
+    made, represent = [], states.represent
+    monkeypatch.setattr(states, "represent", lambda *args: made.append(args[4].layers.which) or represent(*args))
+
+    def setting(cache, **upstream):
+        return small.setting("phone_linear", f"random:{file}", data={"cache": str(tmp_path / cache)}, upstream=upstream)
+
+    words = ["upstream.layer=1", "upstream.layer=T3", "upstream.layer=last", "optimizer.lr=1e-3"]
+    plain = setting("together", layer=0)
+    choices = [Choice(word, resolve(DownstreamConfig, as_dict(plain.config), [word])) for word in words]
+    run_many(plain, choices, [1], tmp_path / "swept")
+    assert made == [(0, 1, 3)]
+    made.clear()
+    run_single(setting("all", weighted_sum=True), tmp_path / "weighted")
+    alone = run_single(setting("all", layer=1), tmp_path / "alone")
+    assert made == ["all"]
+    made.clear()
+    again = run_single(setting("apart", layer=1), tmp_path / "apart")
+    assert made == [1]
+    swept = json.loads((tmp_path / "swept/seed_1/upstream.layer=1/result.json").read_text())
+    assert alone["value"] is not None
+    assert swept["dev_value"] == alone["dev_value"] == again["dev_value"]
+    assert alone["layer"] == swept["layer"] == again["layer"] == 1

@@ -1,6 +1,7 @@
 """Upstreams of Transformers' models against Transformers itself: every layer, lengths, batches, extraction."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,25 @@ def test_a_layer_alone_is_the_same_and_nothing_above_it_runs(folder):
         assert torch.equal(state, every[label]), label
         assert bool(top) == (label in (upstream.layers[-1], "final")), label
         top.clear()
+        with torch.enable_grad():
+            upstream(*inputs, [label])
+        assert bool(top) == (label in (upstream.layers[-1], "final")), label
+        top.clear()
+
+
+@torch.no_grad()
+def test_waveforms_that_end_before_the_last_convolution(two_norms):
+    """In a batch they have the frames of the first ones, and none above."""
+    waves = models.waveforms(5000, 300, 9)
+    for upstream in two_norms:
+        first, sixth, last = upstream(*padded(waves), ["C1", "C6", "T3"])
+        alone = upstream(waves[1][None], torch.tensor([300]), ["C1"])[0]
+        assert torch.equal(first[1, : alone.shape[1]], alone[0])
+        assert alone.shape[1] == 59
+        assert not first[2].any()
+        assert sixth[1, 0].any()
+        assert not last[1:].any()
+        assert upstream(*padded(waves[1:]), ["T3"])[0].shape == (2, 0, 32)
 
 
 @pytest.fixture(scope="module")
@@ -328,8 +348,14 @@ def test_nothing_is_written_to_the_terminal(tmp_path, capfd):
     capfd.readouterr()
     transformers.utils.logging.enable_progress_bar()
     level = transformers.utils.logging.get_verbosity()
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logging.getLogger("transformers").addHandler(handler)
     open_huggingface(folder)
     open_huggingface(folder, 1)
+    logging.getLogger("transformers").removeHandler(handler)
+    assert not records
     assert capfd.readouterr() == ("", "")
     assert transformers.utils.logging.get_verbosity() == level
     assert transformers.utils.logging.is_progress_bar_enabled()

@@ -4,7 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -15,7 +17,6 @@ from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.selection import LayerSelection
 from tests.helpers import huggingface_models as models
 from tests.helpers.export_models import MODELS, expected, waveforms, write_checkpoint
-from tests.helpers.speech import wav
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
 
@@ -92,6 +93,11 @@ CASES = {
         "its feature extractor is 'ASTFeatureExtractor', expected Wav2Vec2FeatureExtractor",
     ),
     "model for text": (of_text, ValueError, "a bert model takes no waveforms"),
+    "spectra, not waveforms": (
+        lambda f: transformers.WhisperConfig(d_model=8, encoder_layers=1).save_pretrained(f),
+        ValueError,
+        "a whisper model takes no waveforms",
+    ),
     "another class of sound": (of_speech_and_text, ValueError, "SpeechT5Model has no feature_extractor.conv_layers"),
     "no model type": (lambda f: change(f / "config.json", model_type=None), ValueError, "its model_type is None"),
     "unknown model type": (lambda f: change(f / "config.json", model_type="x"), ValueError, "knows no model 'x'"),
@@ -201,17 +207,22 @@ def test_training_keeps_every_layer_and_neither_masks_nor_drops_blocks(name, tmp
 def test_gradients_reach_what_is_not_frozen(name, checkpointing, tmp_path):
     quiet = {"hidden_dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "feat_proj_dropout": 0.0}
     folder, gradients = models.write_model(tmp_path / "m", name, **quiet), []
+    kept: list[bool] = []  # whether there is a way back through what is frozen
     for on in (False, checkpointing):
         upstream, calls = load_upstream(f"hf:{folder}"), []
         for key, weight in upstream.model.named_parameters():
             weight.requires_grad = not key.startswith(upstream.frozen_by_default)
         upstream.gradient_checkpointing(on)
         upstream.train()
+        upstream.model.feature_extractor.conv_layers[2].register_forward_hook(
+            lambda module, inputs, output: kept.append(output.requires_grad)
+        )
         upstream.model.encoder.layers[1].feed_forward.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
         labels = [label for label in (*upstream.layers, "final") if label in (*upstream.layers, *upstream.inner)]
         sum(state.square().mean() for state in upstream(*batch(upstream), labels)).backward()
         assert len(calls) == 1 + on
         gradients.append({key: weight.grad for key, weight in upstream.model.named_parameters()})
+    assert not any(kept)
     missing = {key for key, value in gradients[0].items() if value is None}
     assert all(key.startswith("feature_extractor.") or key == "masked_spec_embed" for key in missing)
     assert any(key.startswith("feature_extractor.") for key in missing)
@@ -220,9 +231,13 @@ def test_gradients_reach_what_is_not_frozen(name, checkpointing, tmp_path):
 
 
 def test_gradients_of_all_of_it(folder):
-    """Of the group norm, too, whose statistics are each utterance's own."""
-    upstream = load_upstream(f"hf:{folder}").train()
+    """Of the group norm, too, whose statistics are each utterance's own: it is not computed again on the way back."""
+    upstream, calls = load_upstream(f"hf:{folder}"), []
+    upstream.gradient_checkpointing(True)
+    upstream.train()
+    upstream.model.feature_extractor.conv_layers[0].layer_norm.register_forward_pre_hook(lambda *_: calls.append(1))
     upstream(*batch(upstream))[-1].square().mean().backward()
+    assert len(calls) == 1
     assert all(weight.grad is not None for key, weight in upstream.model.named_parameters() if "masked" not in key)
 
 
@@ -286,12 +301,19 @@ def test_a_damaged_export_of_ours(damage, words, tmp_path):
     assert str(tmp_path / "export") in str(error.value)
 
 
-def test_a_long_recording_in_pieces(tmp_path):
-    """Convolutions with norms over channels give in pieces what they give of the whole; blocks see all of a piece."""
-    upstream = load_upstream(f"hf:{models.write_model(tmp_path / 'm', 'wav2vec2_stable')}")
+@pytest.mark.parametrize("normalise", [False, True])
+def test_a_long_recording_in_pieces(tmp_path, normalise):
+    """Convolutions with norms over channels give in pieces what they give of the whole; blocks see all of a piece.
+
+    The recording grows louder, so that a piece normalised by itself would be another."""
+    upstream = load_upstream(f"hf:{models.write_model(tmp_path / 'm', 'wav2vec2_stable', normalise=normalise)}")
     assert (upstream.longest, upstream.overlap) == (60 * 16000, 5 * 16000)
-    corpus = Recordings([wav(tmp_path / "audio" / "a.wav", 16000 * 9)], None, sample_rate=16000)
-    for layer, bound in (("C1", 0.0), ("C7", 1e-6), ("P", 1e-6), ("T3", 0.1)):
+    wave = 0.1 + np.random.default_rng(0).standard_normal(16000 * 9) * np.linspace(0.01, 0.2, 16000 * 9)
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio/a.wav", wave, 16000, subtype="FLOAT")
+    corpus = Recordings([tmp_path / "audio"], None, sample_rate=16000)
+    rounding = 1e-5 if normalise else 1e-6  # the mean of float32 samples is known to a few bits less
+    for layer, bound in (("C1", rounding if normalise else 0.0), ("C7", rounding), ("P", rounding), ("T3", 0.1)):
         stores = []
         for longest in (16000 * 60, 16000 * 4):
             upstream.longest, upstream.overlap = longest, 16000
@@ -301,3 +323,8 @@ def test_a_long_recording_in_pieces(tmp_path):
         whole, pieces = stores
         assert whole.shape == pieces.shape
         assert (whole - pieces).abs().max() / whole.abs().max() <= bound, layer
+    states, _ = upstream.from_waveforms([wave.astype(np.float32)])
+    assert (states[3][0] - pieces).abs().max() / pieces.abs().max() <= 1e-5
+    alone = upstream.from_waveforms([wave[:8000].astype(np.float32)])[0]
+    upstream.longest = None
+    assert torch.equal(upstream.from_waveforms([wave[:8000].astype(np.float32)])[0][0], alone[0])

@@ -369,6 +369,7 @@ def test_example_runs(script, ckpt, apc_ckpt, tmp_path, monkeypatch, capsys):
 def test_every_example_is_run():
     assert {path.name for path in (PROJECT / "examples").glob("*.py")} == {
         *EXAMPLES,
+        "compare.py",  # in test_results
         "table.py",
         "own_waveform_upstream.py",  # in test_own_upstreams
     }
