@@ -10,11 +10,12 @@ import torch
 from scipy.spatial.distance import pdist
 
 from analysis.attention.block_boundaries import ALPHAS, BETAS, choose_block_settings, find_blocks
+from analysis.attention.head_metrics import mean_metrics, utterance_metrics
 from analysis.attention.maps import upsample
 from analysis.boundaries import BoundaryTimes, boundaries_of, uniform_boundaries
 from analysis.boundary_scores import TOLERANCE, BoundaryCounts, References, r_value, references_of, score_boundaries
 from analysis.utterance_inputs import UtteranceInputs
-from mockingjay.upstreams.attentive import Attentive, attentive
+from mockingjay.upstreams.attentive import attentive
 from utility.intervals import bootstrap, group_sums
 from utility.labels.alignment import Alignment
 
@@ -26,9 +27,11 @@ Sources = Mapping[str, np.ndarray]  # rows [T, D] of one utterance, by what they
 
 @dataclass(frozen=True)
 class BlockOptions:
-    """Which rows are looked at beside the states, and how sure the scores shall be."""
+    """Which rows are looked at beside the states, and how sure the scores shall be.
 
-    heads: tuple[tuple[int, int], ...] = ()  # (layer, head) from 0: rows of their maps
+    Without `heads` they are the most global, vertical and diagonal one of those that settings are chosen on."""
+
+    heads: tuple[tuple[int, int], ...] | None = None  # (layer, head) from 0, for their maps; None: see below
     tolerance: float = TOLERANCE  # seconds
     resamples: int = 1000
 
@@ -49,11 +52,12 @@ def block_boundaries(
     shared = set(tune.ids) & set(test.ids)
     if shared:
         raise ValueError(f"utterance {min(shared)} is scored, but the settings are chosen on it")
-    settings = _settings(tune, alignment, options)
+    heads = _extreme_heads(tune) if options.heads is None else options.heads
+    settings = _settings(tune, alignment, heads, options.tolerance)
     references, kept = _references(test, alignment)
     found: dict[str, list[np.ndarray]] = {name: [] for name in settings}
     for place in kept:
-        times, sources = _rows_of(test, test.numbers[place], options.heads)
+        times, sources = _rows_of(test, test.numbers[place], heads)
         for name, (alpha, beta) in settings.items():
             found[name].append(_seconds(find_blocks(sources[name], alpha, beta).boundaries, times))
     own_groups = [groups[place] for place in kept]
@@ -89,15 +93,17 @@ def block_content(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _settings(tune: UtteranceInputs, alignment: Alignment, options: BlockOptions) -> dict[str, tuple[float, float]]:
+def _settings(
+    tune: UtteranceInputs, alignment: Alignment, heads: Sequence[tuple[int, int]], tolerance: float
+) -> dict[str, tuple[float, float]]:
     """α and β of each source."""
     references, kept = _references(tune, alignment)
-    gathered = [_rows_of(tune, tune.numbers[place], options.heads) for place in kept]
+    gathered = [_rows_of(tune, tune.numbers[place], heads) for place in kept]
     times = [own for own, _ in gathered]
 
     def score(found: Sequence[np.ndarray]) -> float:
         predicted = boundaries_of([_seconds(frames, own) for frames, own in zip(found, times)])
-        return score_boundaries(predicted, references, tolerance=options.tolerance).r_value
+        return score_boundaries(predicted, references, tolerance=tolerance).r_value
 
     chosen = {}
     for name in gathered[0][1]:
@@ -141,30 +147,40 @@ def _rows_of(utterances: UtteranceInputs, number: int, heads: Sequence[tuple[int
         rows = {"F": inputs[0].cpu().numpy()} | rows
     frames = len(next(iter(rows.values())))
     if heads:
-        own = _maps(attentive(upstream), inputs, heads, frames, utterances.parts(number))
+        own = _maps(utterances, number, inputs, heads, frames)
         rows |= {f"T{layer + 1} head {head}": maps for (layer, head), maps in zip(heads, own)}
     return utterances.frame_times(frames), rows
 
 
 def _maps(
-    model: Attentive,
-    inputs: torch.Tensor,
-    heads: Sequence[tuple[int, int]],
-    frames: int,
-    parts: Sequence[tuple[int, int]],
+    utterances: UtteranceInputs, number: int, inputs: torch.Tensor, heads: Sequence[tuple[int, int]], frames: int
 ) -> np.ndarray:
     """The up-sampled maps [heads, frames, frames], 0 between parts that are encoded each alone.
 
     Frames that stacking drops are like the last one before them."""
-    whole = np.zeros((len(heads), frames, frames), np.float32)
-    layers, places = (torch.tensor(column) for column in zip(*heads))
-    for start, stop in parts:
-        blocks = [block[layers, places].float().cpu().numpy() for block in model.attention_rows(inputs[:, start:stop])]
-        rows = upsample(np.concatenate(blocks, axis=1), model.rate)  # [heads, n, n]
+    model, whole = attentive(utterances.upstream), np.zeros((len(heads), frames, frames), np.float32)
+    layers, places = map(list, zip(*heads))
+    for (start, stop), blocks in utterances.maps(number, inputs):
+        rows = upsample(
+            np.concatenate([block[layers, places] for block in blocks], axis=1), model.rate
+        )  # [heads, n, n]
         first, last = (start, stop) if model.takes == "features" else (0, frames)
         like = np.minimum(np.arange(last - first), rows.shape[1] - 1)
         whole[:, first:last, first : first + rows.shape[2]] = rows[:, like]
     return whole
+
+
+@torch.no_grad()
+def _extreme_heads(utterances: UtteranceInputs) -> tuple[tuple[int, int], ...]:
+    """The most global, the most vertical and the most diagonal head; none of an upstream without attention."""
+    try:
+        attentive(utterances.upstream)
+    except ValueError:
+        return ()
+    each = (utterances.maps(number, inputs) for number, inputs in utterances.each())
+    mean = mean_metrics(mean_metrics(utterance_metrics(blocks) for _, blocks in maps) for maps in each)
+    tables = mean.globalness, mean.verticality, mean.diagonality
+    return tuple(dict.fromkeys(divmod(int(values.argmax()), values.shape[1]) for values in tables))
 
 
 def _seconds(frames: np.ndarray, times: np.ndarray) -> np.ndarray:

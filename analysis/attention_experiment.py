@@ -24,7 +24,8 @@ from utility.seeds import numpy_generator, text_seed
 MEASURE = "globalness / ln T, mean over heads"
 METRIC_OF = dict(zip(CATEGORIES, ("globalness", "verticality", "diagonality")))
 UNITS = {"globalness": "nat", "verticality": "nat", "max_weight": "weight"}
-PICTURE = 150  # frames of the attention map that is shown of a head
+PICTURE = 100  # frames of the attention map that is shown of a head
+DIGITS = 4  # of the numbers in maps, which are looked at
 Score = Callable[
     [Upstream], Mapping[str, float]
 ]  # figures by name, as of a loss and of probes, of the upstream as it is
@@ -112,7 +113,7 @@ def each_utterance(utterances: UtteranceInputs) -> Iterator[HeadMetrics]:
 
     Of one that is encoded in segments they are the mean of its segments."""
     for number, inputs in utterances.each():
-        yield mean_metrics(utterance_metrics(blocks) for _, blocks in _maps(utterances, number, inputs))
+        yield mean_metrics(utterance_metrics(blocks) for _, blocks in utterances.maps(number, inputs))
 
 
 @torch.no_grad()
@@ -127,7 +128,7 @@ def phone_relations(utterances: UtteranceInputs, phones: FramePhones) -> tuple[P
             left_out.append(name)
             continue
         labels = phones.labels(name, utterances.frame_times(int(utterances.inputs.frames[number])))
-        for (start, stop), blocks in _maps(utterances, number, inputs):
+        for (start, stop), blocks in utterances.maps(number, inputs):
             own = int(model.attention_frames(torch.tensor(stop - start)))
             running.add(blocks, labels[start : start + own * model.rate] if model.takes == "features" else labels)
     if not running.num_utterances:
@@ -166,15 +167,6 @@ def attention_content(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
         "pruning": {name: one["pruning"] for name, one in curves.items() if "pruning" in one},
         "data": [{"upstream": name, **one["data"]} for name, one in curves.items()],
     }
-
-
-def _maps(
-    utterances: UtteranceInputs, number: int, inputs: torch.Tensor
-) -> Iterator[tuple[tuple[int, int], Iterator[np.ndarray]]]:
-    """The parts of an utterance that have attention of their own, and the blocks of the map of each."""
-    model = attentive(utterances.upstream)
-    for start, stop in utterances.parts(number):
-        yield (start, stop), (block.float().cpu().numpy() for block in model.attention_rows(inputs[:, start:stop]))
 
 
 def _points(heads: MeasuredHeads) -> list[dict[str, Any]]:
@@ -224,11 +216,11 @@ def _chosen(heads: MeasuredHeads) -> dict[str, tuple[int, int]]:
     chosen = {}
     for category, metric in METRIC_OF.items():
         ranks = getattr(heads.ranks, metric)
-        chosen[f"most {category}"] = tuple(map(int, np.unravel_index(ranks.argmin(), ranks.shape)))
+        chosen[f"most {category}"] = divmod(int(ranks.argmin()), ranks.shape[1])
         own = list(zip(*np.nonzero(heads.ranks.category == category)))
         if len(own) > 2:
-            middle = sorted(own, key=lambda place: ranks[place])[len(own) // 2]
-            chosen[f"average {category}"] = tuple(map(int, middle))
+            layer, head = sorted(own, key=lambda place: ranks[place])[len(own) // 2]
+            chosen[f"average {category}"] = int(layer), int(head)
     return chosen
 
 
@@ -236,29 +228,31 @@ def _chosen(heads: MeasuredHeads) -> dict[str, tuple[int, int]]:
 def _pictures(utterances: UtteranceInputs, heads: MeasuredHeads) -> dict[str, Any]:
     """The start of the attention map of some heads for the shortest utterance."""
     number = min(utterances.numbers, key=lambda n: int(utterances.inputs.sizes[n]))
-    _, blocks = next(_maps(utterances, number, utterances.read(number)))
+    _, blocks = next(utterances.maps(number, utterances.read(number)))
     maps = np.concatenate([block[..., :PICTURE] for block in blocks], axis=2)[:, :, :PICTURE]
     frames = [str(frame) for frame in range(maps.shape[3])]
-    about = {"rows": frames, "columns": frames, "row_axis": "query frame", "column_axis": "key frame"}
+    about: dict[str, Any] = {"rows": frames, "columns": frames, "row_axis": "query frame", "column_axis": "key frame"}
     about |= {"measure": f"attention in {utterances.inputs.corpus.ids[number]}", "unit": "weight", "centre": None}
     return {
-        f"{name}, T{layer + 1} head {head}": {"values": _plain(maps[layer, head])} | about
+        f"T{layer + 1} head {head}, {name}": {"values": _rounded(maps[layer, head])} | about
         for name, (layer, head) in _chosen(heads).items()
     }
 
 
 def _relations(relations: PhoneRelations, names: Sequence[str], heads: MeasuredHeads) -> dict[str, Any]:
     """Relation maps of some heads, and the concentration on each phone of all heads."""
-    about = {"rows": list(names), "columns": list(names), "row_axis": "phone of the query", "unit": ""}
+    about: dict[str, Any] = {"rows": list(names), "columns": list(names), "row_axis": "phone of the query", "unit": ""}
     about |= {"column_axis": "phone of the key", "measure": "attention beyond uniform", "centre": 0.0}
     maps = {
-        f"phones, {name}, T{layer + 1} head {head}": {"values": _plain(relations.relation[layer, head])} | about
+        f"T{layer + 1} head {head}, {name}, phones": {"values": _rounded(relations.relation[layer, head])} | about
         for name, (layer, head) in _chosen(heads).items()
     }
     layers, per_layer, _ = relations.concentration.shape
     rows = [f"T{layer + 1} head {head}" for layer in range(layers) for head in range(per_layer)]
     about |= {"rows": rows, "row_axis": "head", "measure": "concentration on a phone"}
-    return maps | {"phones, concentration": {"values": _plain(relations.concentration.reshape(len(rows), -1))} | about}
+    return maps | {
+        "concentration, phones": {"values": _rounded(relations.concentration.reshape(len(rows), -1))} | about
+    }
 
 
 def _curve(curve: PruningCurve) -> dict[str, Any]:
@@ -268,6 +262,11 @@ def _curve(curve: PruningCurve) -> dict[str, Any]:
 def _plain(values: np.ndarray) -> list[list[float | None]]:
     """A table as JSON has it: null for NaN."""
     return [[None if np.isnan(value) else float(value) for value in row] for row in values]
+
+
+def _rounded(values: np.ndarray) -> list[list[float | None]]:
+    """A table for a picture: numbers of a few digits, null for NaN."""
+    return [[None if one is None else float(f"{one:.{DIGITS}g}") for one in row] for row in _plain(values)]
 
 
 def _generator(options: AttentionOptions, name: str) -> np.random.Generator:

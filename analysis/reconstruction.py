@@ -38,7 +38,7 @@ def reconstruction_score(
     @torch.no_grad()
     def score(_: Upstream) -> Mapping[str, float]:
         total, count = 0.0, 0.0
-        for _, inputs in utterances.each():
+        for _number, inputs in utterances.each():
             loss = measured(inputs, torch.tensor([inputs.shape[1]], device=inputs.device))
             total, count = total + float(loss.total), count + float(loss.count)
         return {L1: total / count}

@@ -6,7 +6,7 @@ all samples. Results are plain content for result.json, a curve for each attack 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,7 +31,10 @@ from utility.text import short
 
 MEASURE = "noise-to-signal ratio of layers"
 ATTACKS = ("fgsm", "pgd")
-NORMS = {"noise max": "max", "noise L2": "euclidean"}  # Gaussian noise with the attack's greatest change, or its energy
+NORMS: dict[str, Literal["max", "euclidean"]] = {
+    "noise max": "max",
+    "noise L2": "euclidean",
+}  # Gaussian noise with the attack's greatest change, or its energy
 FLOOR = 1e-6  # of the greatest deviation: what a dimension that never changes counts with
 UNIT_OF = {"features": "deviations of each feature", "waveform": "deviations of the samples"}
 LossOf = Callable[[int], Loss]  # number of an utterance in the corpus -> what is to be raised, of its input alone

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mockingjay.inputs import Inputs, UtteranceSource
-from mockingjay.upstreams.attentive import Attentive
+from mockingjay.upstreams.attentive import Attentive, attentive
 from mockingjay.upstreams.base import Upstream
 
 
@@ -62,6 +62,14 @@ class UtteranceInputs:
 
         It is one, all of it, but where a model of ours encodes long utterances in segments."""
         return _parts(self.upstream, int(self.inputs.sizes[number]))
+
+    def maps(self, number: int, inputs: Tensor) -> Iterator[tuple[tuple[int, int], Iterator[np.ndarray]]]:
+        """Start and stop of the `parts` of an utterance, and blocks [layers, heads, n, T] of the attention map of each.
+
+        ValueError for an upstream without attention."""
+        model = attentive(self.upstream)
+        for start, stop in self.parts(number):
+            yield (start, stop), (block.float().cpu().numpy() for block in model.attention_rows(inputs[:, start:stop]))
 
     def frame_times(self, frames: int) -> np.ndarray:
         """Centres in seconds, float64 [T], of frames as the states have them. ValueError where nobody states them."""

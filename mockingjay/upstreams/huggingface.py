@@ -178,7 +178,7 @@ class HuggingFaceUpstream(Attentive):
     def attention_of(self, inputs: Tensor) -> Callable[[slice], Tensor]:
         """Weights [layers, heads, n, T] of some queries of one waveform [1, N]; each head's own, WavLM's too, whose
         attentions in Transformers are the mean of its heads."""
-        blocks: Sequence[Any] = self._parts.blocks
+        blocks: list[Any] = list(self._parts.blocks)
         states = self(inputs, torch.tensor([inputs.shape[1]], device=inputs.device), self.layers[:-1])
         stable = self._parts.norm is not None
         seen = [block.layer_norm(state[0]) if stable else state[0] for block, state in zip(blocks, states)]

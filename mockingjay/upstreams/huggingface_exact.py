@@ -61,11 +61,10 @@ def make_exact(parts: Parts, fields: Sequence[Field], samples: Samples) -> None:
 
 def normalised(waveforms: Tensor, lengths: Tensor, whole: tuple[float, float] | None = None) -> Tensor:
     """Zero mean and unit variance of each waveform's real samples, padding zero, as Transformers' feature extractor
-    has it: NumPy's float32, so that not a bit differs from that. Where gradients by the samples are wanted it is
-    PyTorch's, which differs by rounding. Pieces of a recording bring its mean and variance."""
+    has it: NumPy's float32, so that not a bit differs from that. Pieces of a recording bring its mean and variance.
+    Where gradients by the samples are wanted it is PyTorch's, which differs by rounding."""
     if torch.is_grad_enabled() and waveforms.requires_grad:
-        rows = zip(waveforms, lengths.tolist())
-        return torch.stack([_normalised_row(wave, count, whole) for wave, count in rows])
+        return torch.stack([_normalised_row(wave, count, whole) for wave, count in zip(waveforms, lengths.tolist())])
     out = np.zeros(waveforms.shape, np.float32)
     for row, wave, count in zip(out, waveforms.detach().cpu().float().numpy(), lengths.tolist()):
         real = wave[:count]
@@ -73,6 +72,14 @@ def normalised(waveforms: Tensor, lengths: Tensor, whole: tuple[float, float] | 
             mean, variance = (real.mean(), real.var()) if whole is None else map(np.float32, whole)
             row[:count] = (real - mean) / np.sqrt(variance + 1e-7)
     return torch.from_numpy(out).to(waveforms.device)
+
+
+def _normalised_row(wave: Tensor, count: int, whole: tuple[float, float] | None) -> Tensor:
+    if not count:
+        return torch.zeros_like(wave)
+    real = wave[:count]
+    mean, variance = (real.mean(), real.var(correction=0)) if whole is None else map(real.new_tensor, whole)
+    return nn.functional.pad((real - mean) / (variance + 1e-7).sqrt(), (0, len(wave) - count))
 
 
 def mean_and_variance(recording: Iterable[np.ndarray]) -> tuple[float, float]:
@@ -85,12 +92,3 @@ def mean_and_variance(recording: Iterable[np.ndarray]) -> tuple[float, float]:
         mean += shift * len(samples) / (count + len(samples))
         count += len(samples)
     return mean, squares / max(count, 1)
-
-
-def _normalised_row(wave: Tensor, count: int, whole: tuple[float, float] | None) -> Tensor:
-    if not count:
-        return torch.zeros_like(wave)
-    real = wave[:count]
-    mean, variance = (real.mean(), real.var(correction=0)) if whole is None else map(torch.tensor, whole)
-    scaled = (real - mean) / (variance + 1e-7).sqrt()
-    return nn.functional.pad(scaled, (0, len(wave) - count))
