@@ -1,43 +1,15 @@
 """Several runs of the analysis as one result, for one figure of all their curves."""
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from utility.runs import read_json
 from utility.text import short
 
 SAME = ("measure", "unit", "higher_is")  # what an experiment must have in common for its curves to share an axis
 LEVELS = ("chance", "ceiling")
 LISTS = ("differences", "layer_weights")
 BY_CURVE = ("upstreams", "heads", "block_heads", "changes", "pruning", "maps")  # tables by curve, or by map
-RESULT = "result.json"
 Experiments = Mapping[str, Mapping[str, Any]]
-
-
-def read_results(folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    """The contents of result.json in the folders of runs, by the name of the run: as much of the end of its path as
-    tells it from the others.
-
-    ValueError for a folder that is named twice, and for one without a result."""
-    names = _short_names([Path(os.path.abspath(folder)) for folder in folders])
-    results = {}
-    for name, folder in zip(names, folders):
-        if not (folder / RESULT).is_file():
-            raise ValueError(f"{folder}: no {RESULT} in it: name the folder of an analysis that has ended")
-        results[name] = read_json(folder / RESULT)
-    return results
-
-
-def _short_names(paths: Sequence[Path]) -> list[str]:
-    if twice := [path for path in paths if paths.count(path) > 1]:
-        raise ValueError(f"{twice[0]} is named twice: name it once")
-    length = 1
-    while len(names := {"/".join(path.parts[-length:]) for path in paths}) < len(paths):
-        length += 1
-    assert len(names) == len(paths)
-    return ["/".join(path.parts[-length:]) for path in paths]
 
 
 def join(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -18,14 +18,16 @@ from analysis.figures.weights import weights_figure, weights_of
 from utility.plot import picture_stem, save_figure
 
 FORMATS = ("png", "svg")
-PAIRED = (("cca_speaker", "cca_phone"), ("mi_speaker", "mi_phone"))  # x and y of a figure of two experiments
+SPEAKERS, PHONES = "cca_speaker", "cca_phone"  # x and y of the figure of two experiments
 
 
 def write_figures(content: Mapping[str, Any], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write every figure of the content of a result.json into `folder`, each in every format; gives the files.
 
-    The same content gives the same bytes. ValueError where the content is none of an analysis; then nothing is written
-    of the experiment that is wrong."""
+    The same content gives the same bytes. ValueError where the content is none of an analysis; then nothing is
+    written: every figure is made once before the first is kept, which costs little beside writing them."""
+    for _ in figures(content):
+        pass
     written = []
     for stem, figure in figures(content):
         for ending in formats:
@@ -41,9 +43,8 @@ def figures(content: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
     for experiment in listed:
         yield from experiment_figures(experiment, styles)
     by_name = {one.name: one for one in listed}
-    for x, y in PAIRED:
-        if x in by_name and y in by_name and by_name[x].curves.keys() & by_name[y].curves.keys():
-            yield f"{y}_against_{x}", scatter_figure(by_name[x], by_name[y], styles)
+    if SPEAKERS in by_name and PHONES in by_name and by_name[SPEAKERS].curves.keys() & by_name[PHONES].curves.keys():
+        yield f"{PHONES}_against_{SPEAKERS}", scatter_figure(by_name[SPEAKERS], by_name[PHONES], styles)
 
 
 def experiment_figures(experiment: Experiment, styles: Mapping[str, Style]) -> Iterator[tuple[str, Figure]]:

@@ -264,6 +264,10 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_what_no_figure_can_show_is_named_in_one_line(case, tmp_path):
     content, words = BAD[case]
+    if content["experiments"]:
+        content = made.result(
+            good=made.experiment(upstreams={"a": made.curve(T4, [0.1] * 4)}), **content["experiments"]
+        )
     with pytest.raises(ValueError) as raised:
         write_figures(content, tmp_path)
     assert words in str(raised.value)

@@ -1,14 +1,12 @@
 """Several runs become one result: nothing is lost, mixed up or drawn on an axis that is not its own."""
 
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
 
 from analysis.figures.draw import figures
-from analysis.report_join import join, read_results
+from analysis.report_join import join
 from tests.helpers import analysis_results as made
-from utility.runs import write_json
 
 ONE = made.curve(["T0", "T1"], [0.1, 0.2])
 TWO = made.curve(["T0", "T1"], [0.3, 0.4])
@@ -86,22 +84,6 @@ def test_joining_again_what_was_joined_keeps_both_levels():
     runs["b"]["experiments"]["cca_phone"]["chance"] = 0.2
     again = join({"first": join(runs), "c": run(other=TWO)})
     assert again["experiments"]["cca_phone"]["chance"] == {"a (first)": 0.1, "b (first)": 0.2, "c": 0.1}
-
-
-def test_runs_are_called_by_what_tells_them_apart(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folders = [Path(name) for name in ("x/base", "y/base", "large")]
-    for folder in folders:
-        folder.mkdir(parents=True)
-        write_json(folder / "result.json", run(base=ONE))
-    assert list(read_results(folders)) == ["x/base", "y/base", f"{tmp_path.name}/large"]
-    assert list(read_results([folders[0], folders[2]])) == ["base", "large"]
-    assert read_results(folders[:1]) == {"base": run(base=ONE)}
-    with pytest.raises(ValueError, match=r"x/base is named twice: name it once"):
-        read_results([folders[0], folders[2], tmp_path / "x" / ".." / "x" / "base"])
-    (folders[1] / "result.json").unlink()
-    with pytest.raises(ValueError, match=r"^y/base: no result\.json in it"):
-        read_results(folders)
 
 
 BAD = {
