@@ -169,8 +169,8 @@ class FrameMoments:
         pairs: list[tuple[str, str]] = []
         if views.maps:
             pairs += [(a, b) for i, a in enumerate(labels) for b in labels[i + 1 :]]
-        if views.base in labels:
-            pairs += [(label, views.base) for label in labels if label != views.base]
+        if (base := views.base) is not None and base in labels:
+            pairs += [(label, base) for label in labels if label != base]
         if views.mel is not None:
             widths[MEL] = views.mel_width
             pairs += [(label, MEL) for label in labels]

@@ -1,7 +1,7 @@
 """The configuration of an analysis; config/analysis.yaml shows every key."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pydantic
 
@@ -16,6 +16,7 @@ from analysis.similarity import EPSILONS, CcaSettings
 from utility.config import section
 
 Group = Literal["utterance", "speaker", "sample"]
+Attack = Literal["fgsm", "pgd"]
 
 
 @section
@@ -145,7 +146,7 @@ class LnsrConfig:
     """Layer-wise noise-to-signal ratios."""
 
     utterances: int = pydantic.Field(20, ge=2)
-    attacks: list[Literal["fgsm", "pgd"]] = pydantic.Field(default_factory=lambda: ["fgsm", "pgd"], min_length=1)
+    attacks: list[Attack] = pydantic.Field(default_factory=lambda: list(get_args(Attack)), min_length=1)
     sizes: list[pydantic.PositiveFloat] = pydantic.Field(default_factory=lambda: [0.01, 0.1, 1.0], min_length=1)
     steps: int = pydantic.Field(10, ge=1)  # of pgd
 

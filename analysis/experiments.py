@@ -119,7 +119,7 @@ def labels_for(name: str, subject: Subject, layer: str | None) -> tuple[str, ...
         return usual
     if layer == "all":
         return subject.labels
-    chosen = []
+    chosen: list[str] = []
     for part in layer.split(","):
         try:
             chosen += LayerSelection.parse(part).labels(upstream)

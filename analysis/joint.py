@@ -87,7 +87,7 @@ class Joint:
             for gathered, labels, block in zip(self.both, self.layers, joined)
         ]
         aligned = paired({"first": joined[0]}, times[0], joined[1], times[1], "second")
-        views = {}
+        views: dict[str, np.ndarray] = {}
         for number, (name, labels) in enumerate(zip(("first", "second"), self.layers)):
             blocks = np.split(aligned[name], len(labels), axis=1)
             views |= {named(number, label): block for label, block in zip(labels, blocks)}

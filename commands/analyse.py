@@ -265,7 +265,7 @@ def _command(settings: Analyse) -> str:
     words = ["python", "run_analysis.py", "--run", "all" if settings.everything else ",".join(settings.run)]
     for spec in settings.upstreams:
         words += ["--upstream", str(spec)]
-    given = {"--layer": settings.layer, "--online_config": settings.online_config}
+    given: dict[str, Any] = {"--layer": settings.layer, "--online_config": settings.online_config}
     given |= {"--seed": settings.seed, "--samples": settings.samples, "--bootstrap": settings.bootstrap}
     given |= {"--assume": assumed_in_words(settings.assume) if settings.assume else None}
     for flag, value in given.items():

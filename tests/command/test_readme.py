@@ -69,7 +69,7 @@ def run(folder: Path, words: list[str]) -> str:
     smaller = [*SMALLER.get(script, []), *(TRAINING if "--train" in words else [])]
     smaller += PROBING if "--train_phone" in words else []
     smaller = [] if {"--preprocess", "--info", "--export"} & set(words) else smaller
-    smaller += ["--num", "1"] if "--plot" in words else []
+    smaller += ["--num", "1"] if "--plot" in words and script == "runner_mockingjay.py" else []
     done = subprocess.run(
         [sys.executable, *launcher, script, *words, *smaller],
         cwd=folder,
