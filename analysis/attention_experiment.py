@@ -13,7 +13,14 @@ import torch
 
 from analysis.attention.head_metrics import CATEGORIES, HeadMetrics, length_band, mean_metrics, utterance_metrics
 from analysis.attention.intervals import MeasuredHeads, measured_heads
-from analysis.attention.pruning import RANDOM_ORDERS, PruningCurve, pruning_curves, pruning_orders, span_curve
+from analysis.attention.pruning import (
+    RANDOM_ORDERS,
+    PruningCurve,
+    check_step,
+    pruning_curves,
+    pruning_orders,
+    span_curve,
+)
 from analysis.attention.relation_maps import UNLABELLED, PhoneRelations, RelationMaps
 from analysis.utterance_inputs import UtteranceInputs
 from mockingjay.upstreams.attentive import attentive, heads_masked, spans_masked
@@ -79,8 +86,10 @@ def analyse_attention(
     `pruning` (where there is a `score`), and `data`.
 
     `groups` are what the bootstrap draws, one for each utterance. `score` measures the upstream while it is pruned, its
-    figures have `units`. ValueError for an upstream without attention."""
+    figures have `units`. ValueError for an upstream without attention, and a step of more heads than it has."""
     model = attentive(utterances.upstream)
+    if score is not None:
+        check_step(options.step, *model.attention_size)
     metrics = list(each_utterance(utterances))
     heads = measured_heads(metrics, groups, _generator(options, "bootstrap"), options.resamples)
     lengths = [
@@ -89,9 +98,7 @@ def analyse_attention(
     ]
     band = length_band(lengths, options.length_ratio)
     alike = [i for i, inside in enumerate(band) if inside]
-    in_band = measured_heads(
-        [metrics[i] for i in alike], [groups[i] for i in alike], _generator(options, "band"), options.resamples
-    )
+    in_band = measured_heads([metrics[i] for i in alike], [groups[i] for i in alike], _generator(options, "band"), 0)
     content: dict[str, Any] = {
         "points": _points(heads),
         "heads": _heads(heads) | {"band": _band(lengths, alike, in_band)},

@@ -60,15 +60,20 @@ def head_masks(order: PruningOrder, step: int | None = None) -> np.ndarray:
     `step` is by default a sixth of the heads, rounded up. ValueError where it is not 1 to all heads."""
     layers, heads = (1 + max(numbers) for numbers in zip(*order.heads))
     total = len(order.heads)
+    check_step(step, layers, heads)
     step = -(-total // PARTS) if step is None else step
-    if not 1 <= step <= total:
-        raise ValueError(f"a step of pruning is {step} heads: expected 1 to {total}")
     ends = [*range(0, total, step), total]
     kept = np.ones((len(ends), layers, heads), dtype=bool)
     for mask, end in zip(kept, ends):
         for layer, head in order.heads[:end]:
             mask[layer, head] = False
     return kept
+
+
+def check_step(step: int | None, layers: int, heads: int) -> None:
+    """ValueError where a step of pruning is no number of heads, 1 to all; None is a number that fits."""
+    if step is not None and not 1 <= step <= layers * heads:
+        raise ValueError(f"a step of pruning is {step} heads: expected 1 to {layers * heads}")
 
 
 def pruning_curves(orders: Sequence[PruningOrder], score: Score, step: int | None = None) -> tuple[PruningCurve, ...]:

@@ -211,6 +211,11 @@ def test_what_is_left_out_is_named(corpus, heard, tmp_path):
     )
     assert [point["label"] for point in blocks["points"]] == ["F", "T0", "T1"]
     assert blocks["heads"] == []
+    read = []
+    utterances.inputs.read = read.append
+    with pytest.raises(ValueError, match="a step of pruning is 7 heads: expected 1 to 6"):
+        analyse_attention(utterances, utterances.ids, dataclasses.replace(OPTIONS, step=7), score=dict)
+    assert not read  # before any work
     for upstream in (recurrent, load_upstream("baseline", info=corpus.info)):
         with pytest.raises(ValueError, match=r"no attention|not of this upstream"):
             analyse_attention(UtteranceInputs.of(upstream, corpus, range(3)), ["a", "b", "c"], OPTIONS)
