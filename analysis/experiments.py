@@ -11,7 +11,6 @@ from analysis.experiment_names import EXPERIMENTS, NEEDS
 from analysis.experiments_boundaries import WordBoundaries
 from analysis.experiments_cca import (
     FrameCca,
-    Shape,
     TokenCca,
     agwe_view,
     attributes_view,
@@ -22,6 +21,7 @@ from analysis.experiments_discrimination import Discrimination
 from analysis.experiments_maps import LayerMap
 from analysis.experiments_mi import ClusterInformation
 from analysis.experiments_models import MODEL_EXPERIMENTS
+from analysis.experiments_shape import Shape
 from analysis.experiments_words import SentenceSimilarity, WordSimilarity
 from analysis.gather import BASE, Gathered, Want
 from analysis.material import Material, Utterances

@@ -1,7 +1,7 @@
 """The CCA experiments: a layer beside labels, vectors, a filterbank, another layer or speakers, held out by groups."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from analysis.moments import Moments, with_reference
 from analysis.original_cca import original_cross_validation, original_epsilons
 from analysis.sampling import Tokens
 from analysis.scores import LayerScore, Resampled
-from analysis.shape import shape
 from analysis.similarity import Similarity, cross_validated_cca, one_hot
 from analysis.word_vectors import (
     PronunciationCounts,
@@ -269,47 +268,3 @@ class FrameCca:
         settings = self.material.config.cca.settings
         similarity = cross_validated_cca(moments, label, other, trials, settings)
         return score_of(similarity, self.material.generator(f"bootstrap {self.name}", self.sample), resamples)
-
-
-class Shape:
-    """How a layer's states lie in space: effective rank is the score, the rest is detail."""
-
-    def __init__(self, material: Material, sample: int):
-        self.material, self.sample = material, sample
-
-    def wants(self, labels: Sequence[str]) -> list[Want]:
-        """Moments of frames."""
-        return [Want(FRAMES, "", tuple(labels))]
-
-    def check(self, subject: Subject, labels: Sequence[str]) -> None:
-        """ValueError for fewer utterances than folds need."""
-        places = self.material.frame_utterances(self.sample)
-        self.material.divided(FRAMES, self.sample, places, None, 0)
-
-    def chance(self, gathered: Gathered, label: str) -> float | None:
-        return None
-
-    def ceiling(self) -> float | None:
-        return None
-
-    def controls(self, resamples: int) -> dict[str, LayerScore]:
-        return {}
-
-    def about(self) -> dict[str, Any]:
-        """Utterances, and their seconds."""
-        return frames_described(self.material, self.sample)
-
-    def score(self, gathered: Gathered, label: str, resamples: int) -> LayerScore:
-        """The shape of one layer, its interval by leaving groups of utterances out."""
-        moments = gathered.moments(self.sample, label)
-        whole = shape(moments, label)
-        resampled = None
-        filled = [number for number in range(moments.layout.sets) if moments.counts[number]]
-        if resamples and len(filled) > 2:
-            without = [shape(moments, label, [s for s in filled if s != left]).effective_rank for left in filled]
-            key = "-".join(map(str, moments.counts.tolist()))
-            resampled = Resampled("jackknife", key, len(filled), tuple(without))
-        detail = asdict(whole)
-        notes = tuple(detail.pop("notes"))
-        detail = {name: None if value != value else value for name, value in detail.items()}
-        return LayerScore.of(whole.effective_rank, whole.samples, resampled, detail=detail, notes=notes)

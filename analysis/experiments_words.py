@@ -30,6 +30,7 @@ from analysis.words import (
 )
 from utility.text import short
 
+TEXT = "word vectors"
 LEAST_OTHERS = 10  # utterances whose mean is taken off others
 
 
@@ -79,17 +80,23 @@ class WordSimilarity:
 
     def ceiling(self) -> float | None:
         """Of word vectors of text, where they are given."""
-        return self.controls(0)["word vectors"].score if self.material.config.words.vectors else None
+        vectors = self.vectors.get(TEXT)
+        return None if vectors is None else self._score(vectors.words, vectors.matrix, {}, 0).score
 
-    def controls(self, resamples: int) -> dict[str, LayerScore]:
-        """Word vectors of text, and of pronunciations: how much of a score is form."""
+    @cached_property
+    def vectors(self) -> dict[str, WordVectors]:
+        """Word vectors of text, and of pronunciations, of the words that the sets pair."""
         made: dict[str, WordVectors] = {}
         words = sorted({word for each in self.sets for pair in each.pairs for word in pair})
         if path := self.material.config.words.vectors:
-            made["word vectors"] = read_vectors(file_of(path, "words.vectors"), words)
+            made[TEXT] = read_vectors(file_of(path, "words.vectors"), words)
         if self.material.config.data.alignment:
             made["pronunciations"] = pronunciations(self.material)
-        return {name: self._score(vectors.words, vectors.matrix, {}, resamples) for name, vectors in made.items()}
+        return made
+
+    def controls(self, resamples: int) -> dict[str, LayerScore]:
+        """Word vectors of text, and of pronunciations: how much of a score is form."""
+        return {name: self._score(one.words, one.matrix, {}, resamples) for name, one in self.vectors.items()}
 
     def about(self) -> dict[str, Any]:
         """Tokens, sets and their pairs, and sets that share pairs."""

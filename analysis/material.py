@@ -91,6 +91,7 @@ class Material:
         self.utterances, self.config, self.seed = utterances, config, seed
         self.tokens = cache(self._tokens)  # of one object alone: it lives as long as the run
         self.all_tokens = cache(self._all_tokens)
+        self.files = cache(self._files)
 
     def generator(self, name: str, sample: int) -> np.random.Generator:
         """The generator of what is drawn for a name."""
@@ -167,11 +168,11 @@ class Material:
         assert self.config.words.pairs is not None, "the need was checked"
         return read_sentence_pairs(file_of(self.config.words.pairs, "words.pairs"))
 
-    def files(self) -> str:
+    def _files(self) -> str:
         """A fingerprint of what the files of words say."""
         words = self.config.words
         paths = [words.vectors, words.agwe, words.semantic, words.syntactic, *words.similarity, words.pairs]
-        return digest(*(Path(path).read_bytes() for path in paths if path and Path(path).is_file()))
+        return digest(*(_content(Path(path)) for path in paths if path and Path(path).is_file()))
 
     def cut(self, name: str) -> Cut:
         """Which frames the tokens of a set have."""
@@ -240,6 +241,12 @@ class Material:
         fold = balanced_folds(sizes, parts, self.generator(f"parts {name}", sample))
         taken = min(max(round(share * parts), 1), parts - 1)
         return fold[groups] < taken
+
+
+def _content(file: Path) -> str:
+    """A digest of a file of any size."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def digest(*parts: object) -> str:

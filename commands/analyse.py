@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -64,8 +64,7 @@ def analyse(settings: Analyse) -> int:
             not settings.msg,
         )
         study = Study(subjects, config, plan, lambda text: say(settings.msg and sys.stderr.isatty(), text))
-        for name, reason in study.outcome.skipped.items():
-            print(f"{name}: skipped, it {reason}" if reason.startswith("needs") else f"{name}: skipped: {reason}")
+        known = _say_skipped(study.outcome.skipped)
         if settings.dry_run:
             _print_plan(study, config, directory)
             return 0
@@ -73,10 +72,19 @@ def analyse(settings: Analyse) -> int:
         remove_leftovers(directory)
         write_yaml(config, directory / "config.yaml")
         outcome = study.run()
+        _say_skipped(outcome.skipped, known)
         content = _write(settings, config, specs, study, outcome, directory, started)
         print(in_words(content["experiments"]))
         print(f"{directory}/result.json")
     return 0
+
+
+def _say_skipped(skipped: Mapping[str, str], known: Sequence[str] = ()) -> tuple[str, ...]:
+    """Say which experiments are not run and why, but for those that are known; gives the names of all."""
+    for name, reason in skipped.items():
+        if name not in known:
+            print(f"{name}: skipped, it {reason}" if reason.startswith("needs") else f"{name}: skipped: {reason}")
+    return tuple(skipped)
 
 
 def _config(settings: Analyse, directory: Path) -> AnalysisConfig:

@@ -11,6 +11,7 @@ import pytest
 import run_analysis
 from analysis import gather
 from analysis.experiment_names import EXPERIMENTS
+from analysis.experiments_cca import FrameCca
 from tests.conftest import PROJECT
 from tests.helpers.analysis_corpus import Analysed, analysed_corpus
 
@@ -139,6 +140,22 @@ def test_all_says_what_was_skipped_and_why(corpus, capsys):
     found = corpus.run("all", "all_of_phones", "data.alignment=null")
     assert found["skipped"]["cca_phone"].startswith("needs a phone alignment: data.alignment=FOLDER")
     assert "cca_phone: skipped, it needs a phone alignment" in capsys.readouterr().out
+
+
+def test_all_goes_on_where_one_experiment_turns_out_to_be_impossible(corpus, monkeypatch, capsys):
+    """Here too few samples for the rank of a layer, which is known only when it was seen."""
+
+    def refuse(*_):
+        raise ValueError("too few samples")
+
+    monkeypatch.setattr(FrameCca, "score", refuse)
+    found = corpus.run("all", "partly", "awd.dtw=false")
+    assert found["skipped"]["cca_mel"] == "too few samples"
+    assert "cca_mel" not in found["experiments"]
+    assert capsys.readouterr().out.count("cca_mel: skipped: too few samples") == 1
+    assert "cca_phone" in found["experiments"]
+    with pytest.raises(ValueError, match="cca_mel: too few samples"):
+        corpus.run("cca_mel", "alone_impossible")
 
 
 def test_controls_are_added_once_each(corpus, capsys):

@@ -54,4 +54,4 @@ def test_real_speech_is_above_chance_with_its_interval(speech):
         assert row["low"] > found["chance"], name
         assert row["low"] <= row["score"] <= row["high"], name
     mel = [row["score"] for row in result["experiments"]["cca_mel"]["upstreams"]["random"]]
-    assert mel[0] > mel[2] > 0.3  # the input fades with depth
+    assert all(0.3 < score < 0.9 for score in mel)  # 32 dimensions hold a part of 80 bands

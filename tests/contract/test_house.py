@@ -66,7 +66,8 @@ FLOORS = {
         {"collectors"},
         {"material"},
         {"gather"},
-        {"experiments_boundaries", "experiments_cca", "experiments_discrimination", "experiments_mi"},
+        {"experiments_boundaries", "experiments_cca", "experiments_discrimination", "experiments_mi"}
+        | {"experiments_shape"},
         {"experiments_models", "experiments_weights", "experiments_words", "joint"},
         {"experiments_maps"},
         {"experiments"},
