@@ -90,6 +90,8 @@ def test_killed_script_continues_and_the_work_of_a_killed_worker_is_redone(dask_
         if script.wait(30) != 1:
             break
         shutil.rmtree(tmp_path / "killed")
+    if script.returncode == 1:
+        pytest.skip("five times all was done before the signal came: the machine is too busy")
     assert script.returncode == 130
     assert script.stderr.read() == "preprocess_any.py: interrupted\n"
     before = {worker.pid for worker in dask_cluster.workers.values()}
