@@ -7,13 +7,13 @@ from typing import Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
 from analysis.experiment_names import ALL, EXPERIMENTS, NEEDS, parse_names
-from commands.chosen import named_upstream
+from commands.chosen import check_resume, named_upstream
 from commands.settings import Analyse
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
 from mockingjay.runs import CKPDIR, RUN_AND_STEPS, chosen_checkpoint, find_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from utility.command import run
-from utility.flags import AUTO, DEFAULT_SEED, Mode, Parser, folder_name, seed
+from utility.flags import DEFAULT_SEED, Mode, Parser, folder_name, seed
 
 MODES = (Mode("--run"), Mode("--plot", overrides=()), Mode("--list", overrides=()))
 RUN = ("--run",)
@@ -122,9 +122,7 @@ def listed() -> str:
 
 
 def _settings(values: Mapping[str, Any], typed: Mapping[str, str], overrides: tuple[str, ...]) -> Analyse:
-    for name in ("name", "expdir"):
-        if values["resume"] not in (None, "", AUTO) and name in typed:
-            raise ValueError(f"--resume {values['resume']} names the run's folder: leave {typed[name]} out")
+    check_resume(values, typed)
     if values["samples"] < 1:
         raise ValueError(f"--samples {values['samples']}: expected at least 1")
     if values["bootstrap"] < 0 or values["bootstrap"] == 1:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
-from commands.chosen import named_upstream
+from commands.chosen import check_resume, named_upstream
 from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
@@ -13,7 +13,7 @@ from mockingjay.runs import CKPDIR, chosen_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from originals.flags import PROBING_ANSWERS, in_our_words
 from utility.command import run
-from utility.flags import AUTO, DEFAULT_SEED, Mode, Parser, folder_name, seed
+from utility.flags import DEFAULT_SEED, Mode, Parser, folder_name, seed
 
 LAYERS = "hidden state that is probed: a number (0: embedding), a label (T3, C7), last or average (default: last)"
 MODES = (Mode("--run"),)
@@ -107,9 +107,7 @@ def read(argv: Sequence[str]) -> Probe:
     values = command.values
     if values["run"] not in TASKS:
         find_task(values["run"])  # says which there are
-    for name in ("name", "expdir"):
-        if values["resume"] not in (None, "", AUTO) and name in command.typed:
-            raise ValueError(f"--resume {values['resume']} names the run's folder: leave {command.typed[name]} out")
+    check_resume(values, command.typed)
     return command.fill(Probe, upstream=_upstream(values, command.typed))
 
 

@@ -12,8 +12,8 @@ from analysis.collect import Subject
 from analysis.collectors import SPEAKER
 from analysis.config import file_of
 from analysis.folds import Division, draw_pairs, original_folds
-from analysis.gather import BASE, FRAMES, Gathered, Want
-from analysis.material import Material, described, frames_described
+from analysis.gather import BASE, Gathered, Want
+from analysis.material import FRAMES, Material, described, frames_described
 from analysis.moments import Moments, with_reference
 from analysis.original_cca import original_cross_validation, original_epsilons
 from analysis.sampling import Tokens
@@ -239,8 +239,7 @@ class FrameCca:
 
     def check(self, subject: Subject, labels: Sequence[str]) -> None:
         """ValueError for fewer utterances than folds need."""
-        places = self.material.frame_utterances(self.sample)
-        self.material.divided(FRAMES, self.sample, places, None, 0)
+        self.material.check_frames(self.sample)
 
     def chance(self, gathered: Gathered, label: str) -> float | None:
         """Held-out frames of views that know nothing of each other."""

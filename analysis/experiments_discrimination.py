@@ -41,10 +41,7 @@ class Discrimination:
     @cached_property
     def others(self) -> np.ndarray:
         """Which tokens give the mean that is taken off, bool [N]: of utterances that are not scored."""
-        if self.material.config.words.centre == "none":
-            return np.zeros(len(self.tokens), bool)
-        share = self.material.config.words.centre_share
-        return self.material.halves("awd", self.sample, self.tokens.table["utterance"], share, "utterance")
+        return self.material.centred_on(self.name, self.sample, self.tokens.table["utterance"])
 
     @cached_property
     def rows(self) -> np.ndarray:

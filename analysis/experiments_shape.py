@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from analysis.collect import Subject
-from analysis.gather import FRAMES, Gathered, Want
-from analysis.material import Material, frames_described
+from analysis.gather import Gathered, Want
+from analysis.material import FRAMES, Material, frames_described
 from analysis.scores import LayerScore, Resampled
 from analysis.shape import shape
 
@@ -23,8 +23,7 @@ class Shape:
 
     def check(self, subject: Subject, labels: Sequence[str]) -> None:
         """ValueError for fewer utterances than folds need."""
-        places = self.material.frame_utterances(self.sample)
-        self.material.divided(FRAMES, self.sample, places, None, 0)
+        self.material.check_frames(self.sample)
 
     def chance(self, gathered: Gathered, label: str) -> float | None:
         return None

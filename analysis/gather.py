@@ -14,7 +14,7 @@ from analysis.collectors import MEL, SPEAKER, Curves, FrameMoments, FrameViews, 
 from analysis.filterbank import BANDS, filterbank, original_filterbank
 from analysis.filterbank import RATE as MEL_RATE
 from analysis.folds import Division
-from analysis.material import Material, digest
+from analysis.material import FRAMES, Material, digest
 from analysis.moment_files import load_moments
 from analysis.moments import Moments
 from mockingjay.inputs import source_fingerprint
@@ -22,7 +22,7 @@ from utility.audio.waveform import read_audio
 from utility.config import as_dict
 from utility.files import remove_leftovers, temporary
 
-FRAMES, MAPS, CURVES, BASE = "frames", "maps", "curves", "base"
+MAPS, CURVES, BASE = "maps", "curves", "base"
 MAP_SETS = 20  # groups that are left out for the intervals of a map
 HOP = 0.01  # seconds between the frames of the original's filterbank, whose first lies at 0
 

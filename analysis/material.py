@@ -36,6 +36,8 @@ WORD_SETS = ("words", "mi_words", "all_words", "awd")
 SHOWN = 20  # names in a result
 SAID = "utterance"  # the label of a token that is a whole utterance
 
+FRAMES = "frames"  # of frame experiments: what is wanted of them, and the draw of their folds
+
 
 @dataclass(frozen=True)
 class Utterances:
@@ -200,6 +202,10 @@ class Material:
             )
         return np.array(sorted(index[name] for name in names), np.int64)
 
+    def check_frames(self, sample: int) -> None:
+        """Raise ValueError for fewer utterances of frame experiments than folds need."""
+        self.divided(FRAMES, sample, self.frame_utterances(sample), None, 0)
+
     def divided(
         self, name: str, sample: int, places: np.ndarray, labels: np.ndarray | None, resampled: int, group: str = ""
     ) -> Division:
@@ -229,6 +235,13 @@ class Material:
                 "it, or look at fewer layers (--layer)"
             )
         return min(cca.groups, max(fitting - 1 - cca.trials, cca.trials))
+
+    def centred_on(self, name: str, sample: int, places: np.ndarray) -> np.ndarray:
+        """Which units [n] give the mean that is taken off, bool: of utterances that are not scored; none where nothing
+        is taken off."""
+        if self.config.words.centre == "none":
+            return np.zeros(len(places), bool)
+        return self.halves(name, sample, places, self.config.words.centre_share, "utterance")
 
     def halves(self, name: str, sample: int, places: np.ndarray, share: float, group: str = "") -> np.ndarray:
         """Which units [n] are of the first part, bool: whole groups, about `share` of all units."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from analysis.experiment_names import EXPERIMENTS
-from analysis.gather import FRAMES, MAPS
-from analysis.material import Material
+from analysis.gather import MAPS
+from analysis.material import FRAMES, Material
 from analysis.sampling import write_sample
 from analysis.scores import LayerScore, difference
 from analysis.study import CONTROL, Outcome, Study

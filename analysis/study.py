@@ -14,8 +14,8 @@ from analysis.experiments import BETWEEN, MAKERS, WEIGHTS, Described, Experiment
 from analysis.experiments_maps import BetweenUpstreams, LayerMap, map_content
 from analysis.experiments_models import MODEL_EXPERIMENTS, ModelExperiment
 from analysis.experiments_weights import weights_content
-from analysis.gather import FRAMES, Gathered, Want, frame_division, merged
-from analysis.material import Material, Utterances
+from analysis.gather import Gathered, Want, frame_division, merged
+from analysis.material import FRAMES, Material, Utterances
 from analysis.scores import LayerScore, kept
 from utility.runs import read_json, write_json
 

@@ -21,7 +21,7 @@ from analysis.study import Outcome, Plan, Study
 from commands.common import ELSEWHERE, read_online, say
 from commands.dry_run import print_plan
 from commands.settings import Analyse
-from downstream.sources import are_recordings, open_recordings, open_stores
+from downstream.sources import are_recordings, open_recordings, open_stores, unstated_features
 from mockingjay.checkpoint import Pretrained, check_features, load_pretrained
 from mockingjay.foreign.assumptions import in_words as assumed_in_words
 from mockingjay.inputs import UtteranceSource, source_fingerprint
@@ -168,10 +168,7 @@ def _heard(
         return Subject(spec.label, upstream, open_recordings(paths, None, upstream.sample_rate).whole)
     wanted = upstream.feature_config or features
     if wanted is None:
-        raise ValueError(
-            f"upstream {spec.label} does not say which features of recordings it takes: add --online_config YAML, "
-            "whose section online.input says them (config/online.yaml shows one)"
-        )
+        raise ValueError(unstated_features(spec.label))
     if features is not None:
         check_features(features, wanted, str(settings.online_config), spec.label)
     return Subject(spec.label, upstream, open_recordings(paths, wanted).whole, saved)

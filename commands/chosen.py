@@ -1,4 +1,4 @@
-"""Which upstream the flags name; it loads nothing heavy."""
+"""Which upstream, and which run, the flags name; it loads nothing heavy."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,6 +8,7 @@ from typing import Any
 from mockingjay.foreign.assumptions import in_words
 from mockingjay.runs import find_checkpoint
 from mockingjay.upstreams.spec import NAMED, WORDS, UpstreamSpec
+from utility.flags import AUTO
 
 
 def named_upstream(values: Mapping[str, Any], typed: Mapping[str, str]) -> UpstreamSpec | None:
@@ -29,6 +30,13 @@ def named_upstream(values: Mapping[str, Any], typed: Mapping[str, str]) -> Upstr
     if spec.word != "pretrained":
         raise ValueError(f"--upstream {spec} needs --ckpt: a file, or the name of a run below {ckpdir}")
     return None
+
+
+def check_resume(values: Mapping[str, Any], typed: Mapping[str, str]) -> None:
+    """Raise ValueError where `--resume DIR` names a run's folder, and other flags do too."""
+    for name in ("name", "expdir"):
+        if values["resume"] not in (None, "", AUTO) and name in typed:
+            raise ValueError(f"--resume {values['resume']} names the run's folder: leave {typed[name]} out")
 
 
 def draws_weights(spec: UpstreamSpec) -> bool:

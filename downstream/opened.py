@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -14,14 +13,23 @@ from downstream.corpus import LabelledCorpus, open_corpus
 from downstream.examples import Frames
 from downstream.layers import ProbedLayers
 from downstream.setting import Setting
-from downstream.sources import Corpus, Sources, are_recordings, listed_paths, open_recordings, open_stores
+from downstream.sources import (
+    Corpus,
+    Sources,
+    are_recordings,
+    listed_paths,
+    open_recordings,
+    open_stores,
+    unstated_features,
+)
 from downstream.tasks.base import Task
 from downstream.utterances import FramedUtterances, check_readable
 from mockingjay.inputs import Inputs
-from mockingjay.states import Layers, cached, kept
+from mockingjay.states import Layers, StateCache
 from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.baseline import Baseline
+from mockingjay.upstreams.selection import LayerSelection
 from mockingjay.upstreams.spec import YAMLS
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
@@ -68,12 +76,12 @@ class Opened:
             return upstream, recordings
         spec = setting.upstream
         if spec.kind == "baseline" or (spec.fresh and spec.source.endswith(YAMLS)):
-            raise ValueError(_which_features(name))
+            raise ValueError(unstated_features(name))
         upstream = self._loaded(setting, None)
         if upstream.takes == "waveform":
             return upstream, self._opened(paths, None, upstream.sample_rate)
         if upstream.feature_config is None:
-            raise ValueError(_which_features(name))
+            raise ValueError(unstated_features(name))
         return upstream, self._opened(paths, upstream.feature_config)
 
     def _opened(
@@ -140,30 +148,25 @@ class Opened:
         self._frames = {other: frames for other, frames in self._frames.items() if other[:2] == made_by}
         start = time.perf_counter()
         computed: list[Store] = []
-        source, place = self._source(upstream, splits, which, config.cache, dtype)
-        stores = cached(upstream, splits, source, config.cache, dtype, quiet, computed.append)
-        frames = Frames(stores, None if place is None else lambda states: states[:, place], framed.ids)
+        cache = StateCache(upstream, splits, config.cache, dtype, quiet)
+        source, place = self._source(cache, which)
+        pick = None if place is None else lambda states: states[:, place]
+        frames = Frames(cache.stores(source, computed.append), pick, framed.ids)
         seconds = time.perf_counter() - start
         _check_all(frames, framed)
         self._frames[key] = frames
         if computed and not quiet:
-            print(_cost(layers, computed, seconds), file=sys.stderr)
+            words = layers.in_words() if place is None else ", ".join(LayerSelection(source).labels(upstream))
+            print(_cost(words, computed, seconds), file=sys.stderr)
         return Stored(frames, seconds if computed else None)
 
-    def _source(
-        self,
-        upstream: Upstream,
-        splits: Sequence[Corpus],
-        which: Layers,
-        folder: str,
-        dtype: Literal["float32", "float16"],
-    ) -> tuple[Layers, int | None]:
+    def _source(self, cache: StateCache, which: Layers) -> tuple[Layers, int | None]:
         """The selection that is read for `which`, and the place of the layer in it; None where it is itself.
 
         One pass serves many layers: one is read from all of them where these are kept, and from those of a sweep."""
-        if not isinstance(which, int) or kept(upstream, splits, which, folder, dtype):
+        if not isinstance(which, int) or cache.holds(which):
             return which, None
-        if kept(upstream, splits, "all", folder, dtype):
+        if cache.holds("all"):
             return "all", which
         return (self.together, self.together.index(which)) if which in self.together else (which, None)
 
@@ -182,16 +185,9 @@ def _check_all(frames: Frames, framed: FramedUtterances) -> None:
         raise ValueError(f"{len(missing)} recordings cannot be used, {name} for one, see {why}: mend or remove them")
 
 
-def _cost(layers: ProbedLayers, computed: Sequence[Store], seconds: float) -> str:
+def _cost(words: str, computed: Sequence[Store], seconds: float) -> str:
     """What computing states took, in a line."""
     frames = int(sum(store.lengths.sum() for store in computed))
     sound = sum(float(store.lengths.sum()) * store.info.frame_shift for store in computed)
     heard = f"{sound:.0f} s of sound, {sound / seconds:.0f} times real time" if sound > 0 else "of unknown duration"
-    return f"hidden states {layers.in_words()}: {frames} frames ({heard}) computed in {seconds:.1f} s"
-
-
-def _which_features(name: str) -> str:
-    return (
-        f"upstream {name} does not say which features of recordings it takes: add --online_config YAML, whose section "
-        "online.input says them (config/online.yaml shows one)"
-    )
+    return f"hidden states {words}: {frames} frames ({heard}) computed in {seconds:.1f} s"

@@ -48,5 +48,13 @@ def open_recordings(paths: Sequence[str], features: FeatureConfig | None, sample
     return Sources(*Recordings.with_splits(paths, features, sample_rate))
 
 
+def unstated_features(name: str) -> str:
+    """What to say of an upstream of features that recordings cannot be computed for."""
+    return (
+        f"upstream {name} does not say which features of recordings it takes: add --online_config YAML, whose section "
+        "online.input says them (config/online.yaml shows one)"
+    )
+
+
 def _is_recordings(path: Path) -> bool:
     return not is_split(path) and (path.is_file() or (path.is_dir() and not splits_in(path)))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,60 +20,56 @@ from utility.store.recordings import Recordings
 Layers = int | str | tuple[int | str, ...] | tuple[float, ...]  # `which` of a canonical selection
 
 
-def cached(
-    upstream: Upstream,
-    sources: Sequence[Store | Recordings],
-    layers: Layers,
-    folder: Path | str,
-    dtype: Literal["float32", "float16"],
-    quiet: bool,
-    told: Callable[[Store], None] = lambda _: None,
-) -> list[Store]:
-    """The hidden states of `layers` for every utterance of `sources` that has any, one split each, as stores below
-    `folder`; `told` hears of those that were computed now.
+class StateCache:
+    """The hidden states of an upstream for `sources`, one split each, as stores below `folder`.
 
-    `layers` is `which` of a canonical `LayerSelection`, so that there is one cache of what can be said in several ways.
-    A split has its own folder, whose name is a digest of all that the content depends on: what is stale is never found,
-    and what is unfinished is continued."""
-    check_folder(folder)
-    selection = LayerSelection(layers)
-    assert selection == selection.canonical(upstream), "a cache goes by the one form of a selection"
-    how = ExtractionOptions(selection, dtype, quiet=quiet)
-    stores = []
-    for source in sources:
-        place = _place(upstream, source, layers, Path(folder), how)
-        there = is_split(place)
-        if not there:
-            represent(upstream, source, place.parent, place.name, how)
-        stores.append(Store(place))
-        if not there:
-            told(stores[-1])
-        ids = set(source.ids)
-        assert ids.issuperset(stores[-1].ids), "representations are of their source"
-    return stores
+    What is wanted is `which` of a canonical `LayerSelection`, so that there is one cache of what can be said in several
+    ways. A split has its own folder, whose name is a digest of all that the content depends on: what is stale is never
+    found, and what is unfinished is continued. What the sources hold is looked at once."""
 
+    def __init__(
+        self,
+        upstream: Upstream,
+        sources: Sequence[Store | Recordings],
+        folder: Path | str,
+        dtype: Literal["float32", "float16"],
+        quiet: bool,
+    ):
+        check_folder(folder)
+        self.upstream, self.sources, self.folder = upstream, sources, Path(folder)
+        self.how = ExtractionOptions(dtype=dtype, quiet=quiet)
+        self._taken = [source_fingerprint(upstream, source, self.folder) for source in sources]
 
-def kept(
-    upstream: Upstream,
-    sources: Sequence[Store | Recordings],
-    layers: Layers,
-    folder: Path | str,
-    dtype: Literal["float32", "float16"],
-) -> bool:
-    """Whether `cached` would only open what is there."""
-    how = ExtractionOptions(LayerSelection(layers), dtype)
-    return all(is_split(_place(upstream, source, layers, Path(folder), how)) for source in sources)
+    def holds(self, layers: Layers) -> bool:
+        """Whether `stores` would only open what is there."""
+        return all(is_split(place) for place in self._places(layers))
 
+    def stores(self, layers: Layers, told: Callable[[Store], None] = lambda _: None) -> list[Store]:
+        """The states of `layers` for every utterance that has any; `told` hears of those that were computed now."""
+        selection = LayerSelection(layers)
+        assert selection == selection.canonical(self.upstream), "a cache goes by the one form of a selection"
+        stores = []
+        for source, place in zip(self.sources, self._places(layers)):
+            there = is_split(place)
+            if not there:
+                how = replace(self.how, layers=selection)
+                represent(self.upstream, source, place.parent, place.name, how)
+            stores.append(Store(place))
+            if not there:
+                told(stores[-1])
+            assert set(source.ids).issuperset(stores[-1].ids), "representations are of their source"
+        return stores
 
-def _place(
-    upstream: Upstream, source: Store | Recordings, layers: Layers, folder: Path, how: ExtractionOptions
-) -> Path:
-    taken = source_fingerprint(upstream, source, folder)
-    content = [upstream.fingerprint, taken, layers, how.dtype, how.precision]
-    content += [] if isinstance(source, Store) else source.ids  # a table may call its recordings otherwise
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-    word = "-".join(map(str, layers)) if isinstance(layers, tuple) else layers
-    return folder / f"layer_{word}_{digest}" / _split(source)
+    def _places(self, layers: Layers) -> list[Path]:
+        """The split of each source, finished or not."""
+        word = "-".join(map(str, layers)) if isinstance(layers, tuple) else layers
+        places = []
+        for source, taken in zip(self.sources, self._taken):
+            content = [self.upstream.fingerprint, taken, layers, self.how.dtype, self.how.precision]
+            content += [] if isinstance(source, Store) else source.ids  # a table may call its recordings otherwise
+            digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+            places.append(self.folder / f"layer_{word}_{digest}" / _split(source))
+        return places
 
 
 def _split(source: Store | Recordings) -> str:

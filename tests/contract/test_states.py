@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mockingjay.representation import ExtractionOptions, represent
-from mockingjay.states import cached
+from mockingjay.states import StateCache
 from mockingjay.upstreams.baseline import Baseline
 from tests.helpers.files import contents
 from tests.helpers.speech import MEL, wav, write_store
@@ -20,7 +20,7 @@ def test_representations_of_frames_that_were_replaced_are_not_used(tmp_path):
 
     def states(root: Path) -> Store:
         store = Store([root / "train"])
-        return cached(Baseline(store.info), [store], 0, tmp_path / "cache", "float32", quiet=True)[0]
+        return StateCache(Baseline(store.info), [store], tmp_path / "cache", "float32", quiet=True).stores(0)[0]
 
     lengths = {"a-1": 20, "b-2": 31}
     first = write_store(tmp_path / "store/train", lengths, seed=1)
