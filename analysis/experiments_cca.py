@@ -82,6 +82,7 @@ class TokenCca:
     ):
         self.name, self.set, self.material, self.sample = name, tokens, material, sample
         self.make = view
+        self._divisions: dict[int, Division] = {}  # by the groups of the bootstrap: folds by label take seconds
 
     def wants(self, labels: Sequence[str]) -> list[Want]:
         """The means of the tokens."""
@@ -152,7 +153,10 @@ class TokenCca:
     def _division(self, width: int) -> Division:
         other = self.view.view.shape[1]
         fitting = self.material.groups_that_fit(8 * (width * (width + other) + other * other), "one layer")
-        return self.material.divided(self.name, self.sample, self.places, self.view.labels, fitting)
+        if fitting not in self._divisions:
+            made = self.material.divided(self.name, self.sample, self.places, self.view.labels, fitting)
+            self._divisions[fitting] = made
+        return self._divisions[fitting]
 
 
 def original_score_of(experiment: TokenCca, states: np.ndarray, view: np.ndarray) -> LayerScore:

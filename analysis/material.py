@@ -142,12 +142,13 @@ class Material:
     def sampling(self, name: str) -> Sampling:
         """What is drawn for a set of tokens."""
         sampling, mi, awd = self.config.sampling, self.config.mi, self.config.awd
+        if name == "all_words":
+            return Sampling(sampling.all_words_max, 1, classes=self._listed_words() or None)
         return {
             "phones": sampling.phones,
             "mi_phones": Sampling(mi.phones_max, sampling.phones_min),
             "words": sampling.words,
             "mi_words": Sampling(mi.words_max, sampling.words_min, sampling.words_frequent),
-            "all_words": Sampling(sampling.all_words_max, 1, classes=self._listed_words() or None),
             "awd": Sampling(None, DISCRIMINATION.min_per_class, None, None, awd.min_letters, awd.min_seconds),
         }[name]
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Real speech, from recordings to a table of probes: examples/real_speech.sh CORPORA_DIR [mockingjay|family]
+# Real speech, from recordings to a table of probes: examples/real_speech.sh CORPORA_DIR [mockingjay|family|models NAME...]
 #
 # CORPORA_DIR holds libri_mini (LibriSpeech's layout with alignments/), an4 ({train,dev,test}/<speaker>/*.flac) and
 # timit_sample (NLTK's). `mockingjay` (the default) pre-trains one model for about 30 minutes on two cores and probes it
-# on phones and speakers, which takes as long; `family` pre-trains five kinds of models for the same time each. All of
-# it can be started again and continues. JOBS jobs run side by side (default 2), each on one core.
+# on phones and speakers, which takes as long; `family` pre-trains five kinds of models for the same time each; `models`
+# pre-trains those of the family that are named, and probes nothing. All of it can be started again and continues. JOBS
+# jobs run side by side (default 2), each on one core.
 set -euo pipefail
-corpora="$(cd "${1:?usage: examples/real_speech.sh CORPORA_DIR [mockingjay|family]}" && pwd)"
+corpora="$(cd "${1:?usage: examples/real_speech.sh CORPORA_DIR [mockingjay|family|models NAME...]}" && pwd)"
 what="${2:-mockingjay}"
 cd "$(dirname "$0")/.."
 python="${PYTHON:-python}"
@@ -112,7 +113,12 @@ side_by_side() { # FUNCTION: it is called with the words of each line of the inp
 export python
 export -f pretrain probe
 prepare
-if [ "$what" = family ]; then
+if [ "$what" = models ]; then
+    for name in "${@:3}"; do
+        family | grep "^$name " || { echo "no model is called $name" >&2; exit 2; }
+    done | side_by_side pretrain
+    exit
+elif [ "$what" = family ]; then
     export results=result/real_family
     family | side_by_side pretrain
     family_probes | side_by_side probe
