@@ -51,8 +51,10 @@ def merged(wants: Sequence[Want]) -> list[Want]:
 class Gathered:
     """What was collected of one upstream, read one layer at a time."""
 
-    def __init__(self, subject: Subject, material: Material, cache: Path, quiet: bool):
-        self.subject, self.material, self.cache, self.quiet = subject, material, cache, quiet
+    def __init__(
+        self, subject: Subject, material: Material, sets: Mapping[tuple[str, int], int], cache: Path, quiet: bool
+    ):
+        self.subject, self.material, self.sets, self.cache, self.quiet = subject, material, sets, cache, quiet
         source = source_fingerprint(subject.upstream, subject.corpus, cache)
         self.key = digest(subject.upstream.fingerprint, source)
         self.folders: dict[tuple[str, str, int], Path] = {}
@@ -81,12 +83,12 @@ class Gathered:
             drawn = material.drawn(want.name, sample)
             parts += [drawn.tokens.ids, drawn.tokens.classes, drawn.tokens.table, drawn.durations, drawn.cut]
         elif want.kind == FRAMES:
-            division = frame_division(self.subject, self.material, sample, want)
+            division = self.division(sample)
             cca = config.cca
             parts += [material.frame_utterances(sample), division.set_of_unit, config.sampling.every]
             parts += [cca.filterbank, cca.base_layer, material.utterances.speakers, material.utterances.durations]
         elif want.kind == MAPS:
-            parts += [material.frame_utterances(sample), self._map_sets(want), config.sampling.every]
+            parts += [material.frame_utterances(sample), self.sets[MAPS, sample], config.sampling.every]
         else:
             parts += [material.utterances.ids, material.utterances.durations]
         return digest(*parts)
@@ -120,13 +122,13 @@ class Gathered:
         if want.kind == FRAMES:
             return FrameMoments(new, self.subject, want.labels, self._views(want, sample))
         if want.kind == MAPS:
-            return FrameMoments(new, self.subject, want.labels, self._map_views(want, sample))
+            return FrameMoments(new, self.subject, want.labels, self._map_views(sample))
         kind = PooledTokens if want.kind == "tokens" else TokenFrames
         return kind(new, self.subject, want.labels, self.material.drawn(want.name, sample))
 
     def _views(self, want: Want, sample: int) -> FrameViews:
         places = self.material.frame_utterances(sample)
-        here, division = self.material.utterances, frame_division(self.subject, self.material, sample, want)
+        here, division = self.material.utterances, self.division(sample)
         numbers = here.numbers[places].tolist()
         names = sorted(set(here.speakers))
         mel, width = self.mel_view() if MEL in want.views else (None, 0)
@@ -142,15 +144,8 @@ class Gathered:
             base=self.base() if BASE in want.views else None,
         )
 
-    def _map_sets(self, want: Want) -> int:
-        """Groups of utterances of a map; one where the memory holds no more."""
-        widths = [self.subject.upstream.width(label) for label in want.labels]
-        numbers = sum(a * b for i, a in enumerate(widths) for b in widths[i:])
-        fitting = int(self.material.config.cca.memory_mib * 2**20 // (8 * numbers))
-        return min(MAP_SETS, max(fitting, 1))
-
-    def _map_views(self, want: Want, sample: int) -> FrameViews:
-        places, groups = self.material.frame_utterances(sample), self._map_sets(want)
+    def _map_views(self, sample: int) -> FrameViews:
+        places, groups = self.material.frame_utterances(sample), self.sets[MAPS, sample]
         numbers = self.material.utterances.numbers[places].tolist()
         sets = self.material.generator("maps", sample).permutation(len(numbers)) % groups
         every = self.material.config.sampling.every
@@ -198,7 +193,8 @@ class Gathered:
 
     def division(self, sample: int) -> Division:
         """The folds of the utterances of frame experiments."""
-        return frame_division(self.subject, self.material, sample, self.wanted[FRAMES, "", sample])
+        places, trials = self.material.frame_utterances(sample), self.material.config.cca.trials
+        return self.material.divided(FRAMES, sample, places, None, self.sets[FRAMES, sample] - 1 - trials)
 
     def tokens(self, name: str, sample: int, label: str) -> np.ndarray:
         """Means of tokens [N, width] of a layer, on disk."""
@@ -236,10 +232,40 @@ class Gathered:
         return self.cache / "scores" / f"{name}_{content}"
 
 
-def frame_division(subject: Subject, material: Material, sample: int, want: Want) -> Division:
-    """The folds of the utterances of frame experiments; as many groups of the bootstrap as the memory holds."""
-    places = material.frame_utterances(sample)
+def sets_that_fit(
+    material: Material, wants: Sequence[tuple[Subject, Mapping[int, Sequence[Want]]]]
+) -> dict[tuple[str, int], int]:
+    """How many sets the sums of frames, and of a map, have in each sample: as many as the memory holds of all together.
+
+    All upstreams have the same, that of the widest, so that their scores are of the same groups. ValueError where the
+    memory does not hold the fewest."""
+    cca = material.config.cca
+    fewest, most = {FRAMES: 1 + 2 * cca.trials, MAPS: 1}, {FRAMES: 1 + cca.trials + cca.groups, MAPS: MAP_SETS}
+    sets: dict[tuple[str, int], int] = {}
+    for subject, by_sample in wants:
+        sizes = {
+            (want.kind, sample): _set_bytes(subject, material, want)
+            for sample, some in by_sample.items()
+            for want in merged(some)
+            if want.kind in (FRAMES, MAPS)
+        }
+        spare = int(cca.memory_mib * 2**20) - sum(fewest[kind] * size for (kind, _), size in sizes.items())
+        if spare < 0:
+            samples = f" for {len(by_sample)} samples" if len(by_sample) > 1 else ""
+            raise ValueError(
+                f"sums of frames of {subject.name} take {cca.memory_mib - spare / 2**20:.2f} MiB{samples}, and "
+                f"cca.memory_mib={cca.memory_mib:g} allows less: raise it, or look at fewer layers (--layer)"
+            )
+        for key, size in sizes.items():
+            fitting = min(most[key[0]], fewest[key[0]] + spare // len(sizes) // size)
+            sets[key] = min(sets.get(key, fitting), fitting)
+    return sets
+
+
+def _set_bytes(subject: Subject, material: Material, want: Want) -> int:
+    """The bytes of one set of the sums of frames or of a map."""
     widths = [subject.upstream.width(label) for label in want.labels]
+    if want.kind == MAPS:
+        return 8 * sum(a * b for i, a in enumerate(widths) for b in widths[i:])
     extra = BANDS * (MEL in want.views) + len(set(material.utterances.speakers)) * (SPEAKER in want.views)
-    numbers = sum(w * (w + extra) for w in widths) + (sum(w * w for w in widths) if BASE in want.views else 0)
-    return material.divided(FRAMES, sample, places, None, material.groups_that_fit(8 * numbers, "frames"))
+    return 8 * (sum(w * (w + extra) for w in widths) + (sum(w * w for w in widths) if BASE in want.views else 0))

@@ -14,8 +14,8 @@ from analysis.experiments import BETWEEN, MAKERS, WEIGHTS, Described, Experiment
 from analysis.experiments_maps import BetweenUpstreams, LayerMap, map_content
 from analysis.experiments_models import MODEL_EXPERIMENTS, ModelExperiment
 from analysis.experiments_weights import weights_content
-from analysis.gather import Gathered, Want, frame_division, merged
-from analysis.material import FRAMES, Material, Utterances
+from analysis.gather import Gathered, Want, sets_that_fit
+from analysis.material import Material, Utterances
 from analysis.scores import LayerScore, kept
 from utility.runs import read_json, write_json
 
@@ -63,11 +63,7 @@ class Study:
         self.models: dict[str, tuple[list[Subject], dict[str, str]]] = {}
         for name in plan.names:
             self._prepare(name)
-        for subject in subjects:
-            for sample, some in self._wants(subject).items():
-                for want in merged(some):
-                    if want.kind == FRAMES:
-                        frame_division(subject, self.material, sample, want)
+        self.sets = sets_that_fit(self.material, [(subject, self._wants(subject)) for subject in subjects])
         if not (self.experiments or self.between or self.models or self.outcome.contents):
             raise ValueError(f"no experiment can be run: {'; '.join(map(': '.join, self.outcome.skipped.items()))}")
 
@@ -116,7 +112,7 @@ class Study:
         outcome = self.outcome
         every: list[Gathered] = []
         for number, subject in enumerate(self.subjects):
-            gathered = Gathered(subject, self.material, self.plan.cache, self.plan.quiet)
+            gathered = Gathered(subject, self.material, self.sets, self.plan.cache, self.plan.quiet)
             gathered.gather(self._wants(subject))
             for name, experiments in list(self.experiments.items()):
                 if self._works(name, partial(self._score, name, experiments, gathered)) and number == 0:
