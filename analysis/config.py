@@ -69,9 +69,7 @@ class CcaConfig:
     folds: int = pydantic.Field(FOLDS, ge=3, le=100)
     trials: int = pydantic.Field(TRIALS, ge=1)
     groups: int = pydantic.Field(GROUPS, ge=0)  # resampled for the interval
-    memory_mib: float = pydantic.Field(
-        2048.0, gt=0
-    )  # of all sums at once; less means fewer groups
+    memory_mib: float = pydantic.Field(2048.0, gt=0)  # of all sums at once; less means fewer groups
     base_layer: str = "0"  # of cca_intra
     filterbank: Literal["kaldi", "original", "store"] = "kaldi"  # of cca_mel for upstreams of waveforms
     weights: Literal["default", "mean"] = "default"  # original scheme: mean averages both views' weights

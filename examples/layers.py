@@ -1,0 +1,118 @@
+"""Print layer analyses as Markdown: for each experiment a table with a row per curve.
+
+Reads DIR/result.json of runs of run_analysis.py. A row has the best layer and its score with its interval, the first
+and the last layer, how the score goes with depth, and how far the best layer is above the best one of every control,
+with the interval of that difference. `*` marks a difference whose interval does not hold 0."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+Row = Mapping[str, Any]
+
+
+def course(rows: Sequence[Row]) -> str:
+    """How a score goes with depth over blocks: where it falls, rises, or turns."""
+    blocks = [row for row in rows if str(row["label"]).startswith("T")]
+    scores = [row["score"] for row in blocks]
+    if len(scores) < 2:
+        return ""
+    steps = [after - before for before, after in pairwise(scores)]
+    if all(step > 0 for step in steps):
+        return "rises"
+    if all(step < 0 for step in steps):
+        return "falls"
+    top, low = scores.index(max(scores)), scores.index(min(scores))
+    return f"highest at {blocks[top]['label']}, lowest at {blocks[low]['label']}"
+
+
+def number(value: float) -> str:
+    """A score in three decimals, or fewer for large ones."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def interval(row: Row) -> str:
+    """The interval of a score or difference, where it has one."""
+    return "" if row.get("low") is None else f" [{number(row['low'])}, {number(row['high'])}]"
+
+
+def difference(found: Sequence[Row], curve: str, best: str, other: str) -> str:
+    """The best layer of a curve minus the best one of another, as result.json has it for one order of the two."""
+    for row in found:
+        one, two = row["one"], row["other"]
+        if one == [curve, best] and two[0] == other:
+            sign, low, high = 1, row["low"], row["high"]
+        elif two == [curve, best] and one[0] == other:
+            sign, low, high = -1, -row["high"], -row["low"]
+        else:
+            continue
+        mark = "*" if low > 0 or high < 0 else ""
+        return f"{number(sign * row['value'])} [{number(low)}, {number(high)}]{mark}"
+    return ""
+
+
+def table(name: str, experiment: Mapping[str, Any], controls: Sequence[str]) -> list[str]:
+    """The lines of one experiment."""
+    curves = {curve: rows for curve, rows in experiment["upstreams"].items() if rows}
+    beside = [control for control in controls if control in curves]
+    header = ["curve", "best", "score", "first", "last", "with depth", *(f"above {control}" for control in beside)]
+    lines = [
+        f"**{name}**, {experiment['measure']}{_levels(experiment)}",
+        "",
+        _cells(header),
+        _cells(["---"] * len(header)),
+    ]
+    sign = 1 if experiment["higher_is"] == "better" else -1
+    for curve, rows in curves.items():
+        best = max(rows, key=lambda row: sign * row["score"])
+        cells = [curve, best["label"], number(best["score"]) + interval(best)]
+        cells += [f"{row['label']} {number(row['score'])}" for row in (rows[0], rows[-1])] + [course(rows)]
+        found = experiment.get("differences", [])
+        cells += ["" if control == curve else difference(found, curve, best["label"], control) for control in beside]
+        lines.append(_cells(cells))
+    return [*lines, ""]
+
+
+def _levels(experiment: Mapping[str, Any]) -> str:
+    known = [(key, experiment[key]) for key in ("chance", "ceiling") if experiment.get(key) is not None]
+    return "".join(f", {key} {number(value)}" for key, value in known)
+
+
+def _cells(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def report(folder: Path) -> str:
+    """All experiments of a run, and what it took."""
+    content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if content.get("kind") != "analysis":
+        raise ValueError(f"{folder}/result.json is of {content.get('kind')}, not of run_analysis.py")
+    controls = [name for name, curve in content["curves"].items() if curve["control"]]
+    lines = [f"{folder.name}: {content['seconds']:.0f} s, {content['peak_memory_mib']:.0f} MiB at most", ""]
+    for name, experiment in content["experiments"].items():
+        if experiment.get("upstreams"):
+            lines += table(name, experiment, controls)
+    return "\n".join(lines)
+
+
+def main(folders: Sequence[str]) -> int:
+    """Print the runs in these folders."""
+    if not folders or folders[0].startswith("-"):
+        print(f"usage: python {sys.argv[0]} RUN_FOLDER...", file=sys.stderr)
+        return 2
+    for folder in folders:
+        if not (Path(folder) / "result.json").is_file():
+            raise ValueError(f"{folder}: no result.json: name the folder of a finished run of run_analysis.py")
+        print(report(Path(folder)))
+    return 0
+
+
+if __name__ == "__main__":
+    from utility.command import run
+
+    run(main)

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# What is in the layers of five models of real speech: examples/real_analysis.sh CORPORA_DIR [WORDS_DIR] [LAYERS WIDTH]
+#
+# CORPORA_DIR holds libri_mini, an4 and timit_sample, as for examples/real_speech.sh. WORDS_DIR (default: words beside
+# it) holds word vectors, attributes of words and word similarities; where it is not, what needs them is left out. A
+# Mockingjay and an APC are pre-trained for some 10 minutes on one core each. They, the Mockingjay with random weights,
+# the filterbank and a HuBERT of random weights (12 layers of 768 unless LAYERS and WIDTH say otherwise) are looked at
+# with three samples. It can be started again and continues. Needs requirements-hf.txt.
+set -euo pipefail
+usage="usage: examples/real_analysis.sh CORPORA_DIR [WORDS_DIR] [LAYERS WIDTH]"
+corpora="$(cd "${1:?$usage}" && pwd)"
+words="$(realpath "${2:-$corpora/../words}")"
+layers="${3:-12}" width="${4:-768}"
+cd "$(dirname "$0")/.."
+export PYTHON="${PYTHON:-python}"
+hubert="data/hubert_${layers}_$width" mockingjay=result/result_mockingjay/family_Mockingjay/best.ckpt
+
+examples/real_speech.sh "$corpora" models family_Mockingjay family_APC
+[ -d data/libri_words ] || "$PYTHON" preprocess/preprocess_alignment.py --tier words --name libri_words \
+    --data_path "$corpora/libri_mini/alignments/pocketsphinx"
+mkdir -p "$hubert"
+printf '{"model_type": "hubert", "num_hidden_layers": %d, "hidden_size": %d, "num_attention_heads": %d,
+ "intermediate_size": %d}\n' "$layers" "$width" $((width / 64)) $((4 * width)) > "$hubert/config.json"
+printf '{"sampling_rate": 16000, "do_normalize": true}\n' > "$hubert/preprocessor_config.json"
+
+given=(data.store=[data/libri_mel160/train-clean-100,data/libri_mel160/test-other]
+       data.alignment=data/libri_phones data.words=data/libri_words words.agwe=pronunciation)
+if [ -d "$words" ]; then
+    given+=("words.vectors=$words/glove_100d.txt.gz" "words.semantic=$words/qvec/semcor_noun_verb.supersenses.en"
+            "words.syntactic=$words/qvec/ptb.pos_tags"
+            "words.similarity=[$words/word_similarity/EN-MEN-TR-3k.txt,$words/word_similarity/EN-SimVerb-3500.txt,$words/word_similarity/EN-SIMLEX-999.txt,$words/word_similarity/EN-MTurk-771.txt]")
+fi
+upstreams=(--upstream "Mockingjay=pretrained:$mockingjay" --upstream "random Mockingjay=random:$mockingjay"
+           --upstream APC=pretrained:result/result_mockingjay/family_APC/best.ckpt --upstream filterbank=baseline)
+random_hubert=(--upstream "random HuBERT=random:hf:$hubert")
+
+analyse() { # NAME FLAGS...: run it, or continue it, unless it is finished
+    local name="real_$1"
+    [ -f "result/result_analysis/$name/result.json" ] && return
+    "$PYTHON" run_analysis.py "${@:2}" "${given[@]}" --name "$name" \
+        $([ -d "result/result_analysis/$name" ] && echo --resume)
+}
+
+tokens=cca_phone,cca_word,cca_agwe,mi_phone,mi_word,awd
+[ -d "$words" ] && tokens+=,cca_glove,cca_semantic,cca_syntactic,wordsim
+analyse layers --run "$tokens,cca_speaker,cca_mel,cca_intra,cka,shape,segmentation" --samples 3 \
+    "${upstreams[@]}" "${random_hubert[@]}" cca.memory_mib=5000
+analyse beside --run cca_inter "${upstreams[@]}" "${random_hubert[@]}" cca.memory_mib=5000
+"$PYTHON" examples/layers.py result/result_analysis/real_layers result/result_analysis/real_beside
