@@ -30,9 +30,9 @@ if [ -d "$words" ]; then
             "words.syntactic=$words/qvec/ptb.pos_tags"
             "words.similarity=[$words/word_similarity/EN-MEN-TR-3k.txt,$words/word_similarity/EN-SimVerb-3500.txt,$words/word_similarity/EN-SIMLEX-999.txt,$words/word_similarity/EN-MTurk-771.txt]")
 fi
-upstreams=(--upstream "Mockingjay=pretrained:$mockingjay" --upstream "random Mockingjay=random:$mockingjay"
+upstreams=(--upstream "Mockingjay=pretrained:$mockingjay" --upstream "random_Mockingjay=random:$mockingjay"
            --upstream APC=pretrained:result/result_mockingjay/family_APC/best.ckpt --upstream filterbank=baseline)
-random_hubert=(--upstream "random HuBERT=random:hf:$hubert")
+random_hubert=(--upstream "random_HuBERT=random:hf:$hubert")
 
 analyse() { # NAME FLAGS...: run it, or continue it, unless it is finished
     local name="real_$1"
