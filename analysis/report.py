@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.experiment_names import EXPERIMENTS
-from analysis.gather import MAPS
+from analysis.gather import FRAME_ROWS, MAPS
 from analysis.material import FRAMES, Material
 from analysis.sampling import write_sample
 from analysis.scores import LayerScore, difference
@@ -106,7 +106,8 @@ def write_samples(folder: Path, study: Study, audio: Mapping[str, str]) -> None:
     material = study.material
     folder.mkdir(parents=True, exist_ok=True)
     sets = {want.name for some in study.all_wants().values() for want in some if want.kind.startswith("token")}
-    frames = study.between or any(want.kind in (FRAMES, MAPS) for some in study.all_wants().values() for want in some)
+    kinds = {want.kind for some in study.all_wants().values() for want in some}
+    frames = study.between or kinds & {FRAMES, MAPS, FRAME_ROWS}
     for sample in range(study.plan.samples):
         for name in sorted(sets - {"utterances"}):
             write_sample(folder / f"{name}_sample{sample}.json", material.tokens(name, sample).tokens, dict(audio))

@@ -15,6 +15,7 @@ from analysis.experiments_maps import BetweenUpstreams, LayerMap, map_content
 from analysis.experiments_models import MODEL_EXPERIMENTS, ModelExperiment
 from analysis.experiments_weights import weights_content
 from analysis.gather import Gathered, Want, frame_division, merged
+from analysis.joint import Joint
 from analysis.material import FRAMES, Material, Utterances
 from analysis.scores import LayerScore, kept
 from utility.runs import read_json, write_json
@@ -85,7 +86,10 @@ class Study:
                 self.models[name] = self._checked(MODEL_EXPERIMENTS[name])
                 return
             if name == BETWEEN:
-                self.between = [BetweenUpstreams(self.material, sample) for sample in range(self.plan.samples)]
+                between = [BetweenUpstreams(self.material, sample) for sample in range(self.plan.samples)]
+                for subject in self.subjects:
+                    between[0].check(subject, self.labels[name, subject.name])
+                self.between = between
                 return
             made = [MAKERS[name](self.material, sample) for sample in range(self.plan.samples)]
             for experiment in made:
@@ -157,6 +161,8 @@ class Study:
         for name, experiments in self.experiments.items():
             for sample, experiment in enumerate(experiments):
                 wants.setdefault(sample, []).extend(experiment.wants(self.labels[name, subject.name]))
+        for sample, between in enumerate(self.between):
+            wants.setdefault(sample, []).extend(between.wants(self.labels[BETWEEN, subject.name]))
         return wants
 
     def _score(self, name: str, experiments: Sequence[Experiment], gathered: Gathered) -> None:
@@ -179,16 +185,16 @@ class Study:
 
     def _compare(self, every: Sequence[Gathered]) -> None:
         """The first upstream beside each of the others."""
-        first = every[0]
+        first, resamples = every[0], self.plan.resamples
         for second in every[1:]:
             names = first.subject.name, second.subject.name
+            pair = first, second, (self.labels[BETWEEN, names[0]], self.labels[BETWEEN, names[1]])
             curve = " and ".join(names)
             rows = self.outcome.scores.setdefault(BETWEEN, {}).setdefault(curve, {})
             for experiment in self.between:
-                self.say(f"{BETWEEN} {curve}")
-                for label, score in experiment.scores(first, second, self.plan.resamples).items():
+                for label, score in experiment.scores(Joint(*pair, experiment.sample), resamples, self.say).items():
                     rows.setdefault(label, []).append(score)
-            found = self.between[0].map(first, second)
+            found = self.between[0].map(Joint(*pair, 0), resamples)
             content = map_content(found, f"layer of {names[0]}", f"layer of {names[1]}")
             self.outcome.maps.setdefault(BETWEEN, {})[curve] = content
         self.outcome.experiments[BETWEEN] = list(self.between)
