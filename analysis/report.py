@@ -119,13 +119,13 @@ def write_samples(folder: Path, study: Study, audio: Mapping[str, str]) -> None:
 
 def write_original_files(folder: Path, outcome: Outcome, material: Material, split: str) -> None:
     """The original's names and forms, in a folder for each upstream: {"C1": s, ..., "T1": s}, or lines
-    `layer,sample,iteration,score`."""
+    `layer,sample,iteration,score`; of segmentation UTTERANCE.txt for each layer."""
     names = {"cca_intra": f"cca-wrt-layer{material.config.cca.base_layer}"}
     for name, curves in outcome.scores.items():
         for curve, rows in curves.items():
             if CONTROL in rows:
                 continue
-            target = folder / re.sub(r"[^\w.@-]+", "-", curve)
+            target = folder / _file_name(curve)
             target.mkdir(parents=True, exist_ok=True)
             if name.startswith("mi_"):
                 lines = [
@@ -139,6 +139,15 @@ def write_original_files(folder: Path, outcome: Outcome, material: Material, spl
             for sample in range(len(next(iter(rows.values())))):
                 values = {label: scores[sample].score for label, scores in rows.items()}
                 _write(target / f"{names.get(name, name)}_{split}_sample{sample + 1}.json", json.dumps(values))
+    for (curve, label, sample), lines in outcome.intervals.items():
+        target = folder / _file_name(curve) / f"segmentation_{split}_sample{sample + 1}" / label
+        target.mkdir(parents=True, exist_ok=True)
+        for utterance, own in lines().items():
+            _write(target / f"{utterance.replace('/', '_')}.txt", "".join(f"{line}\n" for line in own))
+
+
+def _file_name(curve: str) -> str:
+    return re.sub(r"[^\w.@-]+", "-", curve)
 
 
 def original_information(score: LayerScore) -> list[float]:

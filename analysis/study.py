@@ -1,6 +1,6 @@
 """Several experiments on several upstreams: needs are checked, each upstream runs once, every score is kept at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 from analysis.collect import Subject
 from analysis.config import AnalysisConfig
 from analysis.experiments import BETWEEN, MAKERS, WEIGHTS, Described, Experiment, labels_for, missing_need
+from analysis.experiments_boundaries import WordBoundaries
 from analysis.experiments_maps import BetweenUpstreams, LayerMap, map_content
 from analysis.experiments_models import MODEL_EXPERIMENTS, ModelExperiment
 from analysis.experiments_weights import weights_content
@@ -48,6 +49,8 @@ class Outcome:
     contents: dict[str, dict[str, Any]] = field(default_factory=dict)  # experiments whose content is made already
     skipped: dict[str, str] = field(default_factory=dict)
     experiments: dict[str, Sequence[Described]] = field(default_factory=dict)  # one for each sample
+    # The original's lines of every utterance, by curve, layer and sample: made when they are written.
+    intervals: dict[tuple[str, str, int], Callable[[], Mapping[str, Sequence[str]]]] = field(default_factory=dict)
 
 
 class Study:
@@ -176,11 +179,15 @@ class Study:
                     self.say(f"{name} {subject.name} {label}")
                     return experiment.score(gathered, label, resamples)
 
-                rows.setdefault(label, []).append(kept(folder / f"{label}.json", make))
+                found = kept(folder / f"{label}.json", make)
+                rows.setdefault(label, []).append(found)
+                if isinstance(experiment, WordBoundaries):
+                    lines = partial(experiment.intervals, gathered, label, found)
+                    self.outcome.intervals[subject.name, label, sample] = lines
 
         if isinstance(experiments[0], LayerMap):
-            for name_of_map, found in experiments[0].maps(gathered).items():
-                content = map_content(found, "layer", "layer")
+            for name_of_map, made in experiments[0].maps(gathered).items():
+                content = map_content(made, "layer", "layer")
                 self.outcome.maps.setdefault(name, {})[name_of_map] = content
 
     def _compare(self, every: Sequence[Gathered]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -200,3 +201,37 @@ def test_layers_at_different_times_are_refused(heard, strided):
     both = ("--upstream", "a=hf:strided", "--upstream", "b=hf:strided")
     with pytest.raises(ValueError, match=r"cca_inter: a: layers C1, T2 come at different times"):
         hear(heard, "cca_inter", "clocks", *both, "--layer", "C1,T2")
+
+
+def test_a_setting_of_one_corpus_is_applied_to_another(corpus):
+    """Nothing is chosen, all utterances are scored, and the original's files hold what was found, each line once."""
+    first = corpus.run("segmentation", "chosen_setting", "--original_files")["experiments"]["segmentation"]
+    chosen = first["upstreams"]["baseline"][0]["detail"]["setting"]
+    fixed = [f"segmentation.{key}={value}" for key, value in chosen.items()]
+    second = corpus.run("segmentation", "fixed_setting", "--original_files", *fixed)["experiments"]["segmentation"]
+    assert first["data"][0]["dev_utterances"] > 0
+    assert second["data"][0]["dev_utterances"] == 0
+    assert second["data"][0]["scored_utterances"] == 48
+    row = second["upstreams"]["baseline"][0]
+    assert row["detail"]["setting"] == chosen
+    assert "dev_f1" not in row["detail"]
+    files = [
+        {
+            path.name: path.read_text().splitlines()
+            for path in (corpus.folder(name) / "original/baseline/segmentation_all_sample1/F").iterdir()
+        }
+        for name in ("chosen_setting", "fixed_setting")
+    ]
+    assert len(files[0]) == 48
+    assert files[0] == files[1]
+    ends = [[line.split() for line in lines] for lines in files[1].values()]
+    assert all(line[2] == "xxx" for lines in ends for line in lines)
+    assert all(lines[0][0] == "0" for lines in ends)
+    assert all(one[1] == two[0] for lines in ends for one, two in pairwise(lines))
+    assert len({(name, line) for name, lines in files[1].items() for line in lines}) == sum(map(len, ends))
+
+
+def test_a_part_of_a_setting_is_given_and_the_rest_chosen(corpus):
+    found = corpus.run("segmentation", "half_setting", "segmentation.window=3")["experiments"]["segmentation"]
+    assert found["upstreams"]["baseline"][0]["detail"]["setting"]["window"] == 3
+    assert found["data"][0]["dev_utterances"] > 0
