@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import pydantic
 
@@ -142,13 +142,13 @@ class SegmentationConfig:
         return Setting(self.distance, self.window, self.prominence)
 
     @property
-    def choices(self) -> dict[str, Sequence[Any]]:
-        """What is chosen from."""
-        return {
-            "distances": DISTANCES if self.distance is None else (self.distance,),
-            "windows": WINDOWS if self.window is None else (self.window,),
-            "prominences": PROMINENCES if self.prominence is None else (self.prominence,),
-        }
+    def choices(self) -> tuple[Sequence[float], Sequence[int], Sequence[Distance]]:
+        """The prominences, windows and distances that are chosen from."""
+        return (
+            PROMINENCES if self.prominence is None else (self.prominence,),
+            WINDOWS if self.window is None else (self.window,),
+            DISTANCES if self.distance is None else (self.distance,),
+        )
 
 
 @section

@@ -113,8 +113,8 @@ class WordBoundaries:
             setting = self.given
         else:
             assert dev is not None
-            chooses = self._part(dev, curves, times), dev, config.criterion, config.scoring, config.times
-            setting, on_dev = choose_setting(*chooses, **config.choices)
+            own, rules = self._part(dev, curves, times), (config.criterion, config.scoring, config.times)
+            setting, on_dev = choose_setting(own, dev, *rules, *config.choices)
             detail = {"dev_f1": on_dev.f1, "dev_r_value": on_dev.r_value}
         part = self._part(test, curves, times)
         counts = score_setting(part, test, setting, () if dev is None else dev.ids, config.scoring, config.times)

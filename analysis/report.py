@@ -139,10 +139,10 @@ def write_original_files(folder: Path, outcome: Outcome, material: Material, spl
             for sample in range(len(next(iter(rows.values())))):
                 values = {label: scores[sample].score for label, scores in rows.items()}
                 _write(target / f"{names.get(name, name)}_{split}_sample{sample + 1}.json", json.dumps(values))
-    for (curve, label, sample), lines in outcome.intervals.items():
+    for (curve, label, sample), lines_of_each in outcome.intervals.items():
         target = folder / _file_name(curve) / f"segmentation_{split}_sample{sample + 1}" / label
         target.mkdir(parents=True, exist_ok=True)
-        for utterance, own in lines().items():
+        for utterance, own in lines_of_each().items():
             _write(target / f"{utterance.replace('/', '_')}.txt", "".join(f"{line}\n" for line in own))
 
 
