@@ -128,13 +128,15 @@ def _split(values: np.ndarray, utterance: np.ndarray, count: int) -> list[np.nda
     return np.split(values, np.searchsorted(utterance, np.arange(1, count))) if count else []
 
 
-def interval_lines(boundaries: np.ndarray, num_frames: int) -> list[str]:
+def interval_lines(boundaries: np.ndarray, num_frames: int, shift: float = 0.02) -> list[str]:
     """What the original writes for the scoring of others: lines `start stop xxx` in 10 ms, for frames of 20 ms.
 
-    Boundary frame b becomes 2 b + 1; the first interval starts at 0, the last ends at 2 (T - 1) + 1 and is there once:
-    the original writes it twice.
+    Boundary frame b becomes 2 b + 1, the middle of its interval of `shift` seconds (half units are rounded up); the
+    first interval starts at 0, the last ends at the middle of the last frame and is there once: the original writes it
+    twice (fault A23).
     """
-    edges = [0, *(2 * int(b) + 1 for b in boundaries), 2 * (num_frames - 1) + 1]
+    middles = (np.append(boundaries, num_frames - 1) + 0.5) * shift
+    edges = [0, *np.floor(middles * 100 + 0.5 + 1e-6).astype(int).tolist()]
     return [f"{start} {stop} xxx" for start, stop in pairwise(edges) if stop > start]
 
 

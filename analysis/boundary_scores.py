@@ -14,6 +14,7 @@ from analysis.boundaries import (
     PROMINENCES,
     WINDOWS,
     BoundaryTimes,
+    Distance,
     Peaks,
     Setting,
     Times,
@@ -227,6 +228,7 @@ def choose_setting(
     rule: Times = "centre",
     prominences: Sequence[float] = PROMINENCES,
     windows: Sequence[int] = WINDOWS,
+    distances: Sequence[Distance] = DISTANCES,
 ) -> tuple[Setting, BoundaryCounts]:
     """The setting with the best score on dev utterances, the first of equals, and its counts there.
 
@@ -234,7 +236,7 @@ def choose_setting(
     """
     _check_ids(dev, references)
     best: tuple[Setting, BoundaryCounts] | None = None
-    for distance in DISTANCES:
+    for distance in distances:
         for window in windows:
             peaks = dev.peaks(distance, window, rule)
             for prominence in prominences:

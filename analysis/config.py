@@ -1,11 +1,12 @@
 """The configuration of an analysis; config/analysis.yaml shows every key."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import pydantic
 
-from analysis.boundaries import Times
+from analysis.boundaries import DISTANCES, PROMINENCES, WINDOWS, Distance, Setting, Times
 from analysis.boundary_scores import Criterion, Scoring
 from analysis.cca import Measure
 from analysis.centring import Centring
@@ -129,6 +130,25 @@ class SegmentationConfig:
     times: Times = "centre"
     criterion: Criterion = "r_value"  # by which the setting is chosen on dev utterances
     dev_share: float = pydantic.Field(0.5, gt=0, lt=1)
+    distance: Distance | None = None  # None: chosen on dev utterances; with all three nothing is chosen
+    window: int | None = pydantic.Field(None, ge=1)
+    prominence: float | None = pydantic.Field(None, ge=0)
+
+    @property
+    def setting(self) -> Setting | None:
+        """The setting, where nothing of it is chosen."""
+        if self.distance is None or self.window is None or self.prominence is None:
+            return None
+        return Setting(self.distance, self.window, self.prominence)
+
+    @property
+    def choices(self) -> tuple[Sequence[float], Sequence[int], Sequence[Distance]]:
+        """The prominences, windows and distances that are chosen from."""
+        return (
+            PROMINENCES if self.prominence is None else (self.prominence,),
+            WINDOWS if self.window is None else (self.window,),
+            DISTANCES if self.distance is None else (self.distance,),
+        )
 
 
 @section

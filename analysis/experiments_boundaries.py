@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from analysis.boundaries import BoundaryTimes, random_boundaries, uniform_boundaries
+from analysis.boundaries import (
+    DISTANCES,
+    BoundaryTimes,
+    Setting,
+    find_boundaries,
+    interval_lines,
+    random_boundaries,
+    uniform_boundaries,
+)
 from analysis.boundary_scores import (
     BoundaryCounts,
     References,
@@ -30,6 +38,7 @@ class WordBoundaries:
 
     def __init__(self, material: Material, sample: int):
         self.material, self.sample, self.name = material, sample, "segmentation"
+        self.given = material.config.segmentation.setting
 
     def wants(self, labels: Sequence[str]) -> list[Want]:
         """Distance curves."""
@@ -37,7 +46,9 @@ class WordBoundaries:
 
     @cached_property
     def dev(self) -> np.ndarray:
-        """Utterances on which the setting is chosen, bool [U]."""
+        """Utterances on which the setting is chosen, bool [U]; none where it is given."""
+        if self.given is not None:
+            return np.zeros(len(self.material.utterances.ids), bool)
         places = np.arange(len(self.material.utterances.ids))
         share = self.material.config.segmentation.dev_share
         return self.material.halves("segmentation", self.sample, places, share, "utterance")
@@ -53,13 +64,14 @@ class WordBoundaries:
         return references_of(said, seconds)[0]
 
     @cached_property
-    def references(self) -> tuple[References, References]:
-        """Of dev, and of the utterances that are scored."""
-        return self._references(self.dev), self._references(~self.dev)
+    def references(self) -> tuple[References | None, References]:
+        """Of dev, None where the setting is given, and of the utterances that are scored."""
+        dev = None if self.given is not None else self._references(self.dev)
+        return dev, self._references(~self.dev)
 
     def check(self, subject: Subject, labels: Sequence[str]) -> None:
         """ValueError where a part has no words."""
-        assert self.references[0].ids, "or there was an error"
+        assert self.references[1].ids, "or there was an error"
 
     def ceiling(self) -> float | None:
         return 1.0
@@ -71,8 +83,8 @@ class WordBoundaries:
         return self._counts(random_boundaries(references.durations, self._rate(), generator)).f1
 
     def _rate(self) -> float:
-        """Boundaries a second, on the utterances that choose."""
-        references = self.references[0]
+        """Boundaries a second, on the utterances that choose; of all where the setting is given."""
+        references = self.references[0] or self.references[1]
         return len(references.boundaries.seconds) / float(references.durations.sum())
 
     def _counts(self, predicted: BoundaryTimes) -> BoundaryCounts:
@@ -87,7 +99,7 @@ class WordBoundaries:
         """Utterances of both parts, and the boundaries that are scored."""
         dev, test = self.references
         return {
-            "dev_utterances": len(dev.ids),
+            "dev_utterances": 0 if dev is None else len(dev.ids),
             "scored_utterances": len(test.ids),
             "scored_boundaries": len(test.boundaries.seconds),
         }
@@ -96,15 +108,30 @@ class WordBoundaries:
         """One layer."""
         config, (dev, test) = self.material.config.segmentation, self.references
         curves, times = gathered.curves(label)
-        setting, on_dev = choose_setting(
-            self._part(dev, curves, times), dev, config.criterion, config.scoring, config.times
-        )
+        detail: dict[str, Any] = {}
+        if self.given is not None:
+            setting = self.given
+        else:
+            assert dev is not None
+            own, rules = self._part(dev, curves, times), (config.criterion, config.scoring, config.times)
+            setting, on_dev = choose_setting(own, dev, *rules, *config.choices)
+            detail = {"dev_f1": on_dev.f1, "dev_r_value": on_dev.r_value}
         part = self._part(test, curves, times)
-        counts = score_setting(part, test, setting, dev.ids, config.scoring, config.times)
+        counts = score_setting(part, test, setting, () if dev is None else dev.ids, config.scoring, config.times)
         predicted = part.peaks(setting.distance, setting.window, config.times).above(setting.prominence)
-        detail = {"setting": asdict(setting), "dev_f1": on_dev.f1, "dev_r_value": on_dev.r_value}
-        detail["token_f1"] = token_scores(predicted, test).f1
+        detail |= {"setting": asdict(setting), "token_f1": token_scores(predicted, test).f1}
         return self._score(counts, resamples, detail)
+
+    def intervals(self, gathered: Gathered, label: str, score: LayerScore) -> dict[str, list[str]]:
+        """The original's lines `start stop xxx` of every utterance, by id, under the setting of a score."""
+        setting = Setting(**score.detail["setting"])
+        curves, times = gathered.curves(label)
+        peaks = find_boundaries(curves[DISTANCES.index(setting.distance)], times, setting.window, "literature")
+        lines = {}
+        for name, centres, seconds in zip(self.material.utterances.ids, times, peaks.above(setting.prominence).of_each):
+            shift = round(float(centres[1] - centres[0]), 9)  # two frames at least: shorter utterances are left out
+            lines[name] = interval_lines(np.rint(seconds / shift - 0.5), len(centres), shift)
+        return lines
 
     def _score(self, counts: BoundaryCounts, resamples: int, detail: dict[str, Any]) -> LayerScore:
         names = ("precision", "recall", "r_value", "over_segmentation")

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from analysis.collect import Subject
-from analysis.collectors import SPEAKER
+from analysis.collectors import MEL, SPEAKER
 from analysis.config import file_of
-from analysis.folds import Division, draw_pairs, original_folds
-from analysis.gather import BASE, Gathered, Want
+from analysis.folds import Division
+from analysis.gather import BASE, FRAME_ROWS, Gathered, Want
 from analysis.material import FRAMES, Material, described, frames_described
 from analysis.moments import Moments, with_reference
-from analysis.original_cca import original_cross_validation, original_epsilons
+from analysis.original_scheme import original_score_of
 from analysis.sampling import Tokens
 from analysis.scores import LayerScore, Resampled
 from analysis.similarity import Similarity, cross_validated_cca, one_hot
@@ -138,7 +138,8 @@ class TokenCca:
         states = gathered.tokens(self.set, self.sample, label)
         rows = np.flatnonzero(self.view.kept)
         if self.material.config.cca.scheme == "original":
-            return original_score_of(self, np.asarray(states[rows]), view)
+            drawn = self.name, self.material, self.sample
+            return original_score_of(*drawn, np.asarray(states[rows]), view, self.view.labels)
         division = self._division(states.shape[1])
         moments = Moments(with_reference({label: states.shape[1]}, VIEW, view.shape[1], division.num_sets))
         for low in range(0, len(rows), ROWS):
@@ -157,19 +158,6 @@ class TokenCca:
             made = self.material.divided(self.name, self.sample, self.places, self.view.labels, fitting)
             self._divisions[fitting] = made
         return self._divisions[fitting]
-
-
-def original_score_of(experiment: TokenCca, states: np.ndarray, view: np.ndarray) -> LayerScore:
-    """The original's scheme, with its faults."""
-    cca = experiment.material.config.cca
-    generator = experiment.material.generator(f"original {experiment.name}", experiment.sample)
-    folds = original_folds(len(view), generator, experiment.view.labels, cca.folds)
-    pairs = draw_pairs(generator, cca.folds, cca.trials)
-    epsilons = [original_epsilons(generator) for _ in pairs]
-    result = original_cross_validation(states, view, folds, pairs, epsilons, cca.weights == "mean")
-    detail = {"scheme": "original", "epsilons": [list(pair) for pair in result.epsilons]}
-    note = "the original's scheme, with its faults: utterances are divided between folds, nothing is regularised"
-    return LayerScore(result.score, len(view), per_trial=result.per_trial, detail=detail, notes=(note,))
 
 
 def labels_view(material: Material, tokens: Tokens) -> TokenView:
@@ -232,22 +220,32 @@ class FrameCca:
 
     def __init__(self, name: str, reference: str, material: Material, sample: int):
         self.name, self.reference, self.material, self.sample = name, reference, material, sample
-        if material.config.cca.scheme == "original":
-            raise ValueError(f"cca.scheme=original needs all samples at once: {name} keeps no frames, only their sums")
+        self.original = material.config.cca.scheme == "original"
         if reference == SPEAKER and material.config.cca.group == "speaker":
             raise ValueError("cca.group=speaker: cca_speaker scores speakers that it was fitted on; group by utterance")
 
     def wants(self, labels: Sequence[str]) -> list[Want]:
-        """Moments of frames."""
+        """Moments of frames; the original's scheme needs the frames themselves."""
+        if self.original:
+            if self.reference == MEL:
+                return [Want(FRAME_ROWS, MEL, tuple(labels))]
+            return [Want(FRAME_ROWS, "", tuple(labels), frozenset([self.reference]) & {BASE})]
         return [Want(FRAMES, "", tuple(labels), frozenset([self.reference]))]
 
     def check(self, subject: Subject, labels: Sequence[str]) -> None:
-        """ValueError for fewer utterances than folds need."""
-        self.material.check_frames(self.sample)
+        """ValueError for fewer utterances than folds need; the original divides utterances."""
+        if self.original:
+            self.material.frame_utterances(self.sample)
+        else:
+            self.material.check_frames(self.sample)
 
     def chance(self, gathered: Gathered, label: str) -> float | None:
-        """Held-out frames of views that know nothing of each other."""
-        return 0.0
+        """Held-out frames of views that know nothing of each other; by the original's scheme, frames in random order,
+        for its score of these is not 0."""
+        if not self.original or label == self._other(gathered):
+            return 0.0
+        order = self.material.generator(f"chance {self.name}", self.sample)
+        return self._original(gathered, label, order).score
 
     def ceiling(self) -> float | None:
         return 1.0
@@ -261,13 +259,44 @@ class FrameCca:
 
     def score(self, gathered: Gathered, label: str, resamples: int) -> LayerScore:
         """The similarity of one layer."""
-        moments = gathered.moments(self.sample, label)
-        other = gathered.base() if self.reference == BASE else self.reference
+        other = self._other(gathered)
+        if self.original and label != other:
+            return self._original(gathered, label)
         if label == other:
-            return LayerScore(1.0, int(moments.counts.sum()), notes=("the base layer beside itself",))
+            return LayerScore(1.0, self._frames(gathered, label), notes=("the base layer beside itself",))
+        moments = gathered.moments(self.sample, label)
         if (label, other) not in moments.products and (other, label) not in moments.products:
             raise ValueError(f"{self.name}: frames of {label} and {other} come at different times")
         trials = gathered.division(self.sample).trials
         settings = self.material.config.cca.settings
         similarity = cross_validated_cca(moments, label, other, trials, settings)
         return score_of(similarity, self.material.generator(f"bootstrap {self.name}", self.sample), resamples)
+
+    def _frames(self, gathered: Gathered, label: str) -> int:
+        if self.original:
+            return len(gathered.frame_rows(self.sample, label).taken(self.material.config.sampling.every))
+        return int(gathered.moments(self.sample, label).counts.sum())
+
+    def _other(self, gathered: Gathered) -> str:
+        """What a layer stands beside: the label of the base layer, or the reference."""
+        return gathered.base() if self.reference == BASE else self.reference
+
+    def _original(self, gathered: Gathered, label: str, shuffled: np.random.Generator | None = None) -> LayerScore:
+        """The original's scheme on all frames of one layer: the filterbank and the base layer are its first view."""
+        sample, every = self.sample, self.material.config.sampling.every
+        rows = gathered.frame_rows(sample, label, MEL if self.reference == MEL else "")
+        taken = rows.taken(every)
+        states = rows.states[taken]
+        if self.reference == BASE:
+            base = gathered.frame_rows(sample, gathered.base())
+            if not np.array_equal(base.counts, rows.counts):
+                raise ValueError(f"{self.name}: frames of {label} and {gathered.base()} come at different times")
+            views = base.states[base.taken(every)], states
+        elif rows.view is not None:
+            views = rows.view[taken], states
+        else:
+            speakers = np.array(self.material.utterances.speakers)[self.material.frame_utterances(sample)]
+            views = states, one_hot(np.repeat(speakers, -(-rows.counts // every)), tuple(sorted(set(speakers))))
+        if shuffled is not None:
+            views = views[0], views[1][shuffled.permutation(len(taken))]
+        return original_score_of(self.name, self.material, sample, *views)

@@ -1,18 +1,29 @@
 """Layers beside layers: CKA maps of one upstream, and two upstreams beside each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
+
+import numpy as np
 
 from analysis.cka import SimilarityMap, cka_debiased, cka_interval, similarity_map
 from analysis.collect import Subject
 from analysis.experiments_cca import score_of
-from analysis.gather import MAPS, Gathered, Want
-from analysis.joint import Joint, named
+from analysis.gather import FRAME_ROWS, MAPS, Gathered, Want
+from analysis.joint import Joint, named, samples_of
 from analysis.material import Material, frames_described
-from analysis.scores import LayerScore
+from analysis.original_scheme import original_score_of
+from analysis.scores import LayerScore, kept
 from analysis.similarity import cross_validated_cca
+from utility.runs import read_json, write_json
 
 CKA = "debiased CKA"
+
+
+def check_one_clock(subject: Subject, labels: Sequence[str]) -> None:
+    """ValueError for layers whose frames come at different times."""
+    if len({subject.clock(label) for label in labels}) > 1:
+        raise ValueError(f"{subject.name}: layers {', '.join(labels)} come at different times: choose some (--layer)")
 
 
 class LayerMap:
@@ -27,10 +38,7 @@ class LayerMap:
 
     def check(self, subject: Subject, labels: Sequence[str]) -> None:
         """ValueError for layers whose frames come at different times."""
-        if len({subject.clock(label) for label in labels}) > 1:
-            raise ValueError(
-                f"{subject.name}: layers {', '.join(labels)} come at different times: choose some (--layer)"
-            )
+        check_one_clock(subject, labels)
 
     def ceiling(self) -> float | None:
         return 1.0
@@ -82,26 +90,39 @@ class BetweenUpstreams:
 
     def __init__(self, material: Material, sample: int):
         self.material, self.sample, self.name = material, sample, "cca_inter"
+        self.original = material.config.cca.scheme == "original"
+
+    def wants(self, labels: Sequence[str]) -> list[Want]:
+        """Nothing of one upstream alone, but for the original's scheme."""
+        return [Want(FRAME_ROWS, "", tuple(labels))] if self.original else []
+
+    def check(self, subject: Subject, labels: Sequence[str]) -> None:
+        """ValueError for layers whose frames come at different times."""
+        check_one_clock(subject, labels)
 
     def about(self) -> dict[str, Any]:
         """Utterances, and their seconds."""
         return frames_described(self.material, self.sample)
 
-    def scores(self, first: Gathered, second: Gathered, resamples: int) -> Mapping[str, LayerScore]:
-        """The similarity of layers of one number, by the first's label."""
-        joint = Joint(first, second, self.sample)
-        moments, _ = joint.moments()
-        found = {}
-        for (x, y), label in zip(joint.pairs, joint.layers[0]):
-            similarity = cross_validated_cca(moments, x, y, joint.division.trials, self.material.config.cca.settings)
-            generator = self.material.generator("bootstrap cca_inter", self.sample)
-            found[label] = score_of(similarity, generator, resamples)
-        return found
+    def scores(self, joint: Joint, resamples: int, say: Callable[[str], None]) -> Mapping[str, LayerScore]:
+        """The similarity of layers of one number, by the first's label; each is kept as soon as it is there."""
+        moments, folder = cache(joint.by_fold), joint.scores(resamples)
 
-    def map(self, first: Gathered, second: Gathered) -> SimilarityMap:
-        """Every layer of the first with every one of the second."""
-        joint = Joint(first, second, self.sample)
-        _, moments = joint.moments()
-        rows, columns = ([named(k, label) for label in some] for k, some in enumerate(joint.layers))
-        values = similarity_map(moments, rows, columns).values
-        return SimilarityMap(joint.layers[0], joint.layers[1], values)
+        def make(number: int) -> LayerScore:
+            say(" ".join((self.name, *joint.pairs[number])))
+            if self.original:
+                return original_score_of(self.name, self.material, self.sample, *samples_of(joint, number))
+            trials, settings = joint.division.trials, self.material.config.cca.settings
+            similarity = cross_validated_cca(moments(), *joint.pairs[number], trials, settings)
+            return score_of(similarity, self.material.generator("bootstrap cca_inter", self.sample), resamples)
+
+        labels = [label for label, _ in zip(*joint.layers)]
+        return {label: kept(folder / f"{label}.json", partial(make, n)) for n, label in enumerate(labels)}
+
+    def map(self, joint: Joint, resamples: int) -> SimilarityMap:
+        """Every layer of the first with every one of the second; kept, too."""
+        path = joint.scores(resamples) / "map.json"
+        if not path.is_file():
+            rows, columns = ([named(k, label) for label in some] for k, some in enumerate(joint.layers))
+            write_json(path, {"values": similarity_map(joint.of_all_pairs(), rows, columns).values.tolist()})
+        return SimilarityMap(tuple(joint.layers[0]), tuple(joint.layers[1]), np.array(read_json(path)["values"]))

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from analysis.collectors import MEL, SPEAKER, Curves, FrameMoments, FrameViews, 
 from analysis.filterbank import BANDS, filterbank, original_filterbank
 from analysis.filterbank import RATE as MEL_RATE
 from analysis.folds import Division
+from analysis.frame_rows import HOP, Beside, FrameRows, Rows
 from analysis.material import FRAMES, Material, digest
 from analysis.moment_files import load_moments
 from analysis.moments import Moments
@@ -22,14 +23,14 @@ from utility.audio.waveform import read_audio
 from utility.config import as_dict
 from utility.files import remove_leftovers, temporary
 
-MAPS, CURVES, BASE = "maps", "curves", "base"
+MAPS, CURVES, BASE, FRAME_ROWS = "maps", "curves", "base", "frame_rows"
 MAP_SETS = 20  # groups that are left out for the intervals of a map
-HOP = 0.01  # seconds between the frames of the original's filterbank, whose first lies at 0
 
 
 @dataclass(frozen=True)
 class Want:
-    """What an experiment wants: `tokens` or `token_frames` of a set, `frames` beside `views`, `maps`, or `curves`."""
+    """What an experiment wants: `tokens` or `token_frames` of a set, `frames` beside `views`, `maps`, `curves`, or
+    `frame_rows`: all frames themselves (beside MEL, or nothing)."""
 
     kind: str
     name: str = ""
@@ -67,7 +68,7 @@ class Gathered:
         remove_leftovers(self.cache)
         missing: list[tuple[Want, int, Path]] = []
         for sample, some in wants.items():
-            for want in merged(some):
+            for want in map(self._with_base, merged(some)):
                 folder = self.cache / f"{want.kind}_{want.name or 'all'}_{self._digest(want, sample)}"
                 key = want.kind, want.name, sample
                 self.folders[key], self.wanted[key] = folder, want
@@ -75,6 +76,12 @@ class Gathered:
                     missing.append((want, sample, folder))
         if missing:
             self._collect(missing)
+
+    def _with_base(self, want: Want) -> Want:
+        """With the base layer, where --layer leaves it out and another stands beside it."""
+        if BASE not in want.views or self.base() in want.labels:
+            return want
+        return replace(want, labels=(self.base(), *want.labels))
 
     def _digest(self, want: Want, sample: int) -> str:
         material, config = self.material, self.material.config
@@ -87,6 +94,8 @@ class Gathered:
             cca = config.cca
             parts += [material.frame_utterances(sample), division.set_of_unit, config.sampling.every]
             parts += [cca.filterbank, cca.base_layer, material.utterances.speakers, material.utterances.durations]
+        elif want.kind == FRAME_ROWS:
+            parts += [material.frame_utterances(sample), config.cca.filterbank if want.name == MEL else ""]
         elif want.kind == MAPS:
             parts += [material.frame_utterances(sample), self.sets[MAPS, sample], config.sampling.every]
         else:
@@ -118,13 +127,25 @@ class Gathered:
             for _, _, new, folder in made:
                 os.rename(new, folder)
 
-    def _collector(self, want: Want, sample: int, new: Path) -> PooledTokens | TokenFrames | FrameMoments:
+    def _collector(self, want: Want, sample: int, new: Path) -> PooledTokens | TokenFrames | FrameMoments | FrameRows:
         if want.kind == FRAMES:
             return FrameMoments(new, self.subject, want.labels, self._views(want, sample))
         if want.kind == MAPS:
             return FrameMoments(new, self.subject, want.labels, self._map_views(sample))
+        if want.kind == FRAME_ROWS:
+            return FrameRows(new, self.subject, want.labels, self._frame_numbers(sample), self._beside(want))
         kind = PooledTokens if want.kind == "tokens" else TokenFrames
         return kind(new, self.subject, want.labels, self.material.drawn(want.name, sample))
+
+    def _frame_numbers(self, sample: int) -> list[int]:
+        """The corpus' numbers of the utterances of frame experiments."""
+        return self.material.utterances.numbers[self.material.frame_utterances(sample)].tolist()
+
+    def _beside(self, want: Want) -> Beside | None:
+        if want.name != MEL:
+            return None
+        as_original = self.subject.upstream.takes != "features" and self.material.config.cca.filterbank == "original"
+        return Beside(*self.mel_view(), as_original)
 
     def _views(self, want: Want, sample: int) -> FrameViews:
         places = self.material.frame_utterances(sample)
@@ -204,6 +225,10 @@ class Gathered:
         """Frames of all tokens [F, width] of a layer, and how many each has [N]."""
         folder = self.folders["token_frames", name, sample]
         return np.load(folder / f"{label}.npy", mmap_mode="r"), np.load(folder / f"{label}.lengths.npy")
+
+    def frame_rows(self, sample: int, label: str, beside: str = "") -> Rows:
+        """The frames of a layer, on disk; beside MEL those that have a partner there."""
+        return Rows.read(self.folders[FRAME_ROWS, beside, sample], label)
 
     def moments(self, sample: int, label: str) -> Moments:
         """The moments of frames that hold a layer."""

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.collect import States, Subject, batches_of, states_of
+from analysis.collect import States, batches_of, states_of
 from analysis.collectors import paired
 from analysis.gather import Gathered
 from analysis.material import digest
 from analysis.moment_files import load_moments, save_moments
 from analysis.moments import Layout, Moments
+from utility.config import as_dict
 from utility.files import temporary
 
 TRIALS, MAP = "trials.npz", "map.npz"
@@ -25,28 +26,43 @@ def named(number: int, label: str) -> str:
 class Joint:
     """Moments of two upstreams side by side: of layers of one number in the sets of the folds, of all pairs in one."""
 
-    def __init__(self, first: Gathered, second: Gathered, sample: int):
-        self.both, self.sample, self.material = (first, second), sample, first.material
-        self.layers = first.subject.upstream.layers, second.subject.upstream.layers
+    def __init__(self, first: Gathered, second: Gathered, layers: tuple[Sequence[str], Sequence[str]], sample: int):
+        self.both, self.layers, self.sample, self.material = (first, second), layers, sample, first.material
         self.pairs = tuple((named(0, a), named(1, b)) for a, b in zip(*self.layers))
-        widths = [gathered.subject.upstream.hidden_size for gathered in self.both]
-        numbers = [len(some) for some in self.layers]
-        each = sum(n * w * w for n, w in zip(numbers, widths)) + len(self.pairs) * widths[0] * widths[1]
+        self.widths = {
+            named(k, label): gathered.subject.upstream.width(label)
+            for k, (gathered, some) in enumerate(zip(self.both, self.layers))
+            for label in some
+        }
+        each = sum(w * w for w in self.widths.values()) + sum(self.widths[a] * self.widths[b] for a, b in self.pairs)
         places = self.material.frame_utterances(sample)
         fitting = self.material.groups_that_fit(8 * each, "two upstreams")
         self.places, self.division = places, self.material.divided("frames", sample, places, None, fitting)
-        self.widths = {
-            named(k, label): width for k, (some, width) in enumerate(zip(self.layers, widths)) for label in some
-        }
+
+    def scores(self, resamples: int) -> Path:
+        """Where the scores of its pairs lie, by what they are made of."""
+        material = self.material
+        about = {key: value for key, value in as_dict(material.config).items() if key != "data"}
+        content = digest(self.folder().name, self.layers, about, material.seed, self.sample, resamples)
+        return self.both[0].cache / "scores" / f"cca_inter_{content}"
 
     def folder(self) -> Path:
         """Where the moments lie, by what they are made of."""
         config = self.material.config.sampling
-        content = digest([one.key for one in self.both], self.places, self.division.set_of_unit, config.every)
+        made_of = [one.key for one in self.both], self.layers, self.places, self.division.set_of_unit
+        content = digest(*made_of, config.every)
         return self.both[0].cache / f"joint_{content}"
 
-    def moments(self) -> tuple[Moments, Moments]:
-        """The moments by fold, and those of all pairs; collected where they are not there."""
+    def by_fold(self) -> Moments:
+        """The moments of layers of one number, in the sets of the folds."""
+        return load_moments(self._made() / TRIALS)
+
+    def of_all_pairs(self) -> Moments:
+        """The moments of every layer of the first with every one of the second, in one set."""
+        return load_moments(self._made() / MAP)
+
+    def _made(self) -> Path:
+        """The folder of the moments; they are collected where they are not there."""
         folder = self.folder()
         if not folder.is_dir():
             with temporary(folder) as new:
@@ -54,7 +70,7 @@ class Joint:
                 for moments, name in zip(self._collected(), (TRIALS, MAP)):
                     save_moments(moments, new / name)
                 os.rename(new, folder)
-        return load_moments(folder / TRIALS), load_moments(folder / MAP)
+        return folder
 
     def _collected(self) -> tuple[Moments, Moments]:
         here, every = self.material.utterances, self.material.config.sampling.every
@@ -89,11 +105,21 @@ class Joint:
         aligned = paired({"first": joined[0]}, times[0], joined[1], times[1], "second")
         views: dict[str, np.ndarray] = {}
         for number, (name, labels) in enumerate(zip(("first", "second"), self.layers)):
-            blocks = np.split(aligned[name], len(labels), axis=1)
+            ends = np.cumsum([self.widths[named(number, label)] for label in labels])
+            blocks = np.split(aligned[name], ends[:-1], axis=1)
             views |= {named(number, label): block for label, block in zip(labels, blocks)}
         return views
 
 
-def pairs_of(subjects: Sequence[Subject]) -> list[tuple[int, int]]:
-    """The first upstream beside each other one."""
-    return [(0, other) for other in range(1, len(subjects))]
+def samples_of(joint: Joint, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """The frames of the layers of a pair, [n, p] and [n, q], at the slower one's times, of what is on disk."""
+    labels = [some[number] for some in joint.layers]
+    rows = [one.frame_rows(joint.sample, label) for one, label in zip(joint.both, labels)]
+    every, parts = joint.material.config.sampling.every, []
+    for place in range(len(rows[0].counts)):
+        states = [some.of(place) for some in rows]
+        times = [one.subject.times(label, len(x)) for one, label, x in zip(joint.both, labels, states)]
+        views = paired({"first": states[0]}, times[0], states[1], times[1], "second")
+        parts.append([views[name][::every] for name in ("first", "second")])
+    first, second = (np.concatenate(some) for some in zip(*parts))
+    return first, second

@@ -75,7 +75,14 @@ def _inverse_root(covariance: np.ndarray, epsilon: float) -> np.ndarray:
 def original_score(fit: OriginalFit, x: np.ndarray, y: np.ndarray, mean_score: bool = False) -> OriginalScore:
     """Score samples x [n, p] and y [n, q], those of the fit or others.
 
-    The view with fewer kept dimensions supplies the weights, the second of equals; `mean_score` averages both."""
+    The view with fewer kept dimensions supplies the weights, the second of equals; `mean_score` averages both.
+    ValueError for fewer samples than directions, where the original fails."""
+    directions = len(fit.singular_values)
+    if len(x) < directions:
+        raise ValueError(
+            f"cca.scheme=original: a fold of {len(x)} samples has no score in {directions} directions: take more "
+            "tokens or data, or cca.scheme=standard"
+        )
     kept_x = np.asarray(x, np.float64).T[fit.kept_x]  # [kept p, n]
     kept_y = np.asarray(y, np.float64).T[fit.kept_y]
     a, b = _projected(fit.x, kept_x), _projected(fit.y, kept_y)  # [m, n]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.experiment_names import EXPERIMENTS
-from analysis.gather import MAPS
+from analysis.gather import FRAME_ROWS, MAPS
 from analysis.material import FRAMES, Material
 from analysis.sampling import write_sample
 from analysis.scores import LayerScore, difference
@@ -106,7 +106,8 @@ def write_samples(folder: Path, study: Study, audio: Mapping[str, str]) -> None:
     material = study.material
     folder.mkdir(parents=True, exist_ok=True)
     sets = {want.name for some in study.all_wants().values() for want in some if want.kind.startswith("token")}
-    frames = study.between or any(want.kind in (FRAMES, MAPS) for some in study.all_wants().values() for want in some)
+    kinds = {want.kind for some in study.all_wants().values() for want in some}
+    frames = study.between or kinds & {FRAMES, MAPS, FRAME_ROWS}
     for sample in range(study.plan.samples):
         for name in sorted(sets - {"utterances"}):
             write_sample(folder / f"{name}_sample{sample}.json", material.tokens(name, sample).tokens, dict(audio))
@@ -118,13 +119,13 @@ def write_samples(folder: Path, study: Study, audio: Mapping[str, str]) -> None:
 
 def write_original_files(folder: Path, outcome: Outcome, material: Material, split: str) -> None:
     """The original's names and forms, in a folder for each upstream: {"C1": s, ..., "T1": s}, or lines
-    `layer,sample,iteration,score`."""
+    `layer,sample,iteration,score`; of segmentation UTTERANCE.txt for each layer."""
     names = {"cca_intra": f"cca-wrt-layer{material.config.cca.base_layer}"}
     for name, curves in outcome.scores.items():
         for curve, rows in curves.items():
             if CONTROL in rows:
                 continue
-            target = folder / re.sub(r"[^\w.@-]+", "-", curve)
+            target = folder / _file_name(curve)
             target.mkdir(parents=True, exist_ok=True)
             if name.startswith("mi_"):
                 lines = [
@@ -138,6 +139,15 @@ def write_original_files(folder: Path, outcome: Outcome, material: Material, spl
             for sample in range(len(next(iter(rows.values())))):
                 values = {label: scores[sample].score for label, scores in rows.items()}
                 _write(target / f"{names.get(name, name)}_{split}_sample{sample + 1}.json", json.dumps(values))
+    for (curve, label, sample), lines_of_each in outcome.intervals.items():
+        target = folder / _file_name(curve) / f"segmentation_{split}_sample{sample + 1}" / label
+        target.mkdir(parents=True, exist_ok=True)
+        for utterance, own in lines_of_each().items():
+            _write(target / f"{utterance.replace('/', '_')}.txt", "".join(f"{line}\n" for line in own))
+
+
+def _file_name(curve: str) -> str:
+    return re.sub(r"[^\w.@-]+", "-", curve)
 
 
 def original_information(score: LayerScore) -> list[float]:

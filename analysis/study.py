@@ -1,6 +1,6 @@
 """Several experiments on several upstreams: needs are checked, each upstream runs once, every score is kept at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,12 @@ import numpy as np
 from analysis.collect import Subject
 from analysis.config import AnalysisConfig
 from analysis.experiments import BETWEEN, MAKERS, WEIGHTS, Described, Experiment, labels_for, missing_need
+from analysis.experiments_boundaries import WordBoundaries
 from analysis.experiments_maps import BetweenUpstreams, LayerMap, map_content
 from analysis.experiments_models import MODEL_EXPERIMENTS, ModelExperiment
 from analysis.experiments_weights import weights_content
 from analysis.gather import Gathered, Want, sets_that_fit
+from analysis.joint import Joint
 from analysis.material import Material, Utterances
 from analysis.scores import LayerScore, kept
 from utility.runs import read_json, write_json
@@ -47,6 +49,8 @@ class Outcome:
     contents: dict[str, dict[str, Any]] = field(default_factory=dict)  # experiments whose content is made already
     skipped: dict[str, str] = field(default_factory=dict)
     experiments: dict[str, Sequence[Described]] = field(default_factory=dict)  # one for each sample
+    # The original's lines of every utterance, by curve, layer and sample: made when they are written.
+    intervals: dict[tuple[str, str, int], Callable[[], Mapping[str, Sequence[str]]]] = field(default_factory=dict)
 
 
 class Study:
@@ -81,7 +85,10 @@ class Study:
                 self.models[name] = self._checked(MODEL_EXPERIMENTS[name])
                 return
             if name == BETWEEN:
-                self.between = [BetweenUpstreams(self.material, sample) for sample in range(self.plan.samples)]
+                between = [BetweenUpstreams(self.material, sample) for sample in range(self.plan.samples)]
+                for subject in self.subjects:
+                    between[0].check(subject, self.labels[name, subject.name])
+                self.between = between
                 return
             made = [MAKERS[name](self.material, sample) for sample in range(self.plan.samples)]
             for experiment in made:
@@ -153,6 +160,8 @@ class Study:
         for name, experiments in self.experiments.items():
             for sample, experiment in enumerate(experiments):
                 wants.setdefault(sample, []).extend(experiment.wants(self.labels[name, subject.name]))
+        for sample, between in enumerate(self.between):
+            wants.setdefault(sample, []).extend(between.wants(self.labels[BETWEEN, subject.name]))
         return wants
 
     def _score(self, name: str, experiments: Sequence[Experiment], gathered: Gathered) -> None:
@@ -166,25 +175,29 @@ class Study:
                     self.say(f"{name} {subject.name} {label}")
                     return experiment.score(gathered, label, resamples)
 
-                rows.setdefault(label, []).append(kept(folder / f"{label}.json", make))
+                found = kept(folder / f"{label}.json", make)
+                rows.setdefault(label, []).append(found)
+                if isinstance(experiment, WordBoundaries):
+                    lines = partial(experiment.intervals, gathered, label, found)
+                    self.outcome.intervals[subject.name, label, sample] = lines
 
         if isinstance(experiments[0], LayerMap):
-            for name_of_map, found in experiments[0].maps(gathered).items():
-                content = map_content(found, "layer", "layer")
+            for name_of_map, made in experiments[0].maps(gathered).items():
+                content = map_content(made, "layer", "layer")
                 self.outcome.maps.setdefault(name, {})[name_of_map] = content
 
     def _compare(self, every: Sequence[Gathered]) -> None:
         """The first upstream beside each of the others."""
-        first = every[0]
+        first, resamples = every[0], self.plan.resamples
         for second in every[1:]:
             names = first.subject.name, second.subject.name
+            pair = first, second, (self.labels[BETWEEN, names[0]], self.labels[BETWEEN, names[1]])
             curve = " and ".join(names)
             rows = self.outcome.scores.setdefault(BETWEEN, {}).setdefault(curve, {})
             for experiment in self.between:
-                self.say(f"{BETWEEN} {curve}")
-                for label, score in experiment.scores(first, second, self.plan.resamples).items():
+                for label, score in experiment.scores(Joint(*pair, experiment.sample), resamples, self.say).items():
                     rows.setdefault(label, []).append(score)
-            found = self.between[0].map(first, second)
+            found = self.between[0].map(Joint(*pair, 0), resamples)
             content = map_content(found, f"layer of {names[0]}", f"layer of {names[1]}")
             self.outcome.maps.setdefault(BETWEEN, {})[curve] = content
         self.outcome.experiments[BETWEEN] = list(self.between)

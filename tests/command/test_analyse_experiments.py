@@ -206,7 +206,11 @@ REFUSED = {
     "no long words": ("awd", ["awd.min_letters=40"], r"awd: 0 classes with 0 tokens remain"),
     "absent base layer": ("cca_intra", ["cca.base_layer=T9"], r"cca.base_layer=T9: tiny has T0, T1, T2"),
     "speakers of speakers": ("cca_speaker", ["cca.group=speaker"], r"scores speakers that it was fitted on"),
-    "frames of the original scheme": ("cca_mel", ["cca.scheme=original"], r"cca_mel keeps no frames, only their sums"),
+    "small folds of the original scheme": (
+        "cca_word",
+        ["cca.scheme=original", "sampling.words_min=1", "sampling.words_max=1"],
+        r"a fold of \d samples has no score in \d directions: take more tokens",
+    ),
     "pronunciation without phones": ("cca_agwe", ["data.alignment=null"], r"cca_agwe: needs acoustic word vectors"),
     "absent probes": ("layer_weights", ["probes.weighted=[nowhere]"], r"probes.weighted: nowhere holds no result.json"),
     "no weights": ("layer_weights", ["probes.weighted=[{root}/probes/2]"], r"none of 1 results .* has weights"),

@@ -48,6 +48,17 @@ def test_convolutions_and_blocks_of_a_model_of_transformers_are_analysed(heard, 
 
 
 @pytest.mark.slow
+def test_convolutions_and_blocks_stand_beside_the_filterbank_as_the_original_has_them(heard, model):
+    """Averaged to 10 ms, and every second band frame beside the slower ones: about as many frames of either kind."""
+    options = ("cca.scheme=original", "cca.filterbank=original", "--upstream", f"hub=hf:{model}")
+    rows = run(heard, "cca_mel", "as_original", *options)["experiments"]["cca_mel"]["upstreams"]["hub"]
+    samples = {row["label"]: row["samples"] for row in rows}
+    assert all(samples[f"C{n}"] == pytest.approx(2 * samples["T3"], rel=0.03) for n in range(1, 7))
+    assert samples["C7"] == samples["P"] == samples["T0"] == samples["T3"]
+    assert all(0 < row["score"] < 1 for row in rows)
+
+
+@pytest.mark.slow
 def test_a_folder_of_recordings_needs_no_store(heard, model):
     stored = run(heard, "cca_phone", "stored", "--upstream", f"hub=hf:{model}")
     data = heard.recordings

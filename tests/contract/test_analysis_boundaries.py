@@ -225,6 +225,8 @@ def test_a23_the_last_interval_is_written_once():
     lines = interval_lines(np.array([3, 7]), 11)
     assert lines == ["0 7 xxx", "7 15 xxx", "15 21 xxx"]
     assert interval_lines(np.array([]), 11) == ["0 21 xxx"]
+    assert interval_lines(np.array([3, 7]), 11, 0.04) == ["0 14 xxx", "14 30 xxx", "30 42 xxx"]
+    assert interval_lines(np.array([3, 7]), 11, 0.01) == ["0 4 xxx", "4 8 xxx", "8 11 xxx"]
 
 
 @pytest.mark.parametrize("window", [1, 2, 6])

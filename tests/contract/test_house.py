@@ -64,8 +64,8 @@ FLOORS = {
         {"attention_blocks", "attention_experiment", "reconstruction", "robustness_experiment"},
         {"collect", "config", "experiment_names", "scores"},
         {"collectors"},
-        {"material"},
-        {"gather"},
+        {"frame_rows", "material"},
+        {"gather", "original_scheme"},
         {"experiments_boundaries", "experiments_cca", "experiments_discrimination", "experiments_mi"}
         | {"experiments_shape"},
         {"experiments_models", "experiments_weights", "experiments_words", "joint"},
