@@ -62,7 +62,8 @@ class Gathered:
     def gather(self, wants: Mapping[int, Sequence[Want]]) -> None:
         """Collect what is not there of each sample's wants, in one pass, and a second one for distance curves."""
         self.cache.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.cache)
+        for folder in (self.cache, *sorted((self.cache / "scores").glob("*"))):
+            remove_leftovers(folder)
         missing: list[tuple[Want, int, Path]] = []
         for sample, some in wants.items():
             for want in merged(some):
