@@ -122,6 +122,15 @@ class AwdConfig:
 
 
 @section
+class AbxConfig:
+    """ABX errors of phones."""
+
+    max_size_group: int = pydantic.Field(10, ge=2)  # tokens that are A, B or X in a cell
+    max_x_across: int = pydantic.Field(5, ge=1)  # speakers that give the X of the same A and B
+    max_tokens: int = pydantic.Field(20_000, ge=2)  # above, pairs of neighbours are drawn
+
+
+@section
 class SegmentationConfig:
     """Word boundaries."""
 
@@ -169,6 +178,7 @@ class AnalysisConfig:
     mi: MiConfig = pydantic.Field(default_factory=MiConfig)
     words: WordsConfig = pydantic.Field(default_factory=WordsConfig)
     awd: AwdConfig = pydantic.Field(default_factory=AwdConfig)
+    abx: AbxConfig = pydantic.Field(default_factory=AbxConfig)
     segmentation: SegmentationConfig = pydantic.Field(default_factory=SegmentationConfig)
     attention: AttentionConfig = pydantic.Field(default_factory=AttentionConfig)
     lnsr: LnsrConfig = pydantic.Field(default_factory=LnsrConfig)

@@ -60,13 +60,13 @@ FLOORS = {
         | {"report_join", "robustness", "segments", "warping", "word_vectors"},
         {"boundaries", "cca", "discrimination", "filterbank", "frame_rates", "moments", "sampling", "words"}
         | {"figures"},
-        {"boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity", "utterance_inputs"},
+        {"abx", "boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity", "utterance_inputs"},
         {"attention_blocks", "attention_experiment", "reconstruction", "robustness_experiment"},
         {"collect", "config", "experiment_names", "scores"},
         {"collectors"},
         {"material"},
         {"gather"},
-        {"experiments_boundaries", "experiments_cca", "experiments_discrimination", "experiments_mi"}
+        {"experiments_abx", "experiments_boundaries", "experiments_cca", "experiments_discrimination", "experiments_mi"}
         | {"experiments_shape"},
         {"experiments_models", "experiments_weights", "experiments_words", "joint"},
         {"experiments_maps"},
