@@ -28,7 +28,7 @@ ALLOWED = {  # what the files of a room may import besides their own room
     "commands": {"originals", "downstream", "analysis", "mockingjay", "utility"},
     "preprocess": {"utility"},
     "runners": {"commands", "originals", "downstream", "analysis", "mockingjay", "utility"},
-    "benchmarks": {"downstream", "mockingjay", "preprocess", "utility"},
+    "benchmarks": {"analysis", "downstream", "mockingjay", "preprocess", "tests", "utility"},
 }
 # Inside a room a file may import its own folder, and what stands on a line above its own.
 FLOORS = {
