@@ -69,7 +69,7 @@ class CcaConfig:
     folds: int = pydantic.Field(FOLDS, ge=3, le=100)
     trials: int = pydantic.Field(TRIALS, ge=1)
     groups: int = pydantic.Field(GROUPS, ge=0)  # resampled for the interval
-    memory_mib: float = pydantic.Field(1024.0, gt=0)  # of sums at once; fewer groups are resampled where they need more
+    memory_mib: float = pydantic.Field(512.0, gt=0)  # of sums at once; fewer groups are resampled where they need more
     base_layer: str = "0"  # of cca_intra
     filterbank: Literal["kaldi", "original", "store"] = "kaldi"  # of cca_mel for upstreams of waveforms
     weights: Literal["default", "mean"] = "default"  # original scheme: mean averages both views' weights

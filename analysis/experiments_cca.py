@@ -16,6 +16,7 @@ from analysis.gather import BASE, Gathered, Want
 from analysis.material import FRAMES, Material, described, frames_described
 from analysis.moments import Moments, with_reference
 from analysis.original_cca import original_cross_validation, original_epsilons
+from analysis.packed import packed_size
 from analysis.sampling import Tokens
 from analysis.scores import LayerScore, Resampled
 from analysis.similarity import Similarity, cross_validated_cca, one_hot
@@ -151,7 +152,9 @@ class TokenCca:
 
     def _division(self, width: int) -> Division:
         other = self.view.view.shape[1]
-        fitting = self.material.groups_that_fit(8 * (width * (width + other) + other * other), "one layer")
+        fitting = self.material.groups_that_fit(
+            8 * (packed_size(width) + width * other + packed_size(other)), "one layer"
+        )
         return self.material.divided(self.name, self.sample, self.places, self.view.labels, fitting)
 
 

@@ -17,6 +17,7 @@ from analysis.folds import Division
 from analysis.material import FRAMES, Material, digest
 from analysis.moment_files import load_moments
 from analysis.moments import Moments
+from analysis.packed import packed_size
 from mockingjay.inputs import source_fingerprint
 from utility.audio.waveform import read_audio
 from utility.config import as_dict
@@ -57,7 +58,7 @@ class Gathered:
         self.key = digest(subject.upstream.fingerprint, source)
         self.folders: dict[tuple[str, str, int], Path] = {}
         self.wanted: dict[tuple[str, str, int], Want] = {}
-        self._moments: tuple[Path, Moments] | None = None  # those that were read last
+        self._moments: tuple[tuple[Path, str], Moments] | None = None  # those that were read last
 
     def gather(self, wants: Mapping[int, Sequence[Want]]) -> None:
         """Collect what is not there of each sample's wants, in one pass, and a second one for distance curves."""
@@ -211,15 +212,17 @@ class Gathered:
         return np.load(folder / f"{label}.npy", mmap_mode="r"), np.load(folder / f"{label}.lengths.npy")
 
     def moments(self, sample: int, label: str) -> Moments:
-        """The moments of frames that hold a layer."""
-        folder = self.folders[FRAMES, "", sample]
+        """The moments of a layer's frames beside all views that are no other layer but the base: one layer at a
+        time."""
+        folder, want = self.folders[FRAMES, "", sample], self.wanted[FRAMES, "", sample]
         clocks: list[tuple[float, float]] = []
-        for one in self.wanted[FRAMES, "", sample].labels:
+        for one in want.labels:
             if self.subject.clock(one) not in clocks:
                 clocks.append(self.subject.clock(one))
         path = folder / f"{clocks.index(self.subject.clock(label))}.npz"
-        if self._moments is None or self._moments[0] != path:
-            self._moments = path, load_moments(path)
+        if self._moments is None or self._moments[0] != (path, label):
+            base = {self.base()} if BASE in want.views else set()
+            self._moments = (path, label), load_moments(path, {label, MEL, SPEAKER} | base)
         return self._moments[1]
 
     def curves(self, label: str) -> tuple[list[list[np.ndarray]], list[np.ndarray]]:
@@ -242,5 +245,7 @@ def frame_division(subject: Subject, material: Material, sample: int, want: Want
     places = material.frame_utterances(sample)
     widths = [subject.upstream.width(label) for label in want.labels]
     extra = BANDS * (MEL in want.views) + len(set(material.utterances.speakers)) * (SPEAKER in want.views)
-    numbers = sum(w * (w + extra) for w in widths) + (sum(w * w for w in widths) if BASE in want.views else 0)
+    numbers = sum(packed_size(w) + w * extra for w in widths) + (
+        sum(w * w for w in widths) if BASE in want.views else 0
+    )
     return material.divided(FRAMES, sample, places, None, material.groups_that_fit(8 * numbers, "frames"))

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.moments import Layout, Moments, ProductSums, ViewSums
 from utility.files import replacing
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_moments(moments: Moments, path: Path) -> None:

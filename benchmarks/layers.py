@@ -23,6 +23,7 @@ from analysis.folds import Division, divide, draw_pairs, original_folds
 from analysis.moment_files import load_moments
 from analysis.moments import Moments, with_reference
 from analysis.original_cca import TRIES, original_epsilons
+from analysis.packed import packed_size
 from analysis.sampling import Tokens, tokens_of
 from analysis.similarity import cross_validated_cca, one_hot
 from benchmarks.contest import peak_memory
@@ -122,13 +123,12 @@ class Ours:
     def __call__(self, folder: Path) -> Scores:
         task, config = self.task, AnalysisConfig()
         subject = Subject("synthetic", Synthetic(task), cast(Any, None))
-        tokens, numbers = task.tokens(), np.arange(task.utterances)
-        drawn = DrawnTokens(
-            tokens, numbers, np.full(task.utterances, task.frames * SHIFT + OFFSET), Cut("middle_third")
-        )
-        width = task.layers * task.width * (task.width + task.bands)
-        fitting = int(self.memory_mib * 2**20 // (8 * width))
-        frame_folds = divide(numbers, np.random.default_rng(0), resampled=min(self.groups, max(fitting - 4, 3)))
+        tokens, places = task.tokens(), np.arange(task.utterances)
+        durations = np.full(task.utterances, task.frames * SHIFT + OFFSET)
+        drawn = DrawnTokens(tokens, places, durations, Cut("middle_third"))
+        numbers = task.layers * (packed_size(task.width) + task.width * task.bands)
+        fitting = int(self.memory_mib * 2**20 // (8 * numbers))
+        frame_folds = divide(places, np.random.default_rng(0), resampled=min(self.groups, max(fitting - 4, 3)))
         times = task.times()
         views = FrameViews(
             sets=dict(enumerate(frame_folds.set_of_unit.tolist())),
@@ -179,14 +179,8 @@ class OriginalExtraction:
         outer = (task.length + 1) // 3  # frames that the middle third loses at either end
         starts = task.length * np.arange(task.phones)
         segments = [(start + outer, start + task.length - outer) for start in starts.tolist()]
-        original_extraction(
-            range(task.utterances),
-            task.layers,
-            task.states,
-            lambda index: segments,
-            folder / "frames",
-            folder / "phones",
-        )
+        folders = folder / "frames", folder / "phones"
+        original_extraction(range(task.utterances), task.layers, task.states, lambda index: segments, *folders)
         return {}
 
 

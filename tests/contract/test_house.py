@@ -56,8 +56,8 @@ FLOORS = {
         {"sweep"},
     ),
     "analysis": (
-        {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "pair_moments"}
-        | {"report_join", "robustness", "segments", "warping", "word_vectors"},
+        {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "packed"}
+        | {"pair_moments", "report_join", "robustness", "segments", "warping", "word_vectors"},
         {"boundaries", "cca", "discrimination", "filterbank", "frame_rates", "moments", "sampling", "words"}
         | {"figures"},
         {"abx", "boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity", "utterance_inputs"},
