@@ -237,7 +237,7 @@ class CcaProblem:
 
 def prepare(moments: PairMoments) -> CcaProblem:
     """Decompose both views of training samples."""
-    return _problem(moments, decomposed(moments.xx, moments.mean_x), decomposed(moments.yy, moments.mean_y))
+    return problem_of(moments, decomposed(moments.xx, moments.mean_x), decomposed(moments.yy, moments.mean_y))
 
 
 def fit_cca(moments: PairMoments, epsilon: float = 0.0) -> CcaFit:
@@ -251,7 +251,7 @@ def fit_svcca(moments: PairMoments, share: float = FULL_SHARE) -> CcaFit:
     if not 0 < share <= 1:
         raise ValueError(f"a share of the variance of {share}: expected more than 0, at most 1")
     x, y = spectrum(moments.xx, moments.mean_x), spectrum(moments.yy, moments.mean_y)
-    return _problem(moments, _leading(x, share), _leading(y, share)).fit()
+    return problem_of(moments, _leading(x, share), _leading(y, share)).fit()
 
 
 def _leading(view: Spectrum, share: float) -> Spectrum:
@@ -293,7 +293,8 @@ def _own_score(fit: CcaFit, moments: PairMoments, measure: Measure) -> float:
     return float(fit.score(fit.correlations(moments), measure))
 
 
-def _problem(moments: PairMoments, x: View, y: View) -> CcaProblem:
+def problem_of(moments: PairMoments, x: View, y: View) -> CcaProblem:
+    """Two views whose decompositions are there."""
     cross = _kept(moments.xy, x.kept, y.kept) / np.sqrt(x.scale * y.scale)
     return CcaProblem(moments, x, y, y.prepared(x.prepared(cross).T).T)
 

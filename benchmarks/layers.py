@@ -196,23 +196,28 @@ class OriginalScores:
         mel = np.concatenate([task.mel(index) for index in range(task.utterances)])
         scores: Scores = {"cca_phone": [], "cca_mel": []}
         for layer in range(task.layers):
-            generator = np.random.default_rng(0)
             states = np.load(folder / "phones" / f"layer_{layer}.npy")
-            folds = original_folds(len(view), generator, tokens.labels)
-            scores["cca_phone"].append(_original_score(states, view, folds, generator, folder / f"phone{layer}"))
+            made = original_draws(len(view), tokens.labels)
+            scores["cca_phone"].append(_original_score(states, view, made, folder / f"phone{layer}"))
             states = np.load(folder / "frames" / f"layer_{layer}.npy")
-            folds = original_folds(len(mel), generator)
-            scores["cca_mel"].append(_original_score(mel, states, folds, generator, folder / f"mel{layer}"))
+            made = original_draws(len(mel), None)
+            scores["cca_mel"].append(_original_score(mel, states, made, folder / f"mel{layer}"))
         return scores
 
 
-def _original_score(
-    one: np.ndarray, other: np.ndarray, folds: np.ndarray, generator: np.random.Generator, folder: Path
-) -> float:
+Draws = tuple[np.ndarray, np.ndarray, list[tuple[tuple[float, float], ...]]]
+
+
+def original_draws(count: int, labels: np.ndarray | None) -> Draws:
+    """The part of each sample, the pairs of parts, and the pairs of epsilons that each trial tries."""
+    generator = np.random.default_rng(0)
+    folds, pairs = original_folds(count, generator, labels), draw_pairs(generator)
+    return folds, pairs, [original_epsilons(generator)[:TRIES] for _ in pairs]
+
+
+def _original_score(one: np.ndarray, other: np.ndarray, made: Draws, folder: Path) -> float:
     folder.mkdir()
-    pairs = draw_pairs(generator)
-    epsilons = [original_epsilons(generator)[:TRIES] for _ in pairs]
-    return original_procedure(one, other, folds, pairs, epsilons, folder).score
+    return original_procedure(one, other, *made, folder).score
 
 
 @dataclass(frozen=True)
