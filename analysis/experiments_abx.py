@@ -83,8 +83,8 @@ class PhoneAbx:
             values = tuple(error.resampled(generator, resamples).tolist())
             items = digest(self.tokens.ids, self.tokens.table, len(error.cells))
             resampled = Resampled("bootstrap", f"abx {main} {self.sample} {items}", error.contexts, values)
-        detail = {"score_is": f"{main} speakers"}
-        detail |= {f"{kind}_speakers": in_figures(one) for kind, one in found.items()}
+        detail: dict[str, Any] = {f"{kind}_speakers": in_figures(one) for kind, one in found.items()}
+        detail["score_is"] = f"{main} speakers"
         return LayerScore.of(error.error, len(self.tokens), resampled, detail=detail)
 
     def write_items(self, folder: Path) -> None:

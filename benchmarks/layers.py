@@ -136,7 +136,7 @@ class Ours:
             mel=lambda index: (task.mel(index), times),
             mel_width=task.bands,
         )
-        collectors = [
+        collectors: list[PooledTokens | FrameMoments] = [
             PooledTokens(folder, subject, task.labels, drawn),
             FrameMoments(folder, subject, task.labels, views),
         ]
