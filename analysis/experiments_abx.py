@@ -25,8 +25,9 @@ class PhoneAbx:
         self.material, self.sample, self.name = material, sample, "abx_phone"
 
     def wants(self, labels: Sequence[str]) -> list[Want]:
-        """The frames of the tokens."""
-        return [Want("token_frames", ABX, tuple(labels))]
+        """The frames of the tokens. Other neighbours of the same tokens make other cells, so they count as well."""
+        neighbours = digest(*self.items.columns.values())
+        return [Want("token_frames", ABX, tuple(labels), frozenset([neighbours]))]
 
     @cached_property
     def tokens(self) -> Tokens:

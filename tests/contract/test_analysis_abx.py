@@ -1,6 +1,7 @@
 """ABX errors of phones: which tokens are compared, what is known of them, and what fastabx itself says of files."""
 
 from importlib.util import find_spec
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 import run_analysis
 from analysis.abx import HEADER, AbxError, AbxTask, Items, draw_contrasted
+from analysis.experiments_abx import PhoneAbx
 from analysis.sampling import tokens_of
 from tests.helpers.analysis_corpus import analysed_corpus
 
@@ -174,3 +176,16 @@ def test_a_run_reports_both_errors_and_writes_the_item_file(tmp_path):
     assert (corpus.folder("abx") / "abx_phone.png").is_file()
     given = corpus.run("abx_phone", "again", f"sampling.given={corpus.folder('abx')}/samples")
     assert given["experiments"]["abx_phone"]["upstreams"]["baseline"] == found["upstreams"]["baseline"]
+
+
+def test_other_neighbours_of_the_same_tokens_are_another_want():
+    """Or a score in the cache would be of the old ones."""
+    said, who = corpus_of(np.random.default_rng(0))
+    tokens, items = drawn_of(said, who, np.random.default_rng(0))
+    other = Items(items.phone, items.next, items.previous, items.speaker)
+    wants = []
+    for some in (items, items, other):
+        experiment = PhoneAbx(cast(Any, None), 0)
+        experiment.__dict__["items"] = some
+        wants.append(experiment.wants(["F"]))
+    assert wants[0] == wants[1] != wants[2]
