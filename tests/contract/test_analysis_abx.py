@@ -181,7 +181,7 @@ def test_a_run_reports_both_errors_and_writes_the_item_file(tmp_path):
 def test_other_neighbours_of_the_same_tokens_are_another_want():
     """Or a score in the cache would be of the old ones."""
     said, who = corpus_of(np.random.default_rng(0))
-    tokens, items = drawn_of(said, who, np.random.default_rng(0))
+    _, items = drawn_of(said, who, np.random.default_rng(0))
     other = Items(items.phone, items.next, items.previous, items.speaker)
     wants = []
     for some in (items, items, other):
