@@ -1,4 +1,4 @@
-"""Canonical correlations from moments: one eigendecomposition of each view, then one product and one SVD per epsilon.
+"""Canonical correlations from moments: each view is decomposed once, then one SVD per epsilon.
 
 Hotelling 1936; SVCCA: Raghu et al. 2017; projection weights (PWCCA): Morcos et al. 2018, section 3.
 
@@ -7,9 +7,11 @@ below epsilon, so that epsilon regularises and drops nothing. Null directions (o
 is known from the rest) are no directions: the original counts them, with a correlation of noise."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from scipy.linalg import cholesky, solve_triangular
 
 from analysis.pair_moments import PairMoments, varies
 
@@ -17,6 +19,8 @@ Measure = Literal["pwcca", "pwcca_x", "pwcca_y", "pwcca_mean", "mean_cca", "mean
 
 DEAD = 1e-12  # of the largest variance: below, a dimension is constant
 RANK = 1e-12  # of the largest eigenvalue: below, a direction is null
+CONDITION = 1e-9  # of the largest eigenvalue: above, a Cholesky factor is as good as eigenvectors
+WIDE = 64  # dimensions: below, eigenvectors cost nothing
 LEAST_CORRELATION = 1e-3  # of the fit: below, a direction is noise between null spaces
 FULL_SHARE = 0.99  # of the variance, that SVCCA keeps
 
@@ -30,9 +34,76 @@ class Spectrum:
     values: np.ndarray  # [rank]
     vectors: np.ndarray  # [kept dimensions, rank]
 
-    def whitening(self, epsilon: float) -> np.ndarray:
-        """What the eigenvectors are multiplied by, (λ + ε)^-½, [rank]."""
-        return 1 / np.sqrt(self.values + epsilon)
+    @property
+    def rank(self) -> int:
+        """Directions that are not null."""
+        return len(self.values)
+
+    def prepared(self, cross: np.ndarray) -> np.ndarray:
+        """What of a cross-covariance [kept dimensions, q] serves every epsilon."""
+        return self.vectors.T @ cross
+
+    def whitening(self, epsilon: float) -> "EigenWhitening":
+        """W with Wᵀ(Σ + ε)W = 1."""
+        return EigenWhitening(self.vectors, 1 / np.sqrt(self.values + epsilon))
+
+
+@dataclass(frozen=True)
+class EigenWhitening:
+    """W = V (λ + ε)^-½."""
+
+    vectors: np.ndarray
+    by: np.ndarray  # [rank]
+
+    def applied(self, prepared: np.ndarray) -> np.ndarray:
+        """WᵀM of an M that is prepared, [rank, q]."""
+        return self.by[:, None] * prepared
+
+    def directions(self, rotated: np.ndarray) -> np.ndarray:
+        """WU, [kept dimensions, m]."""
+        return self.vectors @ (self.by[:, None] * rotated)
+
+
+@dataclass(frozen=True)
+class FullRank:
+    """One view's covariance, divided by its largest entry, without dead dimensions, which is known to have no null
+    directions: a Cholesky factor does for each epsilon, which costs a tenth of the eigenvectors."""
+
+    kept: np.ndarray  # [p] bool
+    scale: float
+    covariance: np.ndarray  # [rank, rank]
+
+    @property
+    def rank(self) -> int:
+        return len(self.covariance)
+
+    def prepared(self, cross: np.ndarray) -> np.ndarray:
+        """What of a cross-covariance [rank, q] serves every epsilon."""
+        return cross
+
+    def whitening(self, epsilon: float) -> "CholeskyWhitening":
+        """W with Wᵀ(Σ + ε)W = 1."""
+        shifted = self.covariance.copy(order="F")
+        shifted[np.diag_indices(self.rank)] += epsilon
+        return CholeskyWhitening(cholesky(shifted, lower=True, overwrite_a=True, check_finite=False))
+
+
+@dataclass(frozen=True)
+class CholeskyWhitening:
+    """W = L^-ᵀ, with LLᵀ = Σ + ε."""
+
+    lower: np.ndarray
+
+    def applied(self, prepared: np.ndarray) -> np.ndarray:
+        """WᵀM, [rank, q]."""
+        return solve_triangular(self.lower, prepared, lower=True, check_finite=False)
+
+    def directions(self, rotated: np.ndarray) -> np.ndarray:
+        """WU, [rank, m]."""
+        return solve_triangular(self.lower, rotated, lower=True, trans="T", check_finite=False)
+
+
+View = Spectrum | FullRank
 
 
 def spectrum(covariance: np.ndarray, mean: np.ndarray) -> Spectrum:
@@ -41,29 +112,61 @@ def spectrum(covariance: np.ndarray, mean: np.ndarray) -> Spectrum:
     kept = varies(covariance, mean) & (np.diag(covariance) >= DEAD * scale)
     if not kept.any():
         return Spectrum(kept, 1.0, np.zeros(0), np.zeros((0, 0)))
-    values, vectors = np.linalg.eigh(covariance[np.ix_(kept, kept)] / scale)
+    values, vectors = np.linalg.eigh(_kept(covariance, kept, kept) / scale)
     real = values > RANK * values[-1]
     return Spectrum(kept, scale, values[real], vectors[:, real])
+
+
+def decomposed(covariance: np.ndarray, mean: np.ndarray) -> View:
+    """A covariance [p, p] of samples with this mean [p], ready for any epsilon.
+
+    Wide ones, if a Cholesky factor shows that no eigenvalue is below CONDITION of the largest, need no eigenvectors."""
+    scale = float(np.abs(covariance).max())
+    kept = varies(covariance, mean) & (np.diag(covariance) >= DEAD * scale)
+    if kept.sum() >= WIDE:
+        scaled = _kept(covariance, kept, kept) / scale
+        shifted = scaled.copy(order="F")
+        shifted[np.diag_indices(len(scaled))] -= CONDITION * np.linalg.norm(scaled)  # at least the largest eigenvalue
+        try:
+            cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            return spectrum(covariance, mean)
+        return FullRank(kept, scale, scaled)
+    return spectrum(covariance, mean)
+
+
+def _kept(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The rows and columns of a matrix that are kept; itself where all are."""
+    return matrix if rows.all() and columns.all() else matrix[np.ix_(rows, columns)]
 
 
 @dataclass(frozen=True)
 class CcaFit:
     """Directions of two views, most alike first, and what they were fitted with.
 
-    `alpha_x` and `alpha_y` are the weights of PWCCA that either view supplies; each sums to 1."""
+    `alpha_x` and `alpha_y` [m] are the weights of PWCCA that either view supplies; each sums to 1."""
 
     x: np.ndarray  # [p, m] canonical directions; 0 where a dimension was dropped
     y: np.ndarray  # [q, m]
     singular_values: np.ndarray  # [m] correlations of the fit, shrunk by epsilon
-    alpha_x: np.ndarray  # [m]
-    alpha_y: np.ndarray  # [m]
     kept_x: np.ndarray  # [p] bool
     kept_y: np.ndarray  # [q] bool
     ranks: tuple[int, int]  # of the kept dimensions
-    mean_x: np.ndarray  # [p]
-    mean_y: np.ndarray  # [q]
-    count: int
+    moments: PairMoments  # of the samples of the fit
     epsilon: tuple[float, float]
+
+    @property
+    def count(self) -> int:
+        """Samples of the fit."""
+        return self.moments.count
+
+    @cached_property
+    def alpha_x(self) -> np.ndarray:
+        return _alpha(self.moments.xx, self.x, self.kept_x)
+
+    @cached_property
+    def alpha_y(self) -> np.ndarray:
+        return _alpha(self.moments.yy, self.y, self.kept_y)
 
     @property
     def directions(self) -> int:
@@ -115,38 +218,26 @@ class CcaProblem:
     """Two views decomposed once, ready for any epsilon."""
 
     moments: PairMoments
-    x: Spectrum
-    y: Spectrum
-    cross: np.ndarray  # [rank of x, rank of y]: the scaled cross-covariance between eigenvectors
+    x: View
+    y: View
+    cross: np.ndarray  # [rank of x, rank of y]: the scaled cross-covariance, prepared by both views
 
     def fit(self, epsilon_x: float = 0.0, epsilon_y: float | None = None) -> CcaFit:
         """Directions at an epsilon, relative to the largest variance; one for both views, or one each."""
         epsilon = (epsilon_x, epsilon_x if epsilon_y is None else epsilon_y)
         by_x, by_y = self.x.whitening(epsilon[0]), self.y.whitening(epsilon[1])
-        left, values, right = np.linalg.svd(by_x[:, None] * self.cross * by_y, full_matrices=False)
+        whitened = by_y.applied(by_x.applied(self.cross).T).T
+        left, values, right = np.linalg.svd(whitened, full_matrices=False)
         real = values > LEAST_CORRELATION
-        x = _expanded(self.x, by_x[:, None] * left[:, real])
-        y = _expanded(self.y, by_y[:, None] * right[real].T)
-        moments = self.moments
-        return CcaFit(
-            x,
-            y,
-            values[real],
-            _alpha(moments.xx, x, self.x.kept),
-            _alpha(moments.yy, y, self.y.kept),
-            self.x.kept,
-            self.y.kept,
-            (len(self.x.values), len(self.y.values)),
-            moments.mean_x,
-            moments.mean_y,
-            moments.count,
-            epsilon,
-        )
+        x = _expanded(self.x, by_x.directions(left[:, real]))
+        y = _expanded(self.y, by_y.directions(right[real].T))
+        ranks = self.x.rank, self.y.rank
+        return CcaFit(x, y, values[real], self.x.kept, self.y.kept, ranks, self.moments, epsilon)
 
 
 def prepare(moments: PairMoments) -> CcaProblem:
     """Decompose both views of training samples."""
-    return _problem(moments, spectrum(moments.xx, moments.mean_x), spectrum(moments.yy, moments.mean_y))
+    return problem_of(moments, decomposed(moments.xx, moments.mean_x), decomposed(moments.yy, moments.mean_y))
 
 
 def fit_cca(moments: PairMoments, epsilon: float = 0.0) -> CcaFit:
@@ -160,7 +251,7 @@ def fit_svcca(moments: PairMoments, share: float = FULL_SHARE) -> CcaFit:
     if not 0 < share <= 1:
         raise ValueError(f"a share of the variance of {share}: expected more than 0, at most 1")
     x, y = spectrum(moments.xx, moments.mean_x), spectrum(moments.yy, moments.mean_y)
-    return _problem(moments, _leading(x, share), _leading(y, share)).fit()
+    return problem_of(moments, _leading(x, share), _leading(y, share)).fit()
 
 
 def _leading(view: Spectrum, share: float) -> Spectrum:
@@ -202,15 +293,16 @@ def _own_score(fit: CcaFit, moments: PairMoments, measure: Measure) -> float:
     return float(fit.score(fit.correlations(moments), measure))
 
 
-def _problem(moments: PairMoments, x: Spectrum, y: Spectrum) -> CcaProblem:
-    cross = moments.xy[np.ix_(x.kept, y.kept)] / np.sqrt(x.scale * y.scale)
-    return CcaProblem(moments, x, y, x.vectors.T @ cross @ y.vectors)
+def problem_of(moments: PairMoments, x: View, y: View) -> CcaProblem:
+    """Two views whose decompositions are there."""
+    cross = _kept(moments.xy, x.kept, y.kept) / np.sqrt(x.scale * y.scale)
+    return CcaProblem(moments, x, y, y.prepared(x.prepared(cross).T).T)
 
 
-def _expanded(view: Spectrum, directions: np.ndarray) -> np.ndarray:
-    """Directions between eigenvectors [rank, m] as directions between all dimensions of the view, unscaled, [p, m]."""
+def _expanded(view: View, directions: np.ndarray) -> np.ndarray:
+    """Directions of kept dimensions as directions of all dimensions of the view, unscaled, [p, m]."""
     full = np.zeros((len(view.kept), directions.shape[1]))
-    full[view.kept] = view.vectors @ directions / np.sqrt(view.scale)
+    full[view.kept] = directions / np.sqrt(view.scale)
     return full
 
 
@@ -220,6 +312,9 @@ def _alpha(covariance: np.ndarray, directions: np.ndarray, kept: np.ndarray) -> 
     projected = covariance @ directions  # [p, m]
     norms = np.einsum("pm,pm->m", directions, projected)
     weights = np.divide(
-        np.abs(projected[kept]).sum(0), np.sqrt(np.maximum(norms, 0)), out=np.zeros(len(norms)), where=norms > 0
+        np.abs(projected if kept.all() else projected[kept]).sum(0),
+        np.sqrt(np.maximum(norms, 0)),
+        out=np.zeros(len(norms)),
+        where=norms > 0,
     )
     return weights / weights.sum() if weights.sum() > 0 else weights

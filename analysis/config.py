@@ -70,7 +70,7 @@ class CcaConfig:
     folds: int = pydantic.Field(FOLDS, ge=3, le=100)
     trials: int = pydantic.Field(TRIALS, ge=1)
     groups: int = pydantic.Field(GROUPS, ge=0)  # resampled for the interval
-    memory_mib: float = pydantic.Field(2048.0, gt=0)  # of all sums at once; less means fewer groups
+    memory_mib: float = pydantic.Field(2048.0, gt=0)  # of all sums at once
     base_layer: str = "0"  # of cca_intra
     filterbank: Literal["kaldi", "original", "store"] = "kaldi"  # of cca_mel for upstreams of waveforms
     weights: Literal["default", "mean"] = "default"  # original scheme: mean averages both views' weights
@@ -120,6 +120,15 @@ class AwdConfig:
     max_pairs: int = pydantic.Field(10_000_000, ge=2)
     dtw: bool = True
     dtw_pairs: int = pydantic.Field(200_000, ge=2)  # above, pairs are drawn
+
+
+@section
+class AbxConfig:
+    """ABX errors of phones."""
+
+    max_size_group: int = pydantic.Field(10, ge=2)  # tokens that are A, B or X in a cell
+    max_x_across: int = pydantic.Field(5, ge=1)  # speakers that give the X of the same A and B
+    max_tokens: int = pydantic.Field(20_000, ge=2)  # above, pairs of neighbours are drawn
 
 
 @section
@@ -189,6 +198,7 @@ class AnalysisConfig:
     mi: MiConfig = pydantic.Field(default_factory=MiConfig)
     words: WordsConfig = pydantic.Field(default_factory=WordsConfig)
     awd: AwdConfig = pydantic.Field(default_factory=AwdConfig)
+    abx: AbxConfig = pydantic.Field(default_factory=AbxConfig)
     segmentation: SegmentationConfig = pydantic.Field(default_factory=SegmentationConfig)
     attention: AttentionConfig = pydantic.Field(default_factory=AttentionConfig)
     lnsr: LnsrConfig = pydantic.Field(default_factory=LnsrConfig)

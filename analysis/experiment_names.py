@@ -18,6 +18,7 @@ NEEDS = {  # what an experiment may need, and how it is given
     "syntactic": "words with shares of parts of speech: words.syntactic=FILE",
     "similarity": "word similarity files: words.similarity=[FILE, ...]",
     "probes": "results of probes with --weighted_sum: probes.weighted=[result/DIR, ...]",
+    "fastabx": "fastabx, which needs Python 3.12: python3.12 -m pip install -r requirements-abx.txt",
     "pairs": "sentence pairs: words.pairs=FILE, a CSV with pair,utterance_a,utterance_b,score",
 }
 
@@ -50,6 +51,14 @@ ENTRIES = (
     Entry("shape", "how states lie in space: rank, anisotropy, norms", (), "effective rank", "dimensions"),
     Entry("mi_word", "clusters of a layer beside words", ("words",), "adjusted mutual information"),
     Entry("awd", "are two tokens of one word nearer than two of different words?", ("words",), "average precision"),
+    Entry(
+        "abx_phone",
+        "is a phone nearer to its like than to another one between the same neighbours?",
+        ("phones", "fastabx"),
+        "ABX error",
+        "%",
+        "lower",
+    ),
     Entry("segmentation", "do frames change most at word boundaries?", ("words",), "F1 of boundaries"),
     Entry("wordsim", "word vectors beside human word similarity", ("words", "similarity"), "Spearman's correlation"),
     Entry("sts", "utterance vectors beside human sentence similarity", ("pairs",), "Spearman's correlation"),

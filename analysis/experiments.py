@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from analysis.abx import installed
 from analysis.collect import Subject
 from analysis.collectors import MEL, SPEAKER
 from analysis.config import AnalysisConfig
 from analysis.experiment_names import EXPERIMENTS, NEEDS
+from analysis.experiments_abx import PhoneAbx
 from analysis.experiments_boundaries import WordBoundaries
 from analysis.experiments_cca import (
     FrameCca,
@@ -54,7 +56,7 @@ class Experiment(Described, Protocol):
         """What a layer that knows nothing scores; None where that has no meaning."""
 
     def ceiling(self) -> float | None:
-        """What no layer scores more than; None where nobody knows."""
+        """What no layer does better than; None where nobody knows."""
 
     def controls(self, resamples: int) -> dict[str, LayerScore]:
         """Scores of what is no upstream, by name."""
@@ -76,6 +78,7 @@ MAKERS: dict[str, Callable[[Material, int], Experiment]] = {
     "shape": Shape,
     "cka": LayerMap,
     "awd": Discrimination,
+    "abx_phone": PhoneAbx,
     "segmentation": WordBoundaries,
     "wordsim": WordSimilarity,
     "sts": SentenceSimilarity,
@@ -103,6 +106,7 @@ def missing_need(name: str, config: AnalysisConfig, utterances: Utterances, subj
         "similarity": words.similarity,
         "pairs": words.pairs,
         "probes": config.probes.weighted,
+        "fastabx": installed(),
     }
     missing = [NEEDS[need] for need in EXPERIMENTS[name].needs if not given[need]]
     return f"needs {' and '.join(missing)}" if missing else None

@@ -16,6 +16,7 @@ from analysis.gather import BASE, FRAME_ROWS, Gathered, Want
 from analysis.material import FRAMES, Material, described, frames_described
 from analysis.moments import Moments, with_reference
 from analysis.original_scheme import original_score_of
+from analysis.packed import packed_size
 from analysis.sampling import Tokens
 from analysis.scores import LayerScore, Resampled
 from analysis.similarity import Similarity, cross_validated_cca, one_hot
@@ -153,7 +154,8 @@ class TokenCca:
 
     def _division(self, width: int) -> Division:
         other = self.view.view.shape[1]
-        fitting = self.material.groups_that_fit(8 * (width * (width + other) + other * other), "one layer")
+        numbers = packed_size(width) + width * other + packed_size(other)
+        fitting = self.material.groups_that_fit(8 * numbers, "one layer")
         if fitting not in self._divisions:
             made = self.material.divided(self.name, self.sample, self.places, self.view.labels, fitting)
             self._divisions[fitting] = made

@@ -18,6 +18,7 @@ from analysis.frame_rows import HOP, Beside, FrameRows, Rows
 from analysis.material import FRAMES, Material, digest
 from analysis.moment_files import load_moments
 from analysis.moments import Moments
+from analysis.packed import packed_size
 from mockingjay.inputs import source_fingerprint
 from utility.audio.waveform import read_audio
 from utility.config import as_dict
@@ -60,12 +61,13 @@ class Gathered:
         self.key = digest(subject.upstream.fingerprint, source)
         self.folders: dict[tuple[str, str, int], Path] = {}
         self.wanted: dict[tuple[str, str, int], Want] = {}
-        self._moments: tuple[Path, Moments] | None = None  # those that were read last
+        self._moments: tuple[tuple[Path, str], Moments] | None = None  # those that were read last
 
     def gather(self, wants: Mapping[int, Sequence[Want]]) -> None:
         """Collect what is not there of each sample's wants, in one pass, and a second one for distance curves."""
         self.cache.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.cache)
+        for folder in (self.cache, *sorted((self.cache / "scores").glob("*"))):
+            remove_leftovers(folder)
         missing: list[tuple[Want, int, Path]] = []
         for sample, some in wants.items():
             for want in map(self._with_base, merged(some)):
@@ -231,15 +233,17 @@ class Gathered:
         return Rows.read(self.folders[FRAME_ROWS, beside, sample], label)
 
     def moments(self, sample: int, label: str) -> Moments:
-        """The moments of frames that hold a layer."""
-        folder = self.folders[FRAMES, "", sample]
+        """The moments of a layer's frames beside all views that are no other layer but the base: one layer at a
+        time."""
+        folder, want = self.folders[FRAMES, "", sample], self.wanted[FRAMES, "", sample]
         clocks: list[tuple[float, float]] = []
-        for one in self.wanted[FRAMES, "", sample].labels:
+        for one in want.labels:
             if self.subject.clock(one) not in clocks:
                 clocks.append(self.subject.clock(one))
         path = folder / f"{clocks.index(self.subject.clock(label))}.npz"
-        if self._moments is None or self._moments[0] != path:
-            self._moments = path, load_moments(path)
+        if self._moments is None or self._moments[0] != (path, label):
+            base = {self.base()} if BASE in want.views else set()
+            self._moments = (path, label), load_moments(path, {label, MEL, SPEAKER} | base)
         return self._moments[1]
 
     def curves(self, label: str) -> tuple[list[list[np.ndarray]], list[np.ndarray]]:
@@ -260,7 +264,8 @@ class Gathered:
 def sets_that_fit(
     material: Material, wants: Sequence[tuple[Subject, Mapping[int, Sequence[Want]]]]
 ) -> dict[tuple[str, int], int]:
-    """How many sets the sums of frames, and of a map, have in each sample: as many as the memory holds of all together.
+    """How many sets the sums of frames, and of a map, have in each sample: those of the folds, and more groups of the
+    bootstrap in an eighth of the memory.
 
     All upstreams have the same, that of the widest, so that their scores are of the same groups. ValueError where the
     memory does not hold the fewest."""
@@ -282,7 +287,8 @@ def sets_that_fit(
                 f"cca.memory_mib={cca.memory_mib:g} allows less: raise it, or look at fewer layers (--layer)"
             )
         for key, size in sizes.items():
-            fitting = min(most[key[0]], fewest[key[0]] + spare // len(sizes) // size)
+            more = min(spare, int(cca.memory_mib * 2**17)) // len(sizes) // size
+            fitting = min(most[key[0]], fewest[key[0]] + more)
             sets[key] = min(sets.get(key, fitting), fitting)
     return sets
 
@@ -291,6 +297,8 @@ def _set_bytes(subject: Subject, material: Material, want: Want) -> int:
     """The bytes of one set of the sums of frames or of a map."""
     widths = [subject.upstream.width(label) for label in want.labels]
     if want.kind == MAPS:
-        return 8 * sum(a * b for i, a in enumerate(widths) for b in widths[i:])
+        pairs = sum(a * b for i, a in enumerate(widths) for b in widths[i + 1 :])
+        return 8 * (pairs + sum(map(packed_size, widths)))
     extra = BANDS * (MEL in want.views) + len(set(material.utterances.speakers)) * (SPEAKER in want.views)
-    return 8 * (sum(w * (w + extra) for w in widths) + (sum(w * w for w in widths) if BASE in want.views else 0))
+    numbers = sum(packed_size(w) + w * extra for w in widths)
+    return 8 * (numbers + (sum(w * w for w in widths) if BASE in want.views else 0))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.abx import Items, draw_contrasted
 from analysis.collect import Subject
 from analysis.collectors import Cut, DrawnTokens
 from analysis.config import AnalysisConfig, file_of
@@ -33,6 +34,7 @@ from utility.text import read_text, short
 
 PHONE_SETS = ("phones", "mi_phones")
 WORD_SETS = ("words", "mi_words", "all_words", "awd")
+ABX = "abx"  # phones and their neighbours
 SHOWN = 20  # names in a result
 SAID = "utterance"  # the label of a token that is a whole utterance
 
@@ -127,7 +129,7 @@ class Material:
         if name == "utterances":
             said = zip(self.utterances.ids, self.utterances.durations.tolist())
             return Sample(tokens_of((key, [(0.0, seconds, SAID)]) for key, seconds in said), ())
-        tokens, _ = self.all_tokens("phones" if name in PHONE_SETS else "words")
+        tokens, _ = self.all_tokens("phones" if name in (*PHONE_SETS, ABX) else "words")
         if self.config.sampling.given is not None:
             file = Path(self.config.sampling.given) / f"{name}_sample{sample}.json"
             if file.is_file():
@@ -135,9 +137,16 @@ class Material:
         try:
             generator = self.generator(name, sample)
             here = self.utterances
+            if name == ABX:
+                sizes = self.config.abx.max_size_group, self.config.abx.max_tokens
+                return draw_contrasted(tokens, here.speakers, *sizes, generator, here.frame_shift, here.durations)
             return draw(tokens, self.sampling(name), generator, here.frame_shift, here.durations)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
+
+    def items(self, tokens: Tokens) -> Items:
+        """Tokens of the phone alignment with their neighbours and speakers."""
+        return Items.of(tokens, self.all_tokens("phones")[0], self.utterances.speakers)
 
     def sampling(self, name: str) -> Sampling:
         """What is drawn for a set of tokens."""
@@ -182,6 +191,8 @@ class Material:
         sampling = self.config.sampling
         if name == "utterances":
             return Cut()
+        if name == ABX:
+            return Cut(rule=sampling.frames)
         return Cut(sampling.phone_part if name in PHONE_SETS else sampling.part, sampling.frames)
 
     def drawn(self, name: str, sample: int) -> DrawnTokens:

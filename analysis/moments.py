@@ -12,6 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
+from analysis.packed import add_product, add_square, packed, packed_size, unpacked
 from analysis.pair_moments import PairMoments, PairSums
 
 MIB = 2**20
@@ -43,8 +44,10 @@ class Layout:
     def bytes(self) -> int:
         """Memory of the sums, whatever the number of samples."""
         w = self.widths
-        numbers = sum(w[x] * w[y] + w[x] + w[y] + 1 for x, y in self.products) + sum(2 * n + 3 for n in w.values())
-        return 8 * self.sets * numbers
+        own = sum(packed_size(n) for n in w.values())
+        pairs = sum(w[x] * w[y] for x, y in self.products if x != y)
+        rest = sum(w[x] + w[y] + 1 for x, y in self.products) + sum(2 * n + 3 for n in w.values())
+        return 8 * self.sets * (own + pairs + rest)
 
 
 def with_reference(layers: Mapping[str, int], reference: str, width: int, sets: int) -> Layout:
@@ -93,7 +96,8 @@ class ViewSums:
 
 @dataclass
 class ProductSums:
-    """Sums over two views, per set, from their shifts; see PairSums."""
+    """Sums over two views, per set, from their shifts; see PairSums. Of a view with itself `product` is packed:
+    [sets, p (p + 1) / 2], see analysis/packed."""
 
     product: np.ndarray  # [sets, p, q]
     x_norm_y: np.ndarray  # [sets, q]
@@ -122,7 +126,7 @@ class Moments:
         }
         self.products = {
             (x, y): ProductSums(
-                np.zeros((sets, widths[x], widths[y])),
+                np.zeros((sets, packed_size(widths[x])) if x == y else (sets, widths[x], widths[y])),
                 np.zeros((sets, widths[y])),
                 np.zeros((sets, widths[x])),
                 np.zeros(sets),
@@ -141,7 +145,7 @@ class Moments:
             self.shifts = {name: block.mean(0, dtype=np.float64) for name, block in blocks.items()}
         for number in np.unique(numbers):
             rows = slice(None) if np.ndim(sets) == 0 else np.flatnonzero(numbers == number)
-            self._add_to_set(int(number), {name: np.asarray(block[rows], np.float64) for name, block in blocks.items()})
+            self._add_to_set(int(number), {name: block[rows] for name, block in blocks.items()})
 
     def _checked(self, views: Mapping[str, np.ndarray], sets: int | np.ndarray) -> tuple[dict, np.ndarray]:
         blocks = {name: np.asarray(views[name]) for name in self.layout.widths if name in views}
@@ -161,24 +165,34 @@ class Moments:
         return blocks, numbers
 
     def _add_to_set(self, number: int, blocks: dict[str, np.ndarray]) -> None:
+        count = len(next(iter(blocks.values())))
         shifted: dict[str, np.ndarray] = {}
         norms: dict[str, np.ndarray] = {}
         for name, block in blocks.items():
-            lengths = np.sqrt(np.einsum("ip,ip->i", block, block))  # [n]
-            view, x = self.views[name], block - self.shifts[name]
-            view.directions[number] += np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0) @ block
+            view, shift = self.views[name], self.shifts[name]
+            x = block.astype(np.float64)  # a copy
+            lengths = np.sqrt(np.einsum("ip,ip->i", x, x))  # [n]
+            inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+            x -= shift
+            norms[name] = np.einsum("ip,ip->i", x, x)
+            values, directions = np.stack([np.ones(count), inverse]) @ x
+            view.values[number] += values
+            view.directions[number] += directions + inverse.sum() * shift
+            view.squares[number] += norms[name].sum()
             view.lengths[number] += lengths.sum()
             view.nonzero[number] += np.count_nonzero(lengths)
-            shifted[name], norms[name] = x, np.einsum("ip,ip->i", x, x)
-            view.values[number] += x.sum(0)
-            view.squares[number] += norms[name].sum()
+            shifted[name] = x
+        names = list(shifted)
+        weighted = {name: np.stack([norms[other] for other in names]) @ shifted[name] for name in names}
         for (x_name, y_name), sums in self.products.items():
-            x, y, u, v = shifted[x_name], shifted[y_name], norms[x_name], norms[y_name]
-            sums.product[number] += x.T @ y
-            sums.x_norm_y[number] += u @ y
-            sums.y_norm_x[number] += v @ x
-            sums.norms[number] += u @ v
-        self.counts[number] += len(next(iter(blocks.values())))
+            if x_name == y_name:
+                add_square(sums.product[number], shifted[x_name])
+            else:
+                add_product(sums.product[number], shifted[x_name], shifted[y_name])
+            sums.x_norm_y[number] += weighted[y_name][names.index(x_name)]
+            sums.y_norm_x[number] += weighted[x_name][names.index(y_name)]
+            sums.norms[number] += norms[x_name] @ norms[y_name]
+        self.counts[number] += count
 
     def merge(self, other: "Moments") -> None:
         """Add what another pass, or another process, has summed. ValueError for another layout."""
@@ -192,7 +206,7 @@ class Moments:
         for number in np.flatnonzero(other.counts):
             for (x, y), sums in self.products.items():
                 moved = other.sums(x, y, [int(number)]).moved(moves[x], moves[y])
-                sums.product[number] += moved.product
+                sums.product[number] += packed(moved.product) if x == y else moved.product
                 sums.x_norm_y[number] += moved.x_norm_y
                 sums.y_norm_x[number] += moved.y_norm_x
                 sums.norms[number] += moved.norms
@@ -214,9 +228,9 @@ class Moments:
             raise ValueError(f"no products of {x} and {y} were summed")
         pair, one, two = self.products[key], self.views[x], self.views[y]
         times = self._times(sets)
-        product = np.zeros(pair.product.shape[1:])
-        for number in np.flatnonzero(times):  # no copy of all sets
-            product += times[number] * pair.product[number]
+        product = _total(times, pair.product)
+        if x == y:
+            product = unpacked(product, self.layout.widths[x])
         x_norm_y, y_norm_x = (pair.y_norm_x, pair.x_norm_y) if swap else (pair.x_norm_y, pair.y_norm_x)
         return PairSums(
             int(times @ self.counts),
@@ -240,7 +254,19 @@ class Moments:
         xx, yy = self.sums(x, x, chosen).centred(), self.sums(y, y, chosen).centred()
         return PairMoments.from_sums(*means, xx, xy.centred(), yy)
 
+    def product(self, x: str, y: str, number: int) -> np.ndarray:
+        """The products of two views in one set from their shifts: [p, q], packed where x is y. A part of the sums."""
+        return self.products[x, y].product[number] if (x, y) in self.products else self.products[y, x].product[number].T
+
     def _times(self, sets: Iterable[int] | None) -> np.ndarray:
         if sets is None:
             return np.ones(self.layout.sets)
         return np.bincount(np.fromiter(sets, np.int64), minlength=self.layout.sets).astype(np.float64)
+
+
+def _total(times: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """The sum of products [sets, ...], each so many times; there is no copy of all sets."""
+    total = np.zeros(products.shape[1:])
+    for number in np.flatnonzero(times):
+        total += products[number] if times[number] == 1 else times[number] * products[number]
+    return total

@@ -46,12 +46,15 @@ class PairSums:
         x_norm_y = self.x_norm_y + 2 * left + dx2 * y + (self.x_norm + 2 * xd + n * dx2) * dy
         y_norm_x = self.y_norm_x + 2 * right + dy2 * x + (self.y_norm + 2 * yd + n * dy2) * dx
         norms = self.norms + 2 * float(self.x_norm_y @ dy) + 2 * float(self.y_norm_x @ dx) + 4 * float(left @ dy)
+        moved = product + np.outer(dx, y)
+        if (x_moved := x + n * dx).any():  # not where samples are centred
+            moved += np.outer(x_moved, dy)
         norms += dy2 * (self.x_norm + 2 * xd) + dx2 * (self.y_norm + 2 * yd) + n * dx2 * dy2
         return PairSums(
             n,
-            x + n * dx,
+            x_moved,
             y + n * dy,
-            product + np.outer(x, dy) + np.outer(dx, y) + n * np.outer(dx, dy),
+            moved,
             self.x_norm + 2 * xd + n * dx2,
             self.y_norm + 2 * yd + n * dy2,
             x_norm_y,
@@ -60,7 +63,7 @@ class PairSums:
         )
 
     def centred(self) -> "PairSums":
-        """The sums measured from the means of the samples."""
+        """The sums measured from the means of the samples, whose sums are 0."""
         return self.moved(-self.x / self.count, -self.y / self.count)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.experiment_names import EXPERIMENTS
+from analysis.experiments_abx import PhoneAbx
 from analysis.gather import FRAME_ROWS, MAPS
 from analysis.material import FRAMES, Material
 from analysis.sampling import write_sample
@@ -115,6 +116,9 @@ def write_samples(folder: Path, study: Study, audio: Mapping[str, str]) -> None:
             names = [material.utterances.ids[place] for place in material.frame_utterances(sample)]
             with replacing(folder / f"frames_sample{sample}.txt") as new:
                 new.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    for experiment in study.experiments.get("abx_phone", ()):
+        if isinstance(experiment, PhoneAbx):
+            experiment.write_items(folder)
 
 
 def write_original_files(folder: Path, outcome: Outcome, material: Material, split: str) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from analysis.cca import CcaFit, Measure, correlation, prepare
 from analysis.folds import Trial
 from analysis.moments import Moments
+from analysis.packed import squares_along
 from utility.intervals import Difference, Interval, percentile_interval, resampled_counts
 
 EPSILONS = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1)  # the original tries nothing above 1e-9, so it tunes nothing
@@ -53,16 +54,14 @@ class VariateSums:
     @classmethod
     def from_moments(cls, fit: CcaFit, moments: Moments, x: str, y: str, sets: Sequence[int]) -> "VariateSums":
         """Project the sums of some sets; each is a group."""
-        groups = [moments.sums(x, y, [number]) for number in sets]
-        own_x = [moments.sums(x, x, [number]).product for number in sets]
-        own_y = [moments.sums(y, y, [number]).product for number in sets]
+        groups = list(sets)
         return cls(
-            np.array([float(group.count) for group in groups]),
-            np.array([group.x @ fit.x for group in groups]),
-            np.array([group.y @ fit.y for group in groups]),
-            np.array([np.einsum("pm,pm->m", fit.x, product @ fit.x) for product in own_x]),
-            np.array([np.einsum("qm,qm->m", fit.y, product @ fit.y) for product in own_y]),
-            np.array([np.einsum("pm,pm->m", fit.x, group.product @ fit.y) for group in groups]),
+            moments.counts[groups].astype(np.float64),
+            moments.views[x].values[groups] @ fit.x,
+            moments.views[y].values[groups] @ fit.y,
+            np.array([squares_along(moments.product(x, x, number), fit.x) for number in groups]),
+            np.array([squares_along(moments.product(y, y, number), fit.y) for number in groups]),
+            np.array([np.einsum("pm,pm->m", fit.x, moments.product(x, y, number) @ fit.y) for number in groups]),
         )
 
     @classmethod
@@ -71,8 +70,8 @@ class VariateSums:
     ) -> "VariateSums":
         """Project samples x [n, p] and y [n, q] of groups [n], numbered from 0: for a second pass over data, where
         moments of every group would not fit in memory. Blocks add up: see `plus`."""
-        a = (np.asarray(x, np.float64) - fit.mean_x) @ fit.x
-        b = (np.asarray(y, np.float64) - fit.mean_y) @ fit.y
+        a = (np.asarray(x, np.float64) - fit.moments.mean_x) @ fit.x
+        b = (np.asarray(y, np.float64) - fit.moments.mean_y) @ fit.y
         member = (np.arange(num_groups)[:, None] == np.asarray(groups)).astype(np.float64)  # [G, n]
         return cls(member.sum(1), member @ a, member @ b, member @ a**2, member @ b**2, member @ (a * b))
 
@@ -151,7 +150,7 @@ def cross_validated_cca(
 def _trial(moments: Moments, x: str, y: str, trial: Trial, settings: CcaSettings) -> TrialScore:
     train, dev, test = (moments.pair(x, y, sets) for sets in (trial.train, trial.dev, trial.test))
     ready = prepare(train)
-    widest = max(len(ready.x.values), len(ready.y.values))  # null directions overfit nothing
+    widest = max(ready.x.rank, ready.y.rank)  # null directions overfit nothing
     if train.count < widest + 2:
         raise ValueError(
             f"{x} and {y}: {train.count} training samples for {widest} dimensions: any two views would look alike; "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import features, huggingface, loading, probing, steps
+from benchmarks import features, huggingface, layers, loading, probing, steps
 from benchmarks.contest import Result, Turn, contest
 from benchmarks.limits import COPIED, Products, copying, reading
 from benchmarks.steps import PlainRepresentations, PlainSteps, Precision, Representations, Shape, Steps
@@ -140,6 +140,12 @@ def probes(rounds: int) -> Iterator[Row]:
         yield Row(name, frames / seconds, "frames/s", ratio=ratio, memory=results["ours"].memory)
 
 
+def analysis(measured: int) -> Iterator[Row]:
+    """Layer analysis beside the original's procedure, which is measured on some layers."""
+    for stage, value, unit, ratio, memory in layers.rows(layers.Task(), measured):
+        yield Row(stage, value, unit, ratio=ratio, memory=memory)
+
+
 def _computing(
     stage: str, shape: Shape, makers: Mapping[str, Callable[[], Turn]], passes: int, rounds: int, batches: int = 1
 ) -> Iterator[Row]:
@@ -158,7 +164,7 @@ def _computing(
         yield Row(f"{stage}, {name}", frames / result.seconds, "frames/s", share, ratio, result.memory)
 
 
-SECTIONS = {
+SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {  # each takes the rounds, analysis the original's layers
     "limits": limits,
     "features": extraction,
     "loader": loader,
@@ -166,6 +172,7 @@ SECTIONS = {
     "representations": representing,
     "transformers": transformers,
     "probes": probes,
+    "analysis": analysis,
 }
 
 
@@ -192,6 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=_measurable(), help="sections (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant, of which the median counts")
+    parser.add_argument("--layers", type=int, default=2, help="analysis: layers that the original's procedure runs on")
     parser.add_argument("--json", type=Path, default=Path("result/benchmarks.json"), help="where the figures go")
     args = parser.parse_args()
     print(f"{machine()}\n\n| {' | '.join(TITLES)} |\n|{' --- |' * len(TITLES)}")
@@ -199,7 +207,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["TMPDIR"] = tempfile.tempdir = scratch  # for what is made up here and in the contestants' processes
         for section in args.only:
-            for row in SECTIONS[section](args.rounds):
+            for row in SECTIONS[section](args.layers if section == "analysis" else args.rounds):
                 rows.append(row)
                 print(f"| {' | '.join(row.cells())} |", flush=True)
     args.json.parent.mkdir(parents=True, exist_ok=True)

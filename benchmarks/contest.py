@@ -64,7 +64,7 @@ def _answer(name: str, pipe: Connection) -> float:
 
 
 def _serve(maker: Callable[[], Turn], pipe: Connection) -> None:
-    idle = _peak_memory()
+    idle = peak_memory()
     turn = maker()
     for _ in range(WARM_UP):
         turn()
@@ -74,10 +74,10 @@ def _serve(maker: Callable[[], Turn], pipe: Connection) -> None:
         start = time.perf_counter()
         turn()
         pipe.send(time.perf_counter() - start)
-    pipe.send(_peak_memory() - idle)
+    pipe.send(peak_memory() - idle)
 
 
-def _peak_memory() -> float:
+def peak_memory() -> float:
     """MiB: of the GPU where there is one, else resident."""
     import torch
 

@@ -1,6 +1,7 @@
 """Every experiment of run_analysis.py on a corpus whose answers are known by construction."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -68,8 +69,8 @@ def curve(result: dict, name: str, upstream: str = "baseline") -> list[dict]:
 
 def test_all_runs_every_experiment_whose_needs_are_met(corpus, result):
     assert result["experiments"].keys() | result["skipped"].keys() == EXPERIMENTS.keys()
-    assert not result["skipped"]
-    for name in EXPERIMENTS:
+    assert result["skipped"].keys() == (set() if find_spec("fastabx") else {"abx_phone"})
+    for name in result["experiments"]:
         assert (corpus.folder("everything") / f"{name}.csv").is_file()
 
 

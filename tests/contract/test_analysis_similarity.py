@@ -5,7 +5,19 @@ import warnings
 import numpy as np
 import pytest
 
-from analysis.cca import fit_cca, fit_svcca, mean_cca, mean_squared_cca, prepare, pwcca, svcca
+from analysis.cca import (
+    FullRank,
+    Spectrum,
+    fit_cca,
+    fit_svcca,
+    mean_cca,
+    mean_squared_cca,
+    prepare,
+    problem_of,
+    pwcca,
+    spectrum,
+    svcca,
+)
 from analysis.cka import cka, cka_debiased
 from analysis.original_cca import original_fit, original_score
 from analysis.pair_moments import PairMoments
@@ -179,3 +191,38 @@ def test_one_hot_refuses_what_is_no_class():
         one_hot(["a", "c"], ["a", "b"])
     with pytest.raises(ValueError, match="1 classes"):
         one_hot(["a"], ["a"])
+
+
+def wide_samples(dead: bool = False) -> PairMoments:
+    """Views of 80 and 70 dimensions that share six; a dead dimension, or one that is another's double, if asked."""
+    generator = np.random.default_rng(7)
+    shared = generator.normal(size=(900, 6))
+    x = shared @ generator.normal(size=(6, 80)) + generator.normal(size=(900, 80))
+    y = shared @ generator.normal(size=(6, 70)) + generator.normal(size=(900, 70))
+    if dead:
+        x[:, 3], x[:, 5] = 1.0, x[:, 7]
+    return PairMoments.from_samples(x, y)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-8, 1e-2, 0.1])
+def test_wide_views_of_full_rank_have_the_directions_that_eigenvectors_give(epsilon):
+    moments = wide_samples()
+    fast = prepare(moments)
+    assert isinstance(fast.x, FullRank)
+    assert isinstance(fast.y, FullRank)
+    both = spectrum(moments.xx, moments.mean_x), spectrum(moments.yy, moments.mean_y)
+    for views in (both, (fast.x, both[1]), (both[0], fast.y)):
+        one, other = fast.fit(epsilon), problem_of(moments, *views).fit(epsilon)
+        assert one.ranks == other.ranks == (80, 70)
+        assert np.abs(one.singular_values - other.singular_values).max() < 1e-10
+        assert np.abs(np.abs(one.x) - np.abs(other.x)).max() < 1e-8
+        assert np.abs(np.abs(one.y) - np.abs(other.y)).max() < 1e-8
+        assert np.abs(one.alpha("pwcca") - other.alpha("pwcca")).max() < 1e-10
+        assert np.abs(one.correlations(moments) - other.correlations(moments)).max() < 1e-10
+
+
+def test_wide_views_with_null_directions_keep_their_rank():
+    fit = fit_cca(wide_samples(dead=True), 1e-8)
+    assert fit.ranks == (78, 70)
+    assert fit.kept_x.sum() == 79
+    assert isinstance(prepare(wide_samples(dead=True)).x, Spectrum)

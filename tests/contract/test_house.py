@@ -28,7 +28,7 @@ ALLOWED = {  # what the files of a room may import besides their own room
     "commands": {"originals", "downstream", "analysis", "mockingjay", "utility"},
     "preprocess": {"utility"},
     "runners": {"commands", "originals", "downstream", "analysis", "mockingjay", "utility"},
-    "benchmarks": {"downstream", "mockingjay", "preprocess", "utility"},
+    "benchmarks": {"analysis", "downstream", "mockingjay", "preprocess", "tests", "utility"},
 }
 # Inside a room a file may import its own folder, and what stands on a line above its own.
 FLOORS = {
@@ -56,17 +56,17 @@ FLOORS = {
         {"sweep"},
     ),
     "analysis": (
-        {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "pair_moments"}
-        | {"report_join", "robustness", "segments", "warping", "word_vectors"},
+        {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "packed"}
+        | {"pair_moments", "report_join", "robustness", "segments", "warping", "word_vectors"},
         {"boundaries", "cca", "discrimination", "filterbank", "frame_rates", "moments", "sampling", "words"}
         | {"figures"},
-        {"boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity", "utterance_inputs"},
+        {"abx", "boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity", "utterance_inputs"},
         {"attention_blocks", "attention_experiment", "reconstruction", "robustness_experiment"},
         {"collect", "config", "experiment_names", "scores"},
         {"collectors"},
         {"frame_rows", "material"},
         {"gather", "original_scheme"},
-        {"experiments_boundaries", "experiments_cca", "experiments_discrimination", "experiments_mi"}
+        {"experiments_abx", "experiments_boundaries", "experiments_cca", "experiments_discrimination", "experiments_mi"}
         | {"experiments_shape"},
         {"experiments_models", "experiments_weights", "experiments_words", "joint"},
         {"experiments_maps"},

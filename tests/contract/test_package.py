@@ -33,7 +33,9 @@ def pins(file: str) -> dict[str, str]:
     """Name -> release that a requirements file names itself."""
     lines = (PROJECT / file).read_text(encoding="utf-8").splitlines()
     return {
-        canonicalize_name(name): release for name, _, release in (line.partition("==") for line in lines) if release
+        canonicalize_name(name): release.partition(";")[0]
+        for name, _, release in (line.partition("==") for line in lines)
+        if release
     }
 
 

@@ -6,7 +6,7 @@ pseudo-inverses, two square roots and a full SVD; both projection matrices to di
 matrices read back to score the development part, and once more for the test part. Written apart from
 analysis/original_cca, as a second reading."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,30 @@ def original_procedure(
         scores.append(_evaluate(view1[:, held_out], view2[:, held_out], folder, f"{ex}_{ey}_{dev}_{test}"))
     written = sum(path.stat().st_size for path in folder.glob("*.npy"))
     return OriginalRun(float(np.mean(scores)), tuple(scores), written)
+
+
+def original_extraction(
+    utterances: Iterable[int],
+    layers: int,
+    states: Callable[[int, int], np.ndarray],
+    segments: Callable[[int], Sequence[tuple[int, int]]],
+    frames: Path,
+    means: Path,
+) -> None:
+    """One utterance after another: `states` (utterance, layer) [T, D] of every layer is appended to a list, so are the
+    means of its `segments` (first, stop); at the end each layer is one file, layer_<n>.npy."""
+    of_frames: dict[int, list[np.ndarray]] = {layer: [] for layer in range(layers)}
+    of_segments: dict[int, list[np.ndarray]] = {layer: [] for layer in range(layers)}
+    for utterance in utterances:
+        for layer in range(layers):
+            state = states(utterance, layer)
+            of_frames[layer].append(state)
+            for first, stop in segments(utterance):
+                of_segments[layer].append(np.mean(state[first:stop], axis=0, keepdims=True))
+    for folder, lists in ((frames, of_frames), (means, of_segments)):
+        folder.mkdir()
+        for layer, parts in lists.items():
+            np.save(folder / f"layer_{layer}.npy", np.concatenate(parts, axis=0))
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
