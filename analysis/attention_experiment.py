@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from analysis.attention.head_metrics import CATEGORIES, HeadMetrics, length_band, mean_metrics, utterance_metrics
-from analysis.attention.intervals import MeasuredHeads, measured_heads
+from analysis.attention.intervals import MeasuredHeads, mean_heads, measured_heads
 from analysis.attention.pruning import (
     RANDOM_ORDERS,
     PruningCurve,
@@ -22,6 +22,7 @@ from analysis.attention.pruning import (
     span_curve,
 )
 from analysis.attention.relation_maps import UNLABELLED, PhoneRelations, RelationMaps
+from analysis.repeats import of_samples
 from analysis.utterance_inputs import UtteranceInputs
 from mockingjay.upstreams.attentive import attentive, heads_masked, spans_masked
 from mockingjay.upstreams.base import Upstream
@@ -81,17 +82,29 @@ def analyse_attention(
     phones: FramePhones | None = None,
     score: Score | None = None,
     units: Mapping[str, str] | None = None,
+    samples: Sequence[Sequence[int]] | None = None,
 ) -> dict[str, Any]:
     """What result.json says of the attention of one upstream: `points` (a score for each layer), `heads`, `maps`,
     `pruning` (where there is a `score`), and `data`.
 
     `groups` are what the bootstrap draws, one for each utterance. `score` measures the upstream while it is pruned, its
-    figures have `units`. ValueError for an upstream without attention, and a step of more heads than it has."""
+    figures have `units`. `samples` are places of utterances (None: one of all): metrics are the means of theirs; phones
+    and pruning are of all utterances at once. ValueError for an upstream without attention, and a step of more heads
+    than it has."""
     model = attentive(utterances.upstream)
     if score is not None:
         check_step(options.step, *model.attention_size)
     metrics = list(each_utterance(utterances))
-    heads = measured_heads(metrics, groups, _generator(options, "bootstrap"), options.resamples)
+    drawn = [
+        measured_heads(
+            [metrics[i] for i in places],
+            [groups[i] for i in places],
+            _generator(options, f"bootstrap {k}" if k else "bootstrap"),
+            options.resamples,
+        )
+        for k, places in enumerate([range(len(metrics))] if samples is None else samples)
+    ]
+    heads = mean_heads(drawn)
     lengths = [
         int(model.attention_frames(torch.tensor(max(stop - start for start, stop in utterances.parts(number)))))
         for number in utterances.numbers
@@ -100,10 +113,15 @@ def analyse_attention(
     alike = [i for i, inside in enumerate(band) if inside]
     in_band = measured_heads([metrics[i] for i in alike], [groups[i] for i in alike], _generator(options, "band"), 0)
     content: dict[str, Any] = {
-        "points": _points(heads),
+        "points": _points(heads, drawn),
         "heads": _heads(heads) | {"band": _band(lengths, alike, in_band)},
         "maps": _pictures(utterances, heads),
-        "data": {"utterances": len(metrics), "groups": len(set(groups)), "left_out": dict(utterances.left_out)},
+        "data": {
+            "utterances": len(metrics),
+            "groups": len(set(groups)),
+            "left_out": dict(utterances.left_out),
+            "cut": utterances.cut,
+        },
     }
     if phones is not None:
         relations, left_out = phone_relations(utterances, phones)
@@ -134,7 +152,7 @@ def phone_relations(utterances: UtteranceInputs, phones: FramePhones) -> tuple[P
         if name not in phones.alignment:
             left_out.append(name)
             continue
-        labels = phones.labels(name, utterances.frame_times(int(utterances.inputs.frames[number])))
+        labels = phones.labels(name, utterances.frame_times(utterances.frames(number)))
         for (start, stop), blocks in utterances.maps(number, inputs):
             own = int(model.attention_frames(torch.tensor(stop - start)))
             running.add(blocks, labels[start : start + own * model.rate] if model.takes == "features" else labels)
@@ -176,13 +194,14 @@ def attention_content(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
     }
 
 
-def _points(heads: MeasuredHeads) -> list[dict[str, Any]]:
-    """A point for each block: the mean over its heads, and the other metrics in `detail`."""
+def _points(heads: MeasuredHeads, drawn: Sequence[MeasuredHeads]) -> list[dict[str, Any]]:
+    """A point for each block: the mean over its heads, and the other metrics in `detail`; the scores of samples."""
     points = []
     names = ("relative_globalness", "relative_verticality", "diagonality", "max_weight")
     for layer, values in enumerate(zip(*(getattr(heads.mean, name).mean(axis=1) for name in names)), 1):
         detail = dict(zip(names, map(float, values)))
         interval = None if heads.layers is None else heads.layers[layer - 1]
+        scores = [float(one.mean.relative_globalness[layer - 1].mean()) for one in drawn]
         points.append(
             {
                 "layer": layer,
@@ -193,6 +212,7 @@ def _points(heads: MeasuredHeads) -> list[dict[str, Any]]:
                 "samples": heads.utterances,
                 "detail": detail,
             }
+            | of_samples(scores)
         )
     return points
 

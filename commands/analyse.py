@@ -51,8 +51,8 @@ def analyse(settings: Analyse) -> int:
             stack.enter_context(held(directory, ELSEWHERE))
         config = _config(settings, directory)
         specs = with_controls(settings.upstreams) if settings.controls else settings.upstreams
-        subjects = open_subjects(specs, config, settings)
         cache = directory / "cache" if config.data.cache is None else Path(config.data.cache).expanduser()
+        subjects = _with_probes(open_subjects(specs, config, settings), specs, config, settings, cache)
         plan = Plan(
             settings.run,
             settings.everything,
@@ -137,6 +137,24 @@ def open_subjects(specs: Sequence[UpstreamSpec], config: AnalysisConfig, setting
         place = [spec.kind for spec in specs].index("baseline")
         subjects.insert(place, _subject(specs[place], corpus, settings, device))
     return subjects
+
+
+def _with_probes(
+    subjects: Sequence[Subject],
+    specs: Sequence[UpstreamSpec],
+    config: AnalysisConfig,
+    settings: Analyse,
+    cache: Path,
+) -> Sequence[Subject]:
+    """The upstreams with the probes that an experiment of the run wants."""
+    pruned = config.attention.probes if "attention" in settings.run else []
+    attacked = config.lnsr.probe if "lnsr" in settings.run else []
+    if not pruned and not attacked:
+        return subjects
+    from commands.analysis_probes import with_probes  # it opens downstream, which few runs need
+
+    wanted = replace(config.attention, probes=pruned)
+    return with_probes(subjects, specs, wanted, attacked, claim_device(settings.cpu), cache)
 
 
 def _subject(spec: UpstreamSpec, corpus: UtteranceSource, settings: Analyse, device: torch.device) -> Subject:

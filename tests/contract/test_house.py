@@ -57,11 +57,11 @@ FLOORS = {
     ),
     "analysis": (
         {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "pair_moments"}
-        | {"report_join", "robustness", "segments", "warping", "word_vectors"},
+        | {"repeats", "report_join", "robustness", "robustness_content", "segments", "warping", "word_vectors"},
         {"boundaries", "cca", "discrimination", "filterbank", "frame_rates", "moments", "sampling", "words"}
         | {"figures"},
         {"boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity", "utterance_inputs"},
-        {"attention_blocks", "attention_experiment", "reconstruction", "robustness_experiment"},
+        {"attention_blocks", "attention_experiment", "probed", "reconstruction", "robustness_experiment"},
         {"collect", "config", "experiment_names", "scores"},
         {"collectors"},
         {"material"},

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from analysis.reconstruction import reconstruction_loss
+from analysis.robustness_content import lnsr_content
 from analysis.robustness_experiment import (
     LnsrOptions,
     changed_inputs,
     drift,
     input_deviations,
-    lnsr_content,
     measure_lnsr,
 )
 from analysis.utterance_inputs import UtteranceInputs
