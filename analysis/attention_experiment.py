@@ -152,7 +152,8 @@ def phone_relations(utterances: UtteranceInputs, phones: FramePhones) -> tuple[P
         if name not in phones.alignment:
             left_out.append(name)
             continue
-        labels = phones.labels(name, utterances.frame_times(utterances.frames(number)))
+        whole = utterances.frame_times(int(utterances.inputs.frames[number]))  # as long as the alignment
+        labels = phones.labels(name, whole)[: utterances.frames(number)]
         for (start, stop), blocks in utterances.maps(number, inputs):
             own = int(model.attention_frames(torch.tensor(stop - start)))
             running.add(blocks, labels[start : start + own * model.rate] if model.takes == "features" else labels)
