@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from analysis.attention.findings import findings
 from analysis.attention.head_metrics import CATEGORIES, HeadMetrics, length_band, mean_metrics, utterance_metrics
 from analysis.attention.intervals import MeasuredHeads, mean_heads, measured_heads
+from analysis.attention.offsets import Offsets
 from analysis.attention.pruning import (
     RANDOM_ORDERS,
     PruningCurve,
@@ -21,12 +23,12 @@ from analysis.attention.pruning import (
     pruning_orders,
     span_curve,
 )
-from analysis.attention.relation_maps import UNLABELLED, PhoneRelations, RelationMaps
+from analysis.attention.relation_maps import PhoneRelations, RelationMaps
+from analysis.frame_phones import FramePhones
 from analysis.repeats import of_samples
 from analysis.utterance_inputs import UtteranceInputs
 from mockingjay.upstreams.attentive import attentive, heads_masked, spans_masked
 from mockingjay.upstreams.base import Upstream
-from utility.labels.alignment import IGNORE, Alignment
 from utility.seeds import numpy_generator, text_seed
 
 MEASURE = "globalness / ln T, mean over heads"
@@ -51,30 +53,6 @@ class AttentionOptions:
     spans: bool = True  # whether spans are cut, too
 
 
-@dataclass(frozen=True)
-class FramePhones:
-    """The phone of each frame of an utterance, from an alignment: an index into `names`, or -1.
-
-    `codes` [labels] is the index of each label of the alignment, -1 for one that is left out."""
-
-    alignment: Alignment
-    names: tuple[str, ...]
-    codes: np.ndarray
-
-    @classmethod
-    def of(cls, alignment: Alignment, rule: Callable[[str], str | None]) -> "FramePhones":
-        """`rule` gives the phone of a label of the alignment, None where it is none."""
-        phones = [rule(label) for label in alignment.labels]
-        names = tuple(sorted({phone for phone in phones if phone is not None}))
-        codes = np.array([UNLABELLED if phone is None else names.index(phone) for phone in phones], np.int64)
-        return cls(alignment, names, codes)
-
-    def labels(self, name: str, times: np.ndarray) -> np.ndarray:
-        """Phones [T] of frames with centres `times` [T] in seconds of the utterance `name`."""
-        labels = self.alignment.frame_labels(name, times)
-        return np.where(labels == IGNORE, UNLABELLED, self.codes[labels])
-
-
 def analyse_attention(
     utterances: UtteranceInputs,
     groups: Sequence[str],
@@ -94,7 +72,8 @@ def analyse_attention(
     model = attentive(utterances.upstream)
     if score is not None:
         check_step(options.step, *model.attention_size)
-    metrics = list(each_utterance(utterances))
+    offsets = Offsets()
+    metrics = list(each_utterance(utterances, offsets))
     drawn = [
         measured_heads(
             [metrics[i] for i in places],
@@ -114,7 +93,11 @@ def analyse_attention(
     in_band = measured_heads([metrics[i] for i in alike], [groups[i] for i in alike], _generator(options, "band"), 0)
     content: dict[str, Any] = {
         "points": _points(heads, drawn),
-        "heads": _heads(heads) | {"band": _band(lengths, alike, in_band)},
+        "heads": _heads(heads) | {"band": _band(lengths, alike, in_band), "offset": offsets.greatest().tolist()},
+        "orders": {
+            order.name: [[f"T{layer + 1}", head] for layer, head in order.heads]
+            for order in pruning_orders(heads.mean, _random_orders(options))
+        },
         "maps": _pictures(utterances, heads),
         "data": {
             "utterances": len(metrics),
@@ -129,16 +112,18 @@ def analyse_attention(
         content["data"] |= {"phones": len(phones.names), "unaligned": left_out}
     if score is not None:
         content["pruning"] = pruning(utterances.upstream, heads.mean, score, options) | {"figures": dict(units or {})}
-    return content
+    return content | {"findings": findings(content)}
 
 
 @torch.no_grad()
-def each_utterance(utterances: UtteranceInputs) -> Iterator[HeadMetrics]:
-    """The metrics of each utterance; maps are read in blocks of queries.
+def each_utterance(utterances: UtteranceInputs, offsets: Offsets | None = None) -> Iterator[HeadMetrics]:
+    """The metrics of each utterance; maps are read in blocks of queries, which `offsets` counts too.
 
     Of one that is encoded in segments they are the mean of its segments."""
     for number, inputs in utterances.each():
-        yield mean_metrics(utterance_metrics(blocks) for _, blocks in utterances.maps(number, inputs))
+        maps = utterances.maps(number, inputs)
+        counted = (blocks if offsets is None else offsets.passing(blocks) for _, blocks in maps)
+        yield mean_metrics(map(utterance_metrics, counted))
 
 
 @torch.no_grad()
@@ -164,7 +149,6 @@ def phone_relations(utterances: UtteranceInputs, phones: FramePhones) -> tuple[P
 
 def pruning(upstream: Upstream, metrics: HeadMetrics, score: Score, options: AttentionOptions) -> dict[str, Any]:
     """Curves of `score` against heads pruned, in the orders of the paper and in random ones, and against spans."""
-    generators = [_generator(options, f"random order {i}") for i in range(options.random_orders)]
 
     def of_heads(kept: np.ndarray) -> Mapping[str, float]:
         with heads_masked(upstream, torch.from_numpy(kept)):
@@ -174,9 +158,13 @@ def pruning(upstream: Upstream, metrics: HeadMetrics, score: Score, options: Att
         with spans_masked(upstream, radius):
             return score(upstream)
 
-    curves = pruning_curves(pruning_orders(metrics, generators), of_heads, options.step)
+    curves = pruning_curves(pruning_orders(metrics, _random_orders(options)), of_heads, options.step)
     content: dict[str, Any] = {"heads": [_curve(curve) for curve in curves]}
     return content | ({"span": [_curve(span_curve(of_span))]} if options.spans else {})
+
+
+def _random_orders(options: AttentionOptions) -> list[np.random.Generator]:
+    return [_generator(options, f"random order {i}") for i in range(options.random_orders)]
 
 
 def attention_content(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -190,7 +178,9 @@ def attention_content(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
         "ceiling": None,
         "heads": {name: one["heads"] for name, one in curves.items()},
         "maps": {f"{name}: {key}": shown for name, one in curves.items() for key, shown in one["maps"].items()},
+        "orders": {name: one["orders"] for name, one in curves.items()},
         "pruning": {name: one["pruning"] for name, one in curves.items() if "pruning" in one},
+        "findings": {name: one["findings"] for name, one in curves.items()},
         "data": [{"upstream": name, **one["data"]} for name, one in curves.items()],
     }
 

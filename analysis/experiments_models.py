@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from analysis.attention_blocks import BlockOptions, block_boundaries, block_content
-from analysis.attention_experiment import AttentionOptions, FramePhones, Score, analyse_attention, attention_content
+from analysis.attention_experiment import AttentionOptions, Score, analyse_attention, attention_content
 from analysis.collect import Subject
 from analysis.config import AnalysisConfig
+from analysis.frame_phones import FramePhones
 from analysis.material import Material
 from analysis.reconstruction import L1, reconstruction_loss, reconstruction_score
 from analysis.robustness_content import lnsr_content

@@ -16,8 +16,16 @@ from analysis.collect import Subject
 from analysis.config import AnalysisConfig
 from analysis.experiment_names import EXPERIMENTS
 from analysis.figures.draw import write_figures
-from analysis.report import experiments_content, in_words, write_original_files, write_samples, write_tables
+from analysis.report import (
+    experiments_content,
+    in_words,
+    write_orders,
+    write_original_files,
+    write_samples,
+    write_tables,
+)
 from analysis.study import Outcome, Plan, Study
+from commands.analysis_probes import with_probes
 from commands.common import ELSEWHERE, read_online, say
 from commands.dry_run import print_plan
 from commands.settings import Analyse
@@ -52,7 +60,8 @@ def analyse(settings: Analyse) -> int:
         config = _config(settings, directory)
         specs = with_controls(settings.upstreams) if settings.controls else settings.upstreams
         cache = directory / "cache" if config.data.cache is None else Path(config.data.cache).expanduser()
-        subjects = _with_probes(open_subjects(specs, config, settings), specs, config, settings, cache)
+        subjects = open_subjects(specs, config, settings)
+        subjects = with_probes(subjects, specs, config, settings.run, claim_device(settings.cpu), cache)
         plan = Plan(
             settings.run,
             settings.everything,
@@ -139,24 +148,6 @@ def open_subjects(specs: Sequence[UpstreamSpec], config: AnalysisConfig, setting
     return subjects
 
 
-def _with_probes(
-    subjects: Sequence[Subject],
-    specs: Sequence[UpstreamSpec],
-    config: AnalysisConfig,
-    settings: Analyse,
-    cache: Path,
-) -> Sequence[Subject]:
-    """The upstreams with the probes that an experiment of the run wants."""
-    pruned = config.attention.probes if "attention" in settings.run else []
-    attacked = config.lnsr.probe if "lnsr" in settings.run else []
-    if not pruned and not attacked:
-        return subjects
-    from commands.analysis_probes import with_probes  # it opens downstream, which few runs need
-
-    wanted = replace(config.attention, probes=pruned)
-    return with_probes(subjects, specs, wanted, attacked, claim_device(settings.cpu), cache)
-
-
 def _subject(spec: UpstreamSpec, corpus: UtteranceSource, settings: Analyse, device: torch.device) -> Subject:
     """An upstream of a store; of a checkpoint with its head."""
     upstream, saved = _loaded(spec, corpus.info, settings, device)
@@ -226,6 +217,7 @@ def _write(
     corpus = study.subjects[0].corpus
     write_samples(directory / "samples", study, dict(zip(corpus.ids, map(str, corpus.audio_paths))))
     write_tables(directory, experiments)
+    write_orders(directory, experiments)
     if settings.original_files:
         write_original_files(directory / "original", outcome, study.material, Path(config.data.store[0]).name)
     write_figures(content, directory)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from analysis.collect import Subject
-from analysis.config import AttentionConfig
+from analysis.config import AnalysisConfig
 from analysis.probed import Probed
 from analysis.robustness import Loss
 from commands.finished_probes import BEST, FinishedProbe, StatesNow
@@ -98,16 +98,19 @@ class OpenedProbe:
 def with_probes(
     subjects: Sequence[Subject],
     specs: Sequence[UpstreamSpec],
-    attention: AttentionConfig,
-    attack: Sequence[str],
+    config: AnalysisConfig,
+    names: Sequence[str],
     device: torch.device,
     cache: Path,
 ) -> list[Subject]:
-    """The upstreams with their probes: those of `attention.probes`, and those that `lnsr.probe` lists.
+    """The upstreams with their probes: those of `attention.probes`, and those that `lnsr.probe` lists, where such an
+    experiment is among `names`.
 
     ValueError for a folder that holds none, and a probe of no upstream of the run."""
-    pruned = [FinishedProbe.read(path, "attention.probes") for path in attention.probes]
-    attacked = [FinishedProbe.read(path, "lnsr.probe") for path in attack]
+    attention = config.attention
+    listed = {"attention.probes": attention.probes if "attention" in names else []}
+    listed |= {"lnsr.probe": config.lnsr.probe if "lnsr" in names else []}
+    pruned, attacked = ([FinishedProbe.read(path, key) for path in paths] for key, paths in listed.items())
     for key, probes in (("attention.probes", pruned), ("lnsr.probe", attacked)):
         _check_known(key, probes, subjects)
     steps = attention.retrain_steps if attention.retrain else None

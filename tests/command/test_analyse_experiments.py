@@ -88,6 +88,27 @@ def test_upstreams_of_a_run_of_noise_and_attention_alone_have_figures_of_their_o
     assert again["maps"][shown]["columns"] != found["attention"]["maps"][shown]["columns"]
 
 
+def test_the_order_in_which_heads_are_pruned_is_a_file(corpus, result):
+    text = (corpus.folder("everything") / "attention_order_tiny.csv").read_text()
+    table = [line.split(",") for line in text.splitlines()]
+    assert table[0] == ["order", "place", "layer", "head"]
+    heads = result["experiments"]["attention"]["heads"]["tiny"]
+    for name in ("globalness", "verticality", "diagonality", "weight"):
+        listed = [(layer, int(head)) for order, _, layer, head in table[1:] if order == name]
+        metric = heads["max_weight" if name == "weight" else name]
+        values = [metric[int(layer[1:]) - 1][head] for layer, head in listed]
+        assert values == sorted(values, reverse=True)
+        assert len(set(listed)) == len(listed) == 4
+    assert {order for order, *_ in table[1:]} >= {"random 0", "random 1", "random 2"}
+
+
+def test_the_findings_of_the_paper_are_stated_of_every_upstream(result):
+    stated = result["experiments"]["attention"]["findings"]["tiny"]
+    assert len(stated) == 6
+    assert [one["holds"] for one in stated[:4]] == [None] * 4  # random weights have no head to measure pruning by
+    assert isinstance(stated[4]["figures"]["diagonal heads"], int)
+
+
 def curve(result: dict, name: str, upstream: str = "baseline") -> list[dict]:
     return result["experiments"][name]["upstreams"][upstream]
 

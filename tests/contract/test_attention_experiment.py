@@ -14,12 +14,12 @@ from analysis.attention.relation_maps import RelationMaps
 from analysis.attention_blocks import BlockOptions, block_boundaries, block_content
 from analysis.attention_experiment import (
     AttentionOptions,
-    FramePhones,
     analyse_attention,
     attention_content,
     each_utterance,
     phone_relations,
 )
+from analysis.frame_phones import FramePhones
 from analysis.reconstruction import L1, reconstruction_loss, reconstruction_score
 from analysis.utterance_inputs import UtteranceInputs
 from mockingjay.checkpoint import load_pretrained

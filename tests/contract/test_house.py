@@ -59,7 +59,7 @@ FLOORS = {
         {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "pair_moments"}
         | {"repeats", "report_join", "robustness", "robustness_content", "segments", "warping", "word_vectors"},
         {"boundaries", "cca", "discrimination", "filterbank", "frame_rates", "moments", "sampling", "words"}
-        | {"figures"},
+        | {"figures", "frame_phones"},
         {"boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity", "utterance_inputs"},
         {"attention_blocks", "attention_experiment", "probed", "reconstruction", "robustness_experiment"},
         {"collect", "config", "experiment_names", "scores"},
