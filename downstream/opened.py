@@ -103,7 +103,9 @@ class Opened:
         """The upstream; one that is tuned will change, and is not shared."""
         if self._given is not None:
             name = short(setting.upstream.label)
-            check_features(info and info.features, self._given.feature_config, "the data of the probe", name)
+            check_features(
+                None if info is None else info.features, self._given.feature_config, "the data of the probe", name
+            )
             return self._given
         drawn = setting.upstream.kind in ("random", "own", "s3prl")
         seed = setting.seed if drawn else 0
