@@ -75,8 +75,7 @@ def _difference(first: Ratios, second: Ratios, label: str, sample: int) -> Diffe
     ids = [name for name in first.samples[sample] if all(one.get(name) is not None for one in values)]
     if len({group[name] for name in ids}) < 2 or not first.resamples:
         return None
-    sums = [
-        group_sums(np.array([[one[name], 1.0] for name in ids]), [group[name] for name in ids])[0] for one in values
-    ]
+    names = [group[name] for name in ids]
+    sums, others = (group_sums(np.array([[one[name], 1.0] for name in ids]), names)[0] for one in values)
     generator = numpy_generator(first.seed, text_seed(f"lnsr difference {sample}"))
-    return paired_difference(lambda s: s[:, 0] / s[:, 1], *sums, generator, first.resamples)
+    return paired_difference(lambda s: s[:, 0] / s[:, 1], sums, others, generator, first.resamples)
