@@ -125,14 +125,14 @@ def _references(utterances: UtteranceInputs, alignment: Alignment) -> tuple[Refe
     places = [place for place, name in enumerate(utterances.ids) if name in alignment]
     if not places:
         raise ValueError(f"{alignment.root}: it is of none of the {len(utterances.ids)} utterances")
+    durations = [float(utterances.frame_times(utterances.frames(utterances.numbers[p]))[-1]) for p in places]
     labelled = []
-    for place in places:
+    for place, duration in zip(places, durations):
         name = utterances.ids[place]
-        parts = alignment.segments(name)
-        labelled.append((name, [(float(a), float(b), alignment.labels[label]) for a, b, label in parts.tolist()]))
-    durations = [
-        float(utterances.frame_times(int(utterances.inputs.frames[utterances.numbers[p]]))[-1]) for p in places
-    ]
+        parts = [(float(a), float(b), alignment.labels[label]) for a, b, label in alignment.segments(name).tolist()]
+        if name in utterances.cut:
+            parts = [(start, end, label) for start, end, label in parts if end <= duration]
+        labelled.append((name, parts))
     references, skipped = references_of(labelled, durations)
     return references, [place for place in places if utterances.ids[place] not in skipped]
 

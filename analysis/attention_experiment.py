@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from analysis.attention.findings import findings
 from analysis.attention.head_metrics import CATEGORIES, HeadMetrics, length_band, mean_metrics, utterance_metrics
-from analysis.attention.intervals import MeasuredHeads, measured_heads
+from analysis.attention.intervals import MeasuredHeads, mean_heads, measured_heads
+from analysis.attention.offsets import Offsets
 from analysis.attention.pruning import (
     RANDOM_ORDERS,
     PruningCurve,
@@ -21,11 +23,12 @@ from analysis.attention.pruning import (
     pruning_orders,
     span_curve,
 )
-from analysis.attention.relation_maps import UNLABELLED, PhoneRelations, RelationMaps
+from analysis.attention.relation_maps import PhoneRelations, RelationMaps
+from analysis.frame_phones import FramePhones
+from analysis.repeats import of_samples
 from analysis.utterance_inputs import UtteranceInputs
 from mockingjay.upstreams.attentive import attentive, heads_masked, spans_masked
 from mockingjay.upstreams.base import Upstream
-from utility.labels.alignment import IGNORE, Alignment
 from utility.seeds import numpy_generator, text_seed
 
 MEASURE = "globalness / ln T, mean over heads"
@@ -50,30 +53,6 @@ class AttentionOptions:
     spans: bool = True  # whether spans are cut, too
 
 
-@dataclass(frozen=True)
-class FramePhones:
-    """The phone of each frame of an utterance, from an alignment: an index into `names`, or -1.
-
-    `codes` [labels] is the index of each label of the alignment, -1 for one that is left out."""
-
-    alignment: Alignment
-    names: tuple[str, ...]
-    codes: np.ndarray
-
-    @classmethod
-    def of(cls, alignment: Alignment, rule: Callable[[str], str | None]) -> "FramePhones":
-        """`rule` gives the phone of a label of the alignment, None where it is none."""
-        phones = [rule(label) for label in alignment.labels]
-        names = tuple(sorted({phone for phone in phones if phone is not None}))
-        codes = np.array([UNLABELLED if phone is None else names.index(phone) for phone in phones], np.int64)
-        return cls(alignment, names, codes)
-
-    def labels(self, name: str, times: np.ndarray) -> np.ndarray:
-        """Phones [T] of frames with centres `times` [T] in seconds of the utterance `name`."""
-        labels = self.alignment.frame_labels(name, times)
-        return np.where(labels == IGNORE, UNLABELLED, self.codes[labels])
-
-
 def analyse_attention(
     utterances: UtteranceInputs,
     groups: Sequence[str],
@@ -81,17 +60,30 @@ def analyse_attention(
     phones: FramePhones | None = None,
     score: Score | None = None,
     units: Mapping[str, str] | None = None,
+    samples: Sequence[Sequence[int]] | None = None,
 ) -> dict[str, Any]:
     """What result.json says of the attention of one upstream: `points` (a score for each layer), `heads`, `maps`,
     `pruning` (where there is a `score`), and `data`.
 
     `groups` are what the bootstrap draws, one for each utterance. `score` measures the upstream while it is pruned, its
-    figures have `units`. ValueError for an upstream without attention, and a step of more heads than it has."""
+    figures have `units`. `samples` are places of utterances (None: one of all): metrics are the means of theirs; phones
+    and pruning are of all utterances at once. ValueError for an upstream without attention, and a step of more heads
+    than it has."""
     model = attentive(utterances.upstream)
     if score is not None:
         check_step(options.step, *model.attention_size)
-    metrics = list(each_utterance(utterances))
-    heads = measured_heads(metrics, groups, _generator(options, "bootstrap"), options.resamples)
+    offsets = Offsets()
+    metrics = list(each_utterance(utterances, offsets))
+    drawn = [
+        measured_heads(
+            [metrics[i] for i in places],
+            [groups[i] for i in places],
+            _generator(options, f"bootstrap {k}" if k else "bootstrap"),
+            options.resamples,
+        )
+        for k, places in enumerate([range(len(metrics))] if samples is None else samples)
+    ]
+    heads = mean_heads(drawn)
     lengths = [
         int(model.attention_frames(torch.tensor(max(stop - start for start, stop in utterances.parts(number)))))
         for number in utterances.numbers
@@ -100,10 +92,19 @@ def analyse_attention(
     alike = [i for i, inside in enumerate(band) if inside]
     in_band = measured_heads([metrics[i] for i in alike], [groups[i] for i in alike], _generator(options, "band"), 0)
     content: dict[str, Any] = {
-        "points": _points(heads),
-        "heads": _heads(heads) | {"band": _band(lengths, alike, in_band)},
+        "points": _points(heads, drawn),
+        "heads": _heads(heads) | {"band": _band(lengths, alike, in_band), "offset": offsets.greatest().tolist()},
+        "orders": {
+            order.name: [[f"T{layer + 1}", head] for layer, head in order.heads]
+            for order in pruning_orders(heads.mean, _random_orders(options))
+        },
         "maps": _pictures(utterances, heads),
-        "data": {"utterances": len(metrics), "groups": len(set(groups)), "left_out": dict(utterances.left_out)},
+        "data": {
+            "utterances": len(metrics),
+            "groups": len(set(groups)),
+            "left_out": dict(utterances.left_out),
+            "cut": utterances.cut,
+        },
     }
     if phones is not None:
         relations, left_out = phone_relations(utterances, phones)
@@ -111,16 +112,18 @@ def analyse_attention(
         content["data"] |= {"phones": len(phones.names), "unaligned": left_out}
     if score is not None:
         content["pruning"] = pruning(utterances.upstream, heads.mean, score, options) | {"figures": dict(units or {})}
-    return content
+    return content | {"findings": findings(content)}
 
 
 @torch.no_grad()
-def each_utterance(utterances: UtteranceInputs) -> Iterator[HeadMetrics]:
-    """The metrics of each utterance; maps are read in blocks of queries.
+def each_utterance(utterances: UtteranceInputs, offsets: Offsets | None = None) -> Iterator[HeadMetrics]:
+    """The metrics of each utterance; maps are read in blocks of queries, which `offsets` counts too.
 
     Of one that is encoded in segments they are the mean of its segments."""
     for number, inputs in utterances.each():
-        yield mean_metrics(utterance_metrics(blocks) for _, blocks in utterances.maps(number, inputs))
+        maps = utterances.maps(number, inputs)
+        counted = (blocks if offsets is None else offsets.passing(blocks) for _, blocks in maps)
+        yield mean_metrics(map(utterance_metrics, counted))
 
 
 @torch.no_grad()
@@ -134,7 +137,8 @@ def phone_relations(utterances: UtteranceInputs, phones: FramePhones) -> tuple[P
         if name not in phones.alignment:
             left_out.append(name)
             continue
-        labels = phones.labels(name, utterances.frame_times(int(utterances.inputs.frames[number])))
+        whole = utterances.frame_times(int(utterances.inputs.frames[number]))  # as long as the alignment
+        labels = phones.labels(name, whole)[: utterances.frames(number)]
         for (start, stop), blocks in utterances.maps(number, inputs):
             own = int(model.attention_frames(torch.tensor(stop - start)))
             running.add(blocks, labels[start : start + own * model.rate] if model.takes == "features" else labels)
@@ -145,7 +149,6 @@ def phone_relations(utterances: UtteranceInputs, phones: FramePhones) -> tuple[P
 
 def pruning(upstream: Upstream, metrics: HeadMetrics, score: Score, options: AttentionOptions) -> dict[str, Any]:
     """Curves of `score` against heads pruned, in the orders of the paper and in random ones, and against spans."""
-    generators = [_generator(options, f"random order {i}") for i in range(options.random_orders)]
 
     def of_heads(kept: np.ndarray) -> Mapping[str, float]:
         with heads_masked(upstream, torch.from_numpy(kept)):
@@ -155,9 +158,13 @@ def pruning(upstream: Upstream, metrics: HeadMetrics, score: Score, options: Att
         with spans_masked(upstream, radius):
             return score(upstream)
 
-    curves = pruning_curves(pruning_orders(metrics, generators), of_heads, options.step)
+    curves = pruning_curves(pruning_orders(metrics, _random_orders(options)), of_heads, options.step)
     content: dict[str, Any] = {"heads": [_curve(curve) for curve in curves]}
     return content | ({"span": [_curve(span_curve(of_span))]} if options.spans else {})
+
+
+def _random_orders(options: AttentionOptions) -> list[np.random.Generator]:
+    return [_generator(options, f"random order {i}") for i in range(options.random_orders)]
 
 
 def attention_content(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -171,18 +178,21 @@ def attention_content(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
         "ceiling": None,
         "heads": {name: one["heads"] for name, one in curves.items()},
         "maps": {f"{name}: {key}": shown for name, one in curves.items() for key, shown in one["maps"].items()},
+        "orders": {name: one["orders"] for name, one in curves.items()},
         "pruning": {name: one["pruning"] for name, one in curves.items() if "pruning" in one},
+        "findings": {name: one["findings"] for name, one in curves.items()},
         "data": [{"upstream": name, **one["data"]} for name, one in curves.items()],
     }
 
 
-def _points(heads: MeasuredHeads) -> list[dict[str, Any]]:
-    """A point for each block: the mean over its heads, and the other metrics in `detail`."""
+def _points(heads: MeasuredHeads, drawn: Sequence[MeasuredHeads]) -> list[dict[str, Any]]:
+    """A point for each block: the mean over its heads, and the other metrics in `detail`; the scores of samples."""
     points = []
     names = ("relative_globalness", "relative_verticality", "diagonality", "max_weight")
     for layer, values in enumerate(zip(*(getattr(heads.mean, name).mean(axis=1) for name in names)), 1):
         detail = dict(zip(names, map(float, values)))
         interval = None if heads.layers is None else heads.layers[layer - 1]
+        scores = [float(one.mean.relative_globalness[layer - 1].mean()) for one in drawn]
         points.append(
             {
                 "layer": layer,
@@ -193,6 +203,7 @@ def _points(heads: MeasuredHeads) -> list[dict[str, Any]]:
                 "samples": heads.utterances,
                 "detail": detail,
             }
+            | of_samples(scores)
         )
     return points
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from analysis.probed import NO_PROBE, Probed
 from mockingjay.checkpoint import Pretrained
 from mockingjay.inputs import Inputs, UtteranceSource
 from mockingjay.upstreams.base import RowError, Upstream
@@ -25,12 +26,13 @@ States = Mapping[str, np.ndarray]  # by label, [T, width] float32 each
 
 @dataclass(frozen=True)
 class Subject:
-    """What is analysed: an upstream, the corpus as that takes it, the name of its curve, and its checkpoint."""
+    """What is analysed: an upstream, the corpus as that takes it, the name of its curve, its checkpoint and probes."""
 
     name: str
     upstream: Upstream
     corpus: UtteranceSource
     saved: Pretrained | None = None  # with the head that it was trained with
+    probed: Probed = NO_PROBE
 
     @cached_property
     def inputs(self) -> Inputs:

@@ -18,6 +18,7 @@ from utility.config import section
 
 Group = Literal["utterance", "speaker", "sample"]
 Attack = Literal["fgsm", "pgd"]
+Objective = Literal["auto", "probe", "reconstruction", "drift"]
 
 
 @section
@@ -168,6 +169,14 @@ class AttentionConfig:
     pruning: bool = True  # what cut heads cost in reconstruction; of checkpoints with their head
     step: int | None = pydantic.Field(None, ge=1)  # heads cut at once; None: a sixth of all
     spans: bool = True  # cut spans, too
+    # Folders of finished probes (run_downstream.py): what cut heads cost these
+    probes: list[str] = pydantic.Field(default_factory=list)
+    retrain: bool = True  # a probe is trained again at each step, as in the paper; false: it stays as it is
+    retrain_steps: int = pydantic.Field(1000, ge=1)  # updates of such a training, at most
+
+    def __post_init__(self) -> None:
+        if self.probes and not self.pruning:
+            raise ValueError("attention.probes would change nothing: attention.pruning=false cuts no heads")
 
 
 @section
@@ -178,6 +187,12 @@ class LnsrConfig:
     attacks: list[Attack] = pydantic.Field(default_factory=lambda: list(get_args(Attack)), min_length=1)
     sizes: list[pydantic.PositiveFloat] = pydantic.Field(default_factory=lambda: [0.01, 0.1, 1.0], min_length=1)
     steps: int = pydantic.Field(10, ge=1)  # of pgd
+    objective: Objective = "auto"  # what attacks raise, of all upstreams alike
+    probe: list[str] = pydantic.Field(default_factory=list)  # folders of finished probes, one for each upstream
+
+    def __post_init__(self) -> None:
+        if self.probe and self.objective not in ("auto", "probe"):
+            raise ValueError(f"lnsr.probe would change nothing: lnsr.objective={self.objective} raises no probe's loss")
 
 
 @section

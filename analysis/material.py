@@ -186,6 +186,12 @@ class Material:
         paths = [words.vectors, words.agwe, words.semantic, words.syntactic, *words.similarity, words.pairs]
         return digest(*(_content(Path(path)) for path in paths if path and Path(path).is_file()))
 
+    def aligned(self) -> str:
+        """A fingerprint of the utterances, who speaks in them, and of the files of their phone alignment."""
+        here, path = self.utterances, self.config.data.alignment
+        files = [] if path is None else sorted(file for file in Path(path).rglob("*") if file.is_file())
+        return digest(here.ids, here.speakers, here.durations, *(_content(file) for file in files))
+
     def cut(self, name: str) -> Cut:
         """Which frames the tokens of a set have."""
         sampling = self.config.sampling

@@ -20,6 +20,7 @@ from utility.files import replacing
 
 COLUMNS = ("experiment", "upstream", "layer", "label", "score", "low", "high", "n")
 DIGITS = 3  # of the original's lists
+UNSAFE = r"[^\w.@-]+"  # in the name of a file
 
 
 def experiments_content(study: Study, outcome: Outcome) -> dict[str, Any]:
@@ -102,6 +103,15 @@ def write_tables(folder: Path, content: Mapping[str, Any]) -> None:
                     table.writerow([name, curve, row.get("layer", number), row["label"], *values, row["samples"]])
 
 
+def write_orders(folder: Path, content: Mapping[str, Any]) -> None:
+    """attention_order_CURVE.csv for each upstream whose heads were ranked: the orders in which heads are pruned."""
+    for curve, orders in content.get("attention", {}).get("orders", {}).items():
+        lines = ["order,place,layer,head\n"]
+        for name, heads in orders.items():
+            lines += [f"{name},{place},{layer},{head}\n" for place, (layer, head) in enumerate(heads, 1)]
+        _write(folder / f"attention_order_{_file_name(curve)}.csv", "".join(lines))
+
+
 def write_samples(folder: Path, study: Study, audio: Mapping[str, str]) -> None:
     """The tokens and utterances that were used, to be given back by sampling.given."""
     material = study.material
@@ -151,7 +161,7 @@ def write_original_files(folder: Path, outcome: Outcome, material: Material, spl
 
 
 def _file_name(curve: str) -> str:
-    return re.sub(r"[^\w.@-]+", "-", curve)
+    return re.sub(UNSAFE, "-", curve)
 
 
 def original_information(score: LayerScore) -> list[float]:

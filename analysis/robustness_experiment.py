@@ -4,7 +4,7 @@
 The input is attacked: features, in deviations of each dimension over the utterances, or waveforms, in the deviation of
 all samples. Results are plain content for result.json, a curve for each attack or noise and size."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.repeats import mean_of, of_samples
 from analysis.robustness import (
     STEP_SIZE,
     STEPS,
@@ -23,13 +24,13 @@ from analysis.robustness import (
     noise_to_signal,
     pgd,
 )
+from analysis.robustness_content import Ratios
 from analysis.utterance_inputs import UtteranceInputs
 from mockingjay.upstreams.base import Upstream
 from utility.intervals import bootstrap, group_sums
 from utility.seeds import numpy_generator, text_seed
 from utility.text import short
 
-MEASURE = "noise-to-signal ratio of layers"
 ATTACKS = ("fgsm", "pgd")
 NORMS: dict[str, Literal["max", "euclidean"]] = {
     "noise max": "max",
@@ -60,14 +61,20 @@ class LnsrOptions:
 
 
 def measure_lnsr(
-    utterances: UtteranceInputs, groups: Sequence[str], loss_of: LossOf, options: LnsrOptions
+    utterances: UtteranceInputs,
+    groups: Sequence[str],
+    loss_of: LossOf,
+    options: LnsrOptions,
+    samples: Sequence[Sequence[int]] | None = None,
 ) -> dict[str, Any]:
     """What result.json says of one upstream: `curves` {"pgd 0.1": [point of the input, of each layer], "pgd 0.1, noise
-    max": ...}, those `shown` of them, how much the loss was `raised` by each, the `unit` of sizes, and `data`.
+    max": ...}, those `shown` of them, how much the loss was `raised` by each, the `unit` of sizes, and `data`; `ratios`
+    are what `lnsr_content` compares upstreams by.
 
     A point's score is the mean over utterances of the spectral ratio; its interval draws `groups`, one for each
     utterance; `detail` holds the ratio by Frobenius. `loss_of` is what attacks raise: any loss with a gradient, of this
-    upstream or of another model of the same input; `drift` needs no labels. ValueError for a loss without gradient."""
+    upstream or of another model of the same input; `drift` needs no labels. `samples` are places of utterances (None:
+    one of all), of which a point is the mean. ValueError for a loss without gradient."""
     deviations, names = input_deviations(utterances), _names(utterances.upstream)
     measured: dict[str, list[NoiseToSignal]] = {}
     raised: dict[str, list[float]] = {}
@@ -77,34 +84,28 @@ def measure_lnsr(
         for name, noisy in changed_inputs(utterances, number, inputs, loss, deviations, options):
             measured.setdefault(name, []).append(noise_to_signal(clean, _layers(utterances.upstream, noisy)))
             raised.setdefault(name, []).append(_value(loss, noisy) - before)
-    generators = {name: numpy_generator(options.seed, text_seed(f"lnsr {name}")) for name in measured}
+    drawn = [list(places) for places in (samples or [range(len(utterances.numbers))])]
+    shown = _shown(options)
     return {
-        "curves": {
-            name: _points(names, ratios, groups, generators[name], options.resamples)
-            for name, ratios in measured.items()
-        },
-        "shown": _shown(options),
+        "curves": {name: _points(name, names, ratios, groups, drawn, options) for name, ratios in measured.items()},
+        "shown": shown,
+        "ratios": Ratios(
+            change=shown[0],
+            layers={name: [_number(one.spectral[k]) for one in measured[shown[0]]] for k, name in enumerate(names)},
+            utterances=utterances.ids,
+            groups=list(groups),
+            samples=[[utterances.ids[place] for place in places] for places in drawn],
+            seed=options.seed,
+            resamples=options.resamples,
+        ).__dict__,
         "raised": {name: float(np.mean(values)) for name, values in raised.items()},
         "unit": UNIT_OF[utterances.upstream.takes],
-        "data": {"utterances": len(utterances.numbers), "groups": len(set(groups)), "left_out": utterances.left_out},
-    }
-
-
-def lnsr_content(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The experiment in result.json from what `measure_lnsr` gave for each upstream.
-
-    `upstreams` has the curves of one attack and of noise as large, `changes` those of all."""
-    return {
-        "measure": MEASURE,
-        "unit": "",
-        "higher_is": "worse",
-        "upstreams": {f"{name}, {key}": one["curves"][key] for name, one in curves.items() for key in one["shown"]},
-        "chance": None,
-        "ceiling": None,
-        "changes": {name: one["curves"] for name, one in curves.items()},
-        "sizes_in": {name: one["unit"] for name, one in curves.items()},
-        "loss_raised": {name: one["raised"] for name, one in curves.items()},
-        "data": [{"upstream": name, **one["data"]} for name, one in curves.items()],
+        "data": {
+            "utterances": len(utterances.numbers),
+            "groups": len(set(groups)),
+            "left_out": utterances.left_out,
+            "cut": utterances.cut,
+        },
     }
 
 
@@ -198,13 +199,34 @@ def _value(loss: Loss, inputs: Tensor) -> float:
 
 
 def _points(
+    change: str,
+    names: Sequence[str],
+    ratios: Sequence[NoiseToSignal],
+    groups: Sequence[str],
+    samples: Sequence[Sequence[int]],
+    options: LnsrOptions,
+) -> list[dict[str, Any]]:
+    """A point for the input, and for each layer; of several samples the mean of scores and of bounds."""
+    drawn = []
+    for number, places in enumerate(samples):
+        generator = numpy_generator(options.seed, text_seed(f"lnsr {change} {number}" if number else f"lnsr {change}"))
+        own = [ratios[place] for place in places]
+        drawn.append(_sample_points(names, own, [groups[place] for place in places], generator, options.resamples))
+    points = []
+    for several in zip(*drawn):
+        means = {end: mean_of([one[end] for one in several]) for end in ("score", "low", "high")}
+        detail = {"frobenius": mean_of([one["detail"]["frobenius"] for one in several])}
+        points.append({**several[0], **means, "detail": detail} | of_samples([one["score"] for one in several]))
+    return points
+
+
+def _sample_points(
     names: Sequence[str],
     ratios: Sequence[NoiseToSignal],
     groups: Sequence[str],
     generator: np.random.Generator,
     resamples: int,
 ) -> list[dict[str, Any]]:
-    """A point for the input, and for each layer."""
     mean, points = mean_noise_to_signal(ratios), []
     for place, name in enumerate(names):
         own = np.array([one.spectral[place] for one in ratios])

@@ -13,11 +13,11 @@ from analysis.config import AnalysisConfig
 from analysis.experiments import BETWEEN, MAKERS, WEIGHTS, Described, Experiment, labels_for, missing_need
 from analysis.experiments_boundaries import WordBoundaries
 from analysis.experiments_maps import BetweenUpstreams, LayerMap, map_content
-from analysis.experiments_models import MODEL_EXPERIMENTS, ModelExperiment
+from analysis.experiments_models import MODEL_EXPERIMENTS, Look, ModelExperiment
 from analysis.experiments_weights import weights_content
 from analysis.gather import Gathered, Want, sets_that_fit
 from analysis.joint import Joint
-from analysis.material import Material, Utterances
+from analysis.material import Material, Utterances, digest
 from analysis.scores import LayerScore, kept
 from utility.runs import read_json, write_json
 
@@ -64,7 +64,7 @@ class Study:
         self.labels: dict[tuple[str, str], tuple[str, ...]] = {}
         self.experiments: dict[str, list[Experiment]] = {}
         self.between: list[BetweenUpstreams] = []
-        self.models: dict[str, tuple[list[Subject], dict[str, str]]] = {}
+        self.models: dict[str, tuple[list[Subject], dict[str, str], str]] = {}
         for name in plan.names:
             self._prepare(name)
         self.sets = sets_that_fit(self.material, [(subject, self._wants(subject)) for subject in subjects])
@@ -101,8 +101,9 @@ class Study:
             return
         self.experiments[name] = self.outcome.experiments[name] = made
 
-    def _checked(self, experiment: ModelExperiment) -> tuple[list[Subject], dict[str, str]]:
-        """The upstreams that it is for, and why it is not for the others; ValueError where it is for none."""
+    def _checked(self, experiment: ModelExperiment) -> tuple[list[Subject], dict[str, str], str]:
+        """The upstreams that it is for, why it is not for the others, and what they share; ValueError where it is for
+        none."""
         fitting, others = [], {}
         for subject in self.subjects:
             try:
@@ -112,7 +113,7 @@ class Study:
                 others[subject.name] = str(error)
         if not fitting:
             raise ValueError("; ".join(f"{name}: {reason}" for name, reason in others.items()))
-        return fitting, others
+        return fitting, others, experiment.shared(fitting, self.material.config)
 
     def run(self) -> Outcome:
         """All scores, upstream after upstream."""
@@ -210,18 +211,20 @@ class Study:
 
     def _look(self, name: str, every: Sequence[Gathered]) -> None:
         """An experiment that runs upstreams itself; what it says of one is kept like a score."""
-        fitting, others = self.models[name]
+        fitting, others, shared = self.models[name]
         contents = {}
         for gathered in every:
             if gathered.subject not in fitting:
                 continue
-            path = gathered.scores(name, 0, self.plan.resamples) / "content.json"
+            subject, samples = gathered.subject, self.plan.samples
+            key = digest(gathered.key, self.material.aligned(), samples, shared, subject.probed.key)
+            path = gathered.scores(name, 0, self.plan.resamples) / f"{key}.json"
             if not path.is_file():
-                self.say(f"{name} {gathered.subject.name}")
-                content = MODEL_EXPERIMENTS[name].of_one(gathered.subject, self.material, self.plan.resamples)
-                write_json(path, content)
-            contents[gathered.subject.name] = read_json(path)
-        self.outcome.contents[name] = MODEL_EXPERIMENTS[name].joined(contents) | {"not_of": others}
+                self.say(f"{name} {subject.name}")
+                look = Look(subject, self.material, samples, self.plan.resamples, shared)
+                write_json(path, MODEL_EXPERIMENTS[name].of_one(look))
+            contents[subject.name] = read_json(path)
+        self.outcome.contents[name] = MODEL_EXPERIMENTS[name].joined(contents, shared) | {"not_of": others}
 
     def _limits(self, name: str, experiments: Sequence[Experiment], gathered: Gathered) -> None:
         """Chance, on the last layer of the first upstream where it must be computed; the ceiling; and controls that

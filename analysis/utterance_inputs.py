@@ -16,8 +16,9 @@ from mockingjay.upstreams.base import Upstream
 class UtteranceInputs:
     """Utterances `numbers` of a corpus as an upstream takes them, one at a time and without padding.
 
-    `left_out` says of others, by id, why they are not among them: they have fewer than two frames, or the upstream
-    takes them in pieces that overlap."""
+    Of a waveform that the upstream would take in pieces (`longest`: 60 s of models of Transformers) the first piece is
+    looked at, as if it ended there: the attention and the gradient of more have no end. `cut` names these. `left_out`
+    says of others, by id, why they are not among them: they have fewer than two frames."""
 
     upstream: Upstream
     inputs: Inputs
@@ -29,7 +30,7 @@ class UtteranceInputs:
         """Those of some utterances, in their order. ValueError where none is left."""
         inputs, kept, left_out = Inputs(upstream, corpus), [], {}
         for number in map(int, numbers):
-            reason = _unfit(upstream, inputs, number)
+            reason = _unfit(upstream, int(_size(inputs, number)), int(inputs.frames[number]))
             if reason:
                 left_out[corpus.ids[number]] = reason
             else:
@@ -44,6 +45,21 @@ class UtteranceInputs:
         """Their ids."""
         return [self.inputs.corpus.ids[number] for number in self.numbers]
 
+    @property
+    def cut(self) -> list[str]:
+        """The ids of those of which the start alone is looked at."""
+        return [self.inputs.corpus.ids[number] for number in self.numbers if self.inputs.long[number]]
+
+    def size(self, number: int) -> int:
+        """Frames or samples of what is looked at of an utterance."""
+        return _size(self.inputs, number)
+
+    def frames(self, number: int) -> int:
+        """Frames of its states."""
+        if not self.inputs.long[number]:
+            return int(self.inputs.frames[number])
+        return int(self.upstream.num_frames(torch.tensor(self.size(number))))
+
     def take(self, chosen: Sequence[int]) -> "UtteranceInputs":
         """Some of them, by their places among these."""
         return UtteranceInputs(self.upstream, self.inputs, tuple(self.numbers[i] for i in chosen), {})
@@ -51,7 +67,17 @@ class UtteranceInputs:
     def read(self, number: int) -> Tensor:
         """Features [1, T, D] or samples [1, N] of an utterance, float32, where the upstream is."""
         device = next(iter(self.upstream.parameters()), torch.zeros(0)).device
-        return torch.from_numpy(np.array(self.inputs.read(number), np.float32))[None].to(device)
+        inputs = self._start(number) if self.inputs.long[number] else self.inputs.read(number)
+        return torch.from_numpy(np.array(inputs, np.float32))[None].to(device)
+
+    def _start(self, number: int) -> np.ndarray:
+        """The first samples of a long waveform; the rest is not read."""
+        chunks, size = [np.zeros(0, np.float32)], self.size(number)
+        for chunk in self.inputs.chunks(number):
+            chunks.append(chunk)
+            if sum(map(len, chunks)) >= size:
+                break
+        return np.concatenate(chunks)[:size]
 
     def each(self) -> Iterator[tuple[int, Tensor]]:
         """Number and input of each."""
@@ -61,7 +87,7 @@ class UtteranceInputs:
         """Start and stop of the parts of an utterance's input that have attention of their own, of two frames or more.
 
         It is one, all of it, but where a model of ours encodes long utterances in segments."""
-        return _parts(self.upstream, int(self.inputs.sizes[number]))
+        return _parts(self.upstream, self.size(number))
 
     def maps(self, number: int, inputs: Tensor) -> Iterator[tuple[tuple[int, int], Iterator[np.ndarray]]]:
         """Start and stop of the `parts` of an utterance, and blocks [layers, heads, n, T] of the attention map of each.
@@ -84,13 +110,17 @@ class UtteranceInputs:
         return offset + shift * np.arange(frames)
 
 
-def _unfit(upstream: Upstream, inputs: Inputs, number: int) -> str:
+def _size(inputs: Inputs, number: int) -> int:
+    """Frames or samples of what is looked at of an utterance."""
+    size = int(inputs.sizes[number])
+    return min(size, inputs.longest or size) if inputs.long[number] else size
+
+
+def _unfit(upstream: Upstream, size: int, frames: int) -> str:
     """Why an utterance is left out; empty where it is not."""
-    if inputs.frames[number] < 2:
-        return f"{inputs.frames[number]} frames, 2 or more are needed"
-    if inputs.long[number]:
-        return "too long for the upstream, which takes it in pieces"
-    return "" if _parts(upstream, int(inputs.sizes[number])) else "fewer than 2 frames for attention"
+    if frames < 2:
+        return f"{frames} frames, 2 or more are needed"
+    return "" if _parts(upstream, size) else "fewer than 2 frames for attention"
 
 
 def _parts(upstream: Upstream, size: int) -> list[tuple[int, int]]:

@@ -16,8 +16,16 @@ from analysis.collect import Subject
 from analysis.config import AnalysisConfig
 from analysis.experiment_names import EXPERIMENTS
 from analysis.figures.draw import write_figures
-from analysis.report import experiments_content, in_words, write_original_files, write_samples, write_tables
+from analysis.report import (
+    experiments_content,
+    in_words,
+    write_orders,
+    write_original_files,
+    write_samples,
+    write_tables,
+)
 from analysis.study import Outcome, Plan, Study
+from commands.analysis_probes import with_probes
 from commands.common import ELSEWHERE, read_online, say
 from commands.dry_run import print_plan
 from commands.settings import Analyse
@@ -51,8 +59,9 @@ def analyse(settings: Analyse) -> int:
             stack.enter_context(held(directory, ELSEWHERE))
         config = _config(settings, directory)
         specs = with_controls(settings.upstreams) if settings.controls else settings.upstreams
-        subjects = open_subjects(specs, config, settings)
         cache = directory / "cache" if config.data.cache is None else Path(config.data.cache).expanduser()
+        subjects = open_subjects(specs, config, settings)
+        subjects = with_probes(subjects, specs, config, settings.run, claim_device(settings.cpu), cache)
         plan = Plan(
             settings.run,
             settings.everything,
@@ -208,6 +217,7 @@ def _write(
     corpus = study.subjects[0].corpus
     write_samples(directory / "samples", study, dict(zip(corpus.ids, map(str, corpus.audio_paths))))
     write_tables(directory, experiments)
+    write_orders(directory, experiments)
     if settings.original_files:
         write_original_files(directory / "original", outcome, study.material, Path(config.data.store[0]).name)
     write_figures(content, directory)

@@ -24,6 +24,7 @@ from downstream.sources import (
 )
 from downstream.tasks.base import Task
 from downstream.utterances import FramedUtterances, check_readable
+from mockingjay.checkpoint import check_features
 from mockingjay.inputs import Inputs
 from mockingjay.states import Layers, StateCache
 from mockingjay.upstream import load_upstream
@@ -33,6 +34,7 @@ from mockingjay.upstreams.selection import LayerSelection
 from mockingjay.upstreams.spec import YAMLS
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
+from utility.loader import Source
 from utility.store.info import StoreInfo
 from utility.store.reading import Store
 from utility.text import short
@@ -42,14 +44,17 @@ from utility.text import short
 class Stored:
     """Stored hidden states, and the seconds that computing them took; None where they were there already."""
 
-    frames: Frames
+    frames: Source
     seconds: float | None = None
 
 
 class Opened:
-    """Corpora by their paths, labels by task, data section and frames, and of the last upstream its stored states."""
+    """Corpora by their paths, labels by task, data section and frames, and of the last upstream its stored states.
 
-    def __init__(self) -> None:
+    With `given` all runs are of this upstream, which is open already."""
+
+    def __init__(self, given: Upstream | None = None) -> None:
+        self._given = given
         self._sources: dict[tuple, Sources] = {}
         self._samples: dict[tuple, np.ndarray] = {}
         self._corpora: dict[tuple, LabelledCorpus] = {}
@@ -96,6 +101,12 @@ class Opened:
 
     def _loaded(self, setting: Setting, info: StoreInfo | None) -> Upstream:
         """The upstream; one that is tuned will change, and is not shared."""
+        if self._given is not None:
+            name = short(setting.upstream.label)
+            check_features(
+                None if info is None else info.features, self._given.feature_config, "the data of the probe", name
+            )
+            return self._given
         drawn = setting.upstream.kind in ("random", "own", "s3prl")
         seed = setting.seed if drawn else 0
         told = info and json.dumps(as_dict(info))

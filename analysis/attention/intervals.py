@@ -1,7 +1,7 @@
 """How sure the metrics of heads are: means over utterances, with intervals by resampling groups of utterances."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
@@ -53,3 +53,33 @@ def measured_heads(
     relative = means[:, list(HeadMetrics.__dataclass_fields__).index("relative_globalness")].mean(axis=-1)  # [R, L]
     layers = tuple(interval(column) for column in relative.T)
     return MeasuredHeads(mean, ranks, HeadMetrics(*low), HeadMetrics(*high), kept, layers, len(values))
+
+
+def mean_heads(samples: Sequence[MeasuredHeads]) -> MeasuredHeads:
+    """The means over samples: of metrics, of the ends of their intervals, of certainties; ranks are those of the mean.
+
+    Samples of one corpus overlap, so no interval is made of their deviation. What one sample lacks the mean lacks."""
+    if len(samples) == 1:
+        return samples[0]
+
+    def metrics(listed: Sequence[HeadMetrics | None]) -> HeadMetrics | None:
+        known = [astuple(one) for one in listed if one is not None]
+        return HeadMetrics(*np.mean(known, axis=0)) if len(known) == len(listed) else None
+
+    mean = metrics([one.mean for one in samples])
+    assert mean is not None, "every sample has one"
+    certainties = [one.certainty for one in samples if one.certainty is not None]
+    rows = [one.layers for one in samples if one.layers is not None]
+    layers = None
+    if len(rows) == len(samples):
+        layers = tuple(
+            replace(
+                several[0],
+                low=float(np.mean([one.low for one in several])),
+                high=float(np.mean([one.high for one in several])),
+            )
+            for several in zip(*rows)
+        )
+    certainty = np.mean(certainties, axis=0) if len(certainties) == len(samples) else None
+    low, high = metrics([one.low for one in samples]), metrics([one.high for one in samples])
+    return MeasuredHeads(mean, head_ranks(mean), low, high, certainty, layers, samples[0].utterances)

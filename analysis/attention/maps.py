@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+IN_CACHE = 1 << 21  # bytes of rows that are worked on at once: twice as fast as a block of 64 MB
 ROW_SUM = 1e-2  # how far the sum of a row may be from 1; half precision is within it
 
 
@@ -35,7 +36,7 @@ class RunningMean:
 
 
 def checked_blocks(blocks: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-    """(index of the first row, block in float64) of the blocks of one utterance.
+    """(index of the first row, rows in float64) of the blocks of one utterance, a few rows at once.
 
     Raises ValueError for what is no attention over real frames: another shape than [L, H, n, T], weights that are
     negative or not finite, rows that do not sum to 1, and blocks that do not make up all T rows."""
@@ -46,17 +47,23 @@ def checked_blocks(blocks: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarr
         shape = shape or (*block.shape[:2], block.shape[3])
         if (*block.shape[:2], block.shape[3]) != shape:
             raise ValueError(f"a block of attention has shape {block.shape}, the first had {shape} without the queries")
-        rows = block.astype(np.float64)
-        if not (rows >= 0).all():  # false for NaN
-            raise ValueError(f"attention of queries {first} to {first + block.shape[2] - 1} is negative or not finite")
-        sums = rows.sum(axis=-1)
-        if not (np.abs(sums - 1) < ROW_SUM).all():
-            worst = sums.flat[np.argmax(np.abs(sums - 1))]
-            raise ValueError(f"a row of attention sums to {worst:.3g}, not 1: give real frames only, without pruning")
-        yield first, rows
-        first += block.shape[2]
+        few = max(IN_CACHE // (8 * max(block[:, :, :1].size, 1)), 1)
+        for start in range(0, max(block.shape[2], 1), few):
+            rows = block[:, :, start : start + few].astype(np.float64)
+            _check_rows(rows, first)
+            yield first, rows
+            first += rows.shape[2]
     if shape is None or first != shape[2]:
         raise ValueError(f"blocks of attention hold {first} of {shape[2] if shape else 0} queries")
+
+
+def _check_rows(rows: np.ndarray, first: int) -> None:
+    if not (rows >= 0).all():  # false for NaN
+        raise ValueError(f"attention of queries {first} to {first + rows.shape[2] - 1} is negative or not finite")
+    sums = rows.sum(axis=-1)
+    if not (np.abs(sums - 1) < ROW_SUM).all():
+        worst = sums.flat[np.argmax(np.abs(sums - 1))]
+        raise ValueError(f"a row of attention sums to {worst:.3g}, not 1: give real frames only, without pruning")
 
 
 def upsample(attention: np.ndarray, rate: int) -> np.ndarray:

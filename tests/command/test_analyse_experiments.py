@@ -63,6 +63,53 @@ def test_attention_is_of_upstreams_that_have_it_and_says_of_which_not(result):
     assert [row["score"] for row in ratios["pgd 1"]] > [row["score"] for row in ratios["pgd 0.01"]]
 
 
+def test_upstreams_of_a_run_of_noise_and_attention_alone_have_figures_of_their_own(corpus):
+    """Without other experiments both upstreams once had the first one's, from one file of the cache."""
+    (corpus.root / "other.yaml").write_text((corpus.root / "tiny.yaml").read_text().replace("layers: 2", "layers: 3"))
+    words = ["lnsr.utterances=4", "lnsr.sizes=[0.1]", "lnsr.steps=2", "attention.utterances=4", "--samples", "2"]
+    other = f"other=random:{corpus.root}/other.yaml"
+    found = corpus.run("lnsr,attention", "alone", "--upstream", other, *words, upstream=corpus.tiny)["experiments"]
+    assert [len(curve({"experiments": found}, "attention", name)) for name in ("tiny", "other")] == [2, 3]
+    assert found["lnsr"]["objective"] == "the last layer"
+    assert "attacks on the last layer" in found["lnsr"]["measure"]
+    assert {row["one"][0] for row in found["lnsr"]["differences"]} == {"tiny, pgd 0.1"}
+    for name in ("attention", "lnsr"):
+        for rows in found[name]["upstreams"].values():
+            assert all(len(row["per_sample"]) == 2 for row in rows)
+            assert all(row["score"] == pytest.approx(np.mean(row["per_sample"])) for row in rows)
+    assert 4 < found["lnsr"]["data"][0]["utterances"] <= 8  # those that both samples share are looked at once
+    phones = corpus.root / "relabelled"
+    phones.mkdir()
+    for file in (corpus.root / "phones").iterdir():
+        (phones / file.name).write_bytes(file.read_bytes().replace(b"\ne\n", b"\nf\n"))
+    words += [f"data.alignment={phones}", f"data.cache={corpus.folder('alone')}/cache"]
+    again = corpus.run("attention", "relabelled", *words, upstream=corpus.tiny)["experiments"]["attention"]
+    assert again["maps"].keys() == {key for key in found["attention"]["maps"] if key.startswith("tiny")}
+    shown = "tiny: concentration, phones"
+    assert again["maps"][shown]["columns"] != found["attention"]["maps"][shown]["columns"]
+
+
+def test_the_order_in_which_heads_are_pruned_is_a_file(corpus, result):
+    text = (corpus.folder("everything") / "attention_order_tiny.csv").read_text()
+    table = [line.split(",") for line in text.splitlines()]
+    assert table[0] == ["order", "place", "layer", "head"]
+    heads = result["experiments"]["attention"]["heads"]["tiny"]
+    for name in ("globalness", "verticality", "diagonality", "weight"):
+        listed = [(layer, int(head)) for order, _, layer, head in table[1:] if order == name]
+        metric = heads["max_weight" if name == "weight" else name]
+        values = [metric[int(layer[1:]) - 1][head] for layer, head in listed]
+        assert values == sorted(values, reverse=True)
+        assert len(set(listed)) == len(listed) == 4
+    assert {order for order, *_ in table[1:]} >= {"random 0", "random 1", "random 2"}
+
+
+def test_the_findings_of_the_paper_are_stated_of_every_upstream(result):
+    stated = result["experiments"]["attention"]["findings"]["tiny"]
+    assert len(stated) == 6
+    assert [one["holds"] for one in stated[:4]] == [None] * 4  # random weights have no head to measure pruning by
+    assert isinstance(stated[4]["figures"]["diagonal heads"], int)
+
+
 def curve(result: dict, name: str, upstream: str = "baseline") -> list[dict]:
     return result["experiments"][name]["upstreams"][upstream]
 

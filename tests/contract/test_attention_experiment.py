@@ -14,12 +14,12 @@ from analysis.attention.relation_maps import RelationMaps
 from analysis.attention_blocks import BlockOptions, block_boundaries, block_content
 from analysis.attention_experiment import (
     AttentionOptions,
-    FramePhones,
     analyse_attention,
     attention_content,
     each_utterance,
     phone_relations,
 )
+from analysis.frame_phones import FramePhones
 from analysis.reconstruction import L1, reconstruction_loss, reconstruction_score
 from analysis.utterance_inputs import UtteranceInputs
 from mockingjay.checkpoint import load_pretrained
@@ -33,6 +33,7 @@ from utility.store.reading import Store
 from utility.store.recordings import Recordings
 
 LAYERS, HEADS = 2, 3
+LONG_HEADS = 3 * 4  # of the model of Transformers: the joint of each sums to 1
 MODEL = {"layers": LAYERS, "hidden_size": 24, "heads": HEADS, "ffn_size": 48, "initializer_range": 0.3}
 OPTIONS = AttentionOptions(resamples=50, step=2, random_orders=1)
 pytestmark = pytest.mark.slow
@@ -189,6 +190,63 @@ def test_segments_that_are_encoded_alone_have_maps_of_their_own(corpus, heard, t
     assert math.isfinite(blocks["heads"][0]["score"])
 
 
+def test_metrics_of_several_samples_are_means_of_theirs(corpus, ckpt):
+    utterances = opened(corpus, ckpt, 6)
+    groups, samples = utterances.ids, [[0, 1, 2, 3], [2, 3, 4, 5]]
+    first, second, both = (
+        analyse_attention(utterances, groups, OPTIONS, samples=some) for some in ([samples[0]], [samples[1]], samples)
+    )
+    for name in ("globalness", "verticality", "diagonality"):
+        means = (np.array(first["heads"][name]) + np.array(second["heads"][name])) / 2
+        np.testing.assert_allclose(both["heads"][name], means, rtol=1e-9)
+        assert (np.array(both["heads"]["low"][name]) < means).all()
+    for one, other, point in zip(first["points"], second["points"], both["points"]):
+        assert point["per_sample"] == [one["score"], other["score"]]
+        assert point["score"] == pytest.approx((one["score"] + other["score"]) / 2)
+        assert point["low"] < point["score"] < point["high"]
+        assert "per_sample" not in one
+
+
+def test_of_a_long_waveform_the_first_piece_is_looked_at(heard, tmp_path):
+    """As if it ended there: metrics, times and labels are those of the recording that is cut to it."""
+    pytest.importorskip("transformers")
+    import soundfile
+
+    from tests.helpers import huggingface_models as models
+
+    folder = models.write_model(tmp_path / "m", "hubert_stable", normalise=True)
+    corpus = Recordings([heard.recordings], None, sample_rate=16000)
+    longest = 12000
+    (tmp_path / "cut").mkdir()
+    for number in range(3):
+        sound, rate = soundfile.read(corpus.audio_paths[number], dtype="float32")
+        assert len(sound) > longest
+        soundfile.write(tmp_path / "cut" / f"{corpus.ids[number]}.wav", sound[:longest], rate)
+    whole = load_upstream(f"hf:{folder}")
+    short = UtteranceInputs.of(whole, Recordings([f"{tmp_path}/cut"], None, sample_rate=16000), range(3))
+    upstream = load_upstream(f"hf:{folder}")
+    upstream.longest, upstream.overlap = longest, 1000
+    long = UtteranceInputs.of(upstream, corpus, range(3))
+    assert long.cut == corpus.ids[:3]
+    assert not short.cut
+    assert not long.left_out
+    assert [long.frames(n) for n in range(3)] == [short.frames(n) for n in range(3)]
+    for one, other in zip(each_utterance(long), each_utterance(short)):
+        np.testing.assert_allclose(one.diagonality, other.diagonality, rtol=1e-3)  # files of 16 bits
+    phones = FramePhones.of(Alignment(f"{heard.root}/phones"), lower)
+    content = analyse_attention(long, corpus.ids[:3], OPTIONS, phones)
+    assert content["data"]["cut"] == corpus.ids[:3]
+    assert phone_relations(long, phones)[0].joint.sum() == pytest.approx(LONG_HEADS)
+    options = BlockOptions(heads=((0, 0),), resamples=0)
+    generator = np.random.default_rng(0)
+    blocks = block_boundaries(long.take([0]), long.take([1, 2]), ["a", "b"], phones.alignment, options, generator)
+    inside = 0
+    for name in corpus.ids[1:3]:
+        edges = {edge for a, b, _ in phones.alignment.segments(name).tolist() if b < 0.75 for edge in (a, b)}
+        inside += len(edges)
+    assert abs(blocks["data"]["boundaries"] - inside) <= 2
+
+
 def test_what_is_left_out_is_named(corpus, heard, tmp_path):
     lengths = np.array(corpus.lengths[:8])
     rate = int(np.median(lengths)) // 2 + 1  # so that some have two stacked frames
@@ -321,7 +379,7 @@ def test_real_speech(corpora, tmp_path):
     scored = reconstruction_score(utterances.upstream, saved, utterances.take([0, 1]))
     content = analyse_attention(utterances, utterances.ids, OPTIONS, names, scored)
     json.dumps(content, allow_nan=False)
-    assert content["data"] == {"utterances": 10, "groups": 10, "left_out": {}, "phones": 39, "unaligned": []}
+    assert content["data"] == {"utterances": 10, "groups": 10, "left_out": {}, "cut": [], "phones": 39, "unaligned": []}
     concentration = np.array(content["maps"]["concentration, phones"]["values"], dtype=float)
     assert concentration.shape == (LAYERS * HEADS, 39)
     assert np.nanmin(concentration) >= -1

@@ -57,11 +57,12 @@ FLOORS = {
     ),
     "analysis": (
         {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "packed"}
-        | {"pair_moments", "report_join", "robustness", "segments", "warping", "word_vectors"},
+        | {"pair_moments", "repeats", "report_join", "robustness", "robustness_content", "segments", "warping"}
+        | {"word_vectors"},
         {"boundaries", "cca", "discrimination", "filterbank", "frame_rates", "moments", "sampling", "words"}
-        | {"figures"},
+        | {"figures", "frame_phones"},
         {"abx", "boundary_scores", "cka", "moment_files", "sentences", "shape", "similarity", "utterance_inputs"},
-        {"attention_blocks", "attention_experiment", "reconstruction", "robustness_experiment"},
+        {"attention_blocks", "attention_experiment", "probed", "reconstruction", "robustness_experiment"},
         {"collect", "config", "experiment_names", "scores"},
         {"collectors"},
         {"frame_rows", "material"},

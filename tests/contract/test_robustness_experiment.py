@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from analysis.reconstruction import reconstruction_loss
+from analysis.robustness_content import lnsr_content
 from analysis.robustness_experiment import (
     LnsrOptions,
     changed_inputs,
     drift,
     input_deviations,
-    lnsr_content,
     measure_lnsr,
 )
 from analysis.utterance_inputs import UtteranceInputs
@@ -163,6 +163,73 @@ class Waves(torch.nn.Module):
     def forward(self, waves):
         """[1, N] -> [1, T, 8]."""
         return torch.tanh(4 * self.conv(waves[:, None])).transpose(1, 2)
+
+
+def test_every_attack_and_control_of_every_utterance_has_draws_of_its_own(corpus):
+    """Random starts of descent and Gaussian controls: no two of them follow each other, and all follow the seed."""
+    utterances = UtteranceInputs.of(load_upstream("baseline", info=corpus.info), corpus, range(2))
+    frames, options = int(corpus.lengths[:2].min()), dataclasses.replace(OPTIONS, steps=1, step_size=1e-9)
+    deviations = input_deviations(utterances)
+
+    def draws(options):
+        drawn = {}
+        for number, inputs in utterances.each():
+            for name, noisy in changed_inputs(utterances, number, inputs, linear, deviations, options):
+                if name.startswith("pgd") or "noise" in name:  # a step of nothing: what is left is the start
+                    change = (noisy - inputs)[0, :frames].double() / deviations
+                    drawn[name, number] = (change / change.norm()).flatten().numpy()
+        return drawn
+
+    one, again, other = draws(options), draws(options), draws(dataclasses.replace(options, seed=1))
+    assert len(one) == 2 * (2 + 2 * 4)
+    assert all(np.array_equal(one[key], again[key]) for key in one)
+    listed = np.stack([*one.values(), *other.values()])
+    correlations = np.abs(listed @ listed.T - np.eye(len(listed)))
+    assert correlations.max() < 6 / np.sqrt(listed.shape[1])
+
+
+def test_a_point_of_several_samples_is_the_mean_of_theirs(corpus):
+    utterances, groups = (
+        UtteranceInputs.of(load_upstream("baseline", info=corpus.info), corpus, range(6)),
+        list("abcdef"),
+    )
+    measured = [
+        measure_lnsr(utterances, groups, lambda number: linear, OPTIONS, samples)
+        for samples in ([[0, 1, 2, 3]], [[2, 3, 4, 5]], [[0, 1, 2, 3], [2, 3, 4, 5]])
+    ]
+    first, second, both = (one["curves"]["pgd 0.5"][0] for one in measured)
+    assert "per_sample" not in first
+    assert both["per_sample"] == [first["score"], second["score"]]
+    assert both["score"] == pytest.approx((first["score"] + second["score"]) / 2)
+    assert both["deviation"] == pytest.approx(abs(first["score"] - second["score"]) / np.sqrt(2))
+    assert both["low"] < both["score"] < both["high"]
+    assert both["samples"] == 4
+
+
+def test_upstreams_are_compared_by_the_utterances_that_both_have(corpus, tmp_path):
+    """The difference is that of the means, its interval narrower than both where the utterances agree."""
+    curves = {}
+    for name, scale in (("a", 0.3), ("b", 0.1)):
+        ckpt = write_checkpoint(tmp_path / f"{name}.ckpt", FEATURES, model=MODEL | {"initializer_range": scale})
+        upstream = load_upstream("pretrained", ckpt, corpus.info)
+        utterances = UtteranceInputs.of(upstream, corpus, range(6 if name == "a" else 5))
+        options = LnsrOptions(attacks=("pgd",), sizes=(0.1,), steps=1, resamples=100)
+        ids = utterances.ids
+        curves[name] = measure_lnsr(utterances, ids, drift(upstream, utterances), options, [range(5)])
+    content = lnsr_content(curves, "the last layer")
+    assert content["measure"] == "noise-to-signal ratio of layers, attacks on the last layer"
+    assert [row["one"] for row in content["differences"]] == [["a, pgd 0.1", label] for label in ("T0", "T1", "T2")]
+    for row in content["differences"]:
+        one, other = (
+            next(point for point in curves[name]["curves"]["pgd 0.1"] if point["label"] == row["one"][1])
+            for name in "ab"
+        )
+        assert row["other"] == ["b, pgd 0.1", row["one"][1]]
+        assert row["value"] == pytest.approx(one["score"] - other["score"])
+        assert row["low"] <= row["value"] <= row["high"]
+    assert (
+        lnsr_content({"a": curves["a"], "w": {**curves["b"], "unit": "deviations of the samples"}})["differences"] == []
+    )
 
 
 def test_what_cannot_be_attacked_is_refused_in_one_line(corpus):
