@@ -15,7 +15,7 @@ import torch
 from analysis.collect import Subject
 from analysis.config import AnalysisConfig
 from analysis.experiment_names import EXPERIMENTS
-from analysis.figures.draw import write_figures
+from analysis.figures.draw import draw_what_can_be
 from analysis.report import experiments_content, in_words, write_original_files, write_samples, write_tables
 from analysis.study import Outcome, Plan, Study
 from commands.common import ELSEWHERE, read_online, say
@@ -76,7 +76,7 @@ def analyse(settings: Analyse) -> int:
         content = _write(settings, config, specs, study, outcome, directory, started)
         print(in_words(content["experiments"]))
         print(f"{directory}/result.json")
-    return 0
+        return _drawn(content, directory)
 
 
 def _say_skipped(skipped: Mapping[str, str], known: Sequence[str] = ()) -> tuple[str, ...]:
@@ -194,7 +194,7 @@ def _write(
     directory: Path,
     started: float,
 ) -> dict[str, Any]:
-    """All files of a run; result.json last."""
+    """All files of a run but its figures; result.json last."""
     experiments = experiments_content(study, outcome)
     content = _header(settings, config, specs, study, outcome) | {
         "experiments": experiments,
@@ -210,9 +210,16 @@ def _write(
     write_tables(directory, experiments)
     if settings.original_files:
         write_original_files(directory / "original", outcome, study.material, Path(config.data.store[0]).name)
-    write_figures(content, directory)
     write_json(directory / "result.json", content)
     return content
+
+
+def _drawn(content: Mapping[str, Any], directory: Path) -> int:
+    """The figures of a result that is kept already; the exit code, 1 where some cannot be drawn, which is said."""
+    failed = draw_what_can_be(content, directory)
+    for name, reason in failed.items():
+        print(f"figure {name} cannot be drawn: {reason}; all else is there: go on with --resume", file=sys.stderr)
+    return int(bool(failed))
 
 
 def _header(

@@ -31,6 +31,7 @@ from analysis.figures.style import (
 )
 
 Entry = tuple[Artist, str]
+OVER_TRIALS = "± deviation over trials"
 
 
 def layers_figure(experiment: Experiment, styles: Mapping[str, Style]) -> Figure:
@@ -159,6 +160,9 @@ def _band(ax: Axes, x: Sequence[float], points: Sequence[Point], style: Style) -
         ax.fill_between(x, low, high, color=style.colour, alpha=0.16, linewidth=0)
     else:
         ax.vlines(x, low, high, color=style.colour, linewidth=3, alpha=0.35)
+    for place, point in zip(x, points):
+        if point.sampled and point.sure:
+            ax.vlines(place, point.low, point.high, color=style.colour, linewidth=0.8, alpha=0.8)
 
 
 def _across(
@@ -182,15 +186,17 @@ def _across(
 def _band_entry(curves: Sequence[Sequence[Point]]) -> list[Entry]:
     """What bands are, in words."""
     points = [point for points in curves for point in points if np.isfinite(point.band).all()]
-    patch = Patch(facecolor="0.8", linewidth=0)
     if not points:
         return []
-    sure = {point.sure for point in points}
-    words = {frozenset({True}): "95 % interval", frozenset({False}): "± deviation of trials or samples"}
-    return [(patch, "band: " + words.get(frozenset(sure), "95 % interval, or ± deviation of trials or samples"))]
+    kinds = {"± deviation over samples" if p.sampled else "95 % interval" if p.sure else OVER_TRIALS for p in points}
+    entries: list[Entry] = [(Patch(facecolor="0.8", linewidth=0), f"band: {', or '.join(sorted(kinds))}")]
+    if any(point.sampled and point.sure for point in points):
+        entries.append((Line2D([], [], color="0.3", linewidth=0.8), "thin bars: 95 % interval, mean over samples"))
+    return entries
 
 
 def _figures(point: Point) -> str:
-    """A score with its interval, as a table would print it."""
+    """A score with its deviation over samples and its interval, as a table would print it."""
     text = rounded(point.score)
+    text += f" ± {rounded(point.deviation)}" if point.sampled else ""
     return f"{text} [{rounded(point.low)}, {rounded(point.high)}]" if point.sure else text

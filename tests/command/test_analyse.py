@@ -12,6 +12,7 @@ import run_analysis
 from analysis import gather
 from analysis.experiment_names import EXPERIMENTS
 from analysis.experiments_cca import FrameCca
+from analysis.figures import draw
 from tests.conftest import PROJECT
 from tests.helpers.analysis_corpus import Analysed, analysed_corpus
 
@@ -92,6 +93,32 @@ def test_a_run_that_was_killed_goes_on_to_the_same_result(corpus, result, calls,
     corpus.run(PHONES, name, *words, "--resume")
     assert without_times(corpus.folder(name) / "result.json") == without_times(corpus.folder("first") / "result.json")
     assert not list(corpus.folder(name).rglob(".*.tmp"))
+
+
+def test_a_figure_that_cannot_be_drawn_costs_no_result_and_is_drawn_when_the_run_goes_on(
+    corpus, result, monkeypatch, capsys
+):
+    def fails(experiment, styles):
+        if experiment.name == "cca_phone":
+            raise KeyError("no such colour")
+        return real(experiment, styles)
+
+    real = draw.layers_figure
+    monkeypatch.setattr(draw, "layers_figure", fails)
+    words = ["--run", PHONES, "--upstream", "baseline", "--name", "undrawn", *corpus.words()]
+    assert run_analysis.main(words) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.startswith("figure cca_phone cannot be drawn: KeyError: 'no such colour'; all else is there")
+    folder = corpus.folder("undrawn")
+    kept = without_times(folder / "result.json")
+    assert (folder / "mi_phone.png").is_file()
+    assert not (folder / "cca_phone.png").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(gather, "collect", lambda *_: pytest.fail("a pass is made once"))
+    assert run_analysis.main([*words, "--resume"]) == 0
+    assert (folder / "cca_phone.png").is_file()
+    assert without_times(folder / "result.json") == kept
 
 
 def test_samples_differ_and_given_back_they_repeat(corpus, result):
