@@ -162,12 +162,7 @@ class Gathered:
 
     def base(self) -> str:
         """The label of cca_intra's base layer; ValueError where the upstream has none such."""
-        text, upstream = self.material.config.cca.base_layer, self.subject.upstream
-        if text.isdecimal() and int(text) < len(upstream.layers):
-            return upstream.layers[int(text)]
-        if text in self.subject.labels:
-            return text
-        raise ValueError(f"cca.base_layer={text}: {self.subject.name} has {', '.join(self.subject.labels)}")
+        return base_layer(self.subject, self.material)
 
     def mel_view(self) -> tuple[Callable[[int], tuple[np.ndarray, np.ndarray]], int]:
         """The acoustic view of each utterance, and its width: the static features of a store, or a filterbank."""
@@ -236,9 +231,21 @@ class Gathered:
         return self.cache / "scores" / f"{name}_{content}"
 
 
+def base_layer(subject: Subject, material: Material) -> str:
+    """The label of cca_intra's base layer; ValueError where the upstream has none such."""
+    text, upstream = material.config.cca.base_layer, subject.upstream
+    if text.isdecimal() and int(text) < len(upstream.layers):
+        return upstream.layers[int(text)]
+    if text in subject.labels:
+        return text
+    raise ValueError(f"cca.base_layer={text}: {subject.name} has {', '.join(subject.labels)}: name one of these")
+
+
 def frame_division(subject: Subject, material: Material, sample: int, want: Want) -> Division:
     """The folds of the utterances of frame experiments; as many groups of the bootstrap as the memory holds."""
     places = material.frame_utterances(sample)
+    if BASE in want.views:
+        base_layer(subject, material)
     widths = [subject.upstream.width(label) for label in want.labels]
     extra = BANDS * (MEL in want.views) + len(set(material.utterances.speakers)) * (SPEAKER in want.views)
     numbers = sum(w * (w + extra) for w in widths) + (sum(w * w for w in widths) if BASE in want.views else 0)

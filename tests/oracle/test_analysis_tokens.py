@@ -69,7 +69,8 @@ def test_the_originals_frames_of_tokens(truth):
         )
 
 
-def test_a1_times_on_the_grid_do_not_move_by_a_frame_in_whole_microseconds(truth):
+def test_times_on_the_grid_do_not_move_by_a_frame_in_whole_microseconds(truth):
+    """A1: time / stride in floating point moves tokens by a frame."""
     for grid in grids(truth):
         start, end = truth[f"{grid}start"], truth[f"{grid}end"]
         times = np.arange(int(truth[f"{grid}num_frames"])) * float(truth[f"{grid}stride"])
@@ -87,6 +88,7 @@ def test_means_of_segments(truth):
 
 
 def test_convolutional_layers_at_the_filterbanks_rate(truth):
+    """A28: the original compares the mean of differences, without their absolute value, so it sees none below 0."""
     layers = [k for k in range(1, 8) if f"local/layer{k}" in truth]
     assert layers
     lengths = conv_lengths(int(truth["local/num_samples"]))
