@@ -66,6 +66,8 @@ def curve(result: dict, name: str, upstream: str = "baseline") -> list[dict]:
 
 
 def test_all_runs_every_experiment_whose_needs_are_met(corpus, result):
+    """A13: of the original's experiments one is called with an argument that it lacks, one reads a name before it is
+    set and the file of layer -1, and what a token is was checked for three names only."""
     assert result["experiments"].keys() | result["skipped"].keys() == EXPERIMENTS.keys()
     assert not result["skipped"]
     for name in EXPERIMENTS:
