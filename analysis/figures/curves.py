@@ -31,6 +31,7 @@ from analysis.figures.style import (
 )
 
 Entry = tuple[Artist, str]
+CEILING = (0, (10, 3))  # long dashes; chance has short ones
 OVER_TRIALS = "± deviation over trials"
 
 
@@ -169,16 +170,18 @@ def _across(
     ax: Axes, experiment: Experiment, controls: Mapping[str, Sequence[Point]], styles: Mapping[str, Style]
 ) -> list[Entry]:
     """Dashed lines: chance and ceiling in grey, upstreams of one layer in their colour."""
-    drawn: list[tuple[str, float, object]] = [
-        (f"{name}: {rounded(value)}", value, "0.25") for name, value in experiment.levels.items()
+    drawn: list[tuple[str, float, object, object]] = [
+        (f"{name}: {rounded(value)}", value, "0.25", CEILING if name.startswith("ceiling") else DASHES[0])
+        for name, value in experiment.levels.items()
     ]
-    for name, (point,) in controls.items():
+    for i, (name, (point,)) in enumerate(controls.items(), 1):
         if np.isfinite(point.score):
             ax.axhspan(*point.band, color=styles[name].colour, alpha=0.1, linewidth=0)
-            drawn.append((f"{named(name)}: {_figures(point)}", point.score, styles[name].colour))
+            dashes = DASHES[i % len(DASHES)]
+            drawn.append((f"{named(name)}: {_figures(point)}", point.score, styles[name].colour, dashes))
     entries: list[Entry] = []
-    for i, (words, value, colour) in enumerate(drawn):
-        line = ax.axhline(value, color=colour, linewidth=1.2, linestyle=DASHES[i % len(DASHES)], zorder=1.5)
+    for words, value, colour, dashes in drawn:
+        line = ax.axhline(value, color=colour, linewidth=1.2, linestyle=dashes, zorder=1.5)
         entries.append((line, words))
     return entries
 
