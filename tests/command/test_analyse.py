@@ -205,6 +205,11 @@ def test_the_list_names_every_experiment_its_needs_and_its_score(capsys):
     assert run_analysis.main(["--list"]) == 0
     text = capsys.readouterr().out
     assert all(f"{name}:" in text for name in EXPERIMENTS)
+    assert "compares means of tokens [tokens, width] and one-hot phones [tokens, phones], 39 in the usual set" in text
+
+
+def test_a_result_says_what_stands_beside_the_layers(result):
+    assert result["experiments"]["cca_phone"]["data"][0]["note"] == "one-hot of 5 phones"
 
 
 def test_runs_are_joined_in_one_result_with_its_figures(corpus, result):
