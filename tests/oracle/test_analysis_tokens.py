@@ -23,19 +23,15 @@ from analysis.segments import FrameRanges, original_frames, pool_segments, token
 from analysis.sentences import SentencePairs, score_sentences
 from analysis.word_vectors import read_attributes
 from analysis.words import SetScore, SimilaritySet, averages, score_set, static_vectors
-from tests.helpers.shared import FIXTURES
+from tests.helpers.analysis_fixtures import analysis_files, below
 
-FILES = sorted(FIXTURES.glob("analysis*.npz"))
 SINGLE = {"rtol": 1e-5, "atol": 1e-5}  # of what the original computes in float32
 DOUBLE = {"rtol": 1e-9, "atol": 1e-9}
 
 
-@pytest.fixture(params=FILES or [None], ids=lambda file: file.stem if file else "none")
+@pytest.fixture(params=analysis_files())
 def truth(request) -> dict[str, np.ndarray]:
-    if request.param is None:
-        pytest.skip(f"no analysis*.npz in {FIXTURES}: set MOCKINGJAY_SHARED to the folder that holds fixtures")
-    with np.load(request.param) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    return below(request.param, "")
 
 
 def numbered(truth: dict[str, np.ndarray], prefix: str) -> list[str]:
