@@ -147,6 +147,7 @@ def test_tables_say_what_the_result_says(corpus, result):
     assert lines[0] == "experiment,upstream,layer,label,score,low,high,n"
     row = result["experiments"]["cca_phone"]["upstreams"]["baseline"][0]
     assert lines[1].split(",")[:5] == ["cca_phone", "baseline", "0", "F", repr(row["score"])]
+    assert int(lines[1].split(",")[7]) == row["samples"] == result["experiments"]["cca_phone"]["data"][0]["used_tokens"]
     assert len(lines) == 5
 
 

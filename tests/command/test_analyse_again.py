@@ -49,8 +49,8 @@ def test_a_sample_has_a_division_and_views_of_its_own(corpus, kept):
     for number in range(2):
         one = corpus.run(names, f"one{number}", *tiny, "--seed", str(7 + number), "sampling.utterances=30")
         for name in names.split(","):
-            rows = both["experiments"][name]["upstreams"]["baseline"]
-            assert [row["per_sample"][number] for row in rows] == scores(one, name), (name, number)
+            rows = both["experiments"][name]["upstreams"]["tiny"]
+            assert [row["per_sample"][number] for row in rows] == scores(one, name, "tiny"), (name, number)
 
 
 def test_layer_0_alone_has_its_own_lengths(corpus, kept):
@@ -64,22 +64,26 @@ def test_layer_0_alone_has_its_own_lengths(corpus, kept):
 
 def test_other_labels_of_the_same_tokens_are_scored_anew(corpus, kept):
     """A27: lists of labels were copied where there were none yet, so old ones stayed after a new draw."""
-    alignment, rng = Alignment(corpus.root / "words"), np.random.default_rng(2)
-    shuffled = []
-    for key in alignment.ids:
-        rows = alignment.segments(key)
-        names = [alignment.labels[code] for code in rng.permutation(rows["label"])]
-        shuffled.append((key, list(zip(rows["start"].tolist(), rows["end"].tolist(), names))))
-    write_alignment(corpus.root / "other_words", shuffled)
-    names, other = "cca_word,cca_semantic", f"data.words={corpus.root}/other_words"
+    alignment = Alignment(corpus.root / "words")
+    renamed = dict(zip(alignment.labels, [*alignment.labels[1:], alignment.labels[0]]))
+    write_alignment(
+        corpus.root / "other_words",
+        [
+            (key, [(row["start"], row["end"], renamed[alignment.labels[row["label"]]]) for row in rows])
+            for key, rows in ((key, alignment.segments(key)) for key in alignment.ids)
+        ],
+    )
+    names, other = "cca_semantic,wordsim", f"data.words={corpus.root}/other_words"
     before, after = corpus.run(names, "said", kept), corpus.run(names, "said_otherwise", kept, other)
     alone = corpus.run(names, "said_otherwise_alone", other)
     for name in names.split(","):
         assert scores(after, name) == scores(alone, name) != scores(before, name), name
     samples = [
-        json.loads((corpus.folder(run) / "samples/words_sample0.json").read_text())
+        json.loads((corpus.folder(run) / "samples/all_words_sample0.json").read_text())
         for run in ("said", "said_otherwise")
     ]
+    spans = [[[row[:2] for row in tokens[1:]] for tokens in sample.values()] for sample in samples]
+    assert spans[0] == spans[1]
     assert samples[0] != samples[1]
 
 
