@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import run_analysis
+from analysis.moment_files import load_moments
 from tests.helpers.analysis_corpus import Analysed, analysed_corpus
 from utility.labels.alignment import Alignment, write_alignment
 
@@ -85,6 +86,21 @@ def test_other_labels_of_the_same_tokens_are_scored_anew(corpus, kept):
     spans = [[[row[:2] for row in tokens[1:]] for tokens in sample.values()] for sample in samples]
     assert spans[0] == spans[1]
     assert samples[0] != samples[1]
+
+
+def test_batches_change_no_sum(corpus, tmp_path):
+    """Of utterances padded to one length, and of each alone."""
+    sums = []
+    for seconds in (40, 0.1):
+        cache = tmp_path / str(seconds)
+        kept = (f"data.cache={cache}", f"data.batch_seconds={seconds}", "--bootstrap", "0")
+        corpus.run("cca_intra", f"batches{seconds}", *kept, upstream=corpus.tiny)
+        (file,) = cache.glob("frames_*/0.npz")
+        sums.append(load_moments(file))
+    assert sums[0].products.keys() == sums[1].products.keys()
+    assert (sums[0].counts == sums[1].counts).all()
+    for pair, product in sums[0].products.items():
+        assert np.allclose(product, sums[1].products[pair], rtol=1e-6, atol=1e-6 * abs(product).max()), pair
 
 
 def test_files_of_the_original_are_written_whole_each_time(corpus):
