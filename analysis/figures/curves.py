@@ -1,6 +1,7 @@
 """Curves over layers and over training steps, with their intervals, controls and best layers."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -170,7 +171,7 @@ def _across(
     ax: Axes, experiment: Experiment, controls: Mapping[str, Sequence[Point]], styles: Mapping[str, Style]
 ) -> list[Entry]:
     """Dashed lines: chance and ceiling in grey, upstreams of one layer in their colour."""
-    drawn: list[tuple[str, float, object, object]] = [
+    drawn: list[tuple[str, float, object, Any]] = [
         (f"{name}: {rounded(value)}", value, "0.25", CEILING if name.startswith("ceiling") else DASHES[0])
         for name, value in experiment.levels.items()
     ]
