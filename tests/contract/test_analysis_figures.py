@@ -84,6 +84,12 @@ def test_of_several_samples_the_band_is_their_deviation_and_thin_bars_the_interv
     ]
 
 
+def test_scores_that_hardly_differ_have_whole_numbers_at_their_ticks():
+    figure = drawn(x=made.experiment(upstreams={"a": made.curve(["T0", "T1"], [0.9999962, 0.9999977], half=1e-8)}))["x"]
+    FigureCanvasAgg(figure).draw()
+    assert figure.axes[0].yaxis.get_offset_text().get_text() == ""
+
+
 def test_counts_of_the_data_stand_under_the_title():
     data = [
         {"upstream": "a", "tokens": 7800, "every": 4, "note": "", "about": "words", "left_out": ["a"], "seconds": 1.5},
