@@ -38,7 +38,7 @@ EXPDIR/result_analysis/NAME. What was collected lies in its cache/: a run that w
 
 def make_parser() -> Parser:
     """The command line."""
-    names = "\n".join(f"  {entry.name:<14} {entry.about}" for entry in EXPERIMENTS.values())
+    names = "\n".join(f"  {entry.name:<16} {entry.about}" for entry in EXPERIMENTS.values())
     parser = Parser(
         MODES,
         no_mode=f"which experiments? add --run NAME,...: {', '.join(EXPERIMENTS)}, or all",
@@ -116,6 +116,7 @@ def listed() -> str:
     for entry in EXPERIMENTS.values():
         unit = f" ({entry.unit})" if entry.unit else ""
         lines.append(f"{entry.name}: {entry.about}")
+        lines += [f"    compares {entry.views}"] if entry.views else []
         lines += [f"    needs {NEEDS[need]}" for need in entry.needs]
         lines.append(f"    score: {entry.measure}{unit}, {entry.better} is better; result.json, {entry.name}.csv")
     return "\n".join(lines)

@@ -165,7 +165,10 @@ def _states(
         if not np.isfinite(states[label]).all():
             row = int(np.argmin(np.isfinite(states[label]).all((1, 2))))
             name = subject.corpus.ids[indices[row]]
-            raise ValueError(f"utterance {short(name)}: the states {label} of {subject.name} are not finite")
+            raise ValueError(
+                f"utterance {short(name)}: the states {label} of {subject.name} are not finite: look at its input and "
+                "at the weights"
+            )
     return states
 
 

@@ -12,7 +12,7 @@ from analysis.cca import Measure
 from analysis.centring import Centring
 from analysis.folds import FOLDS, GROUPS, TRIALS
 from analysis.sampling import Sampling
-from analysis.segments import Part, Rule
+from analysis.segments import ORIGINAL_PARTS, Part, Rule
 from analysis.similarity import EPSILONS, CcaSettings
 from utility.config import section
 
@@ -50,6 +50,13 @@ class SamplingConfig:
     words_frequent: int = pydantic.Field(500, ge=2)  # words, the most frequent ones
     all_words_max: int = pydantic.Field(200, ge=1)  # tokens of a word of an attribute or similarity file
     given: str | None = None  # the folder samples/ of another run: its tokens and utterances are taken
+
+    def __post_init__(self) -> None:
+        for key, part in (("phone_part", self.phone_part), ("part", self.part)):
+            if self.frames != "centre" and part not in ORIGINAL_PARTS:
+                raise ValueError(
+                    f"{key}={part} needs frames=centre: frames={self.frames} has {' and '.join(ORIGINAL_PARTS)}"
+                )
 
     @property
     def phones(self) -> Sampling:

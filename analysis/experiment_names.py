@@ -34,8 +34,29 @@ class Entry:
     unit: str = ""
     better: Literal["higher", "lower"] = "higher"
 
+    @property
+    def views(self) -> str:
+        """What is compared with what, and in which shape; empty for what is no comparison of two matrices."""
+        return VIEWS.get(self.name, "")
+
 
 CCA = "held-out CCA similarity"
+TOKENS, FRAMES = "means of tokens [tokens, width]", "frames [frames, width]"
+VIEWS = {
+    "cca_phone": f"{TOKENS} and one-hot phones [tokens, phones], 39 in the usual set",
+    "cca_word": f"{TOKENS} and one-hot words [tokens, words], the 500 most frequent at most",
+    "cca_agwe": f"{TOKENS} and vectors of their words [tokens, dimensions]",
+    "cca_glove": f"{TOKENS} and vectors of their words [tokens, dimensions], 300 in the papers",
+    "cca_semantic": f"{TOKENS} and shares of senses [tokens, senses], 41 in the papers",
+    "cca_syntactic": f"{TOKENS} and shares of parts of speech [tokens, parts of speech], 45 in the papers",
+    "cca_speaker": f"{FRAMES} and one-hot speakers [frames, speakers]",
+    "cca_mel": f"{FRAMES} and log-mel bands [frames, 80], or the static features of a store, paired by centres",
+    "cca_intra": f"{FRAMES} and those of the base layer [frames, width]",
+    "cca_inter": f"{FRAMES} and those of another upstream [frames, width], paired by their centres",
+    "cka": f"{FRAMES} and those of another layer [frames, width]",
+    "mi_phone": "clusters of means of tokens [tokens], and phones [tokens]",
+    "mi_word": "clusters of means of tokens [tokens], and words [tokens]",
+}
 ENTRIES = (
     Entry("cca_phone", "how much of phone identity a layer holds", ("phones",), CCA),
     Entry("cca_word", "how much of word identity a layer holds", ("words",), CCA),
@@ -49,6 +70,7 @@ ENTRIES = (
     Entry("cca_inter", "layers of the first upstream beside those of every other; a map", ("other upstream",), CCA),
     Entry("cka", "every layer beside every other, a map; the curve: beside cca.base_layer", (), "debiased CKA"),
     Entry("shape", "how states lie in space: rank, anisotropy, norms", (), "effective rank", "dimensions"),
+    Entry("mi_phone", "clusters of a layer beside phones", ("phones",), "adjusted mutual information"),
     Entry("mi_word", "clusters of a layer beside words", ("words",), "adjusted mutual information"),
     Entry("awd", "are two tokens of one word nearer than two of different words?", ("words",), "average precision"),
     Entry(
@@ -66,7 +88,6 @@ ENTRIES = (
     Entry("attention_blocks", "phone boundaries by blocks of like frames", ("attention", "phones"), "R-value"),
     Entry("lnsr", "how much of an attack arrives at each layer", ("several layers",), "noise to signal", "", "lower"),
     Entry("layer_weights", "which layers weighted-sum probes take", ("probes",), "layer weight"),
-    Entry("mi_phone", "clusters of a layer beside phones", ("phones",), "adjusted mutual information"),
 )
 EXPERIMENTS = {entry.name: entry for entry in ENTRIES}
 ALL = "all"

@@ -122,9 +122,10 @@ class TokenCca:
         return {}
 
     def about(self) -> dict[str, Any]:
-        """Tokens, classes, and what was left out."""
+        """Tokens, classes, what was left out, and what the other view is."""
         drawn = self.material.tokens(self.set, self.sample)
-        return {**described(drawn), "used_tokens": len(self.view.view), "note": self.view.note}
+        note = self.view.note or f"one-hot of {self.view.view.shape[1]} {self.set}"
+        return {**described(drawn), "used_tokens": len(self.view.view), "note": note}
 
     def score(self, gathered: Gathered, label: str, resamples: int) -> LayerScore:
         """The similarity of one layer."""

@@ -53,7 +53,8 @@ class ClusterInformation:
         """Draw the tokens; ValueError for too few of them, or one label among those that are scored."""
         settings, train = self.settings(), int(self.train.sum())
         if settings.clusters > train:
-            raise ValueError(f"{settings.clusters} clusters for {train} training tokens: ask for fewer (mi)")
+            key = "mi.phone_clusters" if self.set == "mi_phones" else "mi.word_clusters"
+            raise ValueError(f"{key}={settings.clusters}: there are {train} training tokens: ask for fewer clusters")
         labels_there = self.material.tokens(self.set, self.sample).tokens.labels[~self.train]
         if len(np.unique(labels_there)) < 2:
             raise ValueError(f"{len(labels_there)} scored tokens of one class: at least 2 classes are needed")

@@ -69,7 +69,7 @@ class WordSimilarity:
         """Draw the tokens; ValueError where no set has pairs enough."""
         sizes = {each.name: len(each.pairs) for each in self.sets}
         if not any(size >= FEWEST for name, size in sizes.items() if name not in PARTS_OF_OTHERS):
-            counts = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "none at all"
+            counts = ", ".join(f"{name} has {size}" for name, size in sizes.items()) or "none at all"
             raise ValueError(f"no set has {FEWEST} pairs whose words were both spoken: {counts}")
 
     def chance(self, gathered: Gathered, label: str) -> float | None:
@@ -175,7 +175,8 @@ class SentenceSimilarity:
         known = set(self.material.utterances.ids)
         for name in (*self.pairs.first, *self.pairs.second):
             if name not in known:
-                raise ValueError(f"words.pairs: utterance {short(name)} is not in the corpus, or too short")
+                file = self.material.config.words.pairs
+                raise ValueError(f"words.pairs={file}: utterance {short(name)} is not in the corpus, or too short")
         if len(self.pairs.names) < 4:
             raise ValueError(f"words.pairs: {len(self.pairs.names)} pairs, at least 4 are needed for a correlation")
 

@@ -180,12 +180,7 @@ class Gathered:
 
     def base(self) -> str:
         """The label of cca_intra's base layer; ValueError where the upstream has none such."""
-        text, upstream = self.material.config.cca.base_layer, self.subject.upstream
-        if text.isdecimal() and int(text) < len(upstream.layers):
-            return upstream.layers[int(text)]
-        if text in self.subject.labels:
-            return text
-        raise ValueError(f"cca.base_layer={text}: {self.subject.name} has {', '.join(self.subject.labels)}")
+        return base_layer(self.subject, self.material)
 
     def mel_view(self) -> tuple[Callable[[int], tuple[np.ndarray, np.ndarray]], int]:
         """The acoustic view of each utterance, and its width: the static features of a store, or a filterbank."""
@@ -261,6 +256,16 @@ class Gathered:
         return self.cache / "scores" / f"{name}_{content}"
 
 
+def base_layer(subject: Subject, material: Material) -> str:
+    """The label of cca_intra's base layer; ValueError where the upstream has none such."""
+    text, upstream = material.config.cca.base_layer, subject.upstream
+    if text.isdecimal() and int(text) < len(upstream.layers):
+        return upstream.layers[int(text)]
+    if text in subject.labels:
+        return text
+    raise ValueError(f"cca.base_layer={text}: {subject.name} has {', '.join(subject.labels)}: name one of these")
+
+
 def sets_that_fit(
     material: Material, wants: Sequence[tuple[Subject, Mapping[int, Sequence[Want]]]]
 ) -> dict[tuple[str, int], int]:
@@ -294,11 +299,14 @@ def sets_that_fit(
 
 
 def _set_bytes(subject: Subject, material: Material, want: Want) -> int:
-    """The bytes of one set of the sums of frames or of a map."""
+    """The bytes of one set of the sums of frames or of a map. ValueError for a base layer that is not there."""
     widths = [subject.upstream.width(label) for label in want.labels]
     if want.kind == MAPS:
         pairs = sum(a * b for i, a in enumerate(widths) for b in widths[i + 1 :])
         return 8 * (pairs + sum(map(packed_size, widths)))
     extra = BANDS * (MEL in want.views) + len(set(material.utterances.speakers)) * (SPEAKER in want.views)
     numbers = sum(packed_size(w) + w * extra for w in widths)
-    return 8 * (numbers + (sum(w * w for w in widths) if BASE in want.views else 0))
+    if BASE in want.views:
+        base = subject.upstream.width(base_layer(subject, material))
+        numbers += sum(w * base for w in widths)
+    return 8 * numbers

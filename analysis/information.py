@@ -58,7 +58,7 @@ def assign_clusters(
     if train.ndim != 2 or evaluation.ndim != 2 or train.shape[1] != evaluation.shape[1]:
         raise ValueError(f"tokens of shape {list(train.shape)} and {list(evaluation.shape)}: expected one width")
     if len(train) < settings.clusters:
-        raise ValueError(f"{settings.clusters} clusters for {len(train)} training tokens: ask for fewer (mi.clusters)")
+        raise ValueError(f"{settings.clusters} clusters for {len(train)} training tokens: ask for fewer")
     if not np.isfinite(train).all() or not np.isfinite(evaluation).all():
         raise ValueError("tokens hold values that are not finite")
     if settings.standardise:

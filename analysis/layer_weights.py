@@ -150,7 +150,10 @@ def _check_same(probes: Sequence[_Probe]) -> None:
     first = probes[0]
     for probe in probes[1:]:
         if probe.fingerprint != first.fingerprint:
-            raise ValueError(f"{probe.name}: {probe.upstream} has other weights than in {first.name}")
+            raise ValueError(
+                f"{probe.name}: {probe.upstream} has other weights than in {first.name}: give each upstream a name "
+                "of its own, --upstream NAME=SPEC (random weights differ with the seed)"
+            )
         if probe.metric != first.metric:
             raise ValueError(f"{probe.name}: scored by {probe.metric[0]}, {first.name} by {first.metric[0]}")
         if probe.weights and first.weights and len(probe.weights) != len(first.weights):

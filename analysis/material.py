@@ -110,7 +110,7 @@ class Material:
         held = np.array([name in alignment for name in ids])
         if not held.any():
             example = f"{short(alignment.ids[0])} there, {short(ids[0])} here"
-            raise ValueError(f"{key}={path}: it is of none of the {len(ids)} utterances ({example})")
+            raise ValueError(f"{key}={path}: it is of none of the {len(ids)} utterances ({example}): name theirs")
         if not held.all() and self.config.data.unaligned == "error":
             missing = short(ids[int(np.argmin(held))])
             count = int((~held).sum())
@@ -130,23 +130,33 @@ class Material:
             said = zip(self.utterances.ids, self.utterances.durations.tolist())
             return Sample(tokens_of((key, [(0.0, seconds, SAID)]) for key, seconds in said), ())
         tokens, _ = self.all_tokens("phones" if name in (*PHONE_SETS, ABX) else "words")
-        if self.config.sampling.given is not None:
-            file = Path(self.config.sampling.given) / f"{name}_sample{sample}.json"
-            if file.is_file():
-                return Sample(read_sample(file, self.utterances.ids), ())
+        if (file := self._given(f"{name}_sample{sample}.json")) is not None:
+            return Sample(read_sample(file, self.utterances.ids), ())
+        generator, here = self.generator(name, sample), self.utterances
+        sampling = None if name == ABX else self.sampling(name)
         try:
-            generator = self.generator(name, sample)
-            here = self.utterances
-            if name == ABX:
+            if sampling is None:
                 sizes = self.config.abx.max_size_group, self.config.abx.max_tokens
                 return draw_contrasted(tokens, here.speakers, *sizes, generator, here.frame_shift, here.durations)
-            return draw(tokens, self.sampling(name), generator, here.frame_shift, here.durations)
+            return draw(tokens, sampling, generator, here.frame_shift, here.durations)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
     def items(self, tokens: Tokens) -> Items:
         """Tokens of the phone alignment with their neighbours and speakers."""
         return Items.of(tokens, self.all_tokens("phones")[0], self.utterances.speakers)
+
+    def _given(self, name: str) -> Path | None:
+        """A file of another run's samples; None where none are given. ValueError for one that is not there."""
+        if self.config.sampling.given is None:
+            return None
+        file = Path(self.config.sampling.given).expanduser() / name
+        if not file.is_file():
+            raise ValueError(
+                f"sampling.given={self.config.sampling.given}: it has no {name}: name the folder samples/ of a run of "
+                "these experiments and as many --samples"
+            )
+        return file
 
     def sampling(self, name: str) -> Sampling:
         """What is drawn for a set of tokens."""
@@ -208,9 +218,8 @@ class Material:
 
     def frame_utterances(self, sample: int) -> np.ndarray:
         """Places of the utterances of frame experiments, int64, ascending."""
-        given, index = self.config.sampling.given, {name: place for place, name in enumerate(self.utterances.ids)}
-        file = None if given is None else Path(given) / f"frames_sample{sample}.txt"
-        if file is not None and file.is_file():
+        index = {name: place for place, name in enumerate(self.utterances.ids)}
+        if (file := self._given(f"frames_sample{sample}.txt")) is not None:
             names = read_text(file).split("\n")[:-1]
             if unknown := [name for name in names if name not in index]:
                 raise ValueError(f"{file}: utterance {short(unknown[0])} is not in the corpus")

@@ -45,7 +45,9 @@ def join(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _experiments(run: str, content: Mapping[str, Any]) -> Experiments:
     experiments = content.get("experiments") if isinstance(content, Mapping) else None
     if not isinstance(experiments, Mapping) or not all(isinstance(one, Mapping) for one in experiments.values()):
-        raise ValueError(f"{run}: no result of an analysis, its experiments are {short(experiments)}")
+        raise ValueError(
+            f"{run}: no result of an analysis, its experiments are {short(experiments)}: name runs of run_analysis.py"
+        )
     for name, experiment in experiments.items():
         for key in BY_CURVE:
             if not isinstance(experiment.get(key) or {}, Mapping):
@@ -113,7 +115,7 @@ def _add(where: str, joined: dict[str, Any], more: Mapping[str, Any]) -> None:
         if joined.get(key) != more.get(key):
             raise ValueError(
                 f"{where}: its {key} is {short(more.get(key))}, that of the runs before it {short(joined.get(key))}: "
-                "draw them apart"
+                "join only runs that measure alike"
             )
     for key in BY_CURVE:
         if more.get(key):

@@ -16,6 +16,7 @@ Part = Literal[
     "mean", "middle_third", "first", "place25", "center", "place75", "last", "q1", "q2", "q3", "q4"
 ]  # of a token: all of it, its middle third, the frame at one of five places, a quarter
 PARTS: tuple[Part, ...] = get_args(Part)
+ORIGINAL_PARTS: tuple[Part, ...] = ("mean", "middle_third")  # of the original's rules of frames
 TWELFTHS = {  # from and to which twelfth of a token a part reaches
     "mean": (0, 12),
     "middle_third": (4, 8),
@@ -62,7 +63,7 @@ def token_frames(
     if rule == "centre":
         start, end = _inside(start, end, float(times[-1]) + shift if duration is None else duration, utterance)
         return _by_centre(start, end, times, part)
-    if part not in ("mean", "middle_third"):
+    if part not in ORIGINAL_PARTS:
         raise ValueError(f"part {part} of a token needs the rule centre, not {rule}")
     if shift <= 0:
         raise ValueError(f"{cut(utterance) or 'an utterance'}: {len(times)} frames do not say their shift")

@@ -95,7 +95,10 @@ def read_vectors(file: Path, needed: Iterable[str]) -> WordVectors:
         else:
             found[word] = _vector(where, fields[1:], dim)
     if not found:
-        raise ValueError(f"{file}: holds none of the {len(wanted)} words that are needed; is it of another language?")
+        raise ValueError(
+            f"{file}: holds none of the {len(wanted)} words that are needed, in lines `word v1 v2 ...`: is it of "
+            "another language, or another kind of file?"
+        )
     return WordVectors(tuple(found), np.stack(list(found.values())), repeated=tuple(dict.fromkeys(repeated)))
 
 
@@ -113,7 +116,7 @@ def read_attributes(
     repeated: list[str] = []
     for where, line in _lines(file):
         word, _, text = line.partition("\t")
-        shares = _shares(where, text)
+        shares = _shares(where, text, line)
         for name in shares:
             columns.setdefault(name, len(columns))
         word = word.lower()
@@ -164,7 +167,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _shares(where: str, text: str) -> dict[str, float]:
+def _shares(where: str, text: str, line: str) -> dict[str, float]:
     try:
         shares = parse_json(text)
     except ValueError:
@@ -173,7 +176,7 @@ def _shares(where: str, text: str) -> dict[str, float]:
         type(value) in (int, float) and math.isfinite(value) for value in shares.values()
     )
     if not right:
-        raise ValueError(f'{where}: expected `word<TAB>{{"property": share, ...}}`, got {short(text)}')
+        raise ValueError(f'{where}: expected `word<TAB>{{"property": share, ...}}`, got {short(line)}')
     return {name: float(value) for name, value in shares.items()}
 
 

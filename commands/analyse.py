@@ -3,8 +3,8 @@
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
@@ -15,7 +15,7 @@ import torch
 from analysis.collect import Subject
 from analysis.config import AnalysisConfig
 from analysis.experiment_names import EXPERIMENTS
-from analysis.figures.draw import write_figures
+from analysis.figures.draw import draw_what_can_be
 from analysis.report import (
     experiments_content,
     in_words,
@@ -39,14 +39,15 @@ from mockingjay.upstreams.spec import UpstreamSpec
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, differences, read_yaml, resolve, write_yaml
 from utility.device import claim_device
-from utility.files import remove_leftovers
-from utility.locks import folder_below, held
+from utility.files import check_folder, remove_leftovers
+from utility.locks import LOCK, folder_below, held
 from utility.runs import Metric, Origin, header, write_json
 from utility.store.info import StoreInfo
 from utility.text import short
 
 FILTERBANK = FeatureConfig(kind="kaldi_fbank", deltas=0, cmvn="none")  # the control of recordings and waveforms
 ROOM = "result_analysis"
+CONFIG = "config.yaml"
 BASELINE = UpstreamSpec("baseline", word="baseline")
 
 
@@ -74,18 +75,34 @@ def analyse(settings: Analyse) -> int:
         )
         study = Study(subjects, config, plan, lambda text: say(settings.msg and sys.stderr.isatty(), text))
         known = _say_skipped(study.outcome.skipped)
+        check_folder(cache)
         if settings.dry_run:
             _print_plan(study, config, directory)
             return 0
         directory.mkdir(parents=True, exist_ok=True)
         remove_leftovers(directory)
-        write_yaml(config, directory / "config.yaml")
-        outcome = study.run()
+        write_yaml(config, directory / CONFIG)
+        with _nothing_left(directory):
+            outcome = study.run()
         _say_skipped(outcome.skipped, known)
         content = _write(settings, config, specs, study, outcome, directory, started)
         print(in_words(content["experiments"]))
         print(f"{directory}/result.json")
-    return 0
+        return _drawn(content, directory)
+
+
+@contextmanager
+def _nothing_left(directory: Path) -> Iterator[None]:
+    """A run that fails before it kept anything leaves no folder; one that did goes on with --resume."""
+    try:
+        yield
+    except (ValueError, OSError):
+        files = [path for path in directory.rglob("*") if path.is_file() and path.name != LOCK]
+        if files == [directory / CONFIG]:
+            files[0].unlink()
+            for folder in sorted(filter(Path.is_dir, directory.rglob("*")), reverse=True):
+                folder.rmdir()
+        raise
 
 
 def _say_skipped(skipped: Mapping[str, str], known: Sequence[str] = ()) -> tuple[str, ...]:
@@ -98,7 +115,7 @@ def _say_skipped(skipped: Mapping[str, str], known: Sequence[str] = ()) -> tuple
 
 def _config(settings: Analyse, directory: Path) -> AnalysisConfig:
     """The config that is meant: of --config, or of a run that goes on, which may not change."""
-    there = directory / "config.yaml"
+    there = directory / CONFIG
     going_on = settings.resume is not None and there.is_file()
     source = settings.config if settings.config is not None else there if going_on else None
     config = resolve(AnalysisConfig, source, settings.overrides)
@@ -203,7 +220,7 @@ def _write(
     directory: Path,
     started: float,
 ) -> dict[str, Any]:
-    """All files of a run; result.json last."""
+    """All files of a run but its figures; result.json last."""
     experiments = experiments_content(study, outcome)
     content = _header(settings, config, specs, study, outcome) | {
         "experiments": experiments,
@@ -220,9 +237,16 @@ def _write(
     write_orders(directory, experiments)
     if settings.original_files:
         write_original_files(directory / "original", outcome, study.material, Path(config.data.store[0]).name)
-    write_figures(content, directory)
     write_json(directory / "result.json", content)
     return content
+
+
+def _drawn(content: Mapping[str, Any], directory: Path) -> int:
+    """The figures of a result that is kept already; the exit code, 1 where some cannot be drawn, which is said."""
+    failed = draw_what_can_be(content, directory)
+    for name, reason in failed.items():
+        print(f"figure {name} cannot be drawn: {reason}; all else is there: go on with --resume", file=sys.stderr)
+    return int(bool(failed))
 
 
 def _header(

@@ -40,18 +40,23 @@ class Point:
     low: float
     high: float
     repeats: tuple[float, ...]  # the scores of samples or trials that it is the mean of
+    sampled: bool = False  # whether repeats are of several samples of the corpus
+
+    @property
+    def deviation(self) -> float:
+        """The deviation over its repeats, NaN for one."""
+        return float(np.std(self.repeats, ddof=1)) if len(self.repeats) > 1 else nan
 
     @property
     def band(self) -> tuple[float, float]:
-        """The interval, or else the score ± the deviation of its repeats."""
-        if np.isfinite(self.low) and np.isfinite(self.high):
+        """The score ± the deviation over samples; of one sample its interval, or else ± the deviation over trials."""
+        if self.sure and not self.sampled:
             return self.low, self.high
-        deviation = float(np.std(self.repeats, ddof=1)) if len(self.repeats) > 1 else nan
-        return self.score - deviation, self.score + deviation
+        return self.score - self.deviation, self.score + self.deviation
 
     @property
     def sure(self) -> bool:
-        """Whether the band is an interval."""
+        """Whether there is an interval."""
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
 
@@ -203,6 +208,7 @@ def points_of(where: str, listed: Any) -> tuple[Point, ...]:
             low=number(where, point, "low"),
             high=number(where, point, "high"),
             repeats=_repeats(where, point),
+            sampled=len(_samples(where, point)) > 1,
         )
         for point in listed
     )
@@ -210,8 +216,12 @@ def points_of(where: str, listed: Any) -> tuple[Point, ...]:
 
 def _repeats(where: str, point: Any) -> tuple[float, ...]:
     """The scores of several samples, or else of the trials of one."""
-    repeats = field(where, point, "per_sample", list, None) or field(where, point, "per_trial", list, [])
+    repeats = _samples(where, point) or field(where, point, "per_trial", list, [])
     return tuple(float(one) for one in repeats if isinstance(one, int | float))
+
+
+def _samples(where: str, point: Any) -> list[Any]:
+    return list(field(where, point, "per_sample", list, []))
 
 
 def _map(where: str, name: str, content: Any) -> Map:

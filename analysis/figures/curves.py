@@ -1,6 +1,7 @@
 """Curves over layers and over training steps, with their intervals, controls and best layers."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -31,6 +32,8 @@ from analysis.figures.style import (
 )
 
 Entry = tuple[Artist, str]
+CEILING = (0, (10, 3))  # long dashes; chance has short ones
+OVER_TRIALS = "± deviation over trials"
 
 
 def layers_figure(experiment: Experiment, styles: Mapping[str, Style]) -> Figure:
@@ -159,22 +162,27 @@ def _band(ax: Axes, x: Sequence[float], points: Sequence[Point], style: Style) -
         ax.fill_between(x, low, high, color=style.colour, alpha=0.16, linewidth=0)
     else:
         ax.vlines(x, low, high, color=style.colour, linewidth=3, alpha=0.35)
+    for place, point in zip(x, points):
+        if point.sampled and point.sure:
+            ax.vlines(place, point.low, point.high, color=style.colour, linewidth=0.8, alpha=0.8)
 
 
 def _across(
     ax: Axes, experiment: Experiment, controls: Mapping[str, Sequence[Point]], styles: Mapping[str, Style]
 ) -> list[Entry]:
     """Dashed lines: chance and ceiling in grey, upstreams of one layer in their colour."""
-    drawn: list[tuple[str, float, object]] = [
-        (f"{name}: {rounded(value)}", value, "0.25") for name, value in experiment.levels.items()
+    drawn: list[tuple[str, float, object, Any]] = [
+        (f"{name}: {rounded(value)}", value, "0.25", CEILING if name.startswith("ceiling") else DASHES[0])
+        for name, value in experiment.levels.items()
     ]
-    for name, (point,) in controls.items():
+    for i, (name, (point,)) in enumerate(controls.items(), 1):
         if np.isfinite(point.score):
             ax.axhspan(*point.band, color=styles[name].colour, alpha=0.1, linewidth=0)
-            drawn.append((f"{named(name)}: {_figures(point)}", point.score, styles[name].colour))
+            dashes = DASHES[i % len(DASHES)]
+            drawn.append((f"{named(name)}: {_figures(point)}", point.score, styles[name].colour, dashes))
     entries: list[Entry] = []
-    for i, (words, value, colour) in enumerate(drawn):
-        line = ax.axhline(value, color=colour, linewidth=1.2, linestyle=DASHES[i % len(DASHES)], zorder=1.5)
+    for words, value, colour, dashes in drawn:
+        line = ax.axhline(value, color=colour, linewidth=1.2, linestyle=dashes, zorder=1.5)
         entries.append((line, words))
     return entries
 
@@ -182,15 +190,17 @@ def _across(
 def _band_entry(curves: Sequence[Sequence[Point]]) -> list[Entry]:
     """What bands are, in words."""
     points = [point for points in curves for point in points if np.isfinite(point.band).all()]
-    patch = Patch(facecolor="0.8", linewidth=0)
     if not points:
         return []
-    sure = {point.sure for point in points}
-    words = {frozenset({True}): "95 % interval", frozenset({False}): "± deviation of trials or samples"}
-    return [(patch, "band: " + words.get(frozenset(sure), "95 % interval, or ± deviation of trials or samples"))]
+    kinds = {"± deviation over samples" if p.sampled else "95 % interval" if p.sure else OVER_TRIALS for p in points}
+    entries: list[Entry] = [(Patch(facecolor="0.8", linewidth=0), f"band: {', or '.join(sorted(kinds))}")]
+    if any(point.sampled and point.sure for point in points):
+        entries.append((Line2D([], [], color="0.3", linewidth=0.8), "thin bars: 95 % interval, mean over samples"))
+    return entries
 
 
 def _figures(point: Point) -> str:
-    """A score with its interval, as a table would print it."""
+    """A score with its deviation over samples and its interval, as a table would print it."""
     text = rounded(point.score)
+    text += f" ± {rounded(point.deviation)}" if point.sampled else ""
     return f"{text} [{rounded(point.low)}, {rounded(point.high)}]" if point.sure else text

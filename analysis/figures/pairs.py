@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 
 from analysis.figures.content import Experiment, Point
 from analysis.figures.style import (
+    DASHES,
     MANY_MARKERS,
     SMALL,
     TEXT,
@@ -31,7 +32,7 @@ HALO = [withStroke(linewidth=2, foreground="white")]
 def scatter_figure(x: Experiment, y: Experiment, styles: Mapping[str, Style]) -> Figure:
     """The score of `y` against that of `x`: a path through the layers of each upstream, some of them labelled.
 
-    Thin lines are the intervals; chance is dotted."""
+    Thin lines are the intervals; chance is dashed."""
     figure = printed_figure(6.2, 4.8)
     ax = figure.subplots()
     size = 3.2 if sum(len(points) for points in y.curves.values()) > MANY_MARKERS else 4.5
@@ -63,7 +64,7 @@ def scatter_figure(x: Experiment, y: Experiment, styles: Mapping[str, Style]) ->
         entries.append((line, named(name)))
     for levels, draw in ((x.levels, ax.axvline), (y.levels, ax.axhline)):
         for chance in [value for name, value in levels.items() if name.startswith("chance")]:
-            line = draw(chance, color="0.25", linewidth=1.0, linestyle=(0, (1, 1.5)), zorder=1)
+            line = draw(chance, color="0.25", linewidth=1.0, linestyle=DASHES[0], zorder=1)
             entries = [*(entry for entry in entries if entry[1] != "chance"), (line, "chance")]
     dress(ax, f"{y.name} against {x.name}, layer by layer")
     ax.grid(axis="x", color="0.9", linewidth=0.6)

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from utility.plot import new_figure
 from utility.text import cut
@@ -180,7 +181,12 @@ def put_legend(figure: Figure, entries: Sequence[tuple[Artist, str]]) -> None:
 
 
 def value_axis(ax: Axes, words: str, inches: float) -> None:
-    """The label of the y axis, on as many lines as it needs beside axes so many inches high."""
+    """The label of the y axis, on as many lines as it needs beside axes so many inches high.
+
+    Ticks say whole values: a number to be added to them would stand above the axes, where the note is."""
+    formatter = ax.yaxis.get_major_formatter()
+    if isinstance(formatter, ScalarFormatter):
+        formatter.set_useOffset(False)
     ax.set_ylabel("\n".join(wrap(words, max(12, int(inches / (LETTER * 1.2))))), fontsize=TEXT, parse_math=False)
 
 

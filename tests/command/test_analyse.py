@@ -12,6 +12,7 @@ import run_analysis
 from analysis import gather
 from analysis.experiment_names import EXPERIMENTS
 from analysis.experiments_cca import FrameCca
+from analysis.figures import draw
 from tests.conftest import PROJECT
 from tests.helpers.analysis_corpus import Analysed, analysed_corpus
 
@@ -94,6 +95,32 @@ def test_a_run_that_was_killed_goes_on_to_the_same_result(corpus, result, calls,
     assert not list(corpus.folder(name).rglob(".*.tmp"))
 
 
+def test_a_figure_that_cannot_be_drawn_costs_no_result_and_is_drawn_when_the_run_goes_on(
+    corpus, result, monkeypatch, capsys
+):
+    def fails(experiment, styles):
+        if experiment.name == "cca_phone":
+            raise KeyError("no such colour")
+        return real(experiment, styles)
+
+    real = draw.layers_figure
+    monkeypatch.setattr(draw, "layers_figure", fails)
+    words = ["--run", PHONES, "--upstream", "baseline", "--name", "undrawn", *corpus.words()]
+    assert run_analysis.main(words) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.startswith("figure cca_phone cannot be drawn: KeyError: 'no such colour'; all else is there")
+    folder = corpus.folder("undrawn")
+    kept = without_times(folder / "result.json")
+    assert (folder / "mi_phone.png").is_file()
+    assert not (folder / "cca_phone.png").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(gather, "collect", lambda *_: pytest.fail("a pass is made once"))
+    assert run_analysis.main([*words, "--resume"]) == 0
+    assert (folder / "cca_phone.png").is_file()
+    assert without_times(folder / "result.json") == kept
+
+
 def test_samples_differ_and_given_back_they_repeat(corpus, result):
     rows = result["experiments"]["cca_phone"]["upstreams"]["tiny"]
     assert all(row["per_sample"][0] != row["per_sample"][1] for row in rows)
@@ -120,6 +147,7 @@ def test_tables_say_what_the_result_says(corpus, result):
     assert lines[0] == "experiment,upstream,layer,label,score,low,high,n"
     row = result["experiments"]["cca_phone"]["upstreams"]["baseline"][0]
     assert lines[1].split(",")[:5] == ["cca_phone", "baseline", "0", "F", repr(row["score"])]
+    assert int(lines[1].split(",")[7]) == row["samples"] == result["experiments"]["cca_phone"]["data"][0]["used_tokens"]
     assert len(lines) == 5
 
 
@@ -178,6 +206,11 @@ def test_the_list_names_every_experiment_its_needs_and_its_score(capsys):
     assert run_analysis.main(["--list"]) == 0
     text = capsys.readouterr().out
     assert all(f"{name}:" in text for name in EXPERIMENTS)
+    assert "compares means of tokens [tokens, width] and one-hot phones [tokens, phones], 39 in the usual set" in text
+
+
+def test_a_result_says_what_stands_beside_the_layers(result):
+    assert result["experiments"]["cca_phone"]["data"][0]["note"] == "one-hot of 5 phones"
 
 
 def test_runs_are_joined_in_one_result_with_its_figures(corpus, result):
@@ -203,97 +236,6 @@ def test_start_up_takes_half_a_second_at_most_and_loads_nothing_heavy(words):
         [sys.executable, "-c", program, *words], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     assert float(done.stdout.split()[-1]) < 0.5
-
-
-RUN = ["--run", "cca_phone", "--upstream", "baseline"]
-REFUSED = {
-    "unknown experiment": (["--run", "cca_fone"], r"unknown experiment 'cca_fone': expected all, or some of cca_phone"),
-    "experiment twice": (["--run", "cca_phone,cca_phone"], r"--run names cca_phone twice"),
-    "nothing to do": (["--upstream", "baseline"], r"which experiments\? add --run"),
-    "no samples": ([*RUN, "--samples", "0"], r"--samples 0: expected at least 1"),
-    "one resample": ([*RUN, "--bootstrap", "1"], r"--bootstrap 1: expected 0 for none, or at least 2"),
-    "list with upstream": (["--list", "--upstream", "baseline"], r"--list would not use --upstream"),
-    "list with overrides": (["--list", "cca.folds=3"], r"--list would not use cca.folds=3"),
-    "plot of nothing": (["--plot", "{root}/words"], r"--plot .*words: no result.json of a run there"),
-    "plot with a seed": (["--plot", "{root}/words", "--seed", "1"], r"--plot would not use --seed"),
-    "plot of one run twice": (["--plot", "{first}", "{first}"], r"--plot names .*first twice"),
-    "unknown upstream": (["--run", "cca_phone", "--upstream", "bert"], r"unknown upstream 'bert'"),
-    "absent checkpoint": (["--run", "cca_phone", "--ckpt", "nowhere"], r"--ckpt nowhere does not exist"),
-    "checkpoint of nothing": ([*RUN, "--ckpt", "{root}/tiny.yaml"], r"--ckpt .* would change nothing"),
-    "one name twice": ([*RUN, "--upstream", "baseline"], r"two upstreams are called baseline: give each a name"),
-    "absent layer": ([*RUN, "--upstream", "{tiny}", "--layer", "7"], r"tiny: layer 7 does not exist"),
-    "layer twice": ([*RUN, "--upstream", "{tiny}", "--layer", "1,T1"], r"layer T1 is listed twice"),
-    "no data": ([*RUN, "data.store=[]"], r"data.store is empty: say what is looked at"),
-    "absent store": ([*RUN, "data.store=[nowhere/all]"], r"nowhere"),
-    "no alignment": ([*RUN, "data.alignment=null"], r"cca_phone: needs a phone alignment: data.alignment=FOLDER"),
-    "absent alignment": ([*RUN, "data.alignment=nowhere"], r"nowhere: no alignment here"),
-    "foreign alignment": ([*RUN, "data.alignment={root}/foreign"], r"none of the 48 utterances \('x' there, 's0-0'"),
-    "part of an alignment": ([*RUN, "data.alignment={root}/partly"], r"lacks 47 of 48 utterances.*leave_out"),
-    "one class": ([*RUN, "data.alignment={root}/single"], r"1 class with 48 tokens remain, at least 2 are needed"),
-    "beyond the audio": ([*RUN, "data.alignment={root}/late"], r"s0-0: .*but the audio ends at"),
-    "too few tokens": ([*RUN, "sampling.phones_min=1", "sampling.phones_max=2"], r"about 8 training tokens for 8 dim"),
-    "too few groups": ([*RUN, "cca.group=speaker"], r"10 folds need as many groups: 6 given"),
-    "unknown group": ([*RUN, "cca.group=sentence"], r"cca.group"),
-    "unknown measure": ([*RUN, "cca.measure=ccca"], r"cca.measure"),
-    "unknown key": ([*RUN, "cca.fold=3"], r"unknown config key 'cca.fold'; did you mean 'folds'"),
-    "too many trials": ([*RUN, "cca.trials=6"], r"trials is 6: each takes two of 10 folds"),
-    "unknown part": ([*RUN, "sampling.part=half"], r"sampling.part"),
-    "original part": (
-        [*RUN, "sampling.frames=original", "sampling.phone_part=q1"],
-        r"part q1 of a token needs the rule centre",
-    ),
-    "absent samples": ([*RUN, "sampling.given={root}/foreign_samples"], r"utterance 'x' is not in the corpus"),
-    "no clusters": (["--run", "mi_phone", "--upstream", "baseline", "mi.phone_clusters=9999"], r"9999 clusters for"),
-    "little memory": ([*RUN, "cca.memory_mib=0.001"], r"cca.memory_mib=0.001 allows less: raise it"),
-    "a store and features": ([*RUN, "--online_config", "{online}"], r"is a store, whose features are made"),
-    "nothing to resume": ([*RUN, "--name", "new", "--resume"], r"holds no run"),
-    "resume of what": ([*RUN, "--resume"], r"--resume needs the run"),
-    "resume and name": ([*RUN, "--resume", "{root}", "--name", "x"], r"names the run's folder: leave --name out"),
-    "a run that is there": ([*RUN, "--name", "first"], r"holds a run already: add --resume"),
-    "another config": ([*RUN, "--name", "first", "--resume", "cca.folds=6"], r"cca.folds was 10, now 6; give the run"),
-    "folder is a file": ([*RUN, "--expdir", "{root}/tiny.yaml"], r"is not a folder: choose another place"),
-    "absent layer of all": (
-        ["--run", "all", "--upstream", "{tiny}", "--layer", "C1"],
-        r"^tiny: layer C1 does not exist",
-    ),
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def broken(corpus, result) -> Analysed:
-    from utility.labels.alignment import write_alignment
-
-    long = [(0.0, 0.05, "a"), (0.05, 0.1, "b")]
-    ids = [f"s{speaker}-{number}" for speaker in range(6) for number in range(8)]
-    write_alignment(corpus.root / "foreign", [("x", long)])
-    write_alignment(corpus.root / "partly", [("s0-0", long)])
-    write_alignment(corpus.root / "single", [(key, [(0.0, 0.05, "a")]) for key in ids])
-    write_alignment(corpus.root / "late", [(key, [(0.0, 0.05, "a"), (90.0, 90.1, "b")]) for key in ids])
-    samples = corpus.root / "foreign_samples"
-    samples.mkdir()
-    (samples / "phones_sample0.json").write_text(json.dumps({"x": ["", [0.0, 0.1, "a"]]}))
-    return corpus
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_bad_input_is_refused_in_one_line_and_leaves_nothing(broken, case):
-    words, message = REFUSED[case]
-    places = {
-        "root": broken.root,
-        "first": broken.folder("first"),
-        "tiny": broken.tiny,
-        "online": PROJECT / "config" / "online.yaml",
-    }
-    words = [word.format(**places) for word in words]
-    given = [] if {"--list", "--plot"} & set(words) else broken.words()
-    if "--expdir" in words:
-        given = [word for word in given if word not in ("--expdir", f"{broken.root}/result")]
-    before = sorted(broken.root.rglob("*"))
-    with pytest.raises((ValueError, OSError), match=message) as refused:
-        run_analysis.main([*given, *words])
-    assert "\n" not in str(refused.value)
-    new = [path for path in sorted(broken.root.rglob("*")) if path not in before]
-    assert not [path for path in new if path.is_file() and path.name != "config.yaml"], new
 
 
 def test_shuffled_labels_are_at_chance(corpus):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tests.helpers.bad_analysis_cases import ANALYSES
 from tests.helpers.bad_input_cases import TABLE as OTHERS
 from tests.helpers.bad_input_cases import Case
 from tests.helpers.bad_input_world import CANARY, build_world
@@ -23,11 +24,12 @@ from utility.training.checkpoint import save_checkpoint
 PAGE = Path(__file__).with_name("bad_input.md")
 UPDATE = os.environ.get("UPDATE_DOCS") == "1"
 *SECTIONS, FINISHED = OTHERS.items()
-TABLE = dict([*SECTIONS, ("Upstreams", UPSTREAMS), FINISHED])
+TABLE = dict([*SECTIONS, ("Upstreams", UPSTREAMS), ("Layer analysis", ANALYSES), FINISHED])
 CASES = [case for cases in TABLE.values() for case in cases]
 SCRIPTS = {
     "runner_mockingjay.py": "runner_mockingjay",
     "run_downstream.py": "run_downstream",
+    "run_analysis.py": "run_analysis",
     "preprocess_libri.py": "preprocess.preprocess_libri",
     "preprocess_timit.py": "preprocess.preprocess_timit",
     "preprocess_any.py": "preprocess.preprocess_any",

@@ -159,8 +159,8 @@ def test_relation_maps_follow_the_definition_on_the_up_sampled_map_without_unlab
     np.testing.assert_allclose(result.concentration[..., :4], result.relation[..., :4, :4].mean(-2), rtol=1e-12)
 
 
-def test_a30_the_joint_of_a_relation_map_sums_to_one():
-    """The published equation divides by T squared, which makes the sum 1/T; its authors corrected it to T."""
+def test_the_joint_of_a_relation_map_sums_to_one():
+    """A30: the published equation divides by T squared, which makes the sum 1/T; its authors corrected it to T."""
     running = RelationMaps(4)
     for seed in range(3):
         running.add([random_maps(seed)], np.random.default_rng(seed).integers(-1, 4, 2 * T))

@@ -51,8 +51,8 @@ def predicted(*seconds: list[float]) -> BoundaryTimes:
 
 
 @pytest.mark.parametrize("window", [1, 3, 5])
-def test_a19_a_boundary_lies_between_the_centres_of_the_frames_that_differ(window):
-    """Peak plus half the window, times the stride, is 22.5 ms early and moves with the window."""
+def test_a_boundary_lies_between_the_centres_of_the_frames_that_differ(window):
+    """A19: peak plus half the window, times the stride, is 22.5 ms early and moves with the window."""
     states = np.zeros((40, 1, 2))
     states[21:, 0] = 1  # after frame 20, whose centre is 0.4125 s
     statistics = DimensionStatistics()
@@ -63,7 +63,8 @@ def test_a19_a_boundary_lies_between_the_centres_of_the_frames_that_differ(windo
         np.testing.assert_allclose(held.seconds, [expected])
 
 
-def test_a19_the_time_of_a_peak_is_the_mean_of_the_centres_at_its_ends():
+def test_the_time_of_a_peak_is_the_mean_of_the_centres_at_its_ends():
+    """A19: the original adds half the window, rounded down, to the peak."""
     peaks = np.array([3, 7])
     np.testing.assert_allclose(boundary_times(peaks, 4, times_of(20)), times_of(20)[peaks] + 0.04)
     np.testing.assert_allclose(boundary_times(peaks, 4, times_of(20), "original"), (peaks + 2) * 0.02)
@@ -75,8 +76,8 @@ def best_matching(one: list[int], other: list[int], tolerance: int) -> int:
     return int(near[rows, columns].sum())
 
 
-def test_a20_one_boundary_is_hit_once():
-    """In the original one reference serves many predictions, and its recall counts predictions."""
+def test_one_boundary_is_hit_once():
+    """A20: in the original one reference serves many predictions, and its recall counts predictions."""
     truth = references([0.1, 0.5, 0.9, 1.3])
     crowded = predicted([0.09, 0.1, 0.11, 0.5, 1.0])
     original = score_boundaries(crowded, truth, "original")
@@ -87,7 +88,8 @@ def test_a20_one_boundary_is_hit_once():
     assert counts.over_segmentation == pytest.approx(1 / 4)
 
 
-def test_a20_the_matching_is_the_greatest_there_is():
+def test_the_matching_is_the_greatest_there_is():
+    """A20: as many pairs as a matching of a graph finds."""
     random = np.random.default_rng(0)
     ours = [np.unique(random.integers(1, 400, 60)) * 0.005 for _ in range(40)]
     theirs = [np.unique(random.integers(1, 400, 50)) * 0.005 for _ in range(40)]
@@ -130,7 +132,8 @@ def test_tokens_need_both_ends():
     assert every.hits.tolist() == [3, 1]  # no boundary inside: one word from end to end
 
 
-def test_a21_a_setting_is_not_scored_on_what_it_was_chosen_on():
+def test_a_setting_is_not_scored_on_what_it_was_chosen_on():
+    """A21: the original chooses its setting on the data that it scores."""
     segmentation, truth = layer(6)
     dev, test = part(segmentation, truth, range(3)), part(segmentation, truth, range(3, 6))
     setting, chosen = choose_setting(*dev)
@@ -207,7 +210,8 @@ def test_r33_skipped_utterances_are_named_and_those_of_others_refused():
     assert own.ids == segmentation.ids
 
 
-def test_a22_every_layer_has_a_curve_of_its_own_and_no_other_is_made_up():
+def test_every_layer_has_a_curve_of_its_own_and_no_other_is_made_up():
+    """A22: the original goes through layers 1 to 24 whatever the model has, and keeps the last one's array."""
     states = np.random.default_rng(0).normal(size=(30, 3, 5))
     statistics = DimensionStatistics()
     statistics.add(states)
@@ -221,7 +225,8 @@ def test_a22_every_layer_has_a_curve_of_its_own_and_no_other_is_made_up():
     np.testing.assert_allclose(curves[0, 1], np.linalg.norm(np.diff(scored, axis=0), axis=1), rtol=1e-6)
 
 
-def test_a23_the_last_interval_is_written_once():
+def test_the_last_interval_is_written_once():
+    """A23: the original writes the last interval of an utterance twice."""
     lines = interval_lines(np.array([3, 7]), 11)
     assert lines == ["0 7 xxx", "7 15 xxx", "15 21 xxx"]
     assert interval_lines(np.array([]), 11) == ["0 21 xxx"]

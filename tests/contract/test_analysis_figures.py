@@ -11,7 +11,7 @@ from matplotlib.text import Text
 
 from analysis.figures.content import experiments
 from analysis.figures.curves import layers_figure, steps_figure
-from analysis.figures.draw import figures, write_figures
+from analysis.figures.draw import draw_what_can_be, figures, write_figures
 from analysis.figures.style import COLOURS, curve_styles, graded_styles, layer_places
 from tests.helpers import analysis_results as made
 
@@ -65,6 +65,31 @@ def test_scores_bands_best_layers_and_controls_are_drawn_as_they_are():
     assert ax.get_xlabel() == "layer"
 
 
+def test_of_several_samples_the_band_is_their_deviation_and_thin_bars_the_interval():
+    points = made.curve(["T0", "T1"], [0.5, 0.4])
+    for point in points:
+        point["per_sample"] = [point["score"] - 0.1, point["score"] + 0.1]
+    figure = drawn(x=made.experiment(upstreams={"base": points}))["x"]
+    deviation = np.std([-0.1, 0.1], ddof=1)
+    band, *bars = figure.axes[0].collections
+    assert np.unique(band.get_paths()[0].vertices[:, 1]) == pytest.approx(
+        np.sort([0.5 - deviation, 0.5 + deviation, 0.4 - deviation, 0.4 + deviation])
+    )
+    ends = [end for bar in bars for end in bar.get_segments()[0][:, 1]]
+    assert ends == pytest.approx([0.48, 0.52, 0.38, 0.42])
+    assert legend_of(figure) == [
+        "base, best T0: 0.500 ± 0.141 [0.480, 0.520]",
+        "band: ± deviation over samples",
+        "thin bars: 95 % interval, mean over samples",
+    ]
+
+
+def test_scores_that_hardly_differ_have_whole_numbers_at_their_ticks():
+    figure = drawn(x=made.experiment(upstreams={"a": made.curve(["T0", "T1"], [0.9999962, 0.9999977], half=1e-8)}))["x"]
+    FigureCanvasAgg(figure).draw()
+    assert figure.axes[0].yaxis.get_offset_text().get_text() == ""
+
+
 def test_counts_of_the_data_stand_under_the_title():
     data = [
         {"upstream": "a", "tokens": 7800, "every": 4, "note": "", "about": "words", "left_out": ["a"], "seconds": 1.5},
@@ -87,7 +112,7 @@ def test_without_an_interval_the_band_is_the_deviation_of_trials_and_says_so():
     figure = drawn(x=made.experiment(upstreams=curves))["x"]
     heights = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
     assert {0.3, 0.5, 0.8, 0.6} <= {float(height) for height in heights.round(6)}
-    assert "band: ± deviation of trials or samples" in legend_of(figure)
+    assert "band: ± deviation over trials" in legend_of(figure)
 
 
 def test_checkpoints_of_one_run_are_lines_of_layers_over_steps():
@@ -221,6 +246,15 @@ def test_styles_are_asked_for_by_the_figures_alone():
     assert layers_figure(one, styles) is not None
     assert steps_figure(one, styles) is not None
     assert to_rgba(styles["base@100"].colour) != to_rgba(styles["base@200"].colour)
+
+
+def test_a_figure_that_cannot_be_drawn_is_named_and_the_others_are_there(tmp_path):
+    good, bad = made.curve(T4, [0.1] * 4), made.attention()["heads"]["base"] | {"category": [["odd"]]}
+    content = made.result(a=made.experiment(heads={"b": bad}), good=made.experiment(upstreams={"a": good}))
+    failed = draw_what_can_be(content, tmp_path)
+    assert failed.keys() == {"a_heads_b"}
+    assert "a category is none of" in failed["a_heads_b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["good.png", "good.svg"]
 
 
 BAD = {

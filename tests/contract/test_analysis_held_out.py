@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.folds import divide
+from analysis import original_cca
+from analysis.folds import divide, original_folds
 from analysis.original_cca import original_epsilons
 from analysis.similarity import (
     CcaSettings,
@@ -157,3 +158,26 @@ def test_the_original_tries_no_epsilon_above_1e9():
     assert len(set(tried)) == 25
     assert max(max(pair) for pair in tried[:9]) == 1e-9
     assert max(CcaSettings().epsilons) == 0.1
+
+
+def test_pairs_of_epsilons_that_fail_are_passed_over(monkeypatch):
+    """A29: where fewer than six pairs succeeded the original ended in a TypeError."""
+    x, y = related(400)
+    division = original_folds(400, np.random.default_rng(0))
+    pairs, tried = np.array([[0, 1]]), [original_epsilons(np.random.default_rng(0))]
+    fits = []
+
+    def failing(x, y, epsilon_x, epsilon_y):
+        if len(fits) == 3 or epsilon_x == 1e-10:
+            raise np.linalg.LinAlgError
+        fits.append((epsilon_x, epsilon_y))
+        return fit(x, y, epsilon_x, epsilon_y)
+
+    fit = original_cca.original_fit
+    monkeypatch.setattr(original_cca, "original_fit", failing)
+    scored = original_cca.original_cross_validation(x, y, division, pairs, tried)
+    assert len(fits) == 3
+    assert scored.epsilons[0] in fits
+    assert np.isfinite(scored.score)
+    with pytest.raises(ValueError, match="the solver failed for every pair of epsilons"):
+        original_cca.original_cross_validation(x, y, division, pairs, tried)

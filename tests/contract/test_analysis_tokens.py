@@ -41,8 +41,8 @@ def frames_of(start: float, end: float, part: str = "mean", **options) -> list[i
     return list(range(ranges.first[0], ranges.stop[0]))
 
 
-def test_a1_a_time_on_the_grid_is_the_next_frame_not_the_one_before():
-    """0.58 / 0.02 is 28.99... in floating point, and 0.14 / 0.02 more than 7."""
+def test_a_time_on_the_grid_is_the_next_frame_not_the_one_before():
+    """A1: 0.58 / 0.02 is 28.99... in floating point, and 0.14 / 0.02 more than 7."""
     start, end = np.array([0.58, 0.1]), np.array([0.7, 0.14])
     literal, exact = (original_frames(start, end, 50, SHIFT, exact=exact) for exact in (False, True))
     assert (literal.first.tolist(), literal.stop.tolist()) == ([28, 5], [35, 8])
@@ -54,8 +54,8 @@ def test_a1_a_time_on_the_grid_is_the_next_frame_not_the_one_before():
         token_frames(start, end, np.arange(99) * 256 / 22050, rule="original")
 
 
-def test_a2_a_frame_belongs_to_the_segment_that_holds_its_centre():
-    """The original takes frame 6, which looks at 0.12 to 0.145 s, into a token that ends at 0.13 s."""
+def test_a_frame_belongs_to_the_segment_that_holds_its_centre():
+    """A2: the original takes frame 6, which looks at 0.12 to 0.145 s, into a token that ends at 0.13 s."""
     assert frames_of(0.1, 0.13, rule="original") == [5, 6]
     assert frames_of(0.1, 0.13) == [5]
     assert frames_of(0.1125, 0.1325) == [5]  # the start belongs to it, the end does not
@@ -95,14 +95,16 @@ def test_thirds_quarters_and_places():
 
 
 @pytest.mark.parametrize("rule", ["centre", "original"])
-def test_a4_a_token_beyond_the_audio_is_cut_up_to_a_tenth_of_a_second_and_else_refused_by_name(rule):
+def test_a_token_beyond_the_audio_is_cut_up_to_a_tenth_of_a_second_and_else_refused_by_name(rule):
+    """A4: the original asserts against one frame too many, and cuts that alone."""
     assert frames_of(0.9, 1.09, rule=rule, duration=1.0)[-1] == 49
     assert frames_of(1.02, 1.09, rule=rule, duration=1.0) == [49]
     with pytest.raises(ValueError, match=r"u7: a token from 0.9 to 1.2 s, but the audio ends at 1\.\d* s"):
         frames_of(0.9, 1.2, rule=rule, duration=1.0, utterance="u7")
 
 
-def test_a4_to_the_letter_a_token_beyond_the_audio_is_one_line_and_no_index_error():
+def test_to_the_letter_a_token_beyond_the_audio_is_one_line_and_no_index_error():
+    """A4: a token further out was an IndexError."""
     with pytest.raises(ValueError, match=r"u7: a token from 0.9 to 1.05 s, but the audio ends at 1.000 s"):
         frames_of(0.9, 1.05, rule="original_float", utterance="u7")
 
@@ -134,8 +136,8 @@ def test_means_of_every_layer_are_those_of_its_own_frames():
     np.testing.assert_allclose(pooled[1], states[15:45].astype(np.float64).mean(0), rtol=1e-7)
 
 
-def test_a3_kaldis_frames_lie_on_those_of_every_convolutional_layer():
-    """librosa's frame t is centred on 10 t ms, the layers' on 12.5 + 10 t: the original pairs frames of other times."""
+def test_kaldis_frames_lie_on_those_of_every_convolutional_layer():
+    """A3: librosa's frame t is centred on 10 t ms, the layers' on 12.5 + 10 t: the original pairs other times."""
     samples = 16000
     _, times = filterbank(np.random.default_rng(2).normal(0, 0.1, samples))
     np.testing.assert_allclose(times, 0.0125 + 0.01 * np.arange(len(times)))
@@ -155,7 +157,8 @@ def test_a3_kaldis_frames_lie_on_those_of_every_convolutional_layer():
     np.testing.assert_array_equal(swapped.second, pairs.first)
 
 
-def test_a3_frames_without_a_partner_within_half_a_shift_are_left_out():
+def test_frames_without_a_partner_within_half_a_shift_are_left_out():
+    """A3: views of other clocks are paired by times, not by their numbers."""
     pairs = pair_frames(np.arange(10) * 0.01, 0.0125 + np.arange(4) * 0.02)  # the fast view ends at 0.09 s
     assert pairs.second.tolist() == [0, 1, 2, 3]
     assert pairs.first.tolist() == [1, 3, 5, 7]
@@ -196,7 +199,8 @@ def corpus(random: np.random.Generator, utterances: int = 12) -> list[tuple[str,
     ]
 
 
-def test_a5_the_same_seed_draws_the_same_tokens_and_another_sample_others():
+def test_the_same_seed_draws_the_same_tokens_and_another_sample_others():
+    """A5: the original draws without a seed."""
     tokens = tokens_of(corpus(np.random.default_rng(3)))
     drawn = [
         draw(tokens, Sampling(20, 10), sample_generator(seed, name, sample), SHIFT).tokens.table.tolist()
@@ -208,8 +212,8 @@ def test_a5_the_same_seed_draws_the_same_tokens_and_another_sample_others():
     assert drawn[0] == sorted(drawn[0])
 
 
-def test_a6_a_class_has_the_lesser_of_its_count_and_the_maximum_and_rare_ones_are_listed():
-    """The original draws the size of a class between two bounds."""
+def test_a_class_has_the_lesser_of_its_count_and_the_maximum_and_rare_ones_are_listed():
+    """A6: the original draws the size of a class between two bounds."""
     tokens = tokens_of(corpus(np.random.default_rng(4)))
     of = dict(zip(tokens.classes, tokens.counts.tolist()))
     assert of["D"] < 10 < 100 < of["C"] < of["B"]

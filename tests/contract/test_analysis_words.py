@@ -148,7 +148,8 @@ def test_phones_belong_to_the_word_that_holds_their_middle():
     assert [held.tolist() for held in phones_of_words(words, phones)] == [[0, 1], [3]]
 
 
-def test_a17_capitals_in_a_set_match_words_in_lower_case(tmp_path):
+def test_capitals_in_a_set_match_words_in_lower_case(tmp_path):
+    """A17: the original compares them with a list in lower case, so they never match."""
     text = "Jerusalem\tIsrael\t8.46\nOPEC country 5.63\n\n"
     each = read_similarity_set(written(tmp_path, text, "EN-RW-STANFORD.txt"))
     assert each.name == "RW"
@@ -167,8 +168,8 @@ def similarity_set(name: str, pairs: int, seed: int = 0) -> SimilaritySet:
     return SimilaritySet(name, tuple(words), random.uniform(0, 10, pairs))
 
 
-def test_a15_a_set_under_the_name_of_another_is_told():
-    """A known collection has YP-130's pairs in the file of VERB-143."""
+def test_a_set_under_the_name_of_another_is_told():
+    """A15: a known collection has YP-130's pairs in the file of VERB-143."""
     yp = similarity_set("YP-130", 130)
     wrong = SimilaritySet("VERB-143", tuple((b, a) for a, b in yp.pairs[:126]), yp.human[:126])
     told = overlaps([yp, wrong, similarity_set("MEN", 100, 1)])
@@ -176,7 +177,8 @@ def test_a15_a_set_under_the_name_of_another_is_told():
     assert told[0][2] == 1
 
 
-def test_a15_the_sets_beside_the_project_are_what_they_are_called():
+def test_the_sets_beside_the_project_are_what_they_are_called():
+    """A15: a known collection has other scores in the file of SimLex-999, and YP-130 in that of VERB-143."""
     folder = SHARED / "words" / "word_similarity"
     if not folder.is_dir():
         pytest.skip("no word similarity sets: set MOCKINGJAY_SHARED to the folder that holds words/")
@@ -189,8 +191,8 @@ def test_a15_the_sets_beside_the_project_are_what_they_are_called():
     assert simlex.human[simlex.pairs.index(("old", "new"))] == 1.58
 
 
-def test_a16_averages_leave_out_sets_that_are_parts_of_others_and_small_ones():
-    """MC-30 is a part of RG-65, and WS-353's halves are of WS-353: their pairs would count twice."""
+def test_averages_leave_out_sets_that_are_parts_of_others_and_small_ones():
+    """A16: MC-30 is a part of RG-65, and WS-353's halves are of WS-353: their pairs would count twice."""
     named = [("MEN", 0.5, 100), ("RG-65", 0.2, 50), ("MC-30", 0.9, 30), ("WS-353", 0.9, 300), ("WS-353-SIM", 0.8, 50)]
     scores = [SetScore(name, rho, -1, 1, pairs, pairs) for name, rho, pairs in [*named, ("YP-130", -1, 19)]]
     means = averages(scores)
@@ -274,8 +276,8 @@ def sentences(random: np.random.Generator, speaker_size: float):
     return SentencePairs(names, human, np.array(pair), first, second), ids, np.array(vectors), speakers
 
 
-def test_a18_rows_of_one_speaker_are_told_apart():
-    """The original averages cosines of two recordings by one voice with the others."""
+def test_rows_of_one_speaker_are_told_apart():
+    """A18: the original averages cosines of two recordings by one voice with the others."""
     table, ids, vectors, speakers = sentences(np.random.default_rng(0), 0)
     silent = score_sentences(table, ids, vectors, speakers)
     assert silent.mean == silent.different_speakers > 0.7

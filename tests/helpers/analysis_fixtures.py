@@ -1,6 +1,7 @@
 """Groups of arrays that the original analysis programs gave, whatever archives and groups the fixtures folder holds."""
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,19 @@ def groups_with(*keys: str) -> list:
         ]
     reason = f"no archive in {FIXTURES} holds {', '.join(keys)}: set MOCKINGJAY_SHARED to a folder that has one"
     return found or [pytest.param("", "", id="none", marks=pytest.mark.skip(reason=reason))]
+
+
+def analysis_files() -> list:
+    """A pytest parameter for each archive `analysis*.npz`; one that is skipped if none."""
+    found = [pytest.param(path, id=path.stem) for path in sorted(FIXTURES.glob("analysis*.npz"))]
+    reason = f"no analysis*.npz in {FIXTURES}: set MOCKINGJAY_SHARED to the folder that holds fixtures"
+    return found or [pytest.param(None, id="none", marks=pytest.mark.skip(reason=reason))]
+
+
+def below(file: Path, prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `prefix`, by the rest of their names."""
+    with np.load(file) as archive:
+        return {name.removeprefix(prefix): archive[name] for name in archive.files if name.startswith(prefix)}
 
 
 def arrays(file: str, group: str) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from torch import nn
 import run_downstream
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
+from tests.helpers.bad_analysis_world import build_analysis
 from tests.helpers.bad_upstream_world import build_upstreams
 from tests.helpers.speech import MEL, write_store
 from utility.audio.feature_config import FeatureConfig
@@ -93,6 +94,7 @@ def build_world(root: Path) -> None:
     _alignments(root)
     _results(root)
     build_upstreams(root)
+    build_analysis(root)
 
 
 def _configs(root: Path) -> None:

@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -94,3 +96,14 @@ def direct_states(folder: Path, wave: Tensor) -> dict[str, Tensor]:
             last = kept[0][0]
     states |= {f"T{k}": state[0] for k, state in enumerate(given.hidden_states)} | {f"T{count - 1}": last}
     return states
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Transformers asks no server, and shows no bars, during the block."""
+    import transformers
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        transformers.utils.logging.disable_progress_bar()
+        yield

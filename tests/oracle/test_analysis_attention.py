@@ -8,17 +8,12 @@ from analysis.attention.head_metrics import HeadMetrics, head_ranks, mean_metric
 from analysis.attention.maps import upsample
 from analysis.attention.pruning import prune_spans
 from analysis.attention.relation_maps import RelationMaps
-from tests.helpers.shared import FIXTURES
-
-FILES = sorted(FIXTURES.glob("analysis*.npz"))
+from tests.helpers.analysis_fixtures import analysis_files, below
 
 
-@pytest.fixture(params=FILES or [None], ids=lambda path: path.stem if path else "none", scope="module")
+@pytest.fixture(params=analysis_files(), scope="module")
 def expected(request) -> dict[str, np.ndarray]:
-    if request.param is None:
-        pytest.skip("no analysis.npz: set MOCKINGJAY_SHARED to the folder whose fixtures hold it")
-    with np.load(request.param) as arrays:
-        return {name.removeprefix("attention/"): arrays[name] for name in arrays if name.startswith("attention/")}
+    return below(request.param, "attention/")
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,12 @@ import numpy as np
 import pytest
 
 from analysis.robustness import NoiseToSignal, mean_noise_to_signal, noise_to_signal
-from tests.helpers.shared import FIXTURES
-
-FILES = sorted(FIXTURES.glob("analysis*.npz"))
+from tests.helpers.analysis_fixtures import analysis_files, below
 
 
-@pytest.fixture(params=FILES or [None], ids=lambda path: path.stem if path else "none", scope="module")
+@pytest.fixture(params=analysis_files(), scope="module")
 def expected(request) -> dict[str, np.ndarray]:
-    if request.param is None:
-        pytest.skip("no analysis.npz: set MOCKINGJAY_SHARED to the folder whose fixtures hold it")
-    with np.load(request.param) as arrays:
-        return {name.removeprefix("lnsr/"): arrays[name] for name in arrays if name.startswith("lnsr/")}
+    return below(request.param, "lnsr/")
 
 
 @pytest.fixture(scope="module")

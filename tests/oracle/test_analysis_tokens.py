@@ -23,19 +23,15 @@ from analysis.segments import FrameRanges, original_frames, pool_segments, token
 from analysis.sentences import SentencePairs, score_sentences
 from analysis.word_vectors import read_attributes
 from analysis.words import SetScore, SimilaritySet, averages, score_set, static_vectors
-from tests.helpers.shared import FIXTURES
+from tests.helpers.analysis_fixtures import analysis_files, below
 
-FILES = sorted(FIXTURES.glob("analysis*.npz"))
 SINGLE = {"rtol": 1e-5, "atol": 1e-5}  # of what the original computes in float32
 DOUBLE = {"rtol": 1e-9, "atol": 1e-9}
 
 
-@pytest.fixture(params=FILES or [None], ids=lambda file: file.stem if file else "none")
+@pytest.fixture(params=analysis_files())
 def truth(request) -> dict[str, np.ndarray]:
-    if request.param is None:
-        pytest.skip(f"no analysis*.npz in {FIXTURES}: set MOCKINGJAY_SHARED to the folder that holds fixtures")
-    with np.load(request.param) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    return below(request.param, "")
 
 
 def numbered(truth: dict[str, np.ndarray], prefix: str) -> list[str]:
@@ -69,7 +65,8 @@ def test_the_originals_frames_of_tokens(truth):
         )
 
 
-def test_a1_times_on_the_grid_do_not_move_by_a_frame_in_whole_microseconds(truth):
+def test_times_on_the_grid_do_not_move_by_a_frame_in_whole_microseconds(truth):
+    """A1: time / stride in floating point moves tokens by a frame."""
     for grid in grids(truth):
         start, end = truth[f"{grid}start"], truth[f"{grid}end"]
         times = np.arange(int(truth[f"{grid}num_frames"])) * float(truth[f"{grid}stride"])
@@ -87,6 +84,7 @@ def test_means_of_segments(truth):
 
 
 def test_convolutional_layers_at_the_filterbanks_rate(truth):
+    """A28: the original compares the mean of differences, without their absolute value, so it sees none below 0."""
     layers = [k for k in range(1, 8) if f"local/layer{k}" in truth]
     assert layers
     lengths = conv_lengths(int(truth["local/num_samples"]))

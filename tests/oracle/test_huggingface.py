@@ -27,9 +27,7 @@ COUNTS = 16000, 9050, 400, 719, 12001
 
 @pytest.fixture(scope="module", autouse=True)
 def _offline():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        transformers.utils.logging.disable_progress_bar()
+    with models.offline():
         yield
 
 
