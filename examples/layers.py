@@ -1,6 +1,6 @@
 """Print layer analyses as Markdown: for each experiment a table with a row per curve.
 
-Reads DIR/result.json of runs of run_analysis.py. A row has the best layer and its score with its interval, the first
+Reads DIR/result_analysis/NAME/result.json, as run_analysis.py --expdir DIR writes them. A row has the best layer and its score with its interval, the first
 and the last layer, how the score goes with depth, and how far the best layer is above the best one of every control,
 with the interval of that difference. `*` marks a difference whose interval does not hold 0."""
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from utility.command import only_argument
 
 Row = Mapping[str, Any]
 
@@ -87,32 +89,21 @@ def _cells(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def report(folder: Path) -> str:
+def report(content: Mapping[str, Any], name: str) -> str:
     """All experiments of a run, and what it took."""
-    content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    if content.get("kind") != "analysis":
-        raise ValueError(f"{folder}/result.json is of {content.get('kind')}, not of run_analysis.py")
-    controls = [name for name, curve in content["curves"].items() if curve["control"]]
-    lines = [f"{folder.name}: {content['seconds']:.0f} s, {content['peak_memory_mib']:.0f} MiB at most", ""]
-    for name, experiment in content["experiments"].items():
-        if experiment.get("upstreams"):
-            lines += table(name, experiment, controls)
+    controls = [curve for curve, about in content["curves"].items() if about["control"]]
+    lines = [f"{name}: {content['seconds']:.0f} s, {content['peak_memory_mib']:.0f} MiB at most", ""]
+    for experiment, found in content["experiments"].items():
+        if found.get("upstreams"):
+            lines += table(experiment, found, controls)
     return "\n".join(lines)
 
 
-def main(folders: Sequence[str]) -> int:
-    """Print the runs in these folders."""
-    if not folders or folders[0].startswith("-"):
-        print(f"usage: python {sys.argv[0]} RUN_FOLDER...", file=sys.stderr)
-        return 2
-    for folder in folders:
-        if not (Path(folder) / "result.json").is_file():
-            raise ValueError(f"{folder}: no result.json: name the folder of a finished run of run_analysis.py")
-        print(report(Path(folder)))
-    return 0
-
-
 if __name__ == "__main__":
-    from utility.command import run
-
-    run(main)
+    folder = Path(only_argument("RESULT_DIRECTORY"))
+    files = sorted(folder.glob("result_analysis/*/result.json"))
+    if not files:
+        print(f"layers.py: {folder}: no result_analysis/NAME/result.json of run_analysis.py below it", file=sys.stderr)
+        raise SystemExit(2)
+    for file in files:
+        print(report(json.loads(file.read_text(encoding="utf-8")), file.parent.name))

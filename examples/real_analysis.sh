@@ -23,7 +23,8 @@ printf '{"model_type": "hubert", "num_hidden_layers": %d, "hidden_size": %d, "nu
  "intermediate_size": %d}\n' "$layers" "$width" $((width / 64)) $((4 * width)) > "$hubert/config.json"
 printf '{"sampling_rate": 16000, "do_normalize": true}\n' > "$hubert/preprocessor_config.json"
 
-given=(data.store=[data/libri_mel160/train-clean-100,data/libri_mel160/test-other]
+# Every fourth frame in experiments of frames: neighbours say nearly the same.
+given=(sampling.every=4 data.store=[data/libri_mel160/train-clean-100,data/libri_mel160/test-other]
        data.alignment=data/libri_phones data.words=data/libri_words words.agwe=pronunciation)
 if [ -d "$words" ]; then
     given+=("words.vectors=$words/glove_100d.txt.gz" "words.semantic=$words/qvec/semcor_noun_verb.supersenses.en"
@@ -35,10 +36,9 @@ upstreams=(--upstream "Mockingjay=pretrained:$mockingjay" --upstream "random_Moc
 random_hubert=(--upstream "random_HuBERT=random:hf:$hubert")
 
 analyse() { # NAME FLAGS...: run it, or continue it, unless it is finished
-    local name="real_$1"
-    [ -f "result/result_analysis/$name/result.json" ] && return
-    "$PYTHON" run_analysis.py "${@:2}" "${given[@]}" --name "$name" \
-        $([ -d "result/result_analysis/$name" ] && echo --resume)
+    local run="result/real/result_analysis/$1"
+    [ -f "$run/result.json" ] && return
+    "$PYTHON" run_analysis.py "${@:2}" "${given[@]}" --expdir result/real --name "$1" $([ -d "$run" ] && echo --resume)
 }
 
 tokens=cca_phone,cca_word,cca_agwe,mi_phone,mi_word,awd
@@ -46,4 +46,16 @@ tokens=cca_phone,cca_word,cca_agwe,mi_phone,mi_word,awd
 analyse layers --run "$tokens,cca_speaker,cca_mel,cca_intra,cka,shape,segmentation" --samples 3 \
     "${upstreams[@]}" "${random_hubert[@]}" cca.memory_mib=5000
 analyse beside --run cca_inter "${upstreams[@]}" "${random_hubert[@]}" cca.memory_mib=5000
-"$PYTHON" examples/layers.py result/result_analysis/real_layers result/result_analysis/real_beside
+analyse heads --run attention,attention_blocks "${upstreams[@]:0:4}" "${random_hubert[@]}" attention.utterances=20
+analyse noise --run lnsr --samples 3 "${upstreams[@]:0:6}"
+
+probe() { # NAME FLAGS...: run it, or continue it
+    "$PYTHON" run_downstream.py --run phone_linear --config config/real_libri.yaml --resume=auto --expdir result/real \
+        --upstream "Mockingjay=pretrained:$mockingjay" --name "$1" "${@:2}"
+}
+probe weighted --weighted_sum --seeds 3
+probe layers --sweep layer=0,1,2,3
+probes=result/real/result_Mockingjay_phone_linear
+analyse weights --run layer_weights,shape "${upstreams[@]:0:2}" "probes.weighted=[$probes/weighted]" \
+    "probes.single=[$probes/layers]"
+"$PYTHON" examples/layers.py result/real

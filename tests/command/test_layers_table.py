@@ -3,8 +3,7 @@
 import json
 import subprocess
 import sys
-
-import pytest
+from pathlib import Path
 
 from tests.conftest import PROJECT
 
@@ -34,6 +33,12 @@ def result(better: str) -> dict:
     return about | {"experiments": {"cca_phone": experiment}, "curves": flags}
 
 
+def write(folder: Path, content: dict) -> None:
+    run = folder / "result_analysis" / "phones"
+    run.mkdir(parents=True)
+    (run / "result.json").write_text(json.dumps(content))
+
+
 def printed(*folders: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "examples/layers.py", *map(str, folders)]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
@@ -45,9 +50,9 @@ def rows_of(text: str) -> dict[str, list[str]]:
 
 
 def test_a_row_has_the_best_layer_and_its_signed_differences(tmp_path):
-    (tmp_path / "result.json").write_text(json.dumps(result("better")))
+    write(tmp_path, result("better"))
     text = printed(tmp_path).stdout
-    assert "12 s, 457 MiB at most" in text
+    assert "phones: 12 s, 457 MiB at most" in text
     assert "**cca_phone**, held-out CCA, chance 0.010" in text
     rows = rows_of(text)
     assert rows["curve"][-2:] == ["above random", "above features"]
@@ -57,14 +62,11 @@ def test_a_row_has_the_best_layer_and_its_signed_differences(tmp_path):
 
 
 def test_where_lower_is_better_the_lowest_layer_is_the_best(tmp_path):
-    (tmp_path / "result.json").write_text(json.dumps(result("worse")))
+    write(tmp_path, result("worse"))
     assert rows_of(printed(tmp_path).stdout)["ours"][1] == "T0"
 
 
-@pytest.mark.parametrize("content", [None, {"kind": "probe"}])
-def test_what_is_no_analysis_is_refused_in_one_line(tmp_path, content):
-    if content is not None:
-        (tmp_path / "result.json").write_text(json.dumps(content))
+def test_a_folder_without_an_analysis_is_refused_in_one_line(tmp_path):
     ended = printed(tmp_path)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert str(tmp_path) in ended.stderr
