@@ -1,8 +1,8 @@
 """Print layer analyses as Markdown: for each experiment a table with a row per curve.
 
-Reads DIR/result_analysis/NAME/result.json, as run_analysis.py --expdir DIR writes them. A row has the best layer and its score with its interval, the first
-and the last layer, how the score goes with depth, and how far the best layer is above the best one of every control,
-with the interval of that difference. `*` marks a difference whose interval does not hold 0."""
+Reads DIR/result_analysis/NAME/result.json, as run_analysis.py --expdir DIR writes them. A row has the best layer and
+its score with its interval, the first and the last layer, how the score goes with depth, and how far the best layer is
+above the best one of every control, with the interval of that difference. `*` marks one whose interval has no 0."""
 
 import json
 import sys
