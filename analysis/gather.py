@@ -292,10 +292,16 @@ def sets_that_fit(
                 f"cca.memory_mib={cca.memory_mib:g} allows less: raise it, or look at fewer layers (--layer)"
             )
         for key, size in sizes.items():
-            more = min(spare, int(cca.memory_mib * 2**17)) // len(sizes) // size
-            fitting = min(most[key[0]], fewest[key[0]] + more)
+            fitting = min(
+                most[key[0]], fewest[key[0]] + more_sets(cca.memory_mib / len(sizes), spare // len(sizes), size)
+            )
             sets[key] = min(sets.get(key, fitting), fitting)
     return sets
+
+
+def more_sets(memory_mib: float, spare: int, size: int) -> int:
+    """Sets of `size` bytes for the bootstrap beside those of the folds: an eighth of the memory, or what is spare."""
+    return min(spare, int(memory_mib * 2**17)) // size
 
 
 def _set_bytes(subject: Subject, material: Material, want: Want) -> int:

@@ -20,6 +20,7 @@ from analysis.collectors import MEL, Cut, DrawnTokens, FrameMoments, FrameViews,
 from analysis.config import AnalysisConfig, CcaConfig
 from analysis.experiments_cca import ROWS, score_of
 from analysis.folds import Division, divide, draw_pairs, original_folds
+from analysis.gather import more_sets
 from analysis.moment_files import load_moments
 from analysis.moments import Moments, with_reference
 from analysis.original_cca import TRIES, original_epsilons
@@ -127,8 +128,10 @@ class Ours:
         durations = np.full(task.utterances, task.frames * SHIFT + OFFSET)
         drawn = DrawnTokens(tokens, places, durations, Cut("middle_third"))
         numbers = task.layers * (packed_size(task.width) + task.width * task.bands)
-        fitting = int(self.memory_mib * 2**20 // (8 * numbers))
-        frame_folds = divide(places, np.random.default_rng(0), resampled=min(self.groups, max(fitting - 4, 3)))
+        trials = config.cca.trials
+        spare = int(self.memory_mib * 2**20) - 8 * numbers * (1 + 2 * trials)
+        resampled = min(self.groups, trials + more_sets(self.memory_mib, spare, 8 * numbers))
+        frame_folds = divide(places, np.random.default_rng(0), resampled=resampled)
         times = task.times()
         views = FrameViews(
             sets=dict(enumerate(frame_folds.set_of_unit.tolist())),
