@@ -80,6 +80,7 @@ class CcaConfig:
     groups: int = pydantic.Field(GROUPS, ge=0)  # resampled for the interval
     memory_mib: float = pydantic.Field(2048.0, gt=0)  # of all sums at once
     base_layer: str = "0"  # of cca_intra
+    map: Literal["cka_debiased", "cka", "svcca"] = "cka_debiased"  # of all pairs of layers, in cka and cca_inter
     filterbank: Literal["kaldi", "original", "store"] = "kaldi"  # of cca_mel for upstreams of waveforms
     weights: Literal["default", "mean"] = "default"  # original scheme: mean averages both views' weights
 

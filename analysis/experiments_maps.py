@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.cka import SimilarityMap, cka_debiased, cka_interval, similarity_map
+from analysis.cca import svcca
+from analysis.cka import SimilarityMap, cka, cka_debiased, cka_interval, similarity_map
 from analysis.collect import Subject
 from analysis.experiments_cca import score_of
 from analysis.gather import FRAME_ROWS, MAPS, Gathered, Want
@@ -17,7 +18,11 @@ from analysis.scores import LayerScore, kept
 from analysis.similarity import cross_validated_cca
 from utility.runs import read_json, write_json
 
-CKA = "debiased CKA"
+MEASURES = {  # cca.map: the measure and what it is called
+    "cka_debiased": (cka_debiased, "debiased CKA"),
+    "cka": (cka, "CKA, biased"),
+    "svcca": (svcca, "SVCCA of the same frames"),
+}
 
 
 def check_one_clock(subject: Subject, labels: Sequence[str]) -> None:
@@ -68,25 +73,25 @@ class LayerMap:
 
     def maps(self, gathered: Gathered) -> dict[str, SimilarityMap]:
         """The map of an upstream."""
-        labels = gathered.wanted[MAPS, "", self.sample].labels
-        return {gathered.subject.name: similarity_map(gathered.map_moments(self.sample), labels, labels)}
+        labels, (measure, _) = gathered.wanted[MAPS, "", self.sample].labels, MEASURES[self.material.config.cca.map]
+        return {gathered.subject.name: similarity_map(gathered.map_moments(self.sample), labels, labels, measure)}
 
 
-def map_content(found: SimilarityMap, row_axis: str, column_axis: str) -> dict[str, Any]:
-    """A map for result.json."""
+def map_content(found: SimilarityMap, row_axis: str, column_axis: str, measure: str) -> dict[str, Any]:
+    """A map for result.json; `measure` is a key of MEASURES."""
     return {
         "values": found.values.tolist(),
         "rows": list(found.rows),
         "columns": list(found.columns),
         "row_axis": row_axis,
         "column_axis": column_axis,
-        "measure": CKA,
+        "measure": MEASURES[measure][1],
         "unit": "",
     }
 
 
 class BetweenUpstreams:
-    """Layers of one number of two upstreams: held-out CCA similarity; and the CKA of all pairs as a map."""
+    """Layers of one number of two upstreams: held-out CCA similarity; and all pairs as a map (cca.map)."""
 
     def __init__(self, material: Material, sample: int):
         self.material, self.sample, self.name = material, sample, "cca_inter"
@@ -124,5 +129,6 @@ class BetweenUpstreams:
         path = joint.scores(resamples) / "map.json"
         if not path.is_file():
             rows, columns = ([named(k, label) for label in some] for k, some in enumerate(joint.layers))
-            write_json(path, {"values": similarity_map(joint.of_all_pairs(), rows, columns).values.tolist()})
+            measure, _ = MEASURES[self.material.config.cca.map]
+            write_json(path, {"values": similarity_map(joint.of_all_pairs(), rows, columns, measure).values.tolist()})
         return SimilarityMap(tuple(joint.layers[0]), tuple(joint.layers[1]), np.array(read_json(path)["values"]))

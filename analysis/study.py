@@ -184,7 +184,7 @@ class Study:
 
         if isinstance(experiments[0], LayerMap):
             for name_of_map, made in experiments[0].maps(gathered).items():
-                content = map_content(made, "layer", "layer")
+                content = map_content(made, "layer", "layer", self.material.config.cca.map)
                 self.outcome.maps.setdefault(name, {})[name_of_map] = content
 
     def _compare(self, every: Sequence[Gathered]) -> None:
@@ -199,7 +199,7 @@ class Study:
                 for label, score in experiment.scores(Joint(*pair, experiment.sample), resamples, self.say).items():
                     rows.setdefault(label, []).append(score)
             found = self.between[0].map(Joint(*pair, 0), resamples)
-            content = map_content(found, f"layer of {names[0]}", f"layer of {names[1]}")
+            content = map_content(found, *(f"layer of {name}" for name in names), self.material.config.cca.map)
             self.outcome.maps.setdefault(BETWEEN, {})[curve] = content
         self.outcome.experiments[BETWEEN] = list(self.between)
         self.outcome.chance[BETWEEN], self.outcome.ceiling[BETWEEN] = 0.0, 1.0

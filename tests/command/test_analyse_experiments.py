@@ -240,6 +240,21 @@ def test_parts_of_words_are_looked_at(corpus):
     assert scores["last"] < 0.1
 
 
+def test_maps_have_the_measure_that_is_asked_for(corpus, result):
+    """SVCCA and biased CKA keep the diagonal at 1 and the map symmetric; each has its own values, of the same sums."""
+    found = {"cka_debiased": result["experiments"]["cka"]["maps"]["tiny"]}
+    for measure in ("svcca", "cka"):
+        made = corpus.run("cka", f"map_{measure}", "--upstream", corpus.tiny, f"cca.map={measure}")
+        found[measure] = made["experiments"]["cka"]["maps"]["tiny"]
+    assert [one["measure"] for one in found.values()] == ["debiased CKA", "SVCCA of the same frames", "CKA, biased"]
+    values = {name: np.array(one["values"]) for name, one in found.items()}
+    for one in values.values():
+        assert np.diag(one) == pytest.approx(1)
+        assert one == pytest.approx(one.T)
+    assert not np.allclose(values["svcca"], values["cka"], rtol=0, atol=1e-6)
+    assert (values["cka"] - values["cka_debiased"])[0, 1] > 0, "the biased form is greater"
+
+
 def test_the_result_is_plain_json(corpus, result):
     text = (corpus.folder("everything") / "result.json").read_text()
     assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")) == result
