@@ -6,7 +6,7 @@ all measures and the bootstrap come from one pass (CCA: Raghu et al. 2017; CKA: 
 
 Sums are float64. Samples are measured from the mean of the first block, so that a large mean does not cancel digits."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -14,8 +14,6 @@ import numpy as np
 
 from analysis.packed import add_product, add_square, packed, packed_size, unpacked
 from analysis.pair_moments import PairMoments, PairSums
-
-MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -58,29 +56,6 @@ def with_reference(layers: Mapping[str, int], reference: str, width: int, sets: 
 def all_pairs(layers: Mapping[str, int], sets: int) -> Layout:
     """Every layer beside every other, for maps."""
     return Layout(layers, tuple(combinations(layers, 2)), sets)
-
-
-def layer_groups(layers: Mapping[str, int], width: int, sets: int, memory_mib: float) -> tuple[tuple[str, ...], ...]:
-    """Layers in groups, in order, such that the moments of a group beside a view of `width` fit the memory.
-
-    ValueError where one layer alone does not fit."""
-    groups: list[list[str]] = []
-    for name in layers:
-        tried = [*groups[-1], name] if groups else [name]
-        if groups and _mib(layers, tried, width, sets) <= memory_mib:
-            groups[-1].append(name)
-            continue
-        if (alone := _mib(layers, [name], width, sets)) > memory_mib:
-            raise ValueError(
-                f"moments of layer {name} ({layers[name]} x {width}, {sets} sets) take {alone:.0f} MiB, and only "
-                f"{memory_mib:.0f} are allowed: raise cca.memory_mib, or ask for fewer groups of the bootstrap"
-            )
-        groups.append([name])
-    return tuple(map(tuple, groups))
-
-
-def _mib(layers: Mapping[str, int], names: Sequence[str], width: int, sets: int) -> float:
-    return with_reference({name: layers[name] for name in names}, "reference", width, sets).bytes / MIB
 
 
 @dataclass

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.moment_files import load_moments, save_moments
-from analysis.moments import Layout, Moments, all_pairs, layer_groups, with_reference
+from analysis.moments import Layout, Moments, all_pairs, with_reference
 from analysis.packed import add_product, add_square, packed, packed_size, squares_along, unpacked
 from analysis.pair_moments import PairMoments
 
@@ -112,23 +112,6 @@ def test_memory_is_stated_and_does_not_grow():
     assert stated <= held <= stated + 8 * (6 + sum(WIDTHS.values()))  # counts and shifts
     summed_again = sum(array.nbytes for array in arrays(summed(*samples(3000), np.arange(3000), 50)))
     assert summed_again == held
-
-
-def test_layers_go_in_groups_that_fit_the_memory():
-    layers = {f"T{k}": 768 for k in range(13)}
-    whole = with_reference(layers, "mel", 80, 7)
-    assert 240 < whole.bytes / 2**20 < 260
-    groups = layer_groups(layers, 80, 7, 100)
-    assert [name for group in groups for name in group] == list(layers)
-    assert len(groups) > 1
-    for group, following in zip(groups, [*groups[1:], None]):
-        size = with_reference(dict.fromkeys(group, 768), "mel", 80, 7).bytes / 2**20
-        more = with_reference(dict.fromkeys((*group, "one"), 768), "mel", 80, 7).bytes / 2**20
-        assert size <= 100
-        assert following is None or more > 100
-    assert layer_groups(layers, 80, 7, 1024) == (tuple(layers),)
-    with pytest.raises(ValueError, match=r"T0 \(768 x 80, 7 sets\) take 19 MiB.*cca\.memory_mib"):
-        layer_groups(layers, 80, 7, 10)
 
 
 def test_packed_products_are_the_products():
