@@ -15,7 +15,7 @@ from analysis.folds import Division
 from analysis.gather import BASE, FRAME_ROWS, Gathered, Want
 from analysis.material import FRAMES, Material, described, frames_described
 from analysis.moments import Moments, with_reference
-from analysis.original_scheme import original_score_of
+from analysis.original_scheme import check_original_folds, original_score_of
 from analysis.packed import packed_size
 from analysis.sampling import Tokens
 from analysis.scores import LayerScore, Resampled
@@ -114,6 +114,9 @@ class TokenCca:
             )
         if cca.scheme == "standard":
             self._division(widest)
+            return
+        directions = min(self.view.view.shape[1], *(subject.upstream.width(label) for label in labels))
+        check_original_folds(self.name, self.material, self.sample, self.view.labels, directions)
 
     def ceiling(self) -> float | None:
         return 1.0

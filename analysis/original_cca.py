@@ -72,6 +72,14 @@ def _inverse_root(covariance: np.ndarray, epsilon: float) -> np.ndarray:
     return (vectors / np.sqrt(values + epsilon)) @ vectors.T
 
 
+def too_few(samples: int, directions: int) -> str:
+    """What is said of a fold that the original fails on."""
+    return (
+        f"cca.scheme=original: a fold of {samples} samples has no score in {directions} directions: take more tokens "
+        "or data, or cca.scheme=standard"
+    )
+
+
 def original_score(fit: OriginalFit, x: np.ndarray, y: np.ndarray, mean_score: bool = False) -> OriginalScore:
     """Score samples x [n, p] and y [n, q], those of the fit or others.
 
@@ -79,10 +87,7 @@ def original_score(fit: OriginalFit, x: np.ndarray, y: np.ndarray, mean_score: b
     ValueError for fewer samples than directions, where the original fails."""
     directions = len(fit.singular_values)
     if len(x) < directions:
-        raise ValueError(
-            f"cca.scheme=original: a fold of {len(x)} samples has no score in {directions} directions: take more "
-            "tokens or data, or cca.scheme=standard"
-        )
+        raise ValueError(too_few(len(x), directions))
     kept_x = np.asarray(x, np.float64).T[fit.kept_x]  # [kept p, n]
     kept_y = np.asarray(y, np.float64).T[fit.kept_y]
     a, b = _projected(fit.x, kept_x), _projected(fit.y, kept_y)  # [m, n]

@@ -4,10 +4,22 @@ import numpy as np
 
 from analysis.folds import draw_pairs, original_folds
 from analysis.material import Material
-from analysis.original_cca import original_cross_validation, original_epsilons
+from analysis.original_cca import original_cross_validation, original_epsilons, too_few
 from analysis.scores import LayerScore
 
 NOTE = "the original's scheme, with its faults: utterances are divided between folds, nothing is regularised"
+
+
+def check_original_folds(name: str, material: Material, sample: int, labels: np.ndarray, directions: int) -> None:
+    """ValueError where a fold that is scored has fewer samples than directions: the original fails there.
+
+    `labels` [n] are those that folds are drawn within."""
+    cca = material.config.cca
+    generator = material.generator(f"original {name}", sample)
+    sizes = np.bincount(original_folds(len(labels), generator, labels, cca.folds), minlength=cca.folds)
+    smallest = int(sizes[draw_pairs(generator, cca.folds, cca.trials)].min())
+    if smallest < directions:
+        raise ValueError(too_few(smallest, directions))
 
 
 def original_score_of(
