@@ -240,6 +240,15 @@ def test_parts_of_words_are_looked_at(corpus):
     assert scores["last"] < 0.1
 
 
+@pytest.mark.parametrize("name", ["cca_phone", "cca_word", "cca_mel"])
+def test_labels_and_bands_give_the_weights_however_narrow_a_layer_is(corpus, result, name):
+    """A narrow layer was weighed by itself, which scores higher, and stood above wider layers that hold as much."""
+    rows = [row for upstream in ("baseline", "tiny") for row in curve(result, name, upstream)]
+    for row in rows:
+        assert row["score"] == row["detail"]["pwcca_by_view"], row["label"]
+    assert any(row["detail"]["pwcca_by_view"] != row["detail"]["pwcca_by_layer"] for row in rows)
+
+
 def test_maps_have_the_measure_that_is_asked_for(corpus, result):
     """SVCCA and biased CKA keep the diagonal at 1 and the map symmetric; each has its own values, of the same sums."""
     found = {"cka_debiased": result["experiments"]["cka"]["maps"]["tiny"]}
