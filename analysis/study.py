@@ -199,7 +199,8 @@ class Study:
                 for label, score in experiment.scores(Joint(*pair, experiment.sample), resamples, self.say).items():
                     rows.setdefault(label, []).append(score)
             found = self.between[0].map(Joint(*pair, 0), resamples)
-            content = map_content(found, *(f"layer of {name}" for name in names), self.material.config.cca.map)
+            axes = f"layer of {names[0]}", f"layer of {names[1]}"
+            content = map_content(found, *axes, self.material.config.cca.map)
             self.outcome.maps.setdefault(BETWEEN, {})[curve] = content
         self.outcome.experiments[BETWEEN] = list(self.between)
         self.outcome.chance[BETWEEN], self.outcome.ceiling[BETWEEN] = 0.0, 1.0
