@@ -18,10 +18,7 @@ hubert="data/hubert_${layers}_$width" mockingjay=result/result_mockingjay/family
 examples/real_speech.sh "$corpora" models family_Mockingjay family_APC
 [ -d data/libri_words ] || "$PYTHON" preprocess/preprocess_alignment.py --tier words --name libri_words \
     --data_path "$corpora/libri_mini/alignments/pocketsphinx"
-mkdir -p "$hubert"
-printf '{"model_type": "hubert", "num_hidden_layers": %d, "hidden_size": %d, "num_attention_heads": %d,
- "intermediate_size": %d}\n' "$layers" "$width" $((width / 64)) $((4 * width)) > "$hubert/config.json"
-printf '{"sampling_rate": 16000, "do_normalize": true}\n' > "$hubert/preprocessor_config.json"
+examples/random_hubert.sh "$hubert" "$layers" "$width"
 
 # Every fourth frame in experiments of frames: neighbours say nearly the same.
 given=(sampling.every=4 data.store=[data/libri_mel160/train-clean-100,data/libri_mel160/test-other]

@@ -19,10 +19,7 @@ done
 [ -d data/mfa_phones ] || "$python" preprocess/preprocess_alignment.py --phone_set arpabet39 --name mfa_phones \
     --data_path "$corpora/libri_mini/alignments/mfa"
 
-mkdir -p "$hubert"
-printf '{"model_type": "hubert", "num_hidden_layers": %d, "hidden_size": %d, "num_attention_heads": %d,
- "intermediate_size": %d}\n' "$layers" "$width" $((width / 64)) $((4 * width)) > "$hubert/config.json"
-printf '{"sampling_rate": 16000, "do_normalize": true}\n' > "$hubert/preprocessor_config.json"
+examples/random_hubert.sh "$hubert" "$layers" "$width"
 printf 'online: {target_level: null, input: {kind: kaldi_fbank, deltas: 1}}\n' > "$hubert/filterbank.yaml"
 
 probe() { # NAME FLAGS...: run it, or continue it

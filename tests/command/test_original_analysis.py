@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import PROJECT
-from tests.helpers.files import contents
+from tests.helpers.files import LINKED, contents
 from utility.labels.alignment import Alignment
 
 # Of its README: scripts, and what they are called with.
@@ -42,17 +42,6 @@ DOCUMENTED = (
     "eval_spoken_sts.sh",
 )
 PRINTED = "the counts, printed"
-LINKED = (
-    "config",
-    "preprocess",
-    "utility",
-    "mockingjay",
-    "downstream",
-    "analysis",
-    "originals",
-    "commands",
-    "examples",
-)
 PREPARED = """
 preprocess/demo_corpus.py --minutes 6 --speakers 6
 preprocess/preprocess_libri.py --data_path data/demo_corpus --name demo_mel160 --n_jobs 1

@@ -12,21 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tests.helpers.files import LINKED
 from tests.helpers.huggingface_models import write_model
 
 PAGES = ("README.md", "docs/analysis.md", "docs/originals.md", "docs/export.md", "docs/scaling.md", "docs/upstreams.md")
-LINKED = (
-    "config",
-    "preprocess",
-    "utility",
-    "mockingjay",
-    "downstream",
-    "analysis",
-    "originals",
-    "commands",
-    "examples",
-    "hubconf.py",
-)
 SMALLER = {
     "preprocess/demo_corpus.py": ["--minutes", "1.5", "--speakers", "6"],
     "run_downstream.py": ["--cpu", "trainer.steps=4", "trainer.eval_every=2", "data.batch_frames=300"],
