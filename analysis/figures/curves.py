@@ -33,6 +33,7 @@ from analysis.figures.style import (
 
 Entry = tuple[Artist, str]
 CEILING = (0, (10, 3))  # long dashes; chance has short ones
+FAR = 3.0
 OVER_TRIALS = "± deviation over trials"
 
 
@@ -171,9 +172,12 @@ def _across(
     ax: Axes, experiment: Experiment, controls: Mapping[str, Sequence[Point]], styles: Mapping[str, Style]
 ) -> list[Entry]:
     """Dashed lines: chance and ceiling in grey, upstreams of one layer in their colour."""
+    ceiling = {name: value for name, value in experiment.levels.items() if name.startswith("ceiling")}
+    far = [name for name, value in ceiling.items() if _is_far(value, experiment)]
     drawn: list[tuple[str, float, object, Any]] = [
-        (f"{name}: {rounded(value)}", value, "0.25", CEILING if name.startswith("ceiling") else DASHES[0])
+        (f"{name}: {rounded(value)}", value, "0.25", CEILING if name in ceiling else DASHES[0])
         for name, value in experiment.levels.items()
+        if name not in far
     ]
     for i, (name, (point,)) in enumerate(controls.items(), 1):
         if np.isfinite(point.score):
@@ -184,7 +188,20 @@ def _across(
     for words, value, colour, dashes in drawn:
         line = ax.axhline(value, color=colour, linewidth=1.2, linestyle=dashes, zorder=1.5)
         entries.append((line, words))
+    for name in far:
+        words = f"{name}: {rounded(ceiling[name])}, off the axis"
+        entries.append((Line2D([], [], color="0.25", linewidth=1.2, linestyle=CEILING), words))
     return entries
+
+
+def _is_far(ceiling: float, experiment: Experiment) -> bool:
+    """Whether a ceiling would press all curves flat: it lies farther from them than FAR times what they span."""
+    chance = [value for name, value in experiment.levels.items() if not name.startswith("ceiling")]
+    scores = [point.score for points in experiment.curves.values() for point in points if np.isfinite(point.score)]
+    known = [*chance, *scores]
+    if not known or max(known) == min(known):
+        return False
+    return max(ceiling - max(known), min(known) - ceiling) > FAR * (max(known) - min(known))
 
 
 def _band_entry(curves: Sequence[Sequence[Point]]) -> list[Entry]:

@@ -65,6 +65,18 @@ def test_scores_bands_best_layers_and_controls_are_drawn_as_they_are():
     assert ax.get_xlabel() == "layer"
 
 
+@pytest.mark.parametrize(("higher", "ceiling"), [("better", 1.0), ("worse", 0.0)])
+def test_a_ceiling_far_from_all_curves_presses_none_of_them_flat(higher, ceiling):
+    """The legend has it; near ones are drawn."""
+    scores, chance = ([0.05, 0.09], 0.0) if higher == "better" else ([40.0, 42.0], 50.0)
+    curves = {"base": made.curve(["T0", "T1"], scores)}
+    content = made.experiment(upstreams=curves, chance=chance, ceiling=ceiling) | {"higher_is": higher}
+    figure = drawn(cca_word=content)["cca_word"]
+    low, high = figure.axes[0].get_ylim()
+    assert high - low < 3 * abs(chance - scores[1 if higher == "better" else 0])
+    assert any(text.startswith("ceiling") and text.endswith("off the axis") for text in legend_of(figure))
+
+
 def test_of_several_samples_the_band_is_their_deviation_and_thin_bars_the_interval():
     points = made.curve(["T0", "T1"], [0.5, 0.4])
     for point in points:
