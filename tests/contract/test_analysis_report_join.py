@@ -92,7 +92,7 @@ BAD = {
     "upstreams": ({"a": made.result(x=made.experiment(upstreams=[1]))}, "a: x: its upstreams is [1]"),
     "measure": (
         {"a": made.result(x=made.experiment(measure="PWCCA")), "b": made.result(x=made.experiment(measure="mean CCA"))},
-        "x of b: its measure is 'mean CCA', that of the runs before it 'PWCCA': draw them apart",
+        "x of b: its measure is 'mean CCA', that of the runs before it 'PWCCA': join only runs that measure alike",
     ),
     "direction": (
         {"a": made.result(x=made.experiment()), "b": made.result(x=made.experiment(higher_is="worse"))},

@@ -370,6 +370,7 @@ def test_every_example_is_run():
     assert {path.name for path in (PROJECT / "examples").glob("*.py")} == {
         *EXAMPLES,
         "compare.py",  # in test_results
+        "layers.py",  # in test_layers_table
         "table.py",
         "own_waveform_upstream.py",  # in test_own_upstreams
     }
