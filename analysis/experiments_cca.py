@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ class TokenCca:
     ):
         self.name, self.set, self.material, self.sample = name, tokens, material, sample
         self.make = view
-        self._divisions: dict[int, Division] = {}  # by the groups of the bootstrap: folds by label take seconds
+        self.divided = cache(self._divided)  # of one object alone: folds by label take seconds
 
     def wants(self, labels: Sequence[str]) -> list[Want]:
         """The means of the tokens."""
@@ -161,18 +161,17 @@ class TokenCca:
         settings = beside_reference(self.material.config.cca.settings)
         similarity = cross_validated_cca(moments, label, VIEW, division.trials, settings)
         score = score_of(similarity, self.material.generator(f"bootstrap {self.name}", self.sample), resamples)
-        if not self.view.note:
-            return score
-        return LayerScore(**{**vars(score), "notes": (*score.notes, self.view.note)})
+        return replace(score, notes=(*score.notes, self.view.note)) if self.view.note else score
 
     def _division(self, width: int) -> Division:
         other = self.view.view.shape[1]
         numbers = packed_size(width) + width * other + packed_size(other)
         fitting = self.material.groups_that_fit(8 * numbers, "one layer")
-        if fitting not in self._divisions:
-            made = self.material.divided(self.name, self.sample, self.places, self.view.labels, fitting)
-            self._divisions[fitting] = made
-        return self._divisions[fitting]
+        return self.divided(fitting)
+
+    def _divided(self, groups: int) -> Division:
+        """The folds of the tokens, with so many groups of the bootstrap."""
+        return self.material.divided(self.name, self.sample, self.places, self.view.labels, groups)
 
 
 def labels_view(material: Material, tokens: Tokens) -> TokenView:

@@ -61,8 +61,9 @@ def analyse(settings: Analyse) -> int:
         config = _config(settings, directory)
         specs = with_controls(settings.upstreams) if settings.controls else settings.upstreams
         cache = directory / "cache" if config.data.cache is None else Path(config.data.cache).expanduser()
-        subjects = open_subjects(specs, config, settings)
-        subjects = with_probes(subjects, specs, config, settings.run, claim_device(settings.cpu), cache)
+        device = claim_device(settings.cpu)
+        subjects = open_subjects(specs, config, settings, device)
+        subjects = with_probes(subjects, specs, config, settings.run, device, cache)
         plan = Plan(
             settings.run,
             settings.everything,
@@ -146,9 +147,11 @@ def with_controls(specs: Sequence[UpstreamSpec]) -> tuple[UpstreamSpec, ...]:
     return (*specs, *(spec for spec in more if spec.label not in {other.label for other in specs}))
 
 
-def open_subjects(specs: Sequence[UpstreamSpec], config: AnalysisConfig, settings: Analyse) -> list[Subject]:
+def open_subjects(
+    specs: Sequence[UpstreamSpec], config: AnalysisConfig, settings: Analyse, device: torch.device
+) -> list[Subject]:
     """Every upstream, and the corpus as it takes it; ValueError where they do not fit, before any work."""
-    paths, device = config.data.store, claim_device(settings.cpu)
+    paths = config.data.store
     recorded = are_recordings(paths)
     features = None if settings.online_config is None else read_online(settings.online_config).online.input
     if not recorded:
