@@ -64,7 +64,7 @@ def _import_everything() -> None:
     import torch
 
     torch.set_num_threads(1)  # before any work, so that no pool is made
-    for room in ("commands", "originals", "downstream", "mockingjay", "utility", "preprocess"):
+    for room in ("analysis", "commands", "originals", "downstream", "mockingjay", "utility", "preprocess"):
         for path in sorted((PROJECT / room).rglob("*.py")):
             module = ".".join(path.relative_to(PROJECT).with_suffix("").parts)
             # Scripts are run, not imported; Dask, Transformers and the code of exported folders are for those who ask.

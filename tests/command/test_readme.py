@@ -6,11 +6,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.campaign.zygote import GIB, Zygote
 from tests.conftest import PROJECT
 from tests.helpers.files import LINKED
 from tests.helpers.huggingface_models import write_model
@@ -51,28 +53,40 @@ def commands(page: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def run(folder: Path, words: list[str]) -> str:
-    """Run a command of a page, made smaller, in `folder`; what it prints."""
+def run(folder: Path, words: list[str], warm: Zygote) -> str:
+    """Run a command of a page, made smaller, in `folder`; what it prints. All but torchrun's start warm."""
     at = next(i for i, word in enumerate(words) if word.endswith(".py"))
     launcher, script, words = words[:at], words[at], words[at + 1 :]
     smaller = [*SMALLER.get(script, []), *(TRAINING if "--train" in words else [])]
     smaller += PROBING if "--train_phone" in words else []
     smaller = [] if {"--preprocess", "--info", "--export"} & set(words) else smaller
     smaller += ["--num", "1"] if "--plot" in words and script == "runner_mockingjay.py" else []
-    done = subprocess.run(
-        [sys.executable, *launcher, script, *words, *smaller],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{script} {words}: {done.stderr}"
-    assert done.stdout.strip(), f"{script} {words} printed nothing"
-    return done.stdout
+    if launcher:
+        done = subprocess.run(
+            [sys.executable, *launcher, script, *words, *smaller],
+            cwd=folder,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        code, stdout, stderr = done.returncode, done.stdout, done.stderr
+    else:
+        outcome = warm.run([script, *words, *smaller], folder, timeout=300, memory=8 * GIB)
+        code, stdout, stderr = outcome.code, outcome.stdout, outcome.stderr
+    assert code == 0, f"{script} {words}: {stderr}"
+    assert stdout.strip(), f"{script} {words} printed nothing"
+    return stdout
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory) -> Path:
+def warm() -> Iterator[Zygote]:
+    """Starts commands without their imports."""
+    with Zygote() as zygote:
+        yield zygote
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, warm) -> Path:
     """A folder where the README's demo has run, with recordings and alignments as a reader of it would have them."""
     folder = tmp_path_factory.mktemp("readme")
     for name in (*LINKED, *(path.name for path in PROJECT.glob("run*.py"))):
@@ -80,7 +94,7 @@ def demo(tmp_path_factory) -> Path:
     steps = [words for heading, words in commands("README.md") if heading == "The demo"]
     assert len(steps) == 6
     for words in steps:
-        run(folder, words)
+        run(folder, words, warm)
     corpus = folder / "data/demo_corpus"
     for path in (corpus / "LibriSpeech").rglob("*.flac"):
         split, speaker = path.relative_to(corpus / "LibriSpeech").parts[:2]
@@ -104,7 +118,7 @@ def scheduler():
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_of_a_page_run_in_order(page, demo, request):
+def test_commands_of_a_page_run_in_order(page, demo, warm, request):
     steps = [words for heading, words in commands(page) if heading != "The demo"]
     assert len(steps) >= {"README.md": 11, "docs/scaling.md": 8, "docs/upstreams.md": 15}.get(page, 3)
     if page == "docs/upstreams.md" and TRANSFORMERS:
@@ -114,7 +128,7 @@ def test_commands_of_a_page_run_in_order(page, demo, request):
             continue  # `make test-hf` has it
         if SCHEDULER in words:
             words = [request.getfixturevalue("scheduler") if word == SCHEDULER else word for word in words]
-        run(demo, words)
+        run(demo, words, warm)
     if page == "README.md":
         shown = {path.suffix for path in (demo / "result/result_mockingjay/demo/best-dump").iterdir()}
         assert shown >= {".png", ".wav", ".npy", ".json"}
@@ -125,15 +139,15 @@ def test_commands_of_a_page_run_in_order(page, demo, request):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", PAGES)
-def test_python_of_a_page_runs(page, demo):
+def test_python_of_a_page_runs(page, demo, warm):
     codes = [text for _, language, text in blocks(page) if language == "python"]
     assert bool(codes) == (page in ("README.md", "docs/export.md", "docs/upstreams.md"))
     recordings = sorted((demo / "recordings/dev").rglob("*.flac"))
     for name, path in zip(("a.wav", "b.wav"), recordings):
         shutil.copy(path, demo / name)  # the reader of sound files looks at what a file holds, not at its name
     if page == "docs/export.md":
-        run(demo, ["runner_mockingjay.py", *shlex.split("--export s3prl --ckpt demo/best.ckpt")])
-        run(demo, ["runner_mockingjay.py", *shlex.split("--export hf --ckpt demo/best.ckpt")])
+        run(demo, ["runner_mockingjay.py", *shlex.split("--export s3prl --ckpt demo/best.ckpt")], warm)
+        run(demo, ["runner_mockingjay.py", *shlex.split("--export hf --ckpt demo/best.ckpt")], warm)
     for code in codes:
         if "transformers" in code and not TRANSFORMERS:
             continue  # `make test-hf` has it, and tests the folder itself
