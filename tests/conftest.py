@@ -14,6 +14,7 @@ from tests.helpers.process_settings import ProcessSettings
 from tests.helpers.shared import CORPORA, FIXTURES, PROJECT
 
 if TYPE_CHECKING:
+    from tests.campaign.zygote import Zygote
     from tests.helpers.downstream_corpus import Small
     from tests.helpers.heard_corpus import Heard
 
@@ -77,6 +78,15 @@ def heard(tmp_path_factory) -> "Heard":
     from tests.helpers.heard_corpus import heard_corpus
 
     return heard_corpus(tmp_path_factory.mktemp("heard"))
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator["Zygote"]:
+    """Starts commands without their imports, which are dearer than most of them."""
+    from tests.campaign.zygote import Zygote
+
+    with Zygote() as zygote:
+        yield zygote
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def serve(number: int) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)  # by both, so that it is done before the first of either needs it
+        _say(channel, {"pid": pid})
         outcome = _watch(pid, wish, started)
         outcome |= {name: _text(folder / name) for name in ("stdout", "stderr")}
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 A child is a process group of its own. It runs a script of the repository as `python SCRIPT` would, from its first line
 on, with one thread for each library. Here is the caller's side; `server` is the process, `child` what it forks."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 PROJECT = Path(__file__).resolve().parents[2]
 GIB = 1 << 30
@@ -42,6 +43,31 @@ class Outcome:
     killed: bool = False
     workers_seconds: float = 0.0
     cpu_seconds: float = 0.0
+
+
+class Running:
+    """A command that a zygote has begun."""
+
+    def __init__(self, zygote: "Zygote") -> None:
+        self._zygote = zygote
+        self.pid: int = zygote.answer()["pid"]
+
+    def ended(self) -> bool:
+        """Whether its process is gone."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    def kill(self) -> None:
+        """End it and its workers, as SIGKILL does; nothing where it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def wait(self) -> Outcome:
+        """How it ended."""
+        return Outcome(**self._zygote.answer())
 
 
 class Zygote:
@@ -78,17 +104,30 @@ class Zygote:
         `kill_after`: seconds until `kill_signal` goes to the whole group, or to the parent alone. `limits`: of
         `resource`, as {"FSIZE": 60000}. `user`: the number of a user to become. `prepare`: `module:function`, or
         `module:function:text`, called with the text in the child before the script."""
-        wish = {
-            "argv": list(argv), "cwd": str(cwd), "timeout": timeout, "memory": memory, "kill_after": kill_after,
-            "kill": kill, "kill_signal": int(kill_signal), "limits": dict(limits or {}), "user": user,
-            "prepare": prepare, "environment": dict(environment or {}),
-        }  # fmt: skip
+        return self._begin(
+            argv=list(argv), cwd=str(cwd), timeout=timeout, memory=memory, kill_after=kill_after, kill=kill,
+            kill_signal=int(kill_signal), limits=dict(limits or {}), user=user, prepare=prepare,
+            environment=dict(environment or {}),
+        ).wait()  # fmt: skip
+
+    def start(self, argv: Sequence[str], cwd: Path, *, timeout: float = 600, memory: int = 8 * GIB) -> "Running":
+        """Begin what `run` would run; its end must have been waited for before another command."""
+        return self._begin(
+            argv=list(argv), cwd=str(cwd), timeout=timeout, memory=memory, kill_after=None, kill="group",
+            kill_signal=int(signal.SIGKILL), limits={}, user=None, prepare=None, environment={},
+        )  # fmt: skip
+
+    def _begin(self, **wish: object) -> "Running":
         self.channel.write(json.dumps(wish).encode() + b"\n")
         self.channel.flush()
-        answer = self.channel.readline()
-        if not answer:
-            raise RuntimeError(f"the zygote has gone, at {argv}")
-        return Outcome(**json.loads(answer))
+        return Running(self)
+
+    def answer(self) -> Any:
+        """The next line of the server."""
+        line = self.channel.readline()
+        if not line:
+            raise RuntimeError("the zygote has gone")
+        return json.loads(line)
 
     def close(self) -> None:
         """End the process."""

@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -76,13 +75,6 @@ def run(folder: Path, words: list[str], warm: Zygote) -> str:
     assert code == 0, f"{script} {words}: {stderr}"
     assert stdout.strip(), f"{script} {words} printed nothing"
     return stdout
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Zygote]:
-    """Starts commands without their imports."""
-    with Zygote() as zygote:
-        yield zygote
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.campaign.zygote import Running, Zygote
 from tests.conftest import PROJECT
 from tests.helpers.analysis_corpus import TINY, analysed_corpus
 from tests.helpers.downstream_corpus import write_store
@@ -21,15 +22,12 @@ KILLS = 10
 NAMES = "cca_phone,cca_mel,cca_intra,shape,cka,mi_phone,awd"  # of tokens and of frames
 
 
-def started(words: list[str]) -> subprocess.Popen:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "run_analysis.py", *words], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL
-    )
+def started(warm: Zygote, words: list[str]) -> Running:
+    return warm.start(["run_analysis.py", *words], PROJECT)
 
 
-def finished(words: list[str]) -> None:
-    assert started(words).wait(timeout=600) == 0
+def finished(warm: Zygote, words: list[str]) -> None:
+    assert started(warm, words).wait().code == 0
 
 
 def without_times(folder: Path) -> dict:
@@ -39,23 +37,23 @@ def without_times(folder: Path) -> dict:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_an_analysis_that_is_killed_ten_times_ends_with_the_same_result(tmp_path):
+def test_an_analysis_that_is_killed_ten_times_ends_with_the_same_result(tmp_path, warm):
     """Killed in the middle of the pass, then as soon as a tenth, two tenths ... of what it keeps is there."""
     corpus = analysed_corpus(tmp_path)
     names = "cca_phone,cca_word,cca_mel,mi_phone,awd,segmentation,shape"
     words = ["--run", names, "--upstream", corpus.tiny, "--upstream", "baseline", *corpus.words()]
-    finished([*words, "--name", "undisturbed"])
+    finished(warm, [*words, "--name", "undisturbed"])
     everything = len(whole_files(corpus.folder("undisturbed")))
     moments = [0, *np.linspace(1, everything - 10, KILLS - 1).astype(int).tolist()]  # files that are there by then
     assert len(set(moments)) == KILLS
     for moment in moments:
-        running = started([*words, "--name", "killed", "--resume", "auto"])
-        while running.poll() is None and not reached(corpus.folder("killed"), moment):
+        running = started(warm, [*words, "--name", "killed", "--resume", "auto"])
+        while not running.ended() and not reached(corpus.folder("killed"), moment):
             time.sleep(0.005)
         running.kill()
-        assert running.wait() == -signal.SIGKILL, f"the run was over before it had written {moment} files"
+        assert running.wait().code == -signal.SIGKILL, f"the run was over before it had written {moment} files"
     assert len(whole_files(corpus.folder("killed"))) < everything
-    finished([*words, "--name", "killed", "--resume", "auto"])
+    finished(warm, [*words, "--name", "killed", "--resume", "auto"])
     assert without_times(corpus.folder("killed")) == without_times(corpus.folder("undisturbed"))
     assert not [path for path in corpus.folder("killed").rglob("*") if path.name.endswith((".tmp", ".old"))]
 
@@ -97,7 +95,9 @@ def test_memory_is_flat_from_ten_to_a_hundred_minutes(tmp_path):
         words = ["--run", NAMES, "--upstream", f"random:{tmp_path}/tiny.yaml", "--upstream", "baseline", "--cpu"]
         words += [f"data.store=[{root}/store/all]", f"data.alignment={root}/phones", f"data.words={root}/words"]
         words += ["sampling.utterances=100000", "mi.seeds=1", "awd.dtw=true", "awd.min_seconds=0.4", "--no-msg"]
-        finished([*words, "--bootstrap", "20", "--expdir", str(root), "--name", "run"])
+        words += ["--bootstrap", "20", "--expdir", str(root), "--name", "run"]
+        cold = [sys.executable, "run_analysis.py", *words]  # the peak of a warm one holds what it was forked from
+        subprocess.run(cold, cwd=PROJECT, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True, timeout=600)
         result = json.loads((root / "result_analysis" / "run" / "result.json").read_text())
         for curve in result["experiments"]["cca_mel"]["upstreams"].values():
             assert curve[0]["samples"] == 6000 * minutes

@@ -5,10 +5,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 import run_analysis
-from preprocess import preprocess_alignment, preprocess_any
+import runner_mockingjay
+from preprocess import preprocess_alignment, preprocess_any, preprocess_libri
 
+APC = {
+    "objective": "apc",
+    "encoder": "gru",
+    "gru": {"layers": 2, "hidden_size": 128},
+    "loader": {"batch_frames": 1500, "max_frames": 128},
+    "optimizer": {"lr": 2e-3, "warmup": 0.03},
+    "trainer": {"steps": 300, "eval_every": 150, "save_every": 300},
+}
 READERS, EACH, SECONDS = 6, 6, 8.0
 
 
@@ -55,3 +65,26 @@ def test_real_speech_is_above_chance_with_its_interval(speech):
         assert row["low"] <= row["score"] <= row["high"], name
     mel = [row["score"] for row in result["experiments"]["cca_mel"]["upstreams"]["random"]]
     assert all(0.3 < score < 0.9 for score in mel)  # 32 dimensions hold a part of 80 bands
+
+
+@pytest.mark.slow
+def test_a_small_model_of_real_speech_is_above_its_random_twin_and_its_features(speech, corpora, tmp_path):
+    """A GRU that predicts frames (APC) learns in a minute what these curves show; a masked model takes an hour."""
+    store, made = speech / "whole", ["--output_path", str(speech), "--n_jobs", "1", "--name", "whole"]
+    assert (
+        preprocess_libri.main(["--data_path", str(corpora / "libri_mini"), "--feature_type", "kaldi_fbank", *made]) == 0
+    )
+    (tmp_path / "apc.yaml").write_text(yaml.safe_dump(APC))
+    data = [f"data.train=[{store}/train-clean-100]", f"data.dev=[{store}/test-other]"]
+    places = ["--ckpdir", str(tmp_path), "--logdir", str(tmp_path / "log"), "--name", "apc", "--cpu", "--no-msg"]
+    assert runner_mockingjay.main(["--train", "--config", str(tmp_path / "apc.yaml"), *places, *data]) == 0
+    ckpt = tmp_path / "apc/best.ckpt"
+    upstreams = [f"trained=pretrained:{ckpt}", f"twin=random:{ckpt}", "features=baseline"]
+    words = ["--run", "cca_phone", *(word for one in upstreams for word in ("--upstream", one)), "--cpu", "--no-msg"]
+    words += [f"data.store=[{store}/train-clean-100]", f"data.alignment={speech}/phones", "--expdir", str(tmp_path)]
+    assert run_analysis.main([*words, "--bootstrap", "100", "--name", "speech"]) == 0
+    found = json.loads((tmp_path / "result_analysis/speech/result.json").read_text())["experiments"]["cca_phone"]
+    clear = {
+        (*row["one"], *row["other"]): row["low"] for row in found["differences"] if row["one"] == ["trained", "T2"]
+    }
+    assert all(clear["trained", "T2", name, layer] > 0 for name, layer in (("twin", "T2"), ("features", "T0"))), clear

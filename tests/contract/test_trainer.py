@@ -2,10 +2,8 @@
 
 import io
 import math
-import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +14,7 @@ import torch
 import yaml
 
 import runner_mockingjay
+from tests.campaign.zygote import Running, Zygote
 from tests.conftest import PROJECT
 from tests.helpers.speech import write_store
 from utility.training.checkpoint import (
@@ -49,11 +48,11 @@ def config(tmp_path_factory) -> Path:
     return file
 
 
-def start(config: Path, name: str, *words: str) -> subprocess.Popen:
+def start(warm: Zygote, config: Path, name: str, *words: str) -> Running:
     root = config.parent
-    command = [sys.executable, "runner_mockingjay.py", "--train", "--config", str(config), "--name", name, "--no-msg"]
+    command = ["runner_mockingjay.py", "--train", "--config", str(config), "--name", name, "--no-msg"]
     command += ["--cpu", "--ckpdir", str(root / "result"), "--logdir", str(root / "log"), *words]
-    return subprocess.Popen(command, cwd=PROJECT, env=os.environ | {"OMP_NUM_THREADS": "2"})
+    return warm.start(command, PROJECT)
 
 
 def ending(config: Path, name: str) -> tuple[dict, list[dict]]:
@@ -63,26 +62,26 @@ def ending(config: Path, name: str) -> tuple[dict, list[dict]]:
 
 
 @pytest.fixture(scope="module")
-def straight(config):
-    assert start(config, "straight").wait() == 0
+def straight(config, warm):
+    assert start(warm, config, "straight").wait().code == 0
     return ending(config, "straight")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_killed_five_times_it_ends_bit_for_bit_like_an_undisturbed_run(config, straight, workers):
+def test_killed_five_times_it_ends_bit_for_bit_like_an_undisturbed_run(config, straight, warm, workers):
     name, rng = f"killed{workers}", random.Random(workers)
     folder, kills = config.parent / "result" / name, 0
     while kills < 5:
         words = ["--resume"] if saved_steps(folder, "mockingjay") else []
         before = (saved_steps(folder, "mockingjay") or [0])[-1]
-        process = start(config, name, f"loader.workers={workers}", *words)
+        process = start(warm, config, name, f"loader.workers={workers}", *words)
         wait_for_step(process, folder, before + 3)
         time.sleep(rng.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         kills += 1
-    assert start(config, name, f"loader.workers={workers}", "--resume").wait() == 0
+    assert start(warm, config, name, f"loader.workers={workers}", "--resume").wait().code == 0
     content, records = ending(config, name)
     expected, expected_records = straight
     for key in ("model", "optimizer", "state"):
@@ -91,9 +90,9 @@ def test_killed_five_times_it_ends_bit_for_bit_like_an_undisturbed_run(config, s
     assert [record["step"] for record in records if "loss" in record] == list(range(4, 41, 4))
 
 
-def wait_for_step(process: subprocess.Popen, folder: Path, step: int) -> None:
+def wait_for_step(process: Running, folder: Path, step: int) -> None:
     deadline = time.time() + 120
-    while time.time() < deadline and process.poll() is None:
+    while time.time() < deadline and not process.ended():
         if (saved_steps(folder, "mockingjay") or [0])[-1] >= min(step, 39):
             return
         time.sleep(0.005)

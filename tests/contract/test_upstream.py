@@ -1,9 +1,6 @@
 """Upstreams and representations: one interface, honest baselines, the same bytes however extraction was interrupted."""
 
 import importlib
-import os
-import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -383,24 +380,24 @@ def test_layers_that_do_not_exist_are_refused(ckpt, layers, said):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shards", [1, 2])
-def test_extraction_of_real_speech_killed_midway_ends_with_the_same_bytes(ckpt, corpora, tmp_path, shards):
+def test_extraction_of_real_speech_killed_midway_ends_with_the_same_bytes(ckpt, corpora, tmp_path, warm, shards):
     audio = corpora / "libri_mini" / "LibriSpeech" / "test-other"
-    command = [sys.executable, "runner_mockingjay.py", "--extract", "--ckpt", str(ckpt), "--input", str(audio)]
+    command = ["runner_mockingjay.py", "--extract", "--ckpt", str(ckpt), "--input", str(audio)]
     command += ["--no-msg", "--cpu", "--layer", "all"]
 
     def start(name, *words):
-        return subprocess.Popen([*command, "--output", str(tmp_path / name), *words], cwd=PROJECT)
+        return warm.start([*command, "--output", str(tmp_path / name), *words], PROJECT)
 
-    assert start("whole").wait() == 0
+    assert start("whole").wait().code == 0
     process = start("killed")
     progress = tmp_path / "killed" / "test-other.progress"
-    while process.poll() is None and not (progress.exists() and any(progress.read_bytes()[:36])):
+    while not process.ended() and not (progress.exists() and any(progress.read_bytes()[:36])):
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     assert not (tmp_path / "killed" / "test-other.csv").exists()
     for part in range(1, shards + 1):
-        assert start("killed", "--shard", f"{part}/{shards}").wait() == 0
+        assert start("killed", "--shard", f"{part}/{shards}").wait().code == 0
     assert contents(tmp_path / "whole") == contents(tmp_path / "killed")
 
 
