@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import torch
@@ -41,6 +40,7 @@ from utility.config import as_dict, differences, read_yaml, resolve, write_yaml
 from utility.device import claim_device
 from utility.files import check_folder, remove_leftovers
 from utility.locks import LOCK, folder_below, held
+from utility.peak_memory import peak_memory_mib
 from utility.runs import Metric, Origin, header, write_json
 from utility.store.info import StoreInfo
 from utility.text import short
@@ -232,7 +232,7 @@ def _write(
         "samples": settings.samples,
         "bootstrap": settings.bootstrap,
         "seconds": round(time.perf_counter() - started, 2),
-        "peak_memory_mib": round(getrusage(RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_memory_mib": round(peak_memory_mib(), 1),
     }
     corpus = study.subjects[0].corpus
     write_samples(directory / "samples", study, dict(zip(corpus.ids, map(str, corpus.audio_paths))))

@@ -103,3 +103,12 @@ def test_memory_is_flat_from_ten_to_a_hundred_minutes(tmp_path):
             assert curve[0]["samples"] == 6000 * minutes
         peaks.append(result["peak_memory_mib"])
     assert peaks[1] < 1.1 * peaks[0], peaks
+
+
+def test_the_peak_of_a_program_is_its_own():
+    """That of getrusage was the memory of the process which started it, where that was larger: 1,200 MiB of tests."""
+    large = np.ones(50_000_000)  # 400 MB that the program below does not have
+    program = "from utility.peak_memory import peak_memory_mib; kept = b'x' * 10**8; print(peak_memory_mib())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert 100 < float(done.stdout) < 300
+    assert large[-1] == 1
