@@ -10,9 +10,9 @@ from preprocess.parts.corpora import Corpus, Utterance, make_corpus
 
 LABEL_FILE = "labels.csv"
 BASE, SPAN = ("id", "split", "path"), ("start", "end")
-PARTS = {word: "train" for word in ("train", "training")}
-PARTS |= {word: "dev" for word in ("dev", "development", "valid", "validation", "val")}
-PARTS |= {word: "test" for word in ("test", "testing", "eval", "evaluation")}
+PARTS = dict.fromkeys(("train", "training"), "train")
+PARTS |= dict.fromkeys(("dev", "development", "valid", "validation", "val"), "dev")
+PARTS |= dict.fromkeys(("test", "testing", "eval", "evaluation"), "test")
 
 Labelled = tuple[Utterance, tuple[str, ...]]  # an utterance, and its values of the columns of labels
 
