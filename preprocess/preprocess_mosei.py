@@ -30,6 +30,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--corpus", choices=tuple(BOUNDS), default="mosei", help="which of the two, for the defaults")
     about = "as the table's column says, or as the legacy Mockingjay drew (default: standard where there is a column)"
     parser.add_argument("--split", choices=("standard", "legacy"), help=f"train, dev and test: {about}")
+    about = "a table of columns video and split, for labels that have no split"
+    parser.add_argument("--parts", type=Path, metavar="FILE", help=about)
     parser.add_boolean("--segmented", help="recordings are segments (VIDEO_INDEX.wav), not whole videos (VIDEO.wav)")
     for flag, unit, what in (
         ("--min_seconds", "SECONDS", "shorter segments are left out (MOSEI: 1)"),
@@ -42,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
     flags = making(command, values["corpus"], usual_delta=True)
     if values["data_path"] is None or values["labels"] is None:
         raise ValueError("which corpus? --data_path FOLDER of recordings, and --labels FILE")
+    if values["parts"] and values["split"] == "legacy":
+        raise ValueError("--split legacy draws the parts itself: leave out --parts")
     names = ("min_seconds", "max_seconds", "min_abs")
     bounds = {
         name: usual if values[name] is None else values[name] for name, usual in zip(names, BOUNDS[values["corpus"]])
@@ -53,7 +57,8 @@ def main(argv: Sequence[str]) -> int:
     from preprocess.parts.mosei import Choice, mosei  # heavy, and wanted only now
     from preprocess.parts.stores import extract
 
-    choice = command.fill(Choice, rule=values["split"], typed_abs="min_abs" in command.typed, **bounds)
+    parts = values["parts"] and values["parts"].expanduser()
+    choice = command.fill(Choice, rule=values["split"], parts=parts, typed_abs="min_abs" in command.typed, **bounds)
     root, labels = (values[name].expanduser() for name in ("data_path", "labels"))
     corpus, table = mosei(root, labels, choice, flags.splits)
     return extract(corpus, flags, table)

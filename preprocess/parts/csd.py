@@ -1,6 +1,7 @@
 """Computational sequences (.csd), the HDF5 files in which CMU publishes the labels of MOSI and MOSEI."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,10 @@ def csd_rows(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _videos(file: Path, tree: Any) -> Any:
     """What holds a group for every video: `data` of the one group at the root."""
-    roots = [name for name in tree if hasattr(tree.get(name), "keys")]
-    if len(roots) != 1 or not hasattr(data := tree[roots[0]].get("data"), "keys"):
+    with _readable(f"{file}: not a computational sequence: its groups cannot be read"):
+        roots = [name for name in tree if hasattr(tree.get(name), "keys")]
+        data = tree[roots[0]].get("data") if len(roots) == 1 else None
+    if not hasattr(data, "keys"):
         told = f"it has {cut(', '.join(map(short, tree))) or 'nothing'}"
         raise ValueError(
             f"{file}: not a computational sequence: expected one group at the root with data in it; {told}"
@@ -54,20 +57,26 @@ def _videos(file: Path, tree: Any) -> Any:
 
 def _values(where: str, videos: Any, video: str) -> tuple[np.ndarray, np.ndarray]:
     """Intervals [n, 2] in seconds and labels [n, 1 or 7] of a video."""
-    try:
-        arrays = [videos[video][name] for name in ("intervals", "features")]
-        shapes = [array.shape for array in arrays]
-        if max(shape[0] for shape in shapes) > MOST:
-            raise ValueError(f"{where}: claims more than {MOST} segments")
-        spans, labels = (array[()] for array in arrays)
-    except (KeyError, AttributeError, TypeError, IndexError, OSError, RuntimeError):
-        raise ValueError(f"{where}: no intervals and features that can be read") from None
-    if spans.shape != (len(labels), 2) or labels.ndim != 2 or labels.shape[1] not in COLUMNS:
-        told = f"intervals {list(spans.shape)} and features {list(labels.shape)}"
+    with _readable(f"{where}: no intervals and features that can be read"):
+        spans, labels = (videos[video][name] for name in ("intervals", "features"))
+        sizes, kinds = [tuple(array.shape) for array in (spans, labels)], {spans.dtype.kind, labels.dtype.kind}
+    count = sizes[0][0] if sizes[0] else 0
+    if count > MOST or sizes[0] != (count, 2) or sizes[1] not in [(count, width) for width in COLUMNS]:
+        told = f"intervals {list(sizes[0])} and features {list(sizes[1])}"
         raise ValueError(f"{where}: {told}, expected [n, 2] and [n, 1] (sentiment) or [n, 7] (and six emotions)")
-    if not {spans.dtype.kind, labels.dtype.kind} <= set("fiu"):
+    if not kinds <= set("fiu"):
         raise ValueError(f"{where}: intervals and features are no numbers")
-    return spans, labels
+    with _readable(f"{where}: intervals and features are damaged"):
+        return spans[()], labels[()]
+
+
+@contextmanager
+def _readable(told: str) -> Iterator[None]:
+    """Say `told` of everything that h5py raises where a file is not as it should be."""
+    try:
+        yield
+    except (KeyError, AttributeError, TypeError, ValueError, OSError, RuntimeError):
+        raise ValueError(told) from None
 
 
 def _text(value: np.generic) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from preprocess.parts.corpora import WHOLE, Corpus, Utterance, corpus_root
 from preprocess.parts.label_table import Labelled, Labels, labelled
-from preprocess.parts.mosei_labels import Columns, Segment, read_segments
+from preprocess.parts.mosei_labels import Columns, Segment, read_parts, read_segments
 from utility.audio.headers import audio_files
 from utility.audio.waveform import AudioError, audio_header
 from utility.text import cut
@@ -22,11 +22,12 @@ TRAIN, MOSEI_SEED, MOSI_SEED = 0.9, 29, 1122  # of the legacy divisions
 class Choice:
     """Which segments are taken, and how they are divided.
 
-    `rule` None is the table's own division, where it has one. `segmented`: every segment is a recording of its own.
-    `min_abs` is of the sentiment; a bound of 0 is none."""
+    `rule` None is the table's own division, where it has one, or that of `parts`, a table of videos. Where they are
+    `segmented` every segment is a recording of its own. `min_abs` is of the sentiment; a bound of 0 is none."""
 
     corpus: Literal["mosei", "mosi"]
     rule: Literal["standard", "legacy"] | None
+    parts: Path | None
     segmented: bool
     min_seconds: float
     max_seconds: float
@@ -42,6 +43,9 @@ def mosei(root: Path, file: Path, choice: Choice, splits: Sequence[str] = ()) ->
     root = corpus_root(root, ())
     columns, segments = read_segments(file)
     _check(file, columns, choice)
+    if choice.parts:
+        parts = read_parts(choice.parts)
+        segments = (replace(segment, split=parts.get(segment.video, "")) for segment in segments)
     recordings = _recordings(root)
     counts: Counter[str] = Counter()
     kept = list(_kept(segments, columns, choice, root, recordings, counts))
@@ -55,7 +59,7 @@ def mosei(root: Path, file: Path, choice: Choice, splits: Sequence[str] = ()) ->
     notes += [f"{file}: {early} that start below 0 start at 0"] if early else []
     if choice.min_abs and not columns.sentiment:
         notes.append(f"{file}: no column sentiment: none is left out as too near to 0")
-    if not columns.split and choice.rule is None:
+    if not _divided(columns, choice):
         notes.append(f"{file}: no column split: all are one split, {WHOLE}")
     pairs = (_pair(segment, choice, recordings) for segment in kept)
     return labelled(root, columns.shown, pairs, splits, f"segments of {file}", notes)
@@ -63,12 +67,16 @@ def mosei(root: Path, file: Path, choice: Choice, splits: Sequence[str] = ()) ->
 
 def _check(file: Path, columns: Columns, choice: Choice) -> None:
     """Refuse what was asked for and cannot be had of these columns."""
-    if choice.rule == "standard" and not columns.split:
-        raise ValueError(f"{file}: no column split, which --split standard needs: leave it out, or --split legacy")
+    if choice.rule == "standard" and not _divided(columns, choice):
+        raise ValueError(f"{file}: no column split, which --split standard needs: --parts TABLE, or --split legacy")
     if choice.typed_abs and choice.min_abs and not columns.sentiment:
         raise ValueError(f"{file}: no column sentiment, which --min_abs {choice.min_abs:g} needs: --min_abs 0")
     if not choice.segmented and not columns.timed:
         raise ValueError(f"{file}: no columns start and end: --segmented where each segment is a recording of its own")
+
+
+def _divided(columns: Columns, choice: Choice) -> bool:
+    return bool(columns.split or choice.parts) or choice.rule == "legacy"
 
 
 def _recordings(root: Path) -> Mapping[str, str]:
@@ -94,7 +102,7 @@ def _kept(
     """The segments that are wanted; the others are counted with the reason."""
     for segment in segments:
         reason = ""
-        if columns.split and choice.rule != "legacy" and not segment.split:
+        if _divided(columns, choice) and choice.rule != "legacy" and not segment.split:
             reason = "of no part"
         elif columns.sentiment and segment.sentiment is None:
             reason = "without a sentiment"

@@ -131,10 +131,7 @@ def _segment(where: str, row: Mapping[str, str], columns: Columns) -> Segment:
     sentiment = _number(where, columns.sentiment, row)
     split = ""
     if columns.split:
-        split = SPLIT_OF.get(row[columns.split].strip().lower(), "?")
-        if split == "?":
-            told = f"{columns.split} is {short(row[columns.split])}"
-            raise ValueError(f"{where}: {told}, expected train, dev, test or none, or 0, 1, 2, 3 for them")
+        split = _part(where, columns.split, row)
     values = [video]
     values += ["" if sentiment is None else _shown(sentiment)] if columns.sentiment else []
     for name in columns.others:
@@ -153,6 +150,33 @@ def _segment(where: str, row: Mapping[str, str], columns: Columns) -> Segment:
         split=split,
         values=tuple(values),
     )
+
+
+def read_parts(file: Path) -> dict[str, str]:
+    """The split of every video of a CSV or TSV table of a column `file` (`filename`, `video`) and one `split`."""
+    parts: dict[str, str] = {}
+    with table_rows(file) as (names, rows):
+        video, split = one_of(names, VIDEO_COLUMNS), one_of(names, SPLIT_COLUMNS)
+        if video is None or split is None:
+            told = f"no columns video and split; it has {cut(', '.join(names)) or 'none'}"
+            raise ValueError(f"{file}: {told}")
+        for line, row in rows:
+            where = f"{file}: line {line}"
+            if not fits(row):
+                raise ValueError(f"{where} has fields that do not fit the {len(names)} columns")
+            name, part = row[video].removesuffix(".wav"), _part(where, split, row)
+            if parts.setdefault(name, part) != part:
+                raise ValueError(f"{where}: video {short(name)} is {part or 'of no part'}, and {parts[name]} before")
+    return parts
+
+
+def _part(where: str, column: str, row: Mapping[str, str]) -> str:
+    """Train, dev, test, or empty for none."""
+    part = SPLIT_OF.get(row[column].strip().lower())
+    if part is None:
+        told = f"{column} is {short(row[column])}"
+        raise ValueError(f"{where}: {told}, expected train, dev, test or none, or 0, 1, 2, 3 for them")
+    return part
 
 
 def _number(where: str, name: str | None, row: Mapping[str, str]) -> float | None:

@@ -130,6 +130,13 @@ def test_s3prl_labels_divide_by_their_column(world, tmp_path, capsys):
     assert "  test: " not in out
 
 
+def test_a_table_of_videos_divides_labels_without_a_split(world, tmp_path, capsys):
+    (tmp_path / "videos.tsv").write_text("video\tsplit\na\ttest\nb\tvalid\nc\t3\n")
+    store, _ = imported(world, "labels.csv", tmp_path, capsys, f"--parts={tmp_path}/videos.tsv", expected=0)
+    assert [(row["id"], row["split"]) for row in labels(store)] == [("a[2]", "test"), ("b[0]", "dev"), ("b[1]", "dev")]
+    assert splits_in(store) == ["dev", "test"]
+
+
 def test_segments_that_are_recordings_of_their_own(world, tmp_path, capsys):
     csd(world / "mosi.csd", "float64")
     for name, samples in (("b_1", 16000), ("b_2", 8000), ("c_1", 4000)):
@@ -365,7 +372,14 @@ def test_planning_takes_little_time_and_memory_for_many_rows(tmp_path):
         for i in range(count):
             stream.write(f"v{i % 40:02d},{i},{i}.25,{i + 3}.5,{i % 7 - 3},0.5,words of the segment {i},{i % 4}\n")
     choice = planning.Choice(
-        corpus="mosei", rule=None, segmented=False, min_seconds=1, max_seconds=20, min_abs=0.1, typed_abs=False
+        corpus="mosei",
+        rule=None,
+        parts=None,
+        segmented=False,
+        min_seconds=1,
+        max_seconds=20,
+        min_abs=0.1,
+        typed_abs=False,
     )
     tracemalloc.start()
     start = time.process_time()

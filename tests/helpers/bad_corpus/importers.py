@@ -26,6 +26,8 @@ TABLES = {
     "short.csv": "file,index,start,end\na,0,0,0.5\n",
     "text.csd": "no HDF5 at all",
     "empty.csv": "",
+    "videos.csv": "video,split\na,train\n\na,test\n",
+    "named.csv": "name,split\na,train\n",
 }
 VOX_LISTS = {
     "parts.txt": "1 s/v/1.wav\n4 s/v/1.wav\n",
@@ -54,6 +56,9 @@ CASES: list[Case] = [
     case("bound of MOSEI below 0", f"{MOSEI}/good.csv --min_abs=-1", "--min_abs", "'-1'"),
     case("sentiments asked for that there are not", f"{MOSEI}/short.csv --min_abs 0.2", "short.csv", "no column sentiment", "--min_abs 0.2"),
     case("division of MOSEI that its labels lack", f"{MOSEI}/good.csv --split standard", "good.csv", "no column split", "--split legacy"),
+    case("parts of MOSEI that contradict each other", f"{MOSEI}/good.csv --parts brought/videos.csv", "videos.csv: line 4", "'a' is test, and train before"),
+    case("parts of MOSEI without videos", f"{MOSEI}/good.csv --parts brought/named.csv", "named.csv", "no columns video and split", "it has name, split"),
+    case("parts of MOSEI and a division", f"{MOSEI}/good.csv --parts brought/videos.csv --split legacy", "--split legacy", "--parts"),
     case("computational sequence without h5py", f"{MOSEI}/text.csd", "text.csd", NO_H5PY, without="h5py"),
     case("computational sequence that is text", f"{MOSEI}/text.csd", "text.csd", "not a computational sequence", needs="h5py"),
     case("computational sequence of two groups", f"{MOSEI}/groups.csd", "groups.csd", "one group at the root", "'a', 'b'", needs="h5py"),
