@@ -23,7 +23,7 @@ from utility.store.reading import Store, splits_in
 
 HEAD = "id,video,start,end,sentiment,happy,sad,anger,surprise,disgust,fear"
 EMOTIONS = {  # of four videos of three seconds
-    "b": [(0.5, 2.0, 1.5, 0, 0, 0, 0, 0, 0.3333333), (-0.1, 1.2, -2, 0, 1, 0, 0, 0, 0)],
+    "b": [(0.5, 2.0, 1.5, 0, 0, 0, 0, 0, 0.3333333432674408), (-0.1, 1.2, -2, 0, 1, 0, 0, 0, 0)],
     "a": [(0, 2.5, 0.05, 0, 0, 0, 0, 0, 0), (0.25, 0.75, 1, 1, 0, 0, 0, 0, 0),
           (1.0, 2.25, -0.6666667, 0, 0, 2, 0, 0, 0)],
     "c": [(1.0, 3.02, 0.1, 3, 0, 0, 0, 0, 0)],
@@ -65,8 +65,8 @@ def csd(file: Path, dtype: str = "float32") -> None:
     h5py = pytest.importorskip("h5py", reason="h5py absent: pip install -r requirements-mosei.txt")
     with h5py.File(file, "w") as tree:
         for video, segments in EMOTIONS.items():
-            tree[f"All Labels/data/{video}/intervals"] = np.array(segments)[:, :2]
-            tree[f"All Labels/data/{video}/features"] = np.array(segments)[:, 2:].astype(dtype)
+            tree[f"All Labels/data/{video}/intervals"] = np.array(segments, dtype)[:, :2]
+            tree[f"All Labels/data/{video}/features"] = np.array(segments, dtype)[:, 2:]
         tree["All Labels/metadata/version"] = 1
 
 
@@ -177,12 +177,12 @@ def test_legacy_division_of_a_corpus(world, tmp_path, capsys):
     words = [f"--data_path={world}/wavs", f"--labels={world}/s3prl.csv", f"--output_path={tmp_path}", *FLAGS]
     assert preprocess_mosei.main([*words, "--dry_run", "--split", "legacy"]) == 0
     assert "6 taken" in capsys.readouterr().out
-    assert preprocess_mosei.main([*words, "--name=m", "--split", "legacy"]) == 1
-    train, test = (
-        {row["video"] for row in labels(tmp_path / "m") if row["split"] == split} for split in ("train", "test")
-    )
-    assert len(train) == 3
-    assert len(test) == 1
+    tested = {}
+    for corpus in ("mosei", "mosi"):
+        assert preprocess_mosei.main([*words, f"--name={corpus}", f"--corpus={corpus}", "--split", "legacy"]) == 1
+        tested[corpus] = [row["id"] for row in labels(tmp_path / corpus) if row["split"] == "test"]
+    assert tested == {"mosei": ["b_0", "b_1"], "mosi": ["c_0"]}  # the sixth of seven rows
+    assert {row["split"] for row in labels(tmp_path / "mosi")} == {"train", "test"}
 
 
 CHECKED = {  # SHA-1 of the speaker as a number, modulo 2^27, and its percent: made apart from this code
@@ -355,12 +355,12 @@ def test_corpora_with_tables_of_their_own(corpus, rate, kept, counts, tmp_path, 
 def test_a_manifest_of_polish_names(tmp_path, capsys):
     wav(tmp_path / "głośność/źdźbło.wav", 8000, rate=8000)
     (tmp_path / "lista.tsv").write_text(
-        'key\tpath\tspeaker\ttext\nźdźbło\tgłośność/źdźbło.wav\tŁucja\t„cudzysłów” i "drugi\n', encoding="utf-8"
+        'key\tpath\tspeaker\ttext\ndźwięk-1\tgłośność/źdźbło.wav\tŁucja\t"cudzysłów i „drugi”\n', encoding="utf-8"
     )
     flags = [f"--data_path={tmp_path}/lista.tsv", f"--output_path={tmp_path}", "--name=m", *FLAGS]
     assert command(preprocess_any.main, capsys, *flags) == (0, "")
     read = Store([tmp_path / "m/all"])
-    assert (read.ids, list(read.speakers), read.num_samples.tolist()) == (["źdźbło"], ["Łucja"], [16000])
+    assert (read.ids, list(read.speakers), read.num_samples.tolist()) == (["dźwięk-1"], ["Łucja"], [16000])
 
 
 def test_planning_takes_little_time_and_memory_for_many_rows(tmp_path):
