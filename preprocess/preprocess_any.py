@@ -17,7 +17,8 @@ def main(argv: Sequence[str]) -> int:
         prog="preprocess_any.py",
         description=f"{__doc__} Folders with the word train, dev, test or the like in\ntheir names are splits; without "
         "them all is one split, `all`. A manifest has a column path (relative to it) and,\nwhere known, id, speaker, "
-        "split; with start and end (seconds) a row is a part of a recording. --layout takes corpora with labels.",
+        "split; with start and end (seconds) a row is a part of a recording.\n"
+        "--layout is for corpora that bring labels, which labels.csv then holds.",
         example="python preprocess/preprocess_any.py --data_path=corpora/an4 --name=an4_fbank80",
         data_path=None,
         feature_type="fbank",

@@ -17,7 +17,6 @@ from preprocess.parts import mosei as planning
 from preprocess.parts.speech_commands import hash_part, hash_percent
 from tests.command.test_preprocess import command
 from tests.helpers.files import contents
-from tests.helpers.shared import CORPORA
 from tests.helpers.speech import wav
 from utility.store.reading import Store, splits_in
 
@@ -316,7 +315,6 @@ def test_labels_are_of_all_splits_and_come_with_the_last_features(tmp_path, caps
     assert (tmp_path / "out/m/labels.csv").read_bytes() == before
 
 
-@pytest.mark.skipif(not CORPORA.is_dir(), reason="no real speech here: MOCKINGJAY_SHARED names where it is")
 @pytest.mark.parametrize(
     ("corpus", "rate", "kept", "counts"),
     [
@@ -324,9 +322,9 @@ def test_labels_are_of_all_splits_and_come_with_the_last_features(tmp_path, caps
         ("nemo_pl", 24000, slice(1, 4), {"all": 300}),
     ],
 )
-def test_corpora_with_tables_of_their_own(corpus, rate, kept, counts, tmp_path, capsys):
+def test_corpora_with_tables_of_their_own(corpus, rate, kept, counts, corpora, tmp_path, capsys):
     """A corpus' table as it is: its splits, its ids, its speakers; audio of another rate comes to 16 kHz."""
-    table = CORPORA / corpus / "utterances.tsv"
+    table = corpora / corpus / "utterances.tsv"
     flags = [f"--output_path={tmp_path}/out", "--name=m", *FLAGS]
     assert preprocess_any.main([f"--data_path={table}", *flags, "--dry_run"]) == 0
     out = capsys.readouterr().out
@@ -340,7 +338,7 @@ def test_corpora_with_tables_of_their_own(corpus, rate, kept, counts, tmp_path, 
     for row in rows:
         copy = tmp_path / "zażółć" / row["path"]
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(CORPORA / corpus / row["path"], copy)
+        shutil.copy(corpora / corpus / row["path"], copy)
     (tmp_path / "zażółć/gęślą.tsv").write_text("\n".join([lines[0], *lines[kept]]) + "\n", encoding="utf-8")
     assert command(preprocess_any.main, capsys, f"--data_path={tmp_path}/zażółć/gęślą.tsv", *flags) == (0, "")
     read = Store([tmp_path / "out/m" / split for split in splits_in(tmp_path / "out/m")])
