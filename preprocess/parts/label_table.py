@@ -41,18 +41,16 @@ def labelled(
     splits: Sequence[str],
     expected: str,
     notes: Sequence[str] = (),
-    files: int | None = None,
 ) -> tuple[Corpus, Labels]:
     """A corpus and its table of labels, which holds the utterances of all splits, also where `splits` names a few.
 
-    `files` are all there are, where some of them may be no part of the corpus; without any utterance `expected` says
-    what was looked for (ValueError)."""
+    Without any utterance `expected` says what was looked for (ValueError)."""
     utterances: list[Utterance] = []
     rows: list[tuple[str, ...]] = []
     for u, values in pairs:
         utterances.append(u)
         rows.append((u.id, u.split, u.path, *values))
-    corpus = make_corpus(root, utterances, splits, expected, len(utterances) if files is None else files, notes)
+    corpus = make_corpus(root, utterances, splits, expected, len(utterances), notes)
     head: tuple[str, ...] = BASE
     if any(u.start is not None or u.stop is not None for u in utterances):
         head += SPAN
