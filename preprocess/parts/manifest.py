@@ -2,7 +2,8 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from preprocess.parts.corpora import (
@@ -16,7 +17,7 @@ from utility.text import cut, short
 from utility.utterance_ids import IdRule, utterance_ids
 
 START_COLUMN, END_COLUMN = "start", "end"  # seconds: a row is a part of a recording
-ID_COLUMNS = ("id", "utt_id", "utterance")
+ID_COLUMNS = ("id", "utt_id", "utterance", "key")
 PATH_COLUMNS = ("path", "file", "wav", "audio")
 SPLIT_COLUMNS = ("split", "subset")
 
@@ -35,27 +36,17 @@ def manifest(
 
     With the columns `start` and `end`, seconds, a row is a part of a recording: both empty are all of it, an end of -1
     its end. A start below 0 is refused, or 0 where `clip` says so. Who takes no `parts` refuses them."""
-    try:
-        dialect = _Tabs if file.suffix.lower() == ".tsv" else csv.excel
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream, dialect=dialect, strict=True)
-            rows = [(table.line_num, row) for row in table]
-            names = list(table.fieldnames or ())
-    except UnicodeDecodeError:
-        raise ValueError(f"{file}: not a table (CSV or TSV): not UTF-8 text") from None
-    except csv.Error as error:
-        raise ValueError(f"{file}: not a table (CSV or TSV): {error}") from None
-    path_column, id_column, split_column = (
-        next((name for name in known if name in names), None) for known in (PATH_COLUMNS, ID_COLUMNS, SPLIT_COLUMNS)
-    )
+    with table_rows(file) as (names, numbered):
+        rows = list(numbered)
+    path_column, id_column, split_column = (one_of(names, known) for known in (PATH_COLUMNS, ID_COLUMNS, SPLIT_COLUMNS))
     if path_column is None:
         raise ValueError(f"{file}: no column path; it has {cut(', '.join(names)) or 'none'}")
     for line, row in rows:
-        if None in row or None in row.values() or not row[path_column]:
+        if not fits(row) or not row[path_column]:
             raise ValueError(f"{file}: line {line} has no path, or fields that do not fit the {len(names)} columns")
     if not parts and (START_COLUMN in names or END_COLUMN in names):
         raise ValueError(f"{file}: parts of recordings (start, end) are taken by preprocess_any.py alone")
-    spans = [_span(file, line, row, clip) for line, row in rows]
+    spans = [span_of(f"{file}: line {line}", row, clip) for line, row in rows]
     part = next((line for (line, _), span in zip(rows, spans) if span != (None, None)), None)
     if part is not None and id_column is None:
         raise ValueError(f"{file}: line {part} is a part of a recording, which needs an id: add a column id")
@@ -70,21 +61,47 @@ def manifest(
     return make_corpus(file.parent, utterances, splits, "rows", len(rows))
 
 
-def _span(file: Path, line: int, row: Mapping[str, str], clip: bool) -> tuple[float | None, float | None]:
+@contextmanager
+def table_rows(file: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, dict[str, str]]]]]:
+    """Names of the columns of a CSV or TSV table, and its rows with their line numbers, read one by one.
+
+    ValueError, then or in the block that reads them, for what is no table. A row may not fit the columns: `fits`."""
+    try:
+        dialect = _Tabs if file.suffix.lower() == ".tsv" else csv.excel
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream, dialect=dialect, strict=True)
+            yield list(table.fieldnames or ()), ((table.line_num, row) for row in table)
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: not a table (CSV or TSV): not UTF-8 text") from None
+    except csv.Error as error:
+        raise ValueError(f"{file}: not a table (CSV or TSV): {error}") from None
+
+
+def fits(row: Mapping[str, str]) -> bool:
+    """Whether a row has a field for each column, and no more."""
+    return None not in row and None not in row.values()
+
+
+def one_of(names: Sequence[str], known: Sequence[str]) -> str | None:
+    """The first of the `known` columns that a table has."""
+    return next((name for name in known if name in names), None)
+
+
+def span_of(where: str, row: Mapping[str, str], clip: bool) -> tuple[float | None, float | None]:
     """Start and stop of one row; None for the recording's own."""
-    start, stop = (_seconds(file, line, name, row.get(name, "")) for name in (START_COLUMN, END_COLUMN))
+    start, stop = (_seconds(where, name, row.get(name, "")) for name in (START_COLUMN, END_COLUMN))
     if stop == -1:
         stop = None
     if start is not None and start < 0:
         if not clip:
-            raise ValueError(f"{file}: line {line}: start is {start:g}, below 0: correct it, or take 0 with --clip")
+            raise ValueError(f"{where}: start is {start:g}, below 0: correct it, or take 0 with --clip")
         start = 0.0
     if stop is not None and stop <= (start or 0):
-        raise ValueError(f"{file}: line {line}: end is {stop:g}, not after start {start or 0:g}")
+        raise ValueError(f"{where}: end is {stop:g}, not after start {start or 0:g}")
     return start, stop
 
 
-def _seconds(file: Path, line: int, name: str, text: str) -> float | None:
+def _seconds(where: str, name: str, text: str) -> float | None:
     if not text.strip():
         return None
     try:
@@ -92,5 +109,5 @@ def _seconds(file: Path, line: int, name: str, text: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{file}: line {line}: {name} is {short(text)}, expected seconds, or nothing for all of it")
+        raise ValueError(f"{where}: {name} is {short(text)}, expected seconds, or nothing for all of it")
     return value

@@ -7,3 +7,4 @@ from utility.audio.kinds import Kind
 FEATURE_TYPES = get_args(Kind)
 PARTS = ("train", "dev", "test")  # what a corpus of several folders is divided into
 TIMIT_EXTENSIONS = (".wav", ".sph", ".flac")
+LAYOUTS = ("speech_commands", "iemocap", "voxceleb", "fsc")  # corpora that bring their labels with them

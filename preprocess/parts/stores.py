@@ -10,8 +10,14 @@ import yaml
 
 from preprocess.parts.corpora import Corpus, folder, parts
 from preprocess.parts.extraction import SplitResult, Workers, extract_split, plan, processes
+from preprocess.parts.fluent_commands import fluent_commands
+from preprocess.parts.iemocap import iemocap
+from preprocess.parts.label_table import LABEL_FILE, Labels
+from preprocess.parts.layouts import LayoutFlags
 from preprocess.parts.manifest import manifest
 from preprocess.parts.options import ExtractionFlags, RecordingFlags
+from preprocess.parts.speech_commands import speech_commands
+from preprocess.parts.voxceleb import voxceleb
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, resolve
 from utility.device import claim_core
@@ -27,6 +33,18 @@ def find_recordings(flags: RecordingFlags) -> Corpus:
     if flags.data_path.is_file():
         return manifest(flags.data_path, flags.splits, flags.id_from, bool(flags.clip), flags.clip is not None)
     return folder(flags.data_path, flags.splits, flags.extensions, flags.speaker_from, flags.id_from)
+
+
+def find_labelled(flags: LayoutFlags) -> tuple[Corpus, Labels]:
+    """A corpus in a layout of its own, and its labels."""
+    if flags.layout == "speech_commands":
+        return speech_commands(flags.data_path, flags.splits, flags.test, flags.hash_test)
+    if flags.layout == "iemocap":
+        return iemocap(flags.data_path, flags.splits)
+    if flags.layout == "voxceleb":
+        return voxceleb(flags.data_path, flags.list_file, flags.splits)
+    assert flags.layout == "fsc", "a layout of LAYOUTS"
+    return fluent_commands(flags.data_path, flags.splits)
 
 
 def say_notes(corpus: Corpus, splits: Sequence[str]) -> None:
@@ -48,8 +66,10 @@ def list_unread(corpus: Corpus, root: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
-    """Extract every split and say what came out; 1 when some recordings have no features, else 0."""
+def extract(corpus: Corpus, flags: ExtractionFlags, labels: Labels | None = None) -> int:
+    """Extract every split and say what came out; 1 when some recordings have no features, else 0.
+
+    The `labels` of an importer are written beside the features when these are done."""
     values = {"kind": flags.feature_type, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
     features = resolve(FeatureConfig, values, [f"s3prl.{option}" for option in flags.s3prl])
     root = flags.output_path / (flags.name or f"{flags.prefix}_{features.kind}{features.dim}")
@@ -61,7 +81,7 @@ def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
     if features.kind == "linear" and features.cmvn == "none":
         print("linear features in [0, 1], without CMVN: --apply_cmvn normalises them")
     if flags.dry_run:
-        return _print_plan(corpus, features, root)
+        return _print_plan(corpus, features, root, labels)
     claim_core()
     start = time.monotonic()
     results = []
@@ -71,6 +91,9 @@ def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
             print(_described(results[-1]), flush=True)
             _warn(results[-1], root)
     list_unread(corpus, root)
+    if labels:
+        replace_file(root / LABEL_FILE, labels.csv)
+        print(_labels_line(labels, root))
     extracted = sum(result.extracted for result in results)
     speed = f"{extracted / (time.monotonic() - start):.0f} x real time" if extracted else "nothing to do"
     failures = [failure for result in results for failure in result.failures]
@@ -117,7 +140,11 @@ def _warn(result: SplitResult, root: Path) -> None:
         )
 
 
-def _print_plan(corpus: Corpus, features: FeatureConfig, root: Path) -> int:
+def _labels_line(labels: Labels, root: Path) -> str:
+    return f"{root / LABEL_FILE}: {len(labels.rows)} rows of {', '.join(labels.columns)}"
+
+
+def _print_plan(corpus: Corpus, features: FeatureConfig, root: Path, labels: Labels | None) -> int:
     """What `--dry_run` prints."""
     print("features:")
     print("\n".join(f"  {line}" for line in yaml.safe_dump(as_dict(features), sort_keys=False).splitlines()))
@@ -126,5 +153,7 @@ def _print_plan(corpus: Corpus, features: FeatureConfig, root: Path) -> int:
         rows, failed = plan(corpus.root, corpus.of(split), features, split)
         hours = sum(row.num_samples for row in rows) / features.sample_rate / 3600
         print(f"  {split}: {len(rows) - len(failed)} utterances, {hours:.2f} hours, {len(failed)} not usable")
+    if labels:
+        print(_labels_line(labels, root))
     print(f"dry run: nothing is written; the output would go to {root}")
     return 0

@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import PROJECT
 from tests.helpers.bad_analysis_cases import ANALYSES
+from tests.helpers.bad_corpus import exports, importers, kaldi, labels, lists, texts
 from tests.helpers.bad_input_cases import TABLE as OTHERS
 from tests.helpers.bad_input_cases import Case
 from tests.helpers.bad_input_world import CANARY, build_world
@@ -24,7 +25,11 @@ from utility.training.checkpoint import save_checkpoint
 PAGE = Path(__file__).with_name("bad_input.md")
 UPDATE = os.environ.get("UPDATE_DOCS") == "1"
 *SECTIONS, FINISHED = OTHERS.items()
-TABLE = dict([*SECTIONS, ("Upstreams", UPSTREAMS), ("Layer analysis", ANALYSES), FINISHED])
+CORPORA = (labels, lists, texts, kaldi, exports, importers)
+CORPUS_CASES = [case for module in CORPORA for case in module.CASES]
+TABLE = dict(
+    [*SECTIONS, ("Upstreams", UPSTREAMS), ("Layer analysis", ANALYSES), ("Corpora and labels", CORPUS_CASES), FINISHED]
+)
 CASES = [case for cases in TABLE.values() for case in cases]
 SCRIPTS = {
     "runner_mockingjay.py": "runner_mockingjay",
@@ -37,6 +42,11 @@ SCRIPTS = {
     "preprocess_alignment.py": "preprocess.preprocess_alignment",
     "generate_len_for_bucket.py": "preprocess.generate_len_for_bucket",
     "demo_corpus.py": "preprocess.demo_corpus",
+    "preprocess_text.py": "preprocess.preprocess_text",
+    "preprocess_kaldi.py": "preprocess.preprocess_kaldi",
+    "preprocess_mosei.py": "preprocess.preprocess_mosei",
+    "export_kaldi.py": "preprocess.export_kaldi",
+    "check_corpus.py": "preprocess.check_corpus",
 }
 QUIET = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)  # what Python hides by default
 JARGON = ("Traceback", "Error:", "Exception", "[Errno", "ndarray", "pydantic", "pandas", "weights_only", "object at 0x")
@@ -54,6 +64,8 @@ ANSWERS: dict[str, str] = {}  # what the cases of this session got, by name
 def world(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("bad_input").resolve()
     build_world(root)
+    for module in CORPORA:
+        module.build(root)
     return root
 
 

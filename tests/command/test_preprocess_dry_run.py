@@ -12,6 +12,14 @@ SCRIPTS = {
     "preprocess_libri": (["--data_path", "corpus"], ("kind: mel", "train: 2 utterances, 0.00 hours, 1 not usable")),
     "preprocess_timit": (["--data_path", "timit"], ("kind: mel", "train: 1 utterances, 0.00 hours, 0 not usable")),
     "preprocess_any": (["--data_path", "corpus", "--name", "x"], ("kind: fbank", "2 utterances", "data/x")),
+    "preprocess_mosei": (
+        ["--data_path", "corpus", "--labels", "mosei.csv", "--min_seconds", "0"],
+        (
+            "2 segments, 1 taken",
+            "test: 1 utterances, 0.00 hours, 0 not usable",
+            "labels.csv: 1 rows of id, split, path",
+        ),
+    ),
     "generate_len_for_bucket": (["--data_path", "corpus"], ("3 recordings, 0.00 hours, 0 failed",)),
     "preprocess_alignment": (["--data_path", "a.ctm"], ("1 files of form ctm: 2 utterances, 0.00 hours, 2 labels",)),
     "preprocess_apc": (["--data_path", "apc.blogmel"], ("apc: 1 utterances, 0.00 hours, 2 frames of 2",)),
@@ -31,6 +39,7 @@ def test_a_dry_run_says_what_would_be_made_and_writes_nothing(script, tmp_path, 
     wav(tmp_path / "timit/TRAIN/DR1/FAEM0/SI1392.WAV")
     (tmp_path / "a.ctm").write_text("u 1 0 0.5 aa\nv 1 0 0.5 b\n")
     (tmp_path / "apc.blogmel").write_text("a\n1 2\n3 4\n.\n")
+    (tmp_path / "mosei.csv").write_text("file,index,start,end,split\n1-2-1,0,0,0.1,2\n1-2-1,1,0,0.1,3\n")
     before = tree(tmp_path)
     words, shown = SCRIPTS[script]
     code = importlib.import_module(f"preprocess.{script}").main([*words, "--dry_run"])
