@@ -84,8 +84,6 @@ def _answered(
     strata = source.strata and [source.strata[i] for i in np.flatnonzero(long_enough).tolist()]
     groups = None
     if framed.rows is not None and config.split_column is not None:
-        if {"dev", "test"} & set(lists):
-            raise ValueError("data.split_column divides data.train: leave data.dev and data.test empty")
         listed = [part or "" for part in listed_parts(config, framed.rows)]
     if framed.rows is not None and config.group_column is not None:
         groups = groups_of(config, framed.rows, chosen)
