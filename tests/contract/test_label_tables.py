@@ -5,6 +5,7 @@ import resource
 import shutil
 import time
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +18,13 @@ from hypothesis import strategies as st
 import run_downstream
 from downstream import experiment as experiments
 from downstream.config import DataConfig
+from downstream.corpus import open_corpus
 from downstream.folds import fold_names, fold_parts
 from downstream.label_modes import MODE_CLASSES, number_class
 from downstream.predictions import read_predictions
 from downstream.splits import Division, Utterances, divide
-from downstream.table_labels import groups_of, in_order, listed_parts, read_rows, table_classes
+from downstream.table_labels import in_order, listed_parts, read_rows, table_classes
+from downstream.tasks.table import find_task
 from downstream.utterances import FramedUtterances
 from examples import compare
 from preprocess import preprocess_any
@@ -51,9 +54,7 @@ def labelled(folder: Path, text: str, ids: list[str] = IDS, **keys):
     config = build(DataConfig, {"labels": write(folder, text), "label_column": "label", **keys})
     framed = corpus(ids)
     rows = read_rows(config, framed.corpus)
-    return table_classes(
-        "utterance", FramedUtterances(framed.corpus, framed.lengths, framed.durations, None, rows), config
-    )
+    return table_classes("utterance", replace(framed, rows=rows), config)
 
 
 def parts_of(train: list[int], dev: list[int], test: list[int]) -> SimpleNamespace:
@@ -314,17 +315,19 @@ def test_speaker_tasks_take_a_column_or_only_the_division(small, moods):
 def test_planning_of_20000_rows_is_fast_and_small(tmp_path):
     count = 20_000
     ids = [f"speaker{i % 300}-{i}" for i in range(count)]
-    text = "id,label,part,room\n" + "".join(f"{key},{i % 30},x,r{i % 50}\n" for i, key in enumerate(ids))
+    lines = [f"{key},{i % 30},{'train' if i % 50 else 'none'},r{i % 49}" for i, key in enumerate(ids)]
+    write(tmp_path, "\n".join(["id,label,part,room", *lines]))
+    keys = {"labels": str(tmp_path / "labels.csv"), "label_column": "label", "train": ["x"]}
+    config = build(DataConfig, {**keys, "split_column": "part", "group_column": "room"})
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    source = labelled(tmp_path, text, ids, group_column="room")
-    config = DataConfig(labels="x", label_column="label", group_column="room")
-    groups = groups_of(config, source.rows, source.usable.tolist())
-    divided = divide(Utterances(ids, ids, ["train"] * count, source.strata, groups), UTTERANCE, config)
-    labels = source.read(divided)
-    assert len(labels.classes) == 30
-    assert time.process_time() - start < 4  # a tenth of a second for every thousand is more than enough
+    framed = corpus(ids)
+    framed = replace(framed, rows=read_rows(config, framed.corpus))
+    made = open_corpus(find_task("utterance"), config, SimpleNamespace(splits=[ids], whole=framed.corpus), framed)
+    assert time.process_time() - start < 4  # a second for 100,000 rows is usual
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
-    assert all(len(part) for part in (divided.train, divided.dev, divided.test))
+    assert len(made.labels.classes) == 30
+    assert sum(len(getattr(made.parts, part)) for part in ("train", "dev", "test")) == count - count // 50
+    assert made.parts.left_out == {"part is no part": count // 50}
 
 
 REAL = {
