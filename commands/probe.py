@@ -112,7 +112,8 @@ def _print_folds(setting: Setting, choices: Sequence[Choice], seeds: int, direct
     """The plan of the first fold, and the parts of all."""
     opened = Opened()
     settings = fold_settings(setting, opened)
-    folders, lines = fold_folders(list(settings), directory), []
+    folders = fold_folders(list(settings), directory)
+    lines: list[str] = []
     for name, of_one in settings.items():
         experiment = Experiment(of_one, folders[name], opened)
         if not lines:
