@@ -355,7 +355,7 @@ def test_real_table_to_store_to_probe(name, corpora, tmp_path, monkeypatch, caps
     table = corpora / name / "utterances.tsv"
     words = ["data.train=[data/some/all]", f"data.labels={table}", f"data.label_column={column}"]
     words += [f"data.{key}" for key in more]
-    words += ["--cpu", "--no-msg", "--name", "x", "trainer.steps=200", *([] if more else ["--folds"])]
+    words += ["--cpu", "--no-msg", "--name", "x", "trainer.steps=100", *([] if more else ["--folds"])]
     assert run_downstream.main(["--run", "utterance", "--upstream", "baseline", *words]) == 0
     folder = Path("result/result_baseline_utterance/x")
     if more:
