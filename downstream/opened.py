@@ -142,9 +142,10 @@ class Opened:
         return Inputs(upstream, corpus, None, samples).read
 
     def corpus(self, task: Task, config: DataConfig, sources: Sources, framed: FramedUtterances) -> LabelledCorpus:
-        """The labelled and divided corpus of a data section."""
-        key = task.name, json.dumps(as_dict(config)), framed.key
+        """The labelled and divided corpus of a data section; with another fold those of the last one are let go."""
+        key = config.fold, task.name, json.dumps(as_dict(config)), framed.key
         if key not in self._corpora:
+            self._corpora = {other: kept for other, kept in self._corpora.items() if other[0] == config.fold}
             self._corpora[key] = open_corpus(task, config, sources, self._with_rows(config, framed))
         return self._corpora[key]
 

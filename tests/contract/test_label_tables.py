@@ -249,6 +249,8 @@ def test_folds_run_with_seeds_and_a_sweep_and_go_on_where_they_were(small, moods
     ]
     folder = small.root / "result/result_baseline_utterance/folds"
     assert not folder.exists()
+    small.run("phone_linear", "baseline", "--folds", "--dry_run", "data.dev_groups=2")  # of speakers, without a table
+    assert capsys.readouterr().out.count(": train 18, dev 12, test 6 utterances") == SPEAKERS
     trained, fit = [], Trainer.fit
 
     def stopping(self):
