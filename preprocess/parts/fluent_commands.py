@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from preprocess.parts.corpora import Corpus, Utterance, corpus_root
 from preprocess.parts.label_table import PARTS, Labelled, Labels, labelled
-from preprocess.parts.manifest import fits, table_rows
+from utility.tables import fits, names_and_rows, open_table
 from utility.text import cut
 
 FILES = ("train", "valid", "test")  # data/<name>_data.csv
@@ -28,7 +28,8 @@ def fluent_commands(root: Path, splits: Sequence[str] = ()) -> tuple[Corpus, Lab
 
 
 def _rows(file: Path, split: str) -> Iterator[Labelled]:
-    with table_rows(file) as (names, rows):
+    with open_table(file) as table:
+        names, rows = names_and_rows(table)
         lost = [name for name in NEEDED if name not in names]
         if lost:
             raise ValueError(f"{file}: no column {', '.join(lost)}; it has {cut(', '.join(names)) or 'none'}")

@@ -1,9 +1,7 @@
 """A CSV or TSV table of recordings, or of parts of them -> utterances."""
 
-import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from preprocess.parts.corpora import (
@@ -13,6 +11,7 @@ from preprocess.parts.corpora import (
     make_corpus,
 )
 from utility.arrays import number
+from utility.tables import fits, names_and_rows, one_of, open_table
 from utility.text import cut, short
 from utility.utterance_ids import IdRule, utterance_ids
 
@@ -22,13 +21,6 @@ PATH_COLUMNS = ("path", "file", "wav", "audio")
 SPLIT_COLUMNS = ("split", "subset")
 
 
-class _Tabs(csv.excel):
-    """Columns separated by tabs, in which quotation marks are letters like others."""
-
-    delimiter = "\t"
-    quoting = csv.QUOTE_NONE
-
-
 def manifest(
     file: Path, splits: Sequence[str] = (), id_from: IdRule = "auto", clip: bool = False, parts: bool = True
 ) -> Corpus:
@@ -36,7 +28,8 @@ def manifest(
 
     With the columns `start` and `end`, seconds, a row is a part of a recording: both empty are all of it, an end of -1
     its end. A start below 0 is refused, or 0 where `clip` says so. Who takes no `parts` refuses them."""
-    with table_rows(file) as (names, numbered):
+    with open_table(file) as table:
+        names, numbered = names_and_rows(table)
         rows = list(numbered)
     path_column, id_column, split_column = (one_of(names, known) for known in (PATH_COLUMNS, ID_COLUMNS, SPLIT_COLUMNS))
     if path_column is None:
@@ -59,32 +52,6 @@ def manifest(
         for (_, row), key, path, span in zip(rows, keys, paths, spans)
     ]
     return make_corpus(file.parent, utterances, splits, "rows", len(rows))
-
-
-@contextmanager
-def table_rows(file: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, dict[str, str]]]]]:
-    """Names of the columns of a CSV or TSV table, and its rows with their line numbers, read one by one.
-
-    ValueError, then or in the block that reads them, for what is no table. A row may not fit the columns: `fits`."""
-    try:
-        dialect = _Tabs if file.suffix.lower() == ".tsv" else csv.excel
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream, dialect=dialect, strict=True)
-            yield list(table.fieldnames or ()), ((table.line_num, row) for row in table)
-    except UnicodeDecodeError:
-        raise ValueError(f"{file}: not a table (CSV or TSV): not UTF-8 text") from None
-    except csv.Error as error:
-        raise ValueError(f"{file}: not a table (CSV or TSV): {error}") from None
-
-
-def fits(row: Mapping[str, str]) -> bool:
-    """Whether a row has a field for each column, and no more."""
-    return None not in row and None not in row.values()
-
-
-def one_of(names: Sequence[str], known: Sequence[str]) -> str | None:
-    """The first of the `known` columns that a table has."""
-    return next((name for name in known if name in names), None)
 
 
 def span_of(where: str, row: Mapping[str, str], clip: bool) -> tuple[float | None, float | None]:

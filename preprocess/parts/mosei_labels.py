@@ -13,12 +13,10 @@ from preprocess.parts.manifest import (
     ID_COLUMNS,
     SPLIT_COLUMNS,
     START_COLUMN,
-    fits,
-    one_of,
     span_of,
-    table_rows,
 )
 from utility.arrays import number
+from utility.tables import fits, names_and_rows, one_of, open_table
 from utility.text import cut, short
 
 VIDEO_COLUMNS, INDEX, SEGMENT = ("filename", "file", "video"), "index", "segment"
@@ -81,8 +79,8 @@ def read_segments(file: Path) -> tuple[Columns, Iterator[Segment]]:
             raise ValueError(f"{file}: holds no segments")
         columns = _columns(file, list(first[1]))
         return columns, _segments(chain([first], rows), columns)
-    with table_rows(file) as (names, _):
-        columns = _columns(file, names)
+    with open_table(file) as table:
+        columns = _columns(file, list(table.fieldnames or ()))
     return columns, _segments(_table(file, columns), columns)
 
 
@@ -102,7 +100,8 @@ def _columns(file: Path, names: Sequence[str]) -> Columns:
 
 
 def _table(file: Path, columns: Columns) -> Iterator[tuple[str, dict[str, str]]]:
-    with table_rows(file) as (names, rows):
+    with open_table(file) as table:
+        names, rows = names_and_rows(table)
         for line, row in rows:
             if not fits(row) or not row[columns.video]:
                 told = f"has no {columns.video}, or fields that do not fit the {len(names)} columns"
@@ -155,7 +154,8 @@ def _segment(where: str, row: Mapping[str, str], columns: Columns) -> Segment:
 def read_parts(file: Path) -> dict[str, str]:
     """The split of every video of a CSV or TSV table of a column `file` (`filename`, `video`) and one `split`."""
     parts: dict[str, str] = {}
-    with table_rows(file) as (names, rows):
+    with open_table(file) as table:
+        names, rows = names_and_rows(table)
         video, split = one_of(names, VIDEO_COLUMNS), one_of(names, SPLIT_COLUMNS)
         if video is None or split is None:
             told = f"no columns video and split; it has {cut(', '.join(names)) or 'none'}"

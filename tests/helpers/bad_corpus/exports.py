@@ -1,5 +1,4 @@
 """The bad inputs of exports to Kaldi, CMVN and definitions of features."""
-# ruff: noqa: E501
 
 from pathlib import Path
 

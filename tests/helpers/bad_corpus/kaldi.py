@@ -1,5 +1,4 @@
 """The bad inputs of Kaldi's directories and archives."""
-# ruff: noqa: E501
 
 from pathlib import Path
 

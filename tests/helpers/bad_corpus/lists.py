@@ -1,5 +1,4 @@
 """The bad inputs of lists of utterances and alignments."""
-# ruff: noqa: E501
 
 from pathlib import Path
 

@@ -1,5 +1,4 @@
 """The bad inputs of texts, and corpora that are looked at before use."""
-# ruff: noqa: E501
 
 from pathlib import Path
 
