@@ -31,7 +31,7 @@ Lines = Iterator[Line]
 
 
 def find_texts(path: Path, form: str) -> tuple[str, list[Path]]:
-    """The form and the files of texts at `path`, a file or a folder; ValueError where there are none, or of two forms."""
+    """The form and the files of texts at `path`, a file or a folder; ValueError for none, or two forms."""
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder")
     if not path.is_dir():

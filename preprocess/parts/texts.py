@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from preprocess.parts.text_formats import Line, find_texts, read_texts
+from preprocess.parts.text_targets import TargetFlags, encoder, write_encoded
 from utility.arpa import write_arpa
 from utility.files import check_folder, replacing
 from utility.labels.alignment import ERRORS
 from utility.labels.normalisation import Case, Digits, Normalisation
-from utility.labels.texts import TextInfo, check_text, text_folder, write_text_files
+from utility.labels.texts import ENCODED, TextInfo, check_text, text_folder, write_text_files
 from utility.store.files import table_bytes
 from utility.text import cut, short
 
@@ -35,6 +36,7 @@ class TextFlags:
     fit_splits: Sequence[str]
     arpa: Path | None
     order: int
+    target: TargetFlags | None
     dry_run: bool
 
 
@@ -57,38 +59,53 @@ def make_texts(flags: TextFlags) -> int:
     arpa = flags.arpa and flags.arpa.expanduser()
     _check_places(root, arpa)
     found = collect(read_texts(form, files, path, flags.text_column), normalise, flags.fit_splits)
-    missing = sorted(set(flags.fit_splits) - found.splits)
-    if missing:
-        there = ", ".join(sorted(found.splits - {""})) or "none"
-        raise ValueError(f"{path}: no split {', '.join(missing)} for --fit_splits; it has {cut(there)}")
-    if not found.texts:
-        path_, line, _, reason = found.errors[0] if found.errors else (path, 0, "", "no lines")
-        where = f"{path_}: line {line}: {reason}" if line else f"{path_}: {reason}"
-        raise ValueError(f"no text that can be used, {len(found.errors)} errors; the first: {where}")
-    info = TextInfo(
-        format=form, normalisation=normalise, left_out=len(found.errors), fitted=sorted(set(flags.fit_splits))
-    )
+    _check_found(path, found, flags.fit_splits)
+    fitted = found.fitted if flags.fit_splits else [text for _, text in found.texts]
+    made = flags.target and encoder(flags.target, found.texts, fitted)
     if flags.dry_run:
         print(f"data:\n  {len(files)} files of form {form}: {len(found.texts)} texts, {len(found.errors)} not usable")
         print(f"dry run: nothing is written; the output would go to {root}")
         return 0
+    notes = []
     with ExitStack() as stack:
         folder = stack.enter_context(text_folder(root))
+        if made:
+            encoded, errors = write_encoded(folder, made, found.texts)
+            found.errors += errors
+            notes.append(f"{root / ENCODED}: {encoded} sequences of {len(made.vocabulary)} units")
+        target = flags.target and flags.target.target
+        fit_splits = sorted(set(flags.fit_splits))
+        info = TextInfo(
+            format=form, normalisation=normalise, left_out=len(found.errors), target=target, fitted=fit_splits
+        )
         info = write_text_files(folder, found.texts, info)
         if found.errors:
             (folder / ERRORS).write_bytes(table_bytes(ERROR_COLUMNS, found.errors))
         if arpa:
             with stack.enter_context(replacing(arpa)).open("w", encoding="utf-8") as file:
-                counts = write_arpa(file, found.fitted or [text for _, text in found.texts], flags.order)
+                counts = write_arpa(file, fitted, flags.order)
+            notes.append(f"{arpa}: {', '.join(f'{count} {order}-grams' for order, count in enumerate(counts, 1))}")
     print(f"{root}: {info.utterances} texts, {info.words} words, {info.characters} characters")
-    print(_characters(found.texts))
-    if arpa:
-        print(f"{arpa}: {', '.join(f'{count} {order}-grams' for order, count in enumerate(counts, 1))}")
+    print("\n".join([_characters(found.texts), *notes]))
     if found.errors:
-        path_, line, key, reason = found.errors[0]
-        first = f"{path_}: line {line}: {reason}"
+        file_, line, key, reason = found.errors[0]
+        first = f"{file_}: line {line}: {reason}" if line else f"{cut(key)}: {reason}"
         print(f"{len(found.errors)} not used, see {root / ERRORS}; the first: {first}", file=sys.stderr)
     return 1 if found.errors else 0
+
+
+def _check_found(path: Path, found: Collected, fit_splits: Sequence[str]) -> None:
+    if not found.texts:
+        file, line, _, reason = found.errors[0] if found.errors else (path, 1, "", "holds no text")
+        raise ValueError(
+            f"no text that can be used, {len(found.errors)} errors; the first: {file}: line {line}: {reason}"
+        )
+    missing = sorted(set(fit_splits) - found.splits)
+    if missing:
+        there = ", ".join(sorted(found.splits - {""})) or "none"
+        raise ValueError(f"{path}: no split {', '.join(missing)} for --fit_splits; it has {cut(there)}")
+    if fit_splits and not found.fitted:
+        raise ValueError(f"{path}: --fit_splits {' '.join(fit_splits)} has no text that can be used")
 
 
 def collect(lines: Iterator[Line], normalise: Normalisation, fitted: Sequence[str] = ()) -> Collected:
