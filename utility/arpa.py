@@ -20,12 +20,14 @@ from utility.text import short
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 HIGHEST_ORDER = 9
+WRITTEN_AT_ONCE = 10000
 NEVER = -99.0  # the logarithm of a probability of 0, as ARPA files have it
 
 
 @dataclass(frozen=True)
 class NGrams:
-    """The n-grams of one order: where each stands in the tokens for the first time, and what the file says of it.
+    """The n-grams of one order: where each stands in the tokens for the first time (single words: its number), and what
+    the file says of it.
 
     `first`, `probability` and `backoff` are [G], the latter two plain numbers; `backoff` is 1 where nothing follows."""
 
@@ -54,14 +56,17 @@ def write_arpa(file: TextIO, texts: Iterable[str], order: int) -> list[int]:
 
 
 def _write_grams(file: TextIO, grams: NGrams, words: Sequence[str], tokens: np.ndarray, last: bool) -> None:
-    with np.errstate(divide="ignore"):
-        chances = np.maximum(np.log10(grams.probability), NEVER).tolist()
-        weights = np.log10(grams.backoff).tolist()
-    single = range(len(words)) if grams.order == 1 else None
-    for i, (start, chance, weight) in enumerate(zip(grams.first.tolist(), chances, weights)):
-        codes = tokens[start : start + grams.order].tolist() if single is None else (i,)
-        text = " ".join([words[code] for code in codes])
-        file.write(f"{chance:.7f}\t{text}\n" if last or codes[-1] == 1 else f"{chance:.7f}\t{text}\t{weight:.7f}\n")
+    for begin in range(0, len(grams.first), WRITTEN_AT_ONCE):
+        some = slice(begin, begin + WRITTEN_AT_ONCE)
+        with np.errstate(divide="ignore"):
+            chances = np.maximum(np.log10(grams.probability[some]), NEVER).tolist()
+            weights = np.log10(grams.backoff[some]).tolist()
+        places = grams.first[some, None] + np.arange(grams.order)  # [some, order]
+        codes = tokens[places] if grams.order > 1 else places
+        for chance, weight, gram in zip(chances, weights, codes.tolist()):
+            text = " ".join([words[code] for code in gram])
+            plain = last or gram[-1] == 1  # nothing follows
+            file.write(f"{chance:.7f}\t{text}\n" if plain else f"{chance:.7f}\t{text}\t{weight:.7f}\n")
 
 
 def _tokens(texts: Iterable[str]) -> tuple[list[str], np.ndarray]:

@@ -1,9 +1,11 @@
 """Tables that people have, CSV or TSV with a line of names, read row by row."""
 
 import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class Tabs(csv.excel):
@@ -30,3 +32,12 @@ def open_table(file: Path) -> Iterator["csv.DictReader[str]"]:
     except csv.Error as error:
         line = "" if table is None else f", line {table.line_num}"
         raise ValueError(f"{file}: not a table (CSV or TSV): {error}{line}") from None
+
+
+def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """A CSV table, the same bytes on every system."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,6 +1,7 @@
 """What `check_corpus.py` does: look at a corpus, print, and write what was asked for."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from preprocess.parts.corpora import Corpus
-from preprocess.parts.corpus_look import Look, describe, look_at, matched, note_lines, table_lines
+from preprocess.parts.corpus_look import Look, describe, labelled, look_at, matched, note_lines, table_lines
 from preprocess.parts.stores import say_notes
 from utility.files import check_folder, replace_file
 from utility.labels.alignment import Alignment
@@ -44,12 +45,13 @@ def check(corpus: Corpus, flags: CheckFlags) -> int:
     look = look_at(corpus, flags.read, flags.n_jobs)
     about = describe(look)
     labels = None
+    if flags.labels and flags.label_column:
+        about["labels"], labels = labelled(look, flags.labels, flags.label_column)
     if texts:
         about["text"] = {"folder": str(flags.text), **matched(look, texts.ids)}
     if alignment:
         about["alignment"] = {"folder": str(flags.alignment), **matched(look, alignment.ids)}
-    print(f"{corpus.root}: {about['utterances']} utterances, {about['hours']:.2f} hours, {about['speakers']} speakers")
-    print("\n".join([*table_lines(about), *note_lines(about)]))
+    print("\n".join([str(corpus.root), *table_lines(about), *note_lines(about)]))
     for item in about["broken"][:SHOWN]:
         print(f"broken: {cut(item['path'], 200)}: {item['reason']}")
     if len(about["broken"]) > SHOWN:
@@ -61,7 +63,7 @@ def check(corpus: Corpus, flags: CheckFlags) -> int:
     return 1 if about["broken"] else 0
 
 
-def _draw(look: Look, labels: list[str] | None, flags: CheckFlags) -> None:
+def _draw(look: Look, labels: Sequence[str] | None, flags: CheckFlags) -> None:
     good = np.flatnonzero(look.good).tolist()
     if not good:
         print("no figure: every recording is broken")

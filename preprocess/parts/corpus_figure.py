@@ -33,14 +33,16 @@ def corpus_figure(drawn: Drawn) -> Figure:
     """Panels side by side, splits by colour; a panel that would be empty is left out."""
     names = sorted(set(drawn.splits), key=lambda name: (_rank(name), name))
     splits = np.array([names.index(name) for name in drawn.splits])
-    speakers = _shares(drawn.speakers, splits, drawn.seconds / 3600, len(names))
+    speakers = _shares(drawn.speakers, splits, drawn.seconds, len(names))
+    unit, size = ("hours", 3600) if max((s.sum() for s in speakers.values()), default=0) >= 3600 else ("minutes", 60)
+    speakers = {name: share / size for name, share in speakers.items()}
     classes = _shares(drawn.labels or (), splits, np.ones(len(splits)), len(names))
     panels = 1 + bool(speakers) + bool(classes)
     figure = new_figure(4.6 * panels + 0.6, 4.2)
     axes = iter(figure.subplots(1, panels, squeeze=False)[0])
     _lengths(next(axes), drawn.seconds, splits, names)
     if speakers:
-        _bars(next(axes), speakers, f"{len(speakers)} speakers", "hours")
+        _bars(next(axes), speakers, f"{len(speakers)} speakers", unit)
     if classes:
         _bars(next(axes), classes, f"{len(classes)} classes of {cut(drawn.label_name, 30)}", "utterances")
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -106,11 +108,12 @@ def _bars(ax: Axes, shares: Mapping[str, np.ndarray], title: str, unit: str) -> 
         bottom += values[:, split]
     size = float(np.clip(150 / len(values), 5, 9))
     if few:
-        turned = 90 if len(values) > 6 or max(map(len, shares)) > 6 else 0
+        turned = 90 if len(values) > 6 or max(map(len, shares)) > 8 else 0
         ax.set_xticks(places, [cut(name, 16) for name in shares], rotation=turned, fontsize=size, parse_math=False)
     else:
         ax.set_xlabel("each, from the largest to the smallest")
     ax.set_ylabel(unit)
+    ax.set_ylim(0, 1.08 * bottom.max())
     ax.set_xlim(-0.7, len(values) - 0.3)
     _title(ax, title)
 

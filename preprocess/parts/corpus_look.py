@@ -12,6 +12,7 @@ import numpy as np
 from preprocess.parts.corpora import Corpus, Utterance
 from utility.audio.headers import in_threads
 from utility.audio.waveform import WHOLE, AudioError, Span, audio_form, read_in_pieces, span_samples
+from utility.labels.table import match_rows
 from utility.store.files import source_of
 from utility.text import short
 
@@ -129,7 +130,7 @@ def describe(look: Look) -> dict[str, Any]:
     of_split = np.array([u.split for u in utterances])
     about: dict[str, Any] = {
         "corpus": str(look.corpus.root),
-        **_sizes(look, np.ones(len(utterances), bool)),
+        "all": _sizes(look, np.ones(len(utterances), bool)),
         "splits": {split: _sizes(look, of_split == split) for split in splits},
         "speakers_in_several_splits": _shared_speakers(utterances),
         "broken": [
@@ -154,6 +155,27 @@ def matched(look: Look, ids: Sequence[str]) -> dict[str, Any]:
         "audio_without": sorted(own - theirs),
         "without_audio": sorted(theirs - own),
     }
+
+
+def labelled(look: Look, table: Path, column: str) -> tuple[dict[str, Any], Sequence[str]]:
+    """What a table of labels says of the utterances, and the label of each [U], empty where it has none."""
+    utterances = look.utterances
+    rows = match_rows(str(table), [column], [u.id for u in utterances], [u.path for u in utterances])
+    labels = rows.values[column]
+    splits: dict[str, Counter[str]] = {split: Counter() for split in look.corpus.splits}
+    for utterance, label in zip(utterances, labels):
+        if label:
+            splits[utterance.split][label] += 1
+    classes = sum(splits.values(), Counter())
+    about = {
+        "table": str(table),
+        "column": column,
+        "classes": dict(sorted(classes.items())),
+        "splits": {split: dict(sorted(counts.items())) for split, counts in splits.items()},
+        "utterances_without_label": [u.id for u, label in zip(utterances, labels) if not label],
+        "rows_without_utterance": rows.spare,
+    }
+    return about, labels
 
 
 def _sizes(look: Look, chosen: np.ndarray) -> dict[str, Any]:
@@ -204,7 +226,7 @@ def table_lines(about: Mapping[str, Any]) -> list[str]:
     head = ("split", "utterances", "broken", "hours", "speakers", "shortest", "median", "longest", "Hz", "channels")
     rows = [head, *(_cells(name, sizes) for name, sizes in about["splits"].items())]
     if len(about["splits"]) > 1:
-        rows.append(_cells("(all)", about))
+        rows.append(_cells("(all)", about["all"]))
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     return [
         "  ".join(
@@ -225,7 +247,8 @@ def _cells(name: str, sizes: Mapping[str, Any]) -> tuple[str, ...]:
 
 def note_lines(about: Mapping[str, Any]) -> list[str]:
     """What a user should know besides, a line each."""
-    notes = [f"splits {pair} share {count} speakers" for pair, count in about["speakers_in_several_splits"].items()]
+    shared = [f"{pair}: {count}" for pair, count in about["speakers_in_several_splits"].items()]
+    notes = [f"speakers in several splits: {'; '.join(shared)}"] if shared else []
     for name in ("clipped", "silent"):
         if about.get(name):
             notes.append(f"{len(about[name])} {name}, {short(about[name][0])} for one")
@@ -249,7 +272,7 @@ def _label_notes(labels: Mapping[str, Any]) -> list[str]:
     most = sorted(counts, key=lambda name: (-counts[name], name))
     shown = "  ".join(f"{short(name)} {counts[name]}" for name in most[:20])
     more = f"  and {len(most) - 20} more" if len(most) > 20 else ""
-    without, spare = labels["utterances_without_label"], labels["rows_without_utterance"]
+    without, spare = len(labels["utterances_without_label"]), labels["rows_without_utterance"]
     lines = [f"labels {labels['column']} of {labels['table']}: {len(counts)} different: {shown}{more}"]
     if without or spare:
         lines.append(f"  {without} utterances without label, {spare} rows without utterance")

@@ -7,3 +7,5 @@ from utility.audio.kinds import Kind
 FEATURE_TYPES = get_args(Kind)
 PARTS = ("train", "dev", "test")  # what a corpus of several folders is divided into
 TIMIT_EXTENSIONS = (".wav", ".sph", ".flac")
+PATH_COLUMNS = ("path", "file", "wav", "audio")  # of tables of recordings and of texts
+SPLIT_COLUMNS = ("split", "subset")

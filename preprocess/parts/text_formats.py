@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from preprocess.parts.manifest import ID_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS
+from preprocess.parts.names import PATH_COLUMNS, SPLIT_COLUMNS
 from utility.files import files_below
+from utility.labels.table import ID_COLUMNS
 from utility.tables import open_table
 from utility.text import cut, short
 from utility.utterance_ids import TIMIT, timit_id, utterance_ids
 
 TABLES = (".csv", ".tsv")
-IDS = (*ID_COLUMNS, "key")
 
 
 class Line(NamedTuple):
@@ -122,7 +122,7 @@ def _table(file: Path, column: str) -> Lines:
     with open_table(file) as table:
         names = list(table.fieldnames or ())
         id_column, path_column, split_column = (
-            next((name for name in known if name in names), None) for known in (IDS, PATH_COLUMNS, SPLIT_COLUMNS)
+            next((name for name in known if name in names), None) for known in (ID_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS)
         )
         if column not in names:
             there = cut(", ".join(names)) or "none"

@@ -14,7 +14,7 @@ from utility.files import check_folder, replacing
 from utility.labels.alignment import ERRORS
 from utility.labels.normalisation import Case, Digits, Normalisation
 from utility.labels.texts import ENCODED, TextInfo, check_text, text_folder, write_text_files
-from utility.store.files import table_bytes
+from utility.tables import table_bytes
 from utility.text import cut, short
 
 ERROR_COLUMNS = ("path", "line", "id", "reason")

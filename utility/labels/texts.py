@@ -138,8 +138,8 @@ def _is_line(key: str) -> bool:
 
 def _read(file: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
-    content = read_text(file)
-    for line, row in enumerate(content.split("\n")[:-1] if content.endswith("\n") else content.split("\n"), 1):
+    rows = read_text(file).split("\n")
+    for line, row in enumerate(rows if rows[-1] else rows[:-1], 1):
         key, tab, text = row.partition("\t")
         if not tab or not key or not text or "\t" in text:
             raise ValueError(f"{file}: line {line}: expected an id, a tab and a text, got {short(row)}; make it again")
@@ -147,5 +147,5 @@ def _read(file: Path) -> dict[str, str]:
             raise ValueError(f"{file}: line {line}: utterance {short(key)} is there twice; make it again")
         texts[key] = text
     if not texts:
-        raise ValueError(f"{file}: holds no text; make it again")
+        raise ValueError(f"{file}: no text in it; make it again")
     return texts
