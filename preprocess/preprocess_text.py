@@ -11,6 +11,7 @@ from utility.command import run
 from utility.flags import Command, Parser, folder_name
 from utility.labels.names import TARGETS, TEXT_FORMATS
 
+FEWEST_TOKENS = 4
 USED_BY = {  # flags that need another one
     "order": ("--arpa FILE",),
     "fit_splits": ("--arpa FILE", "--target"),
@@ -48,6 +49,8 @@ def arguments(argv: Sequence[str]) -> Command:
     for name, makers in USED_BY.items():
         if name in typed and not any(_asks(values, maker) for maker in makers):
             raise ValueError(f"{typed[name]} would change nothing: it goes with {' or '.join(makers)}")
+    if values["n_tokens"] < FEWEST_TOKENS:
+        raise ValueError(f"--n_tokens {values['n_tokens']}: expected at least {FEWEST_TOKENS}, of which 3 are no words")
     if values["target"] == "phoneme" and values["lexicon"] is None:
         raise ValueError("--target phoneme needs --lexicon FILE, the pronunciations of the words")
     return command

@@ -42,11 +42,13 @@ def check(corpus: Corpus, flags: CheckFlags) -> int:
     texts = Texts(flags.text.expanduser()) if flags.text else None
     alignment = Alignment(flags.alignment.expanduser()) if flags.alignment else None
     say_notes(corpus, flags.splits)
+    counted = labels = None
+    if flags.labels and flags.label_column:
+        counted, labels = labelled(corpus, flags.labels, flags.label_column)
     look = look_at(corpus, flags.read, flags.n_jobs)
     about = describe(look)
-    labels = None
-    if flags.labels and flags.label_column:
-        about["labels"], labels = labelled(look, flags.labels, flags.label_column)
+    if counted:
+        about["labels"] = counted
     if texts:
         about["text"] = {"folder": str(flags.text), **matched(look, texts.ids)}
     if alignment:

@@ -157,12 +157,12 @@ def matched(look: Look, ids: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def labelled(look: Look, table: Path, column: str) -> tuple[dict[str, Any], Sequence[str]]:
+def labelled(corpus: Corpus, table: Path, column: str) -> tuple[dict[str, Any], Sequence[str]]:
     """What a table of labels says of the utterances, and the label of each [U], empty where it has none."""
-    utterances = look.utterances
+    utterances = corpus.utterances
     rows = match_rows(str(table), [column], [u.id for u in utterances], [u.path for u in utterances])
     labels = rows.values[column]
-    splits: dict[str, Counter[str]] = {split: Counter() for split in look.corpus.splits}
+    splits: dict[str, Counter[str]] = {split: Counter() for split in corpus.splits}
     for utterance, label in zip(utterances, labels):
         if label:
             splits[utterance.split][label] += 1

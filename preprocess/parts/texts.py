@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from preprocess.parts.text_formats import Line, find_texts, read_texts
-from preprocess.parts.text_targets import TargetFlags, encoder, write_encoded
+from preprocess.parts.text_targets import TargetFlags, encoder, sentencepiece_or_refuse, write_encoded
 from utility.arpa import write_arpa
 from utility.files import check_folder, replacing
 from utility.labels.alignment import ERRORS
@@ -58,6 +58,8 @@ def make_texts(flags: TextFlags) -> int:
     root = flags.output_path.expanduser() / (flags.name or f"{path.resolve().stem}_text")
     arpa = flags.arpa and flags.arpa.expanduser()
     _check_places(root, arpa)
+    if flags.target and flags.target.target == "subword":
+        sentencepiece_or_refuse()
     found = collect(read_texts(form, files, path, flags.text_column), normalise, flags.fit_splits)
     _check_found(path, found, flags.fit_splits)
     fitted = found.fitted if flags.fit_splits else [text for _, text in found.texts]
@@ -97,9 +99,8 @@ def make_texts(flags: TextFlags) -> int:
 def _check_found(path: Path, found: Collected, fit_splits: Sequence[str]) -> None:
     if not found.texts:
         file, line, _, reason = found.errors[0] if found.errors else (path, 1, "", "holds no text")
-        raise ValueError(
-            f"no text that can be used, {len(found.errors)} errors; the first: {file}: line {line}: {reason}"
-        )
+        count = f"{len(found.errors)} error{'s' if len(found.errors) != 1 else ''}"
+        raise ValueError(f"no text that can be used, {count}; the first: {file}: line {line}: {reason}")
     missing = sorted(set(fit_splits) - found.splits)
     if missing:
         there = ", ".join(sorted(found.splits - {""})) or "none"
