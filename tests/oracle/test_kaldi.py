@@ -4,6 +4,7 @@ import gzip
 import pickle
 import re
 import struct
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -534,8 +535,10 @@ def test_a_command_that_does_not_end_is_ended(folder):
     with (folder / "out").open("wb") as out, pytest.raises(ValueError, match=r"took longer than 0\.2 s$"):
         run_command("sleep 50 & echo $! ; sleep 50 |", out, seconds=0.2)
     child = int((folder / "out").read_text())
-    state = Path(f"/proc/{child}/stat")
-    assert not state.exists() or state.read_text().split()[2] in "ZX"
+    state, end = Path(f"/proc/{child}/stat"), time.monotonic() + 10
+    while (running := state.exists() and state.read_text().split()[2] not in "ZX") and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not running
 
 
 @pytest.mark.parametrize(
