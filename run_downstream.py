@@ -1,4 +1,4 @@
-"""Probe or fine-tune an upstream: phones and speakers, from frames or utterances."""
+"""Probe or fine-tune an upstream: phones, speakers and classes of your own, from frames or utterances."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,9 +27,11 @@ examples:
   python run_downstream.py --run phone_linear --ckpt base --weighted_sum --config my.yaml --seeds 3 --sweep lr=1e-3,4e-3
   python run_downstream.py --run phone_linear --upstream hubert=hf:models/hubert --layer T9 --config my.yaml
   python run_downstream.py --run speaker_utterance --upstream my_package.models:Encoder --config my.yaml
+  python run_downstream.py --run utterance --upstream baseline data.train=[data/mine/all] data.labels=mine.csv \
+      data.label_column=emotion --folds
 
 A run leaves result.json, config.yaml, confusion.png, curves.png, metrics.jsonl, TensorBoard files and checkpoints in
-EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep or --seeds in folders below it, and summary.json beside them. --fine_tune
+EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep, --seeds or --folds in folders below it, and summary.json beside them. --fine_tune
 leaves the tuned upstream too.
 """
 
@@ -81,6 +83,8 @@ def _add_rest(parser: Parser) -> None:
     parser.add("--seeds", group=how, type=int, default=1, metavar="N", help=about)
     about = "try these values of a config key, all combinations if repeated; dev chooses"
     parser.add("--sweep", group=how, action="append", default=[], metavar="KEY=A,B", help=about)
+    about = "a run for each group of data.group_column, or speaker, as the test part; report mean, spread, pooled score"
+    parser.add_boolean("--folds", group=how, help=about)
     parser.add_boolean("--cpu", group=how, help="do not use a GPU")
     about = "print the resolved config, the data and the sizes of the models, and end"
     parser.add_boolean("--dry_run", group=how, help=about)

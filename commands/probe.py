@@ -1,6 +1,6 @@
 """Probe or fine-tune an upstream, once or for many seeds and settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +11,11 @@ from commands.dry_run import print_plan
 from commands.settings import Probe
 from downstream.config import DownstreamConfig, OnlineFile
 from downstream.experiment import ONLINE, Experiment
+from downstream.fold_runs import fold_folders, fold_settings, run_folds
+from downstream.opened import Opened
 from downstream.report import describe_result, run_folder
 from downstream.setting import Setting
+from downstream.splits import PARTS
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks.base import Task
 from downstream.tasks.table import find_task
@@ -23,6 +26,8 @@ from originals.probing_config import read_probing_config
 from utility.config import read_yaml, resolve
 from utility.device import claim_device, pick_device
 from utility.locks import held
+from utility.runs import with_unit
+from utility.text import cut
 from utility.training.distributed import Group
 from utility.training.stopping import Stop, Stopped
 
@@ -50,12 +55,17 @@ def _probe(settings: Probe, task: Task, group: Group, stack: ExitStack) -> int:
     quiet = not settings.msg or not group.leads
     setting = Setting(task, settings.upstream, config, settings.seed, device, quiet, group, Stop(), settings.assume)
     setting = setting if online is None else replace(setting, online=online.online)
-    single = settings.seeds == 1 and not settings.sweep
+    single = settings.seeds == 1 and not settings.sweep and not settings.folds
     if group.world > 1 and not (single and config.upstream.fine_tune):
-        raise ValueError("several processes are for one --fine_tune run, without --seeds and --sweep; start this alone")
+        raise ValueError(
+            "several processes are for one --fine_tune run, without --seeds, --sweep and --folds; start this"
+        )
     if group.leads:
         say_notes(given)
-    if settings.dry_run:
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    if settings.dry_run and settings.folds:
+        _print_folds(setting, choices, len(seeds), directory)
+    elif settings.dry_run:
         for choice in choices:
             print_experiment(Experiment(replace(setting, config=choice.config), directory), choice.name)
         if not single:
@@ -65,8 +75,9 @@ def _probe(settings: Probe, task: Task, group: Group, stack: ExitStack) -> int:
         if result is not None:
             print(describe_result(result, directory))
         group.leave()
+    elif settings.folds:
+        _print_fold_summary(run_folds(setting, choices, seeds, directory), directory)
     else:
-        seeds = range(settings.seed, settings.seed + settings.seeds)
         _print_summary(run_many(setting, choices, seeds, directory), directory)
     return 0
 
@@ -95,6 +106,21 @@ def print_experiment(experiment: Experiment, name: str = "") -> None:
     epochs = f" ({trainer.epochs} epochs)" if trainer.epochs else ""
     more.append(f"steps: {trainer.steps or experiment.steps()}{epochs}")
     print_plan(experiment.setting.config, lines, models, experiment.directory, *more)
+
+
+def _print_folds(setting: Setting, choices: Sequence[Choice], seeds: int, directory: Path) -> None:
+    """The plan of the first fold, and the parts of all."""
+    opened = Opened()
+    settings = fold_settings(setting, opened)
+    folders, lines = fold_folders(list(settings), directory), []
+    for name, of_one in settings.items():
+        experiment = Experiment(of_one, folders[name], opened)
+        if not lines:
+            print_experiment(experiment)
+        parts = {part: len(getattr(experiment.corpus.parts, part)) for part in PARTS}
+        lines.append(f"fold {name}: " + ", ".join(f"{part} {count}" for part, count in parts.items()) + " utterances")
+    print("\n".join(lines))
+    print(f"runs: {len(settings)} folds, {len(choices)} settings with {seeds} seeds each")
 
 
 def _online(settings: Probe, directory: Path) -> OnlineFile | None:
@@ -163,5 +189,21 @@ def _print_summary(summary: Mapping[str, Any], directory: Path) -> None:
     value = f"{summary['test_mean']:.2f}{spread} {unit}".rstrip()
     print(
         f"{summary['task']} {summary['upstream']}: test {value}, {summary['runs']} seeds "
+        f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
+    )
+
+
+def _print_fold_summary(summary: Mapping[str, Any], directory: Path) -> None:
+    unit = summary["metric"]["unit"]
+    print(f"{'fold':<24} {f'dev {unit}':>7} {f'test {unit}':>7}")
+    for fold in summary["folds"]:
+        spread = f" +- {fold['test_deviation']:.2f}" if fold["test_deviation"] is not None else ""
+        print(f"{cut(fold['fold'], 24):<24} {fold['dev_value']:7.2f} {fold['test_value']:7.2f}{spread}")
+    pooled = (
+        "" if summary["pooled"] is None else f"; all test predictions together {summary['pooled']:.2f} {unit}".rstrip()
+    )
+    value = f"{summary['test_mean']:.2f} +- {with_unit(summary['test_deviation'], unit)}"
+    print(
+        f"{summary['task']} {summary['upstream']}: test {value} over {len(summary['folds'])} folds{pooled} "
         f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
     )

@@ -151,6 +151,7 @@ class Probe:
     seed: int
     seeds: int
     sweep: list[str]
+    folds: bool
     expdir: Path
     name: str | None
     resume: str | None

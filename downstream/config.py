@@ -1,14 +1,25 @@
 """The configuration of a probing run; config/downstream.yaml shows every key."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
+from downstream.label_modes import COLUMNS, Mode
 from utility.audio.online_config import OnlineConfig
 from utility.config import section
 from utility.training.config import TrainerConfig
 from utility.training.optimization import OptimizerConfig
+
+
+def _name(value: Any) -> Any:
+    """Names that YAML reads as something else: a number is taken back, of a truth value nobody knows what it was."""
+    if isinstance(value, bool):
+        raise ValueError("YAML reads yes, no, on, off, true and false as a truth value: put the name in quotes")
+    return str(value) if isinstance(value, int | float) else value
+
+
+Name = Annotated[str, pydantic.BeforeValidator(_name)]
 
 
 @section
@@ -21,6 +32,16 @@ class DataConfig:
     test: list[str] = pydantic.Field(default_factory=list)
     alignment: str | None = None  # folder written by preprocess_alignment.py; phone tasks need it
     unaligned: Literal["error", "leave_out"] = "error"  # utterances that the alignment does not have
+    labels: str | None = None  # CSV or TSV with labels of utterances; tasks of utterances and speakers take it
+    label_column: str | list[str] | None = None  # several are six intensities, of label_mode emotion
+    label_kind: Literal["class", "number"] = "class"
+    label_mode: Mode | None = None  # classes of numbers
+    label_map: dict[Name, Name] = pydantic.Field(default_factory=dict)  # renames labels before anything else
+    classes: list[Name] = pydantic.Field(default_factory=list)  # in this order; others are left out
+    split_column: str | None = None  # divides: train, dev, test
+    group_column: str | None = None  # what a division keeps together instead of the speaker
+    fold: Name | None = None  # the group, or speaker, that is the test part
+    dev_groups: int = pydantic.Field(0, ge=0)  # of a fold: so many whole groups are dev; 0: dev_share of all others
     split: Literal["auto", "given", "utterance", "speaker"] = "auto"
     split_seed: int = pydantic.Field(0, ge=0)  # apart from the run's seed: all seeds see the same parts
     dev_share: float = pydantic.Field(0.1, gt=0, lt=1)
@@ -40,6 +61,34 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.dev_share + self.test_share >= 1:
             raise ValueError(f"dev_share {self.dev_share} and test_share {self.test_share} leave nothing to train on")
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        """Refuse keys that another one leaves no use for."""
+        names = ("label_column", "label_mode", "label_map", "classes", "split_column", "group_column")
+        given = [name for name in names if getattr(self, name)]
+        if given and self.labels is None:
+            raise ValueError(f"{given[0]} would change nothing: data.labels names no table")
+        unlabelled = [name for name in ("label_mode", "label_map", "classes") if name in given]
+        if unlabelled and not self.label_columns:
+            raise ValueError(f"{unlabelled[0]} would change nothing: data.label_column names no column")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes names one class twice")
+        if len(set(self.label_columns)) < len(self.label_columns):
+            raise ValueError("label_column names one column twice")
+        if self.label_mode == "emotion" and len(self.label_columns) != COLUMNS:
+            raise ValueError(f"label_mode emotion takes {COLUMNS} columns, label_column has {len(self.label_columns)}")
+        if self.label_mode == "regression" and self.label_kind == "class":
+            raise ValueError("label_mode regression goes with label_kind number")
+        if self.label_mode not in (None, "regression") and self.label_kind == "number":
+            raise ValueError(f"label_mode {self.label_mode} makes classes: it goes with label_kind class")
+
+    @property
+    def label_columns(self) -> list[str]:
+        """What `label_column` lists."""
+        if self.label_column is None:
+            return []
+        return [self.label_column] if isinstance(self.label_column, str) else self.label_column
 
 
 @section

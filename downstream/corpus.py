@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from downstream.config import DataConfig
-from downstream.labels import Labels
+from downstream.labels import Labels, LabelSource
 from downstream.sources import Corpus, Sources
-from downstream.splits import PARTS, Parts, Utterances, divide
+from downstream.splits import PARTS, Parts, Utterances, divide, group_names
+from downstream.table_labels import groups_of, listed_parts
 from downstream.tasks.base import Task
 from downstream.utterances import FramedUtterances
 
@@ -46,19 +47,7 @@ class LabelledCorpus:
 
 def open_corpus(task: Task, config: DataConfig, sources: Sources, framed: FramedUtterances) -> LabelledCorpus:
     """Label and divide utterances; a ValueError for what does not fit the task says how many and names one."""
-    lists = [part for part in PARTS for _ in getattr(config, part)]
-    listed = [part for part, split in zip(lists, sources.splits, strict=True) for _ in range(len(split))]
-    source = task.labels(framed, config)
-    long_enough = framed.lengths[source.usable] > 0
-    usable, left_out = source.usable[long_enough], dict(source.left_out)
-    if not long_enough.all():
-        left_out[TOO_SHORT] = int((~long_enough).sum())
-    utterances = Utterances(
-        [framed.ids[i] for i in usable],
-        [framed.speakers[i] for i in usable],
-        [listed[i] for i in usable],
-        source.strata and [source.strata[i] for i in np.flatnonzero(long_enough).tolist()],
-    )
+    source, usable, utterances, left_out = _answered(task, config, sources, framed)
     parts = divide(utterances, task.division, config)
     parts = replace(
         parts,
@@ -72,3 +61,34 @@ def open_corpus(task: Task, config: DataConfig, sources: Sources, framed: Framed
         if not labels.labelled(getattr(parts, part)):
             raise ValueError(f"{task.name}: no frame of the {part} part has a label")
     return LabelledCorpus(sources, framed, parts, labels)
+
+
+def fold_names(task: Task, config: DataConfig, sources: Sources, framed: FramedUtterances) -> list[str]:
+    """The groups (or speakers) of the utterances that have an answer, each the test part of a fold."""
+    return group_names(_answered(task, config, sources, framed)[2], task.division)
+
+
+def _answered(
+    task: Task, config: DataConfig, sources: Sources, framed: FramedUtterances
+) -> tuple[LabelSource, np.ndarray, Utterances, dict[str, int]]:
+    """Where the answers come from; the numbers of the utterances that have one and a frame; these as they are divided;
+    how many are left out, by reason."""
+    lists = [part for part in PARTS for _ in getattr(config, part)]
+    listed = [part for part, split in zip(lists, sources.splits, strict=True) for _ in range(len(split))]
+    source = task.labels(framed, config)
+    long_enough = framed.lengths[source.usable] > 0
+    usable, left_out = source.usable[long_enough], dict(source.left_out)
+    if not long_enough.all():
+        left_out[TOO_SHORT] = int((~long_enough).sum())
+    chosen = usable.tolist()
+    strata = source.strata and [source.strata[i] for i in np.flatnonzero(long_enough).tolist()]
+    groups = None
+    if framed.rows is not None and config.split_column is not None:
+        if {"dev", "test"} & set(lists):
+            raise ValueError("data.split_column divides data.train: leave data.dev and data.test empty")
+        listed = [part or "" for part in listed_parts(config, framed.rows)]
+    if framed.rows is not None and config.group_column is not None:
+        groups = groups_of(config, framed.rows, chosen)
+    named = strata if strata and task.division.known_speakers else [framed.speakers[i] for i in chosen]
+    utterances = Utterances([framed.ids[i] for i in chosen], named, [listed[i] for i in chosen], strata, groups)
+    return source, usable, utterances, left_out

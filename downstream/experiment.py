@@ -89,7 +89,8 @@ class Experiment:
         task = self.setting.task
         plain = isinstance(self.upstream, Baseline)
         caution = task.caution(self.corpus.store.info.features) if plain else None
-        return caution and f"{task.name} {caution}"
+        warnings = [caution and f"{task.name} {caution}", self.corpus.parts.warning]
+        return "; ".join(filter(None, warnings)) or None
 
     def source(self) -> str:
         """A fingerprint of what the upstream takes, and of who speaks."""
@@ -102,13 +103,15 @@ class Experiment:
 
     def about(self) -> dict:
         """What must be the same for a run to be continued."""
-        return {
+        about = {
             "task": self.setting.task.name,
             "upstream": self.fingerprint,
             "store": self.source(),
             "seed": self.setting.seed,
             "config": as_dict(self.setting.config),
         }
+        rows = self.corpus.utterances.rows
+        return about if rows is None else {**about, "labels": rows.digest}
 
     def train(self) -> Progress:
         """Train to the end, or on from the newest checkpoint; only the train and dev parts are read."""

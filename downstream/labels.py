@@ -1,4 +1,4 @@
-"""Where answers come from: an alignment, or the speaker column."""
+"""Where answers come from: an alignment, or the speaker column; `table_labels` has tables of the user's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -88,24 +88,27 @@ class PhoneLabels:
         return sum(self.counts[int(index)] for index in chosen)
 
 
-class SpeakerLabels:
-    """The speaker of each chosen utterance, as an index into `classes`, the sorted speakers of the training part."""
+class NameLabels:
+    """A name for each chosen utterance (its speaker, or what a table says), as an index into `classes`.
 
-    def __init__(self, utterances: FramedUtterances, classes: Sequence[str], chosen: Indices):
-        self.classes, self.lengths = list(classes), utterances.lengths
+    `names` [U] and `lengths` [U], in frames, are those of all utterances."""
+
+    def __init__(self, names: Sequence[str], lengths: np.ndarray, classes: Sequence[str], chosen: Indices):
+        self.classes, self.lengths = list(classes), lengths
         codes = {name: code for code, name in enumerate(self.classes)}
-        self.code = {int(index): codes[utterances.speakers[index]] for index in chosen}
+        self.code = np.full(len(names), IGNORE, np.int32)  # one place for each utterance: folds keep many of these
+        self.code[chosen] = [codes[names[index]] for index in chosen]
 
     def frames(self, index: int, start: int, stop: int) -> np.ndarray:
-        """The speaker at every frame `start` to `stop`, int64."""
+        """The code at every frame `start` to `stop`, int64."""
         return np.full(stop - start, self.code[index], dtype=np.int64)
 
     def utterance(self, index: int) -> np.int64:
-        """The speaker, a scalar int64."""
+        """The code, a scalar int64."""
         return np.int64(self.code[index])
 
     def labelled(self, chosen: Indices) -> int:
-        """How many frames the chosen utterances have: each has a speaker."""
+        """How many frames the chosen utterances have: each has a name."""
         return int(self.lengths[np.asarray(chosen)].sum())
 
 
@@ -136,15 +139,19 @@ class SpeakerSource:
     strata: Sequence[str]
     left_out: dict[str, int] = field(default_factory=dict)
 
-    def read(self, parts: Parts) -> SpeakerLabels:
+    def read(self, parts: Parts) -> NameLabels:
         """The speakers; the classes are those of the training part."""
         classes = sorted({self.utterances.speakers[i] for i in parts.train})
         check_classes(self.task, classes)
-        return SpeakerLabels(self.utterances, classes, parts.all())
+        return NameLabels(self.utterances.speakers, self.utterances.lengths, classes, parts.all())
 
 
 def aligned_phones(task: str, utterances: FramedUtterances, config: DataConfig) -> PhoneSource:
     """The phones of `data.alignment`; ValueError where it is missing, or foreign to the utterances."""
+    if config.labels is not None:
+        raise ValueError(
+            f"{task}: data.labels has classes of utterances; phones come from data.alignment: leave it out"
+        )
     if config.alignment is None:
         raise ValueError(f"{task}: data.alignment is not set: name a folder made by preprocess_alignment.py")
     alignment = Alignment(config.alignment)

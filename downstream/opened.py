@@ -4,12 +4,12 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from downstream.config import DataConfig
-from downstream.corpus import LabelledCorpus, open_corpus
+from downstream.corpus import LabelledCorpus, fold_names, open_corpus
 from downstream.examples import Frames
 from downstream.layers import ProbedLayers
 from downstream.setting import Setting
@@ -22,6 +22,7 @@ from downstream.sources import (
     open_stores,
     unstated_features,
 )
+from downstream.table_labels import read_rows
 from downstream.tasks.base import Task
 from downstream.utterances import FramedUtterances, check_readable
 from mockingjay.checkpoint import check_features
@@ -34,6 +35,7 @@ from mockingjay.upstreams.selection import LayerSelection
 from mockingjay.upstreams.spec import YAMLS
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
+from utility.labels.table import LabelRows
 from utility.loader import Source
 from utility.store.info import StoreInfo
 from utility.store.reading import Store
@@ -57,6 +59,7 @@ class Opened:
         self._given = given
         self._sources: dict[tuple, Sources] = {}
         self._samples: dict[tuple, np.ndarray] = {}
+        self._rows: dict[tuple, LabelRows | None] = {}
         self._corpora: dict[tuple, LabelledCorpus] = {}
         self._upstream: tuple[tuple, Upstream] | None = None
         self._frames: dict[tuple, Frames] = {}
@@ -142,8 +145,20 @@ class Opened:
         """The labelled and divided corpus of a data section."""
         key = task.name, json.dumps(as_dict(config)), framed.key
         if key not in self._corpora:
-            self._corpora[key] = open_corpus(task, config, sources, framed)
+            self._corpora[key] = open_corpus(task, config, sources, self._with_rows(config, framed))
         return self._corpora[key]
+
+    def folds(self, task: Task, config: DataConfig, sources: Sources, framed: FramedUtterances) -> list[str]:
+        """The folds of a data section, by name."""
+        return fold_names(task, config, sources, self._with_rows(config, framed))
+
+    def _with_rows(self, config: DataConfig, framed: FramedUtterances) -> FramedUtterances:
+        """The utterances with what a table of labels says of them; it is read once for all folds and seeds."""
+        columns = tuple(config.label_columns), config.split_column, config.group_column
+        key = config.labels, columns, tuple(map(str, framed.corpus.paths))
+        if key not in self._rows:
+            self._rows[key] = read_rows(config, framed.corpus)
+        return replace(framed, rows=self._rows[key])
 
     def stored(
         self, upstream: Upstream, corpus: LabelledCorpus, layers: ProbedLayers, config: DataConfig, quiet: bool

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from downstream.config import DataConfig
+from downstream.folds import check_fold, fold_names, fold_parts
 from utility.seeds import numpy_generator, text_order, text_seed
 from utility.text import short
 
@@ -17,34 +18,45 @@ Indices = Sequence[int] | np.ndarray  # of utterances, by their number in a stor
 
 @dataclass(frozen=True)
 class Division:
-    """How a task wants a corpus divided: the rule of `data.split: auto`, and whether the speakers are the classes, of
-    whom none may be new in dev or test."""
+    """How a task wants a corpus divided: the rule of `data.split: auto`, whether the speakers are the classes, of whom
+    none may be new in dev or test, and whether utterances of unknown speakers are divided one by one."""
 
     rule: Literal["utterance", "speaker"]
     known_speakers: bool = False
+    unknown_speakers: bool = False
 
 
 @dataclass(frozen=True)
 class Utterances:
     """The utterances that a run may use: ids, speakers, and the part each was listed for ("train", "dev", "test").
 
-    `strata` names what each is one of when `data.label_fraction` takes a share of each; None takes one of all."""
+    `strata` names what each is one of when `data.label_fraction` takes a share of each; None takes one of all. `groups`
+    are what a division keeps together, where these are not the speakers."""
 
     ids: Sequence[str]
     speakers: Sequence[str]
     listed: Sequence[str]
     strata: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
+
+    @property
+    def together(self) -> Sequence[str]:
+        """What a division keeps together: groups, else speakers."""
+        return self.speakers if self.groups is None else self.groups
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Disjoint indices into `Utterances`, the rule that made them, and how many utterances it left out, by reason."""
+    """Disjoint indices into `Utterances`, the rule that made them, and how many utterances it left out, by reason.
+
+    `warning` is what is doubtful about the division."""
 
     train: np.ndarray
     dev: np.ndarray
     test: np.ndarray
     rule: str
     left_out: dict[str, int]
+    warning: str | None = None
 
     def all(self) -> np.ndarray:
         """The utterances of all parts."""
@@ -54,52 +66,89 @@ class Parts:
 def divide(utterances: Utterances, division: Division, config: DataConfig) -> Parts:
     """Keep the parts that have lists of their own, cut the others from the training list.
 
-    `utterance`: each speaker gives a share of its utterances to every part. `speaker`: whole speakers go to one part,
-    drawn until it has its share of the utterances. `given`: nothing is cut. `auto`: `given` where all lists are there,
-    else the rule of `division`. Raises ValueError where a part stays empty or a speaker that must be known is not."""
+    `utterance`: each speaker gives a share of its utterances to every part. `speaker`: whole speakers, or groups, go to
+    one part, drawn until it has its share of the utterances. `given`: nothing is cut. `auto`: `given` where all lists
+    are there, else the rule of `division`. With `data.fold` see `fold_parts`. Raises ValueError where a part stays empty, a
+    speaker that must be known is not, or a group is in two parts."""
     listed = {part: [i for i, name in enumerate(utterances.listed) if name == part] for part in PARTS}
     missing = [part for part in ("dev", "test") if not listed[part]]
-    rule = _rule(division, config, missing)
     if not listed["train"]:
         raise ValueError("data.train: no utterance to train on")
+    rule, warning = _rule(utterances, division, config, missing), None
+    if rule == "speaker" and config.split == "auto" and division.unknown_speakers and not any(utterances.together):
+        rule, warning = "utterance", "speakers are unknown: utterances are divided one by one, and some of one speaker "
+        warning += "may be in train and test; data.group_column keeps a column's groups together"
     left_out: dict[str, int] = {}
     parts = {part: listed[part] for part in PARTS if part not in missing}
     if rule == "utterance":
         parts, left_out = _by_utterance(utterances, parts, missing, division, config)
     if rule == "speaker":
         parts = _by_speaker(utterances, parts, missing, config)
+    if rule == "fold":
+        parts = fold_parts(utterances.ids, utterances.together, config)
     train, dev, test = (np.array(sorted(parts[part]), dtype=np.int64) for part in PARTS)
-    divided = Parts(train, dev, test, rule, left_out)
+    divided = Parts(train, dev, test, rule, left_out, warning)
+    if utterances.groups is not None:
+        _check_groups(utterances.groups, divided)
     if division.known_speakers:
         _check_speakers(utterances, divided)
     return replace(divided, train=_fraction(utterances, divided.train, config.label_fraction))
 
 
-def _rule(division: Division, config: DataConfig, missing: Sequence[str]) -> str:
-    rule = config.split
+def group_names(utterances: Utterances, division: Division) -> list[str]:
+    """The groups, or speakers, that are the folds; ValueError where there are none."""
+    if utterances.groups is None and division.known_speakers:
+        raise ValueError("folds would test on speakers never trained on, which are the classes: set data.group_column")
+    return fold_names(utterances.ids, utterances.together, _what(utterances))
+
+
+def _what(utterances: Utterances) -> str:
+    return "speakers" if utterances.groups is None else "groups"
+
+
+def _rule(utterances: Utterances, division: Division, config: DataConfig, missing: Sequence[str]) -> str:
+    rule, grouped = config.split, utterances.groups is not None
+    if config.fold is not None:
+        check_fold(config, missing, group_names(utterances, division))
+        return "fold"
+    if config.dev_groups:
+        raise ValueError(f"data.dev_groups={config.dev_groups} would change nothing: it goes with --folds or data.fold")
     if rule == "auto":
-        rule = division.rule if missing else "given"
+        rule = ("speaker" if grouped else division.rule) if missing else "given"
     if rule == "given" and missing:
-        raise ValueError(f"data.split is 'given', but data.{missing[0]} lists no utterance")
-    if rule != "given" and not missing:
-        raise ValueError(
-            f"data.split {short(rule)} has nothing to cut: data.dev and data.test are both listed; use 'given'"
+        where = (
+            f"data.{missing[0]} lists no" if config.split_column is None else f"data.split_column has no {missing[0]}"
         )
-    if rule == "speaker" and division.known_speakers:
+        raise ValueError(f"data.split is 'given', but {where} utterance")
+    if rule != "given" and not missing:
+        what = "data.dev and data.test are both listed" if config.split_column is None else "data.split_column divides"
+        raise ValueError(f"data.split {short(rule)} has nothing to cut: {what}; use 'given'")
+    if rule == "speaker" and division.known_speakers and not grouped:
         raise ValueError(
             "data.split 'speaker' would test on speakers never trained on, which are the classes: use 'utterance'"
         )
+    if rule == "utterance" and grouped:
+        raise ValueError("data.split 'utterance' would cut through the groups of data.group_column: leave one out")
     for part, chosen in (("dev", config.dev_speakers), ("test", config.test_speakers)):
         if chosen and (rule != "speaker" or part not in missing):
             raise ValueError(f"data.{part}_speakers goes with data.split 'speaker' and an empty data.{part}")
     return rule
 
 
+def _check_groups(groups: Sequence[str], parts: Parts) -> None:
+    """Raise ValueError where a group is in two parts, but for the dev share of a fold."""
+    pairs = [("train", "test"), ("dev", "test"), *([("train", "dev")] if parts.rule != "fold" else [])]
+    for one, other in pairs:
+        both = {groups[i] for i in getattr(parts, one)} & {groups[i] for i in getattr(parts, other)}
+        if both:
+            raise ValueError(f"group {short(min(both))} (data.group_column) is in both {one} and {other}")
+
+
 def _by_utterance(
     utterances: Utterances, parts: dict[str, list[int]], missing: Sequence[str], division: Division, config: DataConfig
 ) -> tuple[dict[str, list[int]], dict[str, int]]:
     shares = {"dev": config.dev_share, "test": config.test_share}
-    speakers = _group(utterances, parts["train"])
+    speakers = _group(utterances, parts["train"], utterances.speakers)
     cut: dict[str, list[int]] = {"train": [], **{part: [] for part in missing}}
     left_out: dict[str, int] = {}
     for speaker, own in speakers.items():
@@ -129,7 +178,7 @@ def _by_utterance(
 def _by_speaker(
     utterances: Utterances, parts: dict[str, list[int]], missing: Sequence[str], config: DataConfig
 ) -> dict[str, list[int]]:
-    speakers = _group(utterances, parts["train"])
+    speakers = _group(utterances, parts["train"], utterances.together)
     shares = {"dev": config.dev_share, "test": config.test_share}
     chosen = {"dev": set(config.dev_speakers), "test": set(config.test_speakers)}
     for part, names in chosen.items():
@@ -149,7 +198,9 @@ def _by_speaker(
             free = [name for name in free if name not in chosen[part]]
     if not free or not all(chosen[part] for part in missing):
         wanted = ", ".join(missing)
-        raise ValueError(f"{len(speakers)} speakers are too few for disjoint train, {wanted}; try data.split=utterance")
+        raise ValueError(
+            f"{len(speakers)} {_what(utterances)} are too few for disjoint train, {wanted}; try data.split=utterance"
+        )
     cut = {part: [i for name in chosen[part] for i in speakers[name]] for part in missing}
     return {**parts, **cut, "train": [i for name in free for i in speakers[name]]}
 
@@ -164,11 +215,11 @@ def _draw(sizes: dict[str, int], room: float) -> set[str]:
     return taken or {min(sizes, key=sizes.__getitem__)}
 
 
-def _group(utterances: Utterances, indices: Sequence[int]) -> dict[str, list[int]]:
-    """Utterances by speaker, in the order of their ids, so that the order of the store does not matter."""
+def _group(utterances: Utterances, indices: Sequence[int], names: Sequence[str]) -> dict[str, list[int]]:
+    """Utterances by their names (speakers, groups), in the order of their ids: that of the store does not matter."""
     groups: dict[str, list[int]] = {}
     for index in sorted(indices, key=lambda i: utterances.ids[i]):
-        groups.setdefault(utterances.speakers[index], []).append(index)
+        groups.setdefault(names[index], []).append(index)
     return groups
 
 

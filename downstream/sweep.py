@@ -48,28 +48,37 @@ def choice_name(overrides: Sequence[str]) -> str:
     return ",".join(word.partition("=")[0].rpartition(".")[2] + "=" + word.partition("=")[2] for word in overrides)
 
 
-def run_single(setting: Setting, directory: Path) -> dict[str, Any] | None:
+def run_single(setting: Setting, directory: Path, opened: Opened | None = None) -> dict[str, Any] | None:
     """Train one setting and score it on test; what a finished run has reported is only read.
 
-    Of several processes the first scores and reports, the others give None."""
-    experiment = Experiment(setting, directory)
+    Of several processes the first scores and reports, the others give None. A run with `opened` is one of several: who
+    runs them warns."""
+    experiment = Experiment(setting, directory, opened)
     result = _reported(experiment)
     if result is not None and result["value"] is not None:
         return result
-    _warn(experiment)
+    if opened is None:
+        warn(experiment)
     experiment.train()
     return _finish(experiment) if setting.group.leads else None
 
 
-def run_many(setting: Setting, choices: Sequence[Choice], seeds: Sequence[int], directory: Path) -> dict[str, Any]:
+def run_many(
+    setting: Setting,
+    choices: Sequence[Choice],
+    seeds: Sequence[int],
+    directory: Path,
+    shared: Opened | None = None,
+) -> dict[str, Any]:
     """Train every choice with every seed; for each seed test is read for the choice that dev likes best.
 
-    Writes summary.json: for each seed all that was tried, and mean and standard deviation over the seeds."""
-    opened, read = Opened(), set()
+    Writes summary.json: for each seed all that was tried, and mean and standard deviation over the seeds. With what is
+    `shared` these are of one fold of several: who runs them warns."""
+    opened, read = shared or Opened(), set()
     for number, choice in enumerate(choices):  # what can be refused is refused before anything is trained
         experiment = Experiment(replace(setting, config=choice.config, seed=seeds[0]), directory, opened)
-        if number == 0:
-            _warn(experiment)
+        if number == 0 and shared is None:
+            warn(experiment)
         if not choice.config.upstream.fine_tune and experiment.layers.number is not None:
             read.add(experiment.layers.number)
     opened.together = tuple(sorted(read)) if len(read) > 1 else ()
@@ -135,7 +144,8 @@ def _reported(experiment: Experiment) -> dict[str, Any] | None:
     return read_result(path)
 
 
-def _warn(experiment: Experiment) -> None:
+def warn(experiment: Experiment) -> None:
+    """Say what is likely to spoil the result."""
     if experiment.warning():
         print(f"warning: {experiment.warning()}", file=sys.stderr)
 

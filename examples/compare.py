@@ -2,7 +2,7 @@
 
 Reads DIR/result_UPSTREAM_TASK/NAME/{summary,result}.json. For each task a Markdown table: test and dev score, how far
 the test score is from that of the features (baseline), layer, weights, and the seconds of the hidden states and of
-training; `-` where these were kept from an earlier run. Of several seeds it shows means."""
+training; `-` where these were kept from an earlier run. Of several seeds or folds it shows means."""
 
 import json
 import statistics
@@ -23,7 +23,8 @@ def results_of(run: Path) -> list[dict[str, Any]]:
     """The finished result of a run, or those of its seeds that dev chose."""
     files = [run / "result.json"]
     if (run / "summary.json").is_file():
-        seeds = json.loads((run / "summary.json").read_text())["seeds"]
+        summary = json.loads((run / "summary.json").read_text())
+        seeds = [row for part in summary.get("folds", [summary]) for row in part["seeds"]]
         files = [Path(row["folder"]) / "result.json" for row in seeds]
     results = [json.loads(file.read_text()) for file in files if file.is_file()]
     return [result for result in results if result.get("value") is not None and "cost" in result]

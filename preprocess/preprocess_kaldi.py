@@ -108,7 +108,7 @@ def _extracted(command: Command) -> int:
             return extract(kaldi(folders, unpacked, values["root"]), flags)
     corpus = kaldi(folders, Unpacked(folder=folder, allow_commands=allowed, threads=flags.n_jobs), values["root"])
     if values["text"]:
-        write_texts(folders.values(), flags.output_path / values["text"])
+        print(write_texts(folders, flags.output_path / values["text"]))
     return extract(corpus, flags)
 
 

@@ -14,6 +14,7 @@ TASKS = {
     "phone_concat": "phone of each frame from 9 frames side by side, linear",
     "speaker_frame": "speaker of each frame, one linear layer",
     "speaker_utterance": "speaker of the mean over an utterance's frames, linear",
+    "utterance": "class of an utterance by a table (data.labels), from the mean over its frames, linear",
 }
 MODULES = {  # where a task is, under its own name
     "phone_linear": "downstream.tasks.phones",
@@ -21,6 +22,7 @@ MODULES = {  # where a task is, under its own name
     "phone_concat": "downstream.tasks.phones",
     "speaker_frame": "downstream.tasks.speakers",
     "speaker_utterance": "downstream.tasks.speakers",
+    "utterance": "downstream.tasks.utterances",
 }
 
 

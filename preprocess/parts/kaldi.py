@@ -1,5 +1,6 @@
 """Kaldi's data directories -> utterances, one split for each directory."""
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +11,15 @@ import joblib
 
 from preprocess.parts.corpora import Corpus, Utterance, make_corpus
 from preprocess.parts.kaldi_recordings import Unpacking, recording_file, unpack
+from preprocess.parts.text_formats import read_texts
+from preprocess.parts.texts import collect
 from utility.audio.headers import scan
 from utility.audio.waveform import span_samples
 from utility.kaldi.data_dir import DataDir, duration_warning, read_data_dir, read_durations
 from utility.kaldi.scp_entries import Located
+from utility.labels.normalisation import Normalisation
+from utility.labels.texts import TextInfo
+from utility.labels.texts import write_texts as store_texts
 from utility.store.files import split_name
 
 
@@ -128,3 +134,23 @@ def _durations(directory: DataDir, files: Mapping[str, Path]) -> Iterator[str]:
         warning = duration_warning(directory.path / name, stated[name], found[name])
         if warning:
             yield f"warning: {warning}"
+
+
+def write_texts(folders: Mapping[str, Path], root: Path) -> str:
+    """Write `text` of the directories as one folder of texts; what to tell of it.
+
+    ValueError where there is no text, or not one that can be used."""
+    files = [path / "text" for path in folders.values() if (path / "text").is_file()]
+    if not files:
+        raise ValueError(f"{next(iter(folders.values()))}: --text, but no directory has a file text")
+    normalise = Normalisation()
+    found = collect(itertools.chain.from_iterable(read_texts("kaldi", [file], file, "") for file in files), normalise)
+    if not found.texts:
+        raise ValueError(f"{files[0]}: no text that can be used")
+    info = TextInfo(format="kaldi", normalisation=normalise, left_out=len(found.errors))
+    store_texts(root, found.texts, info)
+    left = ""
+    if found.errors:
+        file, line, _, reason = found.errors[0]
+        left = f", {len(found.errors)} left out, the first: {file}:{line}: {reason}"
+    return f"{root}: {len(found.texts)} texts{left}"

@@ -1,6 +1,5 @@
 """A CSV or TSV table of recordings, or of parts of them -> utterances."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from preprocess.parts.corpora import (
     make_corpus,
 )
 from utility.arrays import number
+from utility.tables import open_table
 from utility.text import cut, short
 from utility.utterance_ids import IdRule, utterance_ids
 
@@ -21,13 +21,6 @@ PATH_COLUMNS = ("path", "file", "wav", "audio")
 SPLIT_COLUMNS = ("split", "subset")
 
 
-class _Tabs(csv.excel):
-    """Columns separated by tabs, in which quotation marks are letters like others."""
-
-    delimiter = "\t"
-    quoting = csv.QUOTE_NONE
-
-
 def manifest(
     file: Path, splits: Sequence[str] = (), id_from: IdRule = "auto", clip: bool = False, parts: bool = True
 ) -> Corpus:
@@ -35,16 +28,9 @@ def manifest(
 
     With the columns `start` and `end`, seconds, a row is a part of a recording: both empty are all of it, an end of -1
     its end. A start below 0 is refused, or 0 where `clip` says so. Who takes no `parts` refuses them."""
-    try:
-        dialect = _Tabs if file.suffix.lower() == ".tsv" else csv.excel
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream, dialect=dialect, strict=True)
-            rows = [(table.line_num, row) for row in table]
-            names = list(table.fieldnames or ())
-    except UnicodeDecodeError:
-        raise ValueError(f"{file}: not a table (CSV or TSV): not UTF-8 text") from None
-    except csv.Error as error:
-        raise ValueError(f"{file}: not a table (CSV or TSV): {error}") from None
+    with open_table(file) as table:
+        rows = [(table.line_num, row) for row in table]
+        names = list(table.fieldnames or ())
     path_column, id_column, split_column = (
         next((name for name in known if name in names), None) for known in (PATH_COLUMNS, ID_COLUMNS, SPLIT_COLUMNS)
     )

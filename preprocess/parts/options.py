@@ -53,20 +53,31 @@ def corpus_parser(prog: str, description: str, example: str, data_path: str | No
     A corpus that is not `one` folder has flags of its own for its folders and their splits."""
     parser = Parser(prog=prog, description=description, epilog=f"example:\n  {example}")
     if one:
-        parser.add_argument(
-            "--data_path",
-            "--data_root",
-            type=Path,
-            default=data_path and Path(data_path),
-            help="the corpus",
-        )
+        add_corpus(parser, data_path)
+    else:
+        _add_jobs(parser)
     parser.add_argument("--output_path", type=Path, default=Path("data"), help="where the new folder appears")
-    if one:
-        about = "which splits (default: all there are)"
-        parser.add_argument("--splits", nargs="+", default=[], metavar="SPLIT", help=about)
-    parser.add_argument("--n_jobs", type=_jobs, default=-1, metavar="N", help="workers, -1 for every core")
     parser.add_boolean("--dry_run", help="print what would be made of which recordings, and end")
     return parser
+
+
+def add_corpus(parser: Parser, data_path: str | None) -> None:
+    """Add the flags that say which corpus is read, by how many workers."""
+    parser.add_argument(
+        "--data_path",
+        "--data_root",
+        type=Path,
+        default=data_path and Path(data_path),
+        help="the corpus",
+    )
+    parser.add_argument(
+        "--splits", nargs="+", default=[], metavar="SPLIT", help="which splits (default: all there are)"
+    )
+    _add_jobs(parser)
+
+
+def _add_jobs(parser: Parser) -> None:
+    parser.add_argument("--n_jobs", type=_jobs, default=-1, metavar="N", help="workers, -1 for every core")
 
 
 def feature_parser(
@@ -108,6 +119,25 @@ def add_extension(parser: Parser, default: Sequence[str]) -> None:
         metavar="EXT",
         help=f"which files are audio (default: {' '.join(default)})",
     )
+
+
+def add_timit(parser: Parser) -> None:
+    """Add the flags of `preprocess.parts.timit`."""
+    parser.add_boolean("--drop_sa", default=False, help="of TIMIT: leave out SA1 and SA2, which every speaker reads")
+    parser.add_boolean(
+        "--complete_test",
+        default=False,
+        help="of TIMIT: test is all of TEST; else it is the 24 speakers of the core set and dev the usual 50, if all "
+        "are there",
+    )
+    for part in ("dev", "test"):
+        told = f"of TIMIT: speakers that make up {part} instead, as the sample has no {part} set"
+        parser.add_argument(f"--{part}_speakers", nargs="+", default=[], metavar="SPK", help=told)
+
+
+def held_out(values: Mapping[str, Any]) -> dict[str, str]:
+    """The part of each speaker whom the flags of `add_timit` name."""
+    return {name.upper(): part for part in ("dev", "test") for name in values[f"{part}_speakers"]}
 
 
 def add_recordings(parser: Parser, parts: bool = False) -> None:

@@ -16,9 +16,9 @@ from downstream import opened
 from downstream.corpus import TOO_SHORT
 from downstream.experiment import Experiment
 from downstream.sweep import Choice, parse_sweep, run_many, run_single
-from downstream.tasks.table import TASKS
 from mockingjay import states
 from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
+from tests.helpers.downstream_corpus import TABLELESS
 from tests.helpers.files import contents
 from tests.helpers.heard_corpus import EACH, FEATURES, ONLINE, RATE, SPEAKERS, Heard
 from tests.helpers.waveform_upstreams import Strided
@@ -65,7 +65,11 @@ def test_labels_stand_at_the_centres_of_the_frames_of_the_states(case, heard, st
     assert (codes[framed.frame_times(3) < 0.45] != IGNORE).all()
 
 
-PAIRS = [*((task, "strided20") for task in TASKS), ("phone_linear", "strided40"), ("speaker_utterance", "strided40")]
+PAIRS = [
+    *((task, "strided20") for task in TABLELESS),
+    ("phone_linear", "strided40"),
+    ("speaker_utterance", "strided40"),
+]
 
 
 @pytest.mark.parametrize(("task", "upstream"), PAIRS)

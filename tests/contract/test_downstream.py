@@ -18,7 +18,7 @@ from downstream.tasks.table import TASKS, find_task
 from mockingjay import states as cache
 from originals.probing import open_probe, score_again
 from run_downstream import make_parser
-from tests.helpers.downstream_corpus import EACH, SPEAKERS, Small, write_store
+from tests.helpers.downstream_corpus import EACH, SPEAKERS, TABLELESS, Small, write_store
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, build, resolve
 from utility.store.reading import Store
@@ -29,7 +29,7 @@ def result(small: Small, place: str) -> dict:
     return json.loads((small.root / "result" / place / "result.json").read_text())
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", TABLELESS)
 def test_every_task_learns_from_the_baseline_without_a_checkpoint(small, task):
     small.run(task, "baseline", "--name", "plain")
     found = result(small, f"result_baseline_{task}/plain")

@@ -15,7 +15,7 @@ from downstream.examples import Frames, Means, Pieces, Use, Wholes
 from downstream.experiment import Experiment
 from downstream.figures import confusion_figure
 from downstream.heads import Linears, join_context, mean_pool
-from downstream.labels import PhoneLabels, SpeakerLabels
+from downstream.labels import NameLabels, PhoneLabels
 from downstream.layers import ProbedLayers
 from downstream.metrics import accuracy, class_score, selection_error
 from downstream.probe import Probe, evaluate
@@ -24,7 +24,7 @@ from downstream.tasks.classification import ByFrame
 from downstream.tasks.table import TASKS, find_task
 from downstream.utterances import FramedUtterances
 from mockingjay.upstreams.selection import LayerSelection
-from tests.helpers.downstream_corpus import WIDTH
+from tests.helpers.downstream_corpus import TABLELESS, WIDTH
 from utility.batches import Batch
 from utility.labels.alignment import IGNORE, Alignment
 from utility.loader import Loader, LoaderConfig
@@ -132,7 +132,7 @@ def test_confusions_leave_out_what_has_no_label():
     assert (score.count, score.correct) == (3, 2)
 
 
-@pytest.mark.parametrize("task", sorted(TASKS))
+@pytest.mark.parametrize("task", sorted(TABLELESS))
 def test_evaluation_does_not_depend_on_the_size_of_batches(small, task):
     store, declared = Store(f"{small.root}/store/all"), find_task(task)
     chosen = np.arange(len(store))
@@ -151,7 +151,8 @@ def test_evaluation_does_not_depend_on_the_size_of_batches(small, task):
 def test_pooled_means_score_as_whole_utterances(small):
     store = Store(f"{small.root}/store/all")
     chosen = np.arange(0, len(store), 2)
-    frames, labels = Frames([store]), SpeakerLabels(FramedUtterances.of(store), sorted(set(store.speakers)), chosen)
+    frames = Frames([store])
+    labels = NameLabels(store.speakers, store.lengths, sorted(set(store.speakers)), chosen)
     head = head_of("speaker_utterance")
     logits = []
     for kind in (Wholes, Means):

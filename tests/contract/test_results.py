@@ -11,9 +11,10 @@ from commands.common import parse_layers
 from downstream.predictions import PredictionFile, read_predictions
 from downstream.report import describe_result, read_result
 from downstream.sweep import run_single
-from downstream.tasks.table import TASKS, find_task
+from downstream.tasks.table import find_task
 from examples import compare
 from examples.table import table
+from tests.helpers.downstream_corpus import TABLELESS
 from utility.batches import Batch
 from utility.labels.alignment import IGNORE
 from utility.store import reading
@@ -22,13 +23,13 @@ from utility.store import reading
 @pytest.fixture(scope="module")
 def finished(small) -> dict[str, Path]:
     """A run of every task."""
-    folders = {name: small.root / "finished" / name / "run" for name in TASKS}
+    folders = {name: small.root / "finished" / name / "run" for name in TABLELESS}
     for name, folder in folders.items():
         run_single(small.setting(name, optimizer={"lr": 0.02}), folder)
     return folders
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", TABLELESS)
 def test_predictions_of_a_run_give_its_accuracy_again(finished, small, task):
     folder, store = finished[task], reading.Store(f"{small.root}/store/all")
     result = json.loads((folder / "result.json").read_text())

@@ -116,6 +116,11 @@ class Store:
         """Speaker of each utterance [U]; empty where unknown."""
         return self._text["speaker"].tolist()
 
+    @property
+    def paths_in_table(self) -> list[str]:
+        """Path of each recording [U] as the table has it."""
+        return self._text["path"].tolist()
+
     @cached_property
     def audio_paths(self) -> list[Path]:
         """Audio file of each utterance [U]; of an originals' directory, its .npy file."""

@@ -129,6 +129,11 @@ class Recordings:
         for index in np.flatnonzero(self.lengths == 0).tolist():
             self.read(index, 0, 0)
 
+    @property
+    def paths_in_table(self) -> list[str]:
+        """Path of each recording [U], absolute."""
+        return self._paths.tolist()
+
     @cached_property
     def audio_paths(self) -> list[Path]:
         """Where each recording is [U]."""

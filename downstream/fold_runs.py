@@ -1,0 +1,135 @@
+"""One run for each fold: every group is the test part once; mean and spread over the folds, and the pooled score."""
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from downstream.experiment import Experiment
+from downstream.layers import ProbedLayers
+from downstream.opened import Opened
+from downstream.report import read_result
+from downstream.setting import Setting
+from downstream.sweep import Choice, run_many, run_single, warn
+from utility.runs import write_json
+from utility.seeds import text_seed
+from utility.text import short
+
+
+def fold_settings(setting: Setting, opened: Opened) -> dict[str, Setting]:
+    """The setting of each fold by its name; ValueError for a config that says a fold, or where there are none."""
+    if setting.config.data.fold is not None:
+        raise ValueError(f"data.fold={setting.config.data.fold} is one fold, --folds runs all: leave one of them out")
+    upstream, sources = opened.upstream(setting)
+    layers = ProbedLayers.of(setting.config.upstream, upstream, short(str(setting.upstream)))
+    framed = opened.utterances(upstream, sources, layers.labels[0])
+    names = opened.folds(setting.task, setting.config.data, sources, framed)
+    return {name: replace(setting, config=of_fold(Choice("", setting.config), name).config) for name in names}
+
+
+def of_fold(choice: Choice, fold: str) -> Choice:
+    """A choice of a sweep for one fold."""
+    return replace(choice, config=replace(choice.config, data=replace(choice.config.data, fold=fold)))
+
+
+def fold_folders(names: Sequence[str], directory: Path) -> dict[str, Path]:
+    """Where each fold's run is; a name that is no name of a folder, or is like another's, is told by a number."""
+    words = {name: re.sub(r"[^\w.-]+", "-", name)[:80] for name in names}
+    alike = [word.lower() for word in words.values()]
+    plain = {name: word == name and alike.count(word.lower()) == 1 for name, word in words.items()}
+    return {
+        name: directory / (f"fold_{word}" if plain[name] else f"fold_{word}_{text_seed(name):08x}")
+        for name, word in words.items()
+    }
+
+
+def run_folds(setting: Setting, choices: Sequence[Choice], seeds: Sequence[int], directory: Path) -> dict[str, Any]:
+    """Train and score every fold, each with every seed, whose choices dev decides between.
+
+    A fold is a folder with what a single run leaves, or with what `run_many` leaves. What a finished run has reported
+    is only read. Writes summary.json: the folds, mean and deviation over them, and the score of all together."""
+    opened = Opened()
+    settings = fold_settings(setting, opened)
+    folders = fold_folders(list(settings), directory)
+    warned = False
+    for name, folder in folders.items():  # what can be refused is refused before anything is trained
+        for choice in choices:
+            checked = replace(setting, config=of_fold(choice, name).config, seed=seeds[0])
+            experiment = _named(name, checked, folder, opened)
+            if not warned:
+                warn(experiment)
+            warned = True
+    single = len(seeds) == 1 and len(choices) == 1 and not choices[0].name
+    folds = []
+    for name, folder in folders.items():
+        if single:
+            result = run_single(replace(settings[name], seed=seeds[0]), folder, opened)
+            assert result is not None, "one process runs folds"
+            rows = [_row(result, folder, seeds[0])]
+        else:
+            rows = run_many(settings[name], [of_fold(choice, name) for choice in choices], seeds, folder, opened)[
+                "seeds"
+            ]
+        folds.append(_fold(name, folder, rows))
+    content = _summary(setting, folds, len(seeds))
+    write_json(directory / "summary.json", content)
+    return content
+
+
+def _named(name: str, setting: Setting, folder: Path, opened: Opened) -> Experiment:
+    """The experiment of a fold; what is refused names the fold."""
+    try:
+        return Experiment(setting, folder, opened)
+    except ValueError as error:
+        raise ValueError(f"fold {short(name)}: {error}") from None
+
+
+def _row(result: Mapping[str, Any], folder: Path, seed: int) -> dict[str, Any]:
+    """What `run_many` says of a seed, of a single run."""
+    dev, test = result["dev_value"], result["value"]
+    return {"seed": seed, "chosen": "", "folder": str(folder), "dev_value": dev, "test_value": test, "tried": {"": dev}}
+
+
+def _fold(name: str, folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    scored = [read_result(Path(row["folder"]) / "result.json").get("scored", {}).get("test") for row in rows]
+    tests = [row["test_value"] for row in rows]
+    return {
+        "fold": name,
+        "folder": str(folder),
+        "dev_value": statistics.fmean(row["dev_value"] for row in rows),
+        "test_value": statistics.fmean(tests),
+        "test_deviation": statistics.stdev(tests) if len(tests) > 1 else None,
+        "scored": scored[0],
+        "seeds": [*rows],
+    }
+
+
+def _summary(setting: Setting, folds: Sequence[Mapping[str, Any]], seeds: int) -> dict[str, Any]:
+    """Mean and sample deviation are over the folds, of which each is the mean over its seeds."""
+    metric = setting.task.metric
+    devs, tests = ([fold[key] for fold in folds] for key in ("dev_value", "test_value"))
+    return {
+        "task": setting.task.name,
+        "metric": {"name": metric.name, "unit": metric.unit, "better": metric.better},
+        "upstream": setting.upstream.label,
+        "selection": f"each {setting.config.data.group_column or 'speaker'} is the test part once; in each fold dev "
+        f"{metric.name} chooses step and setting, and test is read once per seed, after the choice",
+        "runs": len(folds) * seeds,
+        "test_mean": statistics.fmean(tests),
+        "test_deviation": statistics.stdev(tests),
+        "dev_mean": statistics.fmean(devs),
+        "dev_deviation": statistics.stdev(devs),
+        "pooled": _pooled(folds, metric.key),
+        "folds": [*folds],
+    }
+
+
+def _pooled(folds: Sequence[Mapping[str, Any]], metric: str) -> float | None:
+    """The score of all test predictions together, the mean over the seeds; None for a metric that counts do not give.
+
+    An accuracy is hits of scored items, whose sums over the folds these are."""
+    if metric != "accuracy" or not all(fold["scored"] for fold in folds):
+        return None
+    return sum(fold["test_value"] * fold["scored"] for fold in folds) / sum(fold["scored"] for fold in folds)

@@ -1,0 +1,84 @@
+"""A corpus before anything is computed: hours, speakers, lengths, rates, labels, what is broken or missing."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from preprocess.parts.names import TIMIT_EXTENSIONS
+from preprocess.parts.options import add_corpus, add_recordings, add_timit, held_out, recordings
+from utility.audio.extensions import recording_extensions
+from utility.command import run
+from utility.flags import Command, Parser
+
+LAYOUTS = ("any", "libri", "timit")
+OF_ANY = ("train", "dev", "test", "clip", "speaker_from", "id_from")
+OF_TIMIT = ("drop_sa", "complete_test", "dev_speakers", "test_speakers")
+FIGURES = (".png", ".svg")
+
+
+def arguments(argv: Sequence[str]) -> Command:
+    """Parse the command line."""
+    parser = Parser(
+        prog="check_corpus.py",
+        description=f"{__doc__}\nHeaders are read, samples with --read alone. Nothing is written but --output and "
+        "--figure. Exit code 1: some recordings are broken.",
+        epilog="example:\n  python preprocess/check_corpus.py --data_path corpora/LibriSpeech --layout libri",
+    )
+    add_corpus(parser, None)
+    parser.add_argument(
+        "--layout", choices=LAYOUTS, default="any", help="of which script (preprocess_...) its rules are"
+    )
+    add_recordings(parser, parts=True)
+    add_timit(parser)
+    parser.add_boolean("--read", help="decode every recording, too: finds clipped, silent and damaged ones")
+    parser.add_argument("--labels", type=Path, metavar="TABLE", help="count the labels of this table (CSV or TSV), too")
+    parser.add_argument("--label_column", metavar="NAME", help="which of its columns")
+    parser.add_argument(
+        "--text", type=Path, metavar="DIR", help="a folder of texts (preprocess_text.py): which lack one"
+    )
+    parser.add_argument(
+        "--alignment", type=Path, metavar="DIR", help="an alignment (preprocess_alignment.py), likewise"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write everything that was seen, as JSON")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw lengths, speakers, labels (.png or .svg)")
+    command = parser.read(argv)
+    values, typed = command.values, command.typed
+    foreign = [*(OF_TIMIT if values["layout"] != "timit" else ()), *(OF_ANY if values["layout"] != "any" else ())]
+    for name in foreign:
+        if name in typed:
+            raise ValueError(f"--layout {values['layout']} would not use {typed[name]}: leave it out")
+    if (values["labels"] is None) != (values["label_column"] is None):
+        raise ValueError("--labels TABLE and --label_column NAME go together")
+    if values["figure"] is not None and values["figure"].suffix not in FIGURES:
+        raise ValueError(f"--figure {values['figure']}: expected a name that ends in .png or .svg")
+    return command
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns 1 when some recordings are broken, else 0."""
+    command = arguments(argv)
+    values = command.values
+    flags = recordings(command)
+
+    from preprocess.parts.corpora import librispeech
+    from preprocess.parts.corpus_check import CheckFlags, check
+    from preprocess.parts.stores import find_recordings
+    from preprocess.parts.timit import timit  # heavy, and wanted only now
+
+    if values["layout"] == "any":
+        corpus = find_recordings(flags)
+    else:
+        assert flags.data_path is not None, "a corpus was named"
+        extensions, splits = values["audio_extension"], values["splits"]
+        if values["layout"] == "libri":
+            corpus = librispeech(flags.data_path, splits, extensions or recording_extensions())
+        else:
+            options = values["drop_sa"], values["complete_test"], held_out(values)
+            corpus = timit(flags.data_path, splits, extensions or TIMIT_EXTENSIONS, *options)
+    return check(corpus, command.fill(CheckFlags))
+
+
+if __name__ == "__main__":
+    run(main)

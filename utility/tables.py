@@ -1,0 +1,32 @@
+"""Tables that people have, CSV or TSV with a line of names, read row by row."""
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Tabs(csv.excel):
+    """Columns separated by tabs, in which quotation marks are letters like others."""
+
+    delimiter = "\t"
+    quoting = csv.QUOTE_NONE
+
+
+@contextmanager
+def open_table(file: Path) -> Iterator["csv.DictReader[str]"]:
+    """The rows of a table, each a dict by column: `.tsv` has tabs and no quoting, any other name is CSV.
+
+    Only the row at hand is in memory. A row of another width than the first line has None among its keys or values.
+    ValueError in the block for what is no table."""
+    dialect = Tabs if file.suffix.lower() == ".tsv" else csv.excel
+    table = None
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream, dialect=dialect, strict=True)
+            yield table
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: not a table (CSV or TSV): not UTF-8 text") from None
+    except csv.Error as error:
+        line = "" if table is None else f", line {table.line_num}"
+        raise ValueError(f"{file}: not a table (CSV or TSV): {error}{line}") from None
