@@ -12,6 +12,14 @@ from utility.command import run
 from utility.flags import Command, Parser, folder_name
 
 MATRICES = ("--feats", "--ark", "--recipe")  # any of them: matrices come in, nothing is computed
+NEEDED = {  # flags that only some of these use
+    "data_dir": ("--feats",),
+    "root": ("--feats",),
+    "allow_commands": ("--feats", "--recipe"),
+    "features": ("--feats",),
+    "kaldi_root": ("--recipe",),
+    "utt2spk": ("--ark",),
+}
 RECIPES = ("libri", "timit", "voxceleb")
 PROG = "preprocess_kaldi.py"
 
@@ -82,11 +90,48 @@ def main(argv: Sequence[str]) -> int:
     """Returns 1 when some utterances have no features, which errors.csv lists with the reason; else 0."""
     if any(word.partition("=")[0] in MATRICES for word in argv):
         command = matrices_parser().read(argv)
+        _check(command)
 
         from preprocess.parts.kaldi_features import Importing, import_matrices  # heavy, and wanted only now
 
         return import_matrices(command.fill(Importing))
     return _extracted(recordings_parser().read(argv))
+
+
+def _check(command: Command) -> None:
+    """ValueError for flags of matrices that do not go together."""
+    values, typed = command.values, command.typed
+    chosen = [name for name in MATRICES if values[name.removeprefix("--")]]
+    if len(chosen) != 1:
+        raise ValueError(
+            f"one of {', '.join(MATRICES)} says where the matrices are, got {' and '.join(chosen) or 'none'}"
+        )
+    for name, takers in NEEDED.items():
+        if name in typed and chosen[0] not in takers:
+            raise ValueError(f"{chosen[0]} would not use {typed[name]}: it goes with {' or '.join(takers)}")
+    if chosen[0] == "--feats" and not values["data_dir"]:
+        raise ValueError("--feats needs --data_dir, the directories with feats.scp")
+    if chosen[0] == "--ark" and len(values["split"]) != 1:
+        raise ValueError("--ark needs --split NAME, one name for all archives")
+    if chosen[0] == "--recipe" and values["kaldi_root"] is None:
+        raise ValueError("--recipe needs --kaldi_root DIR, the folder that has egs/")
+    for name in ("norm_vars", "cmvn"):
+        if values[name] and values["apply_cmvn"] == "none":
+            raise ValueError(f"{typed[name]} needs --apply_cmvn speaker, or utterance")
+    if values["features"] is None and "deltas" in typed:
+        raise ValueError(f"{typed['deltas']} is of --features, which says what the matrices are")
+    if values["features"] is not None:
+        _check_features(command)
+
+
+def _check_features(command: Command) -> None:
+    """ValueError for what --features says already, and for normalisation that is not computed here."""
+    for name in ("kind", "frame_shift", "frame_offset"):
+        if name in command.typed:
+            raise ValueError(f"--features says it already: leave out {command.typed[name]}")
+    how, whole = command.values["apply_cmvn"], command.values["norm_vars"]
+    if (how, whole) not in (("none", False), ("utterance", True)):
+        raise ValueError("--features takes no --apply_cmvn, or --apply_cmvn utterance --norm_vars, as computed here")
 
 
 def _extracted(command: Command) -> int:
