@@ -157,11 +157,8 @@ def _print_plan(sources: Sequence[MatrixSource], dim: int, root: Path, frame_shi
     for source in sources:
         keys = [*source.shapes, *source.broken]
         used = [source.shapes[key][0] for key in keys if not _reason(source, key, dim)]
-        hours = sum(used) * frame_shift / 3600
-        lost = len(keys) - len(used)
-        print(
-            f"  {source.split}: {len(used)} utterances, {hours:.2f} hours, {sum(used)} frames of {dim}, {lost} unusable"
-        )
+        size = f"{len(used)} utterances, {sum(used) * frame_shift / 3600:.2f} hours, {sum(used)} frames of {dim}"
+        print(f"  {source.split}: {size}, {len(keys) - len(used)} not usable")
     print(f"dry run: nothing is written; the output would go to {root}")
     return 0
 

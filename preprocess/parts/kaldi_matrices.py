@@ -107,14 +107,12 @@ def of_archives(
 
 
 def of_recipe(name: str, kaldi_root: Path, splits: Sequence[str], allow_commands: bool) -> Iterator[MatrixSource]:
-    """What a recipe left below Kaldi's root, set by set; ValueError where nothing is there, or not a split asked for."""
+    """What a recipe left below Kaldi's root, set by set; ValueError where nothing is there, or no such split."""
     recipe = RECIPES[name]
     base = kaldi_root / recipe.folder
     sets = _sets(base, recipe)
     if not sets:
-        raise ValueError(
-            f"{base / recipe.files.replace('#', '*')}: no such files; --recipe {name} makes a store of them"
-        )
+        raise ValueError(f"{base / recipe.files.replace('#', '*')}: no such files, and --recipe {name} takes those")
     unknown = sorted(set(splits) - set(sets))
     if unknown:
         raise ValueError(f"{base}: no split {unknown[0]}; it has {cut(', '.join(sets))}")
