@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utility.kaldi.archives import Matrices, ark_shapes, read_ark, read_scp
+from utility.kaldi.archives import Matrices, ark_shapes, in_words, read_ark, read_scp
 from utility.kaldi.data_dir import read_speakers
 from utility.store.files import split_name
 from utility.store.originals import LIBRISPEECH_ID
@@ -79,7 +79,7 @@ def _of_scp(matrices: Matrices) -> Callable[[Collection[str]], Values]:
                 try:
                     yield key, matrices[key]
                 except (OSError, ValueError) as error:
-                    yield key, ValueError(str(error))
+                    yield key, ValueError(in_words(error))
 
     return values
 

@@ -129,7 +129,7 @@ class Matrices:
                         except ValueError as error:
                             if broken is None:
                                 raise
-                            broken(entry.key, str(error))
+                            broken(entry.key, in_words(error))
                             continue
                         columns = entry.columns and (entry.columns[1] + 1 - entry.columns[0],)
                         found[entry.key] = (end - start, *(columns or header.shape[1:]))
@@ -137,8 +137,15 @@ class Matrices:
                 if broken is None:
                     raise
                 for entry in some:
-                    broken(entry.key, str(error))
+                    broken(entry.key, in_words(error))
         return found
+
+
+def in_words(error: OSError | ValueError) -> str:
+    """What an error says; of the system's own the file and the reason."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def read_scp(path: Path | str, root: Path | str | None = None, allow_commands: bool = False) -> Matrices:

@@ -8,11 +8,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from utility.audio.feature_config import FeatureConfig
 from utility.config import section
 
-WORDS = (
-    "checkpoint",
-    "step",
-    "imported_from",
-)  # of `made_by`: what people are told; whether two stores are alike, the hashes say
+# Of `made_by`: what people are told; whether two stores are alike, other entries say.
+WORDS = ("checkpoint", "step", "imported_from")
 
 
 @section
