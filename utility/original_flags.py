@@ -2,8 +2,8 @@
 
 ANSWERS = {
     "multi_gpu": "type torchrun --nproc_per_node=N runner_mockingjay.py --train ... for N GPUs",
-    "kaldi_data": "pre-training reads stores; make one by preprocess/preprocess_any.py --data_path DIR "
-    "(or a CSV of paths), then --train data.train=[data/NAME/SPLIT]",
+    "kaldi_data": "pre-training reads stores; import the matrices by preprocess/preprocess_kaldi.py --feats "
+    "--data_dir DIR --kind KIND --name NAME, then --train data.train=[data/NAME/SPLIT]",
     "load_ws": "type --plot --layer ws:RESULT.json, the result of a probe with --weighted_sum",
     "target": "a store holds no labels; phones and words come from preprocess/preprocess_alignment.py, other features "
     "to predict from data.target=[data/NAME/SPLIT]",

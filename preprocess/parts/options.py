@@ -47,10 +47,15 @@ class ExtractionFlags:
     dry_run: bool
 
 
-def corpus_parser(prog: str, description: str, example: str, data_path: str | None) -> Parser:
-    """A parser with the flags that every corpus needs, named as in the originals."""
+def corpus_parser(prog: str, description: str, example: str, data_path: str | None, one: bool = True) -> Parser:
+    """A parser with the flags that every corpus needs, named as in the originals.
+
+    A corpus that is not `one` folder has flags of its own for its folders and their splits."""
     parser = Parser(prog=prog, description=description, epilog=f"example:\n  {example}")
-    add_corpus(parser, data_path)
+    if one:
+        add_corpus(parser, data_path)
+    else:
+        _add_jobs(parser)
     parser.add_argument("--output_path", type=Path, default=Path("data"), help="where the new folder appears")
     parser.add_boolean("--dry_run", help="print what would be made of which recordings, and end")
     return parser
@@ -68,14 +73,18 @@ def add_corpus(parser: Parser, data_path: str | None) -> None:
     parser.add_argument(
         "--splits", nargs="+", default=[], metavar="SPLIT", help="which splits (default: all there are)"
     )
+    _add_jobs(parser)
+
+
+def _add_jobs(parser: Parser) -> None:
     parser.add_argument("--n_jobs", type=_jobs, default=-1, metavar="N", help="workers, -1 for every core")
 
 
 def feature_parser(
-    prog: str, description: str, example: str, data_path: str | None, feature_type: str, delta: bool
+    prog: str, description: str, example: str, data_path: str | None, feature_type: str, delta: bool, one: bool = True
 ) -> Parser:
-    """A parser of a script that makes a store; a script adds the flags of its corpus."""
-    parser = corpus_parser(prog, description, example, data_path)
+    """A parser of a script that makes a store; a script adds the flags of its corpus (`one`: as of `corpus_parser`)."""
+    parser = corpus_parser(prog, description, example, data_path, one)
     parser.add_argument(
         "--name", type=folder_name, help="the store's folder (default: made of corpus and features, as libri_mel160)"
     )
@@ -172,8 +181,8 @@ def recordings(command: Command) -> RecordingFlags:
     return command.fill(RecordingFlags, data_path=path, folders=folders, extensions=extensions, clip=values.get("clip"))
 
 
-def making(command: Command, prefix: str, usual_delta: bool) -> ExtractionFlags:
-    """What the flags say of a store; ValueError for those that do not go together.
+def making(command: Command, prefix: str, usual_delta: bool, **more: Any) -> ExtractionFlags:
+    """What the flags say of a store, or what is given as `more`; ValueError for those that do not go together.
 
     Linear features have no derivatives, asked for they are an error, and no CMVN unless asked for: they stay in [0, 1]
     and can be inverted to sound."""
@@ -194,6 +203,7 @@ def making(command: Command, prefix: str, usual_delta: bool) -> ExtractionFlags:
         output_path=values["output_path"].expanduser(),
         deltas=int(delta) + int(values["delta_delta"]),
         cmvn="utterance" if normalised else "none",
+        **more,
     )
 
 
