@@ -1,19 +1,19 @@
 """A corpus before anything is computed: hours, speakers, lengths, rates, labels, what is broken or missing."""
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from preprocess.parts.names import TIMIT_EXTENSIONS
-from preprocess.parts.options import add_corpus, add_recordings, add_timit, held_out, recordings
-from utility.audio.extensions import recording_extensions
+from preprocess.parts.options import add_corpus, add_recordings, add_timit, recordings
 from utility.command import run
 from utility.flags import Command, Parser
 
 LAYOUTS = ("any", "libri", "timit")
 OF_ANY = ("train", "dev", "test", "clip", "speaker_from", "id_from")
+OF_FOLDERS = ("data_path", "splits", "layout", "audio_extension", *OF_ANY)  # what --data_dir would not use
 OF_TIMIT = ("drop_sa", "complete_test", "dev_speakers", "test_speakers")
 FIGURES = (".png", ".svg")
 
@@ -30,6 +30,9 @@ def arguments(argv: Sequence[str]) -> Command:
     parser.add_argument(
         "--layout", choices=LAYOUTS, default="any", help="of which script (preprocess_...) its rules are"
     )
+    about = "instead of --data_path: Kaldi's data directories, each a split; their commands are never run"
+    parser.add_argument("--data_dir", type=Path, nargs="+", default=[], metavar="DIR", help=about)
+    parser.add_argument("--root", type=Path, metavar="DIR", help="of --data_dir: relative paths in wav.scp start here")
     add_recordings(parser, parts=True)
     add_timit(parser)
     parser.add_boolean("--read", help="decode every recording, too: finds clipped, silent and damaged ones")
@@ -49,6 +52,10 @@ def arguments(argv: Sequence[str]) -> Command:
     for name in foreign:
         if name in typed:
             raise ValueError(f"--layout {values['layout']} would not use {typed[name]}: leave it out")
+    for name in OF_FOLDERS if values["data_dir"] else ("root",):
+        if name in typed:
+            kind = "--data_dir" if values["data_dir"] else "what is no --data_dir"
+            raise ValueError(f"{kind} would not use {typed[name]}: leave it out")
     if (values["labels"] is None) != (values["label_column"] is None):
         raise ValueError("--labels TABLE and --label_column NAME go together")
     if values["figure"] is not None and values["figure"].suffix not in FIGURES:
@@ -59,25 +66,12 @@ def arguments(argv: Sequence[str]) -> Command:
 def main(argv: Sequence[str]) -> int:
     """Returns 1 when some recordings are broken, else 0."""
     command = arguments(argv)
-    values = command.values
-    flags = recordings(command)
+    flags = None if command.values["data_dir"] else recordings(command)
 
-    from preprocess.parts.corpora import librispeech
-    from preprocess.parts.corpus_check import CheckFlags, check
-    from preprocess.parts.stores import find_recordings
-    from preprocess.parts.timit import timit  # heavy, and wanted only now
+    from preprocess.parts.corpus_check import CheckFlags, check, find_corpus  # heavy, and wanted only now
 
-    if values["layout"] == "any":
-        corpus = find_recordings(flags)
-    else:
-        assert flags.data_path is not None, "a corpus was named"
-        extensions, splits = values["audio_extension"], values["splits"]
-        if values["layout"] == "libri":
-            corpus = librispeech(flags.data_path, splits, extensions or recording_extensions())
-        else:
-            options = values["drop_sa"], values["complete_test"], held_out(values)
-            corpus = timit(flags.data_path, splits, extensions or TIMIT_EXTENSIONS, *options)
-    return check(corpus, command.fill(CheckFlags))
+    with tempfile.TemporaryDirectory() as unpacked:
+        return check(find_corpus(flags, command.values, Path(unpacked)), command.fill(CheckFlags))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 """What `check_corpus.py` does: look at a corpus, print, and write what was asked for."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from preprocess.parts.corpora import Corpus
+from preprocess.parts.corpora import Corpus, librispeech
 from preprocess.parts.corpus_look import Look, describe, labelled, look_at, matched, note_lines, table_lines
-from preprocess.parts.stores import say_notes
+from preprocess.parts.kaldi import Unpacked, kaldi, split_folders
+from preprocess.parts.names import TIMIT_EXTENSIONS
+from preprocess.parts.options import RecordingFlags, held_out
+from preprocess.parts.stores import find_recordings, say_notes
+from preprocess.parts.timit import timit
 from utility.files import check_folder, replace_file
 from utility.labels.alignment import Alignment
 from utility.labels.texts import Texts
@@ -32,6 +36,21 @@ class CheckFlags:
     alignment: Path | None
     output: Path | None
     figure: Path | None
+
+
+def find_corpus(flags: RecordingFlags | None, values: Mapping[str, Any], unpacked: Path) -> Corpus:
+    """The corpus that the flags of `check_corpus.py` name; recordings that lie packed in Kaldi's go to `unpacked`."""
+    if flags is None:
+        folders = split_folders([path.expanduser() for path in values["data_dir"]])
+        return kaldi(folders, Unpacked(folder=unpacked, threads=values["n_jobs"]), values["root"])
+    if values["layout"] == "any":
+        return find_recordings(flags)
+    assert flags.data_path is not None, "a corpus was named"
+    if values["layout"] == "libri":
+        return librispeech(flags.data_path, flags.splits, flags.extensions)
+    extensions = values["audio_extension"] or TIMIT_EXTENSIONS
+    options = values["drop_sa"], values["complete_test"], held_out(values)
+    return timit(flags.data_path, flags.splits, extensions, *options)
 
 
 def check(corpus: Corpus, flags: CheckFlags) -> int:

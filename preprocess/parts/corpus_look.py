@@ -71,8 +71,9 @@ def look_at(corpus: Corpus, read: bool, threads: int) -> Look:
     for i, utterance in enumerate(utterances):
         form = forms[utterance.path]
         try:
-            if form.reason:
-                raise ValueError(form.reason)
+            reason = corpus.broken.get(utterance.path) or form.reason
+            if reason:
+                raise ValueError(reason)
             first, last = span_samples(form.samples, form.rate, (utterance.start, utterance.stop))
         except ValueError as error:
             broken[i] = str(error)

@@ -136,3 +136,19 @@ def test_parts_of_recordings_and_layouts(corpus, tmp_path):
     shutil.copytree(corpus / "train/s1", tmp_path / "L/dev-x/s1/7")
     about = seen(tmp_path, "--data_path", tmp_path / "L", "--layout", "libri")
     assert about["splits"]["dev-x"]["longest"]["id"] == "s1-7-b"
+
+
+def test_data_directories_of_kaldi(corpus, tmp_path):
+    lists = {
+        "wav.scp": f"one {corpus}/train/s1/b.wav\ntwo cat {corpus}/train/s2/c.wav |\n",
+        "segments": "a one 0 0.5\nb one 0.5 2\nc two 0 4\n",
+        "utt2spk": "a x\nb x\nc y\n",
+    }
+    for name, text in lists.items():
+        (tmp_path / "dev_clean").mkdir(exist_ok=True)
+        (tmp_path / "dev_clean" / name).write_text(text)
+    about = seen(tmp_path, "--data_dir", tmp_path / "dev_clean", "--read")
+    sizes = about["splits"]["dev-clean"]
+    assert (sizes["utterances"], sizes["speakers"], sizes["hours"]) == (3, 2, pytest.approx(6 / 3600))
+    assert (sizes["shortest"]["seconds"], sizes["longest"]["seconds"]) == (0.5, 4.0)
+    assert {path.name for path in tmp_path.iterdir()} == {"dev_clean", "look.json"}
