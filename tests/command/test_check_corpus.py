@@ -1,15 +1,20 @@
 """check_corpus.py: what it says of a corpus, that it finds what is broken, and that it writes nothing unasked."""
 
 import json
+import re
+import shlex
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from preprocess import preprocess_text
 from preprocess.check_corpus import main
 from tests.helpers.files import contents
+from tests.helpers.shared import PROJECT
 from utility.labels.alignment import write_alignment
 from utility.labels.texts import TextInfo, write_texts
 
@@ -152,3 +157,48 @@ def test_data_directories_of_kaldi(corpus, tmp_path):
     assert (sizes["utterances"], sizes["speakers"], sizes["hours"]) == (3, 2, pytest.approx(6 / 3600))
     assert (sizes["shortest"]["seconds"], sizes["longest"]["seconds"]) == (0.5, 4.0)
     assert {path.name for path in tmp_path.iterdir()} == {"dev_clean", "look.json"}
+
+
+@pytest.fixture
+def page_corpora(corpus, tmp_path, monkeypatch) -> Path:
+    """What the commands of the page read, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    wave = corpus / "train/s1/a.wav"
+    names = [f"LibriSpeech/dev-clean/7/3/7-3-000{i}.wav" for i in range(2)] + ["TIMIT/TRAIN/DR1/FVMH0/SA1.WAV", "a.wav"]
+    for name in names:
+        (tmp_path / "corpora" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(wave, tmp_path / "corpora" / name)
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdefghij"), 4)) for _ in range(300)]
+    rows = [f"u{i},a.wav,{'train' if i else 'test'},glad,{' '.join(rng.choice(words, 9))}\n" for i in range(150)]
+    files = {
+        "table.csv": "id,path,split,mood,text\n" + "".join(rows),
+        "lexicon.txt": "".join(f"{word} {' '.join(word)}\n" for word in words),
+        "LibriSpeech/dev-clean/7/3/7-3.trans.txt": "7-3-0000 ONE\n7-3-0001 TWO\n",
+        "TIMIT/TRAIN/DR1/FVMH0/SA1.TXT": "0 16000 She had.\n",
+        "kaldi/train/text": "u one\n",
+        "kaldi/train/wav.scp": f"u {wave}\n",
+        "kaldi/train/utt2spk": "u u\n",
+        "hyp.trn": "one (u)\n",
+    }
+    for name, text in files.items():
+        (tmp_path / "corpora" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "corpora" / name).write_text(text)
+    write_alignment(tmp_path / "data/table_phones_alignment", [("u0", [(0.0, 0.1, "x")])])
+    return tmp_path
+
+
+@pytest.mark.parametrize(("heading", "count"), [("Texts", 11), ("A look at a corpus before use", 8)])
+def test_commands_of_the_page_run(heading, count, page_corpora):
+    page = (PROJECT / "docs/corpora.md").read_text(encoding="utf-8")
+    section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    commands = re.findall(r"\| `python preprocess/(\w+)\.py ([^`]*)` \|", section)
+    assert len(commands) == count
+    if heading != "Texts":
+        assert preprocess_text.main(["--data_path", "corpora/table.csv", "--name", "table_text"]) == 0
+    for script, words in commands:
+        if "subword" in words and find_spec("sentencepiece") is None:
+            continue
+        assert {"preprocess_text": preprocess_text.main, "check_corpus": main}[script](shlex.split(words)) == 0, words
+    made = {path.relative_to(page_corpora / "data").as_posix() for path in (page_corpora / "data").rglob("*.*")}
+    assert made >= ({"3gram.arpa", "table_words/encoded.tsv"} if heading == "Texts" else {"look.json", "look.png"})
