@@ -144,7 +144,7 @@ def write_texts(folders: Mapping[str, Path], root: Path) -> str:
     if not files:
         raise ValueError(f"{next(iter(folders.values()))}: --text, but no directory has a file text")
     normalise = Normalisation()
-    found = collect(itertools.chain.from_iterable(read_texts("kaldi", [file], file, "") for file in files), normalise)
+    found = collect(itertools.chain.from_iterable(read_texts("kaldi", [file]) for file in files), normalise)
     if not found.texts:
         raise ValueError(f"{files[0]}: no text that can be used")
     info = TextInfo(format="kaldi", normalisation=normalise, left_out=len(found.errors))

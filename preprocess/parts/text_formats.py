@@ -2,11 +2,11 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from preprocess.parts.names import PATH_COLUMNS, SPLIT_COLUMNS
+from preprocess.parts.names import PARTS, PATH_COLUMNS, SPLIT_COLUMNS
 from utility.files import files_below
 from utility.labels.table import ID_COLUMNS
 from utility.tables import open_table
@@ -54,17 +54,25 @@ def find_texts(path: Path, form: str) -> tuple[str, list[Path]]:
     return there[0], found[there[0]]
 
 
-def read_texts(form: str, files: list[Path], root: Path, column: str) -> Lines:
-    """Every line of every file; `root` is the corpus, `column` holds the texts of a table."""
+def read_texts(form: str, files: Sequence[Path], column: str = "text") -> Lines:
+    """Every line of every file; `column` holds the texts of a table."""
     for file in files:
         if not stat.S_ISREG(os.stat(file).st_mode):
             raise ValueError(f"{file}: not a regular file: copy it to one")
         if form == "csv":
             yield from _table(file, column)
             continue
-        below = file.relative_to(root).parts if file != root else ()
-        split = below[0] if len(below) > 1 else ""
-        yield from READERS[form](file, split)
+        yield from READERS[form](file, _split(form, file))
+
+
+def _split(form: str, file: Path) -> str:
+    """The split that a corpus' layout says, as the scripts for its recordings call it; empty where it says none."""
+    parts = file.absolute().parts
+    if form == "librispeech":  # <split>/<speaker>/<chapter>/*.trans.txt
+        return parts[-4] if len(parts) > 4 else ""
+    if form == "timit":  # TRAIN/DR1/<speaker>/*.TXT, or the sample's dr1-<speaker>/*.txt
+        return parts[-4].lower() if len(parts) > 4 and parts[-4].lower() in PARTS else "train"
+    return parts[-2].replace("_", "-") if form == "kaldi" else ""
 
 
 def _form_of(file: Path) -> str:

@@ -60,7 +60,7 @@ def make_texts(flags: TextFlags) -> int:
     _check_places(root, arpa)
     if flags.target and flags.target.target == "subword":
         sentencepiece_or_refuse()
-    found = collect(read_texts(form, files, path, flags.text_column), normalise, flags.fit_splits)
+    found = collect(read_texts(form, files, flags.text_column), normalise, flags.fit_splits)
     _check_found(path, found, flags.fit_splits)
     fitted = found.fitted if flags.fit_splits else [text for _, text in found.texts]
     made = flags.target and encoder(flags.target, found.texts, fitted)

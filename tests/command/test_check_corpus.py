@@ -72,7 +72,7 @@ def test_broken_silent_and_clipped_recordings(corpus, tmp_path, capsys):
     loud = 0.9 * np.sin(np.arange(3 << 19) / 20)
     loud[(1 << 20) - 1 : (1 << 20) + 2] = 1.0  # across two pieces of what is decoded at once
     soundfile.write(root / "train/s2/loud.wav", loud, RATE)
-    loud[(1 << 20)] = 0.5
+    loud[(1 << 20) + 1] = 0.5  # two in a row are none
     soundfile.write(root / "train/s2/nearly.wav", loud, RATE)
     assert main(["--data_path", str(root)]) == 1
     assert "broken: train/s1/b.wav: not an audio file" in capsys.readouterr().out

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocess.parts.corpora import librispeech
+from preprocess.parts.text_formats import find_texts, read_texts
 from preprocess.parts.timit import timit
 from preprocess.preprocess_text import main
 from utility.labels.lexicon import Lexicon
@@ -108,6 +109,7 @@ def test_every_form_of_texts(formats, tmp_path):
     assert spoken.ids == [u.id for u in timit(formats / "TIMIT").utterances]
     trn = made(tmp_path / "n", "--data_path", formats / "hyp.trn", code=1)
     assert dict(trn.items()) == {"spk-1": "HELLO AGAIN WORLD"}
+    assert trn.info.left_out == 1, "of spk-2; comments are none"
 
 
 def test_folder_says_what_was_done_and_what_was_left_out(tmp_path, capsys):
@@ -146,6 +148,14 @@ def test_folder_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t", "text"]
     assert made(tmp_path, "--data_path", rows)["a"] == "TWO"
     assert {path.name for path in (tmp_path / "t").iterdir()} == {"text.tsv", "text.yaml"}
+
+
+def test_two_texts_of_one_utterance(tmp_path):
+    for name, text in (("x/text", "a one\nb two\n"), ("y/text", "b two\n")):
+        written(tmp_path / "k" / name, text)
+    with pytest.raises(ValueError, match=r"y/text: line 1: utterance 'b' is in .*x/text: line 2 already"):
+        made(tmp_path, "--data_path", tmp_path / "k")
+    assert not (tmp_path / "t").exists()
 
 
 def test_texts_that_are_damaged_are_not_read(tmp_path):
@@ -244,6 +254,14 @@ def test_ngrams_and_vocabularies_are_of_the_splits_that_are_asked_for(formats, t
     assert {gram[0] for gram in Arpa(tmp_path / "x.arpa").chance} == {"<s>", "</s>", "<unk>", "YES", "SO"}
     assert (texts.root / "vocabulary.txt").read_text() == "<sos>\n<eos>\n<unk>\nSO\nYES\n"
     assert (texts.root / "encoded.tsv").read_text() == "x\t0 2 1\ny\t0 4 3 1\n"
+
+
+@pytest.mark.parametrize(
+    ("data_path", "splits"), [("libri", ["dev"]), ("libri/dev", ["dev"]), ("kaldi", ["train"]), ("TIMIT", ["train"])]
+)
+def test_splits_are_those_of_the_recordings(formats, data_path, splits):
+    form, files = find_texts(formats / data_path, "auto")
+    assert sorted({line.split for line in read_texts(form, files)}) == splits
 
 
 def test_units_that_texts_become(tmp_path):
