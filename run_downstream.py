@@ -31,8 +31,8 @@ examples:
       data.label_column=emotion --folds
 
 A run leaves result.json, config.yaml, confusion.png, curves.png, metrics.jsonl, TensorBoard files and checkpoints in
-EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep, --seeds or --folds in folders below it, and summary.json beside them. --fine_tune
-leaves the tuned upstream too.
+EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep, --seeds or --folds in folders below it, and summary.json beside them.
+--fine_tune leaves the tuned upstream too.
 """
 
 

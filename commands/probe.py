@@ -112,7 +112,8 @@ def _print_folds(setting: Setting, choices: Sequence[Choice], seeds: int, direct
     """The plan of the first fold, and the parts of all."""
     opened = Opened()
     settings = fold_settings(setting, opened)
-    folders, lines = fold_folders(list(settings), directory), []
+    folders = fold_folders(list(settings), directory)
+    lines: list[str] = []
     for name, of_one in settings.items():
         experiment = Experiment(of_one, folders[name], opened)
         if not lines:
@@ -199,9 +200,8 @@ def _print_fold_summary(summary: Mapping[str, Any], directory: Path) -> None:
     for fold in summary["folds"]:
         spread = f" +- {fold['test_deviation']:.2f}" if fold["test_deviation"] is not None else ""
         print(f"{cut(fold['fold'], 24):<24} {fold['dev_value']:7.2f} {fold['test_value']:7.2f}{spread}")
-    pooled = (
-        "" if summary["pooled"] is None else f"; all test predictions together {summary['pooled']:.2f} {unit}".rstrip()
-    )
+    together = summary["pooled"]
+    pooled = "" if together is None else f", of all their predictions {with_unit(together, unit)}"
     value = f"{summary['test_mean']:.2f} +- {with_unit(summary['test_deviation'], unit)}"
     print(
         f"{summary['task']} {summary['upstream']}: test {value} over {len(summary['folds'])} folds{pooled} "

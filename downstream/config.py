@@ -72,6 +72,8 @@ class DataConfig:
         unlabelled = [name for name in ("label_mode", "label_map", "classes") if name in given]
         if unlabelled and not self.label_columns:
             raise ValueError(f"{unlabelled[0]} would change nothing: data.label_column names no column")
+        if self.split_column and (self.dev or self.test):
+            raise ValueError("split_column divides train: leave dev and test empty")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes names one class twice")
         if len(set(self.label_columns)) < len(self.label_columns):

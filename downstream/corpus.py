@@ -81,11 +81,10 @@ def _answered(
     if not long_enough.all():
         left_out[TOO_SHORT] = int((~long_enough).sum())
     chosen = usable.tolist()
-    strata = source.strata and [source.strata[i] for i in np.flatnonzero(long_enough).tolist()]
+    strata = source.strata  # once: it may be made when asked for
+    strata = strata and [strata[i] for i in np.flatnonzero(long_enough).tolist()]
     groups = None
     if framed.rows is not None and config.split_column is not None:
-        if {"dev", "test"} & set(lists):
-            raise ValueError("data.split_column divides data.train: leave data.dev and data.test empty")
         listed = [part or "" for part in listed_parts(config, framed.rows)]
     if framed.rows is not None and config.group_column is not None:
         groups = groups_of(config, framed.rows, chosen)

@@ -111,6 +111,8 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
         "upstream": Origin(experiment.fingerprint, upstream),
         "store": Origin(experiment.source(), {"splits": [str(path) for path in corpus.store.paths]}),
     }
+    if (rows := corpus.utterances.rows) is not None:
+        origins["labels"] = Origin(rows.digest, {"table": rows.file, "columns": [*rows.values]})
     head = header(
         kind="probe",
         task=setting.task.name,

@@ -68,7 +68,7 @@ def divide(utterances: Utterances, division: Division, config: DataConfig) -> Pa
 
     `utterance`: each speaker gives a share of its utterances to every part. `speaker`: whole speakers, or groups, go to
     one part, drawn until it has its share of the utterances. `given`: nothing is cut. `auto`: `given` where all lists
-    are there, else the rule of `division`. With `data.fold` see `fold_parts`. Raises ValueError where a part stays empty, a
+    are there, else the rule of `division`. `data.fold` see `fold_parts`. Raises ValueError where a part stays empty, a
     speaker that must be known is not, or a group is in two parts."""
     listed = {part: [i for i, name in enumerate(utterances.listed) if name == part] for part in PARTS}
     missing = [part for part in ("dev", "test") if not listed[part]]

@@ -108,8 +108,7 @@ def table_classes(task: str, utterances: FramedUtterances, config: DataConfig) -
     if len(columns) > 1 and config.label_mode != "emotion":
         raise ValueError(f"{task}: data.label_column lists {len(columns)} columns, a task takes one: choose it")
     raw = [_renamed(config, rows, name) for name in columns]
-    listed = config.classes or (columns if config.label_mode == "emotion" else ())
-    listed = listed or (MODE_CLASSES.get(config.label_mode, ()) if config.label_mode else ())
+    listed = config.classes or _classes_of(config)
     allowed, names, usable = set(listed), [""] * len(utterances), []
     with_row, left_out = _with_row(task, utterances, config)
     for index in with_row:
@@ -192,6 +191,13 @@ def _renamed(config: DataConfig, rows: LabelRows, column: str) -> Sequence[str]:
         seen = cut(", ".join(sorted(set(values) - {""})))
         raise ValueError(f"data.label_map: no utterance has {column} {short(unknown[0])}; {config.labels} has {seen}")
     return [config.label_map.get(value, value) for value in values]
+
+
+def _classes_of(config: DataConfig) -> Sequence[str]:
+    """The classes that a mode of the labels has; without one they are not known beforehand."""
+    if config.label_mode is None:
+        return ()
+    return config.label_columns if config.label_mode == "emotion" else MODE_CLASSES[config.label_mode]
 
 
 def _class(config: DataConfig, rows: LabelRows, index: int, texts: Sequence[str]) -> str | None:

@@ -30,7 +30,7 @@ def open_table(file: Path) -> Iterator["csv.DictReader[str]"]:
     except UnicodeDecodeError:
         raise ValueError(f"{file}: not a table (CSV or TSV): not UTF-8 text") from None
     except csv.Error as error:
-        line = "" if table is None else f", line {table.line_num}"
+        line = "" if table is None else f", line {table.reader.line_num}"
         raise ValueError(f"{file}: not a table (CSV or TSV): {error}{line}") from None
 
 

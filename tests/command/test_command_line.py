@@ -346,7 +346,6 @@ SAMPLES = {  # destination -> words that give the flag another value than it has
     "run": ["--run", "phone_1hidden"],
     "upstream": ["--upstream", "baseline"],
     "seeds": ["--seeds", "2"],
-    "folds": ["--folds"],
     "sweep": ["--sweep", "lr=1e-3,1e-2"],
 }
 PROBE = ["--config", "config/downstream.yaml"]

@@ -44,16 +44,19 @@ FLOORS = {
         {"states", "inspection", "export"},
     ),
     "downstream": (
-        {"config", "figures", "heads", "metrics", "model", "predictions", "solver"},
-        {"splits", "layers", "sources", "tuning"},
-        {"utterances"},
+        {"label_modes", "figures", "heads", "metrics", "model", "predictions", "solver"},
+        {"config"},
+        {"folds", "layers", "sources", "tuning"},
+        {"splits", "utterances"},
         {"examples", "labels"},
+        {"table_labels"},
         {"tasks"},
         {"corpus", "probe", "setting"},
         {"opened"},
         {"experiment"},
         {"report"},
         {"sweep"},
+        {"fold_runs"},
     ),
     "analysis": (
         {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "packed"}
@@ -76,7 +79,7 @@ FLOORS = {
         {"report"},
     ),
     "utility": (
-        {"batches", "files", "interrupts", "intervals", "original_flags", "pickles", "text"},
+        {"batches", "files", "interrupts", "intervals", "original_flags", "pickles", "tables", "text"},
         {"torch_files", "openmp", "threads", "command", "flags", "config", "device"},
         {"seeds", "arrays", "utterance_ids"},
         {"loader", "labels", "locks", "kaldi", "runs", "temporary_array"},
