@@ -1,4 +1,4 @@
-"""The originals' commands that bring Kaldi's files in: each has its row in docs/originals.md, which runs as it stands."""
+"""The originals' commands that bring in Kaldi's files have rows in docs/originals.md, which run as they stand."""
 
 import contextlib
 import re
