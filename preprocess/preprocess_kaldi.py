@@ -141,19 +141,26 @@ def _extracted(command: Command) -> int:
         raise ValueError("which corpus? --data_dir, or for matrices --ark or --recipe")
     flags = making(command, "kaldi", usual_delta=False, splits=())
 
-    from preprocess.parts.kaldi import Unpacked, kaldi, split_folders, write_texts  # heavy, and wanted only now
+    from preprocess.parts.kaldi import (
+        Unpacked,
+        kaldi,
+        split_folders,
+        text_files,
+        write_texts,
+    )  # heavy, and wanted only now
     from preprocess.parts.stores import extract, features_of, store_root
 
     folders = split_folders([path.expanduser() for path in values["data_dir"]], values["split"])
     folder = store_root(flags, features_of(flags)).absolute() / "unpacked"
     allowed = values["allow_commands"]
+    texts = text_files(folders) if values["text"] else []
     if flags.dry_run:
         with tempfile.TemporaryDirectory() as other:
             unpacked = Unpacked(folder=Path(other), allow_commands=allowed, run_commands=False, threads=flags.n_jobs)
             return extract(kaldi(folders, unpacked, values["root"]), flags)
     corpus = kaldi(folders, Unpacked(folder=folder, allow_commands=allowed, threads=flags.n_jobs), values["root"])
-    if values["text"]:
-        print(write_texts(folders, flags.output_path / values["text"]))
+    if texts:
+        print(write_texts(texts, flags.output_path / values["text"]))
     return extract(corpus, flags)
 
 
