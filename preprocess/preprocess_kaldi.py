@@ -59,7 +59,7 @@ def matrices_parser() -> Parser:
         help="take off the mean by the statistics in cmvn.scp, of each speaker of utt2spk or of each utterance",
     )  # fmt: skip
     parser.add_boolean("--norm_vars", help="divide by the deviation, too")
-    parser.add_argument("--cmvn", type=Path, metavar="FILE", help="statistics, .scp or .ark, instead of cmvn.scp")
+    parser.add_argument("--cmvn_file", type=Path, metavar="FILE", help="statistics, .scp or .ark, instead of cmvn.scp")
     parser.add_argument("--utt2spk", type=Path, metavar="FILE", help="speakers, of archives")
     about = "what they are, as fmllr: a checkpoint made on them takes no others (default: that of the recipe, or kaldi)"
     parser.add_argument("--kind", metavar="NAME", help=about)
@@ -115,7 +115,7 @@ def _check(command: Command) -> None:
         raise ValueError("--ark needs --split NAME, one name for all archives")
     if chosen[0] == "--recipe" and values["kaldi_root"] is None:
         raise ValueError("--recipe needs --kaldi_root DIR, the folder that has egs/")
-    for name in ("norm_vars", "cmvn"):
+    for name in ("norm_vars", "cmvn_file"):
         if values[name] and values["apply_cmvn"] == "none":
             raise ValueError(f"{typed[name]} needs --apply_cmvn speaker, or utterance")
     if values["features"] is None and "deltas" in typed:
