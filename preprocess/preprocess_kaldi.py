@@ -59,7 +59,7 @@ def matrices_parser() -> Parser:
         help="take off the mean by the statistics in cmvn.scp, of each speaker of utt2spk or of each utterance",
     )  # fmt: skip
     parser.add_boolean("--norm_vars", help="divide by the deviation, too")
-    parser.add_argument("--cmvn", type=Path, metavar="FILE", help="statistics, .scp or .ark, instead of cmvn.scp")
+    parser.add_argument("--cmvn_file", type=Path, metavar="FILE", help="statistics, .scp or .ark, instead of cmvn.scp")
     parser.add_argument("--utt2spk", type=Path, metavar="FILE", help="speakers, of archives")
     about = "what they are, as fmllr: a checkpoint made on them takes no others (default: that of the recipe, or kaldi)"
     parser.add_argument("--kind", metavar="NAME", help=about)
@@ -115,7 +115,7 @@ def _check(command: Command) -> None:
         raise ValueError("--ark needs --split NAME, one name for all archives")
     if chosen[0] == "--recipe" and values["kaldi_root"] is None:
         raise ValueError("--recipe needs --kaldi_root DIR, the folder that has egs/")
-    for name in ("norm_vars", "cmvn"):
+    for name in ("norm_vars", "cmvn_file"):
         if values[name] and values["apply_cmvn"] == "none":
             raise ValueError(f"{typed[name]} needs --apply_cmvn speaker, or utterance")
     if values["features"] is None and "deltas" in typed:
@@ -141,19 +141,26 @@ def _extracted(command: Command) -> int:
         raise ValueError("which corpus? --data_dir, or for matrices --ark or --recipe")
     flags = making(command, "kaldi", usual_delta=False, splits=())
 
-    from preprocess.parts.kaldi import Unpacked, kaldi, split_folders, write_texts  # heavy, and wanted only now
+    from preprocess.parts.kaldi import (
+        Unpacked,
+        kaldi,
+        split_folders,
+        text_files,
+        write_texts,
+    )  # heavy, and wanted only now
     from preprocess.parts.stores import extract, features_of, store_root
 
     folders = split_folders([path.expanduser() for path in values["data_dir"]], values["split"])
     folder = store_root(flags, features_of(flags)).absolute() / "unpacked"
     allowed = values["allow_commands"]
+    texts = text_files(folders) if values["text"] else []
     if flags.dry_run:
         with tempfile.TemporaryDirectory() as other:
             unpacked = Unpacked(folder=Path(other), allow_commands=allowed, run_commands=False, threads=flags.n_jobs)
             return extract(kaldi(folders, unpacked, values["root"]), flags)
     corpus = kaldi(folders, Unpacked(folder=folder, allow_commands=allowed, threads=flags.n_jobs), values["root"])
-    if values["text"]:
-        print(write_texts(folders, flags.output_path / values["text"]))
+    if texts:
+        print(write_texts(texts, flags.output_path / values["text"]))
     return extract(corpus, flags)
 
 

@@ -136,13 +136,16 @@ def _durations(directory: DataDir, files: Mapping[str, Path]) -> Iterator[str]:
             yield f"warning: {warning}"
 
 
-def write_texts(folders: Mapping[str, Path], root: Path) -> str:
-    """Write `text` of the directories as one folder of texts; what to tell of it.
-
-    ValueError where there is no text, or not one that can be used."""
+def text_files(folders: Mapping[str, Path]) -> list[Path]:
+    """The files `text` of the directories; ValueError where none has one."""
     files = [path / "text" for path in folders.values() if (path / "text").is_file()]
     if not files:
         raise ValueError(f"{next(iter(folders.values()))}: --text, but no directory has a file text")
+    return files
+
+
+def write_texts(files: Sequence[Path], root: Path) -> str:
+    """Write the texts of data directories as one folder; what to tell of it. ValueError where none can be used."""
     normalise = Normalisation()
     found = collect(itertools.chain.from_iterable(read_texts("kaldi", [file]) for file in files), normalise)
     if not found.texts:

@@ -40,7 +40,9 @@ class Normaliser:
     def _statistics(self, there: bool, root: Path | None) -> "Matrices | Mapping[str, np.ndarray]":
         if self.file is None or not there:
             where = "cmvn.scp" if self.file is None else str(self.file)
-            raise ValueError(f"{where}: no such file, --apply_cmvn {self.how} needs its statistics: name it by --cmvn")
+            raise ValueError(
+                f"{where}: no such file, --apply_cmvn {self.how} needs its statistics: name it by --cmvn_file"
+            )
         return read_scp(self.file, root) if self.file.suffix == ".scp" else dict(read_ark(self.file))
 
     def __call__(self, key: str, values: np.ndarray) -> np.ndarray:

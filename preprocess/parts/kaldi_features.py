@@ -48,7 +48,7 @@ class Importing:
     split: Sequence[str]
     apply_cmvn: Cmvn
     norm_vars: bool
-    cmvn: Path | None
+    cmvn_file: Path | None
     kind: str | None
     features: Literal["kaldi_fbank", "kaldi_mfcc"] | None
     deltas: Literal[0, 1, 2]
@@ -106,7 +106,7 @@ def import_matrices(flags: Importing) -> int:
     root = flags.output_path.expanduser() / (flags.name or default)
     check_folder(root)
     info = flags.info(dim, sources[0].named)
-    cmvn = flags.cmvn and flags.cmvn.expanduser()
+    cmvn = flags.cmvn_file and flags.cmvn_file.expanduser()
     normalisers = [Normaliser(source, flags.apply_cmvn, flags.norm_vars, cmvn) for source in sources]
     if info.features is not None:
         folders = [path.expanduser() for path in flags.data_dir]

@@ -483,7 +483,7 @@ NAMED = [
     "runner_mockingjay.py --train", "run_downstream.py --run phone_linear --upstream baseline",
     "preprocess_libri.py --data_path .", "preprocess_any.py --data_path .", "preprocess_timit.py --data_path .",
     "preprocess_apc.py --data_path .", "preprocess_alignment.py --data_path .", "preprocess_text.py --data_path .",
-    "generate_len_for_bucket.py --data_path .",
+    "preprocess_kaldi.py --data_dir .", "generate_len_for_bucket.py --data_path .",
 ]  # fmt: skip
 
 

@@ -117,6 +117,21 @@ def test_recordings_packed_archived_by_channel_and_by_harmless_commands(here, mo
     assert not Path("none").exists()
 
 
+def test_kaldis_own_archive_of_recordings(kaldi_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stores = []
+    for name in ("wav", "wav_ark"):
+        Path(name).mkdir()
+        Path(name, "wav.scp").write_bytes((kaldi_dir / f"{name}.scp").read_bytes())
+        words = ["--data_dir", name, "--split", "all", "--root", str(kaldi_dir)]
+        stores.append(Store([made_of_recordings(*words, name=f"{name}_store") / "all"]))
+    files, archived = stores
+    assert files.ids == archived.ids
+    assert len(files) == 4
+    for index in range(4):
+        assert np.array_equal(files[index], archived[index])
+
+
 def test_a_command_runs_only_where_it_is_allowed(here, capsys):
     (here / "wav.scp").write_text(
         "a1 touch made; cat train_set/audio/a1.wav |\na2 echo no wave >&2; exit 4 |\nb1 audio/b1.wav\n"
