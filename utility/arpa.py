@@ -93,8 +93,8 @@ def _tokens(texts: Iterable[str]) -> tuple[list[str], np.ndarray]:
 def _estimate(tokens: np.ndarray, num_words: int, order: int) -> list[NGrams]:
     counts = np.bincount(tokens, minlength=num_words).astype(np.float64)
     counts[0] = 0  # a text's beginning is given, never predicted
-    kinds = np.count_nonzero(counts)
-    probability = (counts + kinds / (num_words - 1)) / (counts.sum() + kinds)  # uniform over all but <s>
+    seen = np.count_nonzero(counts)
+    probability = (counts + seen / (num_words - 1)) / (counts.sum() + seen)  # uniform over all but <s>
     probability[0] = 0
     model = [NGrams(1, np.arange(num_words), probability, np.ones(num_words))]
     starts = np.arange(len(tokens))  # of the n-grams of the order at hand, all their places
@@ -104,15 +104,15 @@ def _estimate(tokens: np.ndarray, num_words: int, order: int) -> list[NGrams]:
         at[starts] = which
         going_on = tokens[starts + length - 2] != 1  # nothing follows the end of a text
         starts, which = starts[going_on], which[going_on]
-        keys, first, which, counts = np.unique(
+        keys, first, which, times = np.unique(
             which * num_words + tokens[starts + length - 1], return_index=True, return_inverse=True, return_counts=True
         )
         context, first = keys // num_words, starts[first]
         shorter = model[-1]
-        total = np.bincount(context, counts, len(shorter.first))  # c(h) [contexts]
+        total = np.bincount(context, times, len(shorter.first))  # c(h) [contexts]
         kinds = np.bincount(context, minlength=len(shorter.first))  # T(h) [contexts]
         rest = shorter.probability[at[first + 1]]  # P(w|h') [n-grams]
-        probability = (counts + kinds[context] * rest) / (total + kinds)[context]
+        probability = (times + kinds[context] * rest) / (total + kinds)[context]
         followed = kinds > 0
         shorter.backoff[followed] = kinds[followed] / (total + kinds)[followed]
         model.append(NGrams(length, first, probability, np.ones(len(first))))

@@ -75,7 +75,7 @@ def make_texts(flags: TextFlags) -> int:
             encoded, errors = write_encoded(folder, made, found.texts)
             found.errors += errors
             notes.append(f"{root / ENCODED}: {encoded} sequences of {len(made.vocabulary)} units")
-        target = flags.target and flags.target.target
+        target = flags.target.target if flags.target else None
         fit_splits = sorted(set(flags.fit_splits))
         info = TextInfo(
             format=form, normalisation=normalise, left_out=len(found.errors), target=target, fitted=fit_splits

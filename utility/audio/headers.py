@@ -18,7 +18,8 @@ from utility.text import short
 
 SCAN_THREADS = 8
 SCANNED_AT_ONCE = 64
-Part, Seen = TypeVar("Part"), TypeVar("Seen")
+Part = TypeVar("Part")
+Seen = TypeVar("Seen")
 
 
 def audio_files(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> list[str]:
