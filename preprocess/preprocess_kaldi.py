@@ -1,5 +1,6 @@
 """Kaldi's data directories, or matrices made by Kaldi, to a feature store."""
 
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from preprocess.parts.options import feature_parser, making
 from utility.command import run
 from utility.flags import Command, Parser, folder_name
+from utility.text import short
 
 MATRICES = ("--feats", "--ark", "--recipe")  # any of them: matrices come in, nothing is computed
 NEEDED = {  # flags that only some of these use
@@ -118,6 +120,10 @@ def _check(command: Command) -> None:
     for name in ("norm_vars", "cmvn_file"):
         if values[name] and values["apply_cmvn"] == "none":
             raise ValueError(f"{typed[name]} needs --apply_cmvn speaker, or utterance")
+    if not (0 < values["frame_shift"] < 10 and 0 <= values["frame_offset"] < 10):
+        raise ValueError("--frame_shift is above 0 s, --frame_offset 0 s or more, both below 10 s")
+    if values["kind"] is not None and not re.fullmatch(r"\w[\w.+-]*", values["kind"]):
+        raise ValueError(f"--kind {short(values['kind'])}: one word of letters, digits, '-', '_', '.' and '+'")
     if values["features"] is None and "deltas" in typed:
         raise ValueError(f"{typed['deltas']} is of --features, which says what the matrices are")
     if values["features"] is not None:

@@ -122,9 +122,9 @@ def _durations(directory: DataDir, files: Mapping[str, Path]) -> Iterator[str]:
     for key, header in headers.items():
         found["reco2dur"][key] = header.num_samples / header.rate
     for key, part in directory.utterances.items():
-        header = headers.get(part.recording)
-        if header is None:
+        if part.recording not in headers:
             continue
+        header = headers[part.recording]
         try:
             first, last = span_samples(header.num_samples, header.rate, (part.start, part.stop))
         except ValueError:  # errors.csv will say why

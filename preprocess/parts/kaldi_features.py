@@ -85,8 +85,14 @@ class Importing:
         made_by["imported_from"] = str(origin.absolute())
         if self.features is None:
             stated = f"{self.whose} made by Kaldi, {dim} values a frame"
-            shifts = {"frame_shift": self.frame_shift, "frame_offset": self.frame_offset}
-            return StoreInfo(dtype=self.dtype, row_shape=[dim], stated=stated, made_by=made_by, **shifts)
+            return StoreInfo(
+                dtype=self.dtype,
+                row_shape=[dim],
+                frame_shift=self.frame_shift,
+                frame_offset=self.frame_offset,
+                stated=stated,
+                made_by=made_by,
+            )
         cmvn = self.apply_cmvn
         assert cmvn != "speaker", "the command line refuses it"
         features = FeatureConfig(kind=self.features, deltas=self.deltas, cmvn=cmvn)

@@ -50,6 +50,8 @@ CASES: list[Case] = [
     case("CMVN of speakers that nobody knows", f"{ARK}/a.ark --apply_cmvn speaker --cmvn_file kaldi/cmvn.ark", "utt2spk has no speaker of 1 utterances"),
     case("CMVN without statistics of a speaker", f"{ARK}/a.ark --apply_cmvn speaker --cmvn_file kaldi/cmvn.ark --utt2spk kaldi/utt2spk", "kaldi/cmvn.ark", "no statistics of 1 speakers", "s1"),
     case("deviation without a mean", f"{ARK}/a.ark --norm_vars", "--norm_vars", "--apply_cmvn"),
+    case("frames that do not go on", f"{ARK}/a.ark --frame_shift nan", "--frame_shift", "above 0 s"),
+    case("kind of matrices that is a path", f"{ARK}/a.ark --kind ../up", "--kind '../up'", "one word"),
     case("features of archives stated", f"{ARK}/a.ark --features kaldi_fbank", "--ark would not use --features", "--feats"),
     case("recipe without Kaldi's root", f"{KALDI} --recipe libri", "--kaldi_root"),
     case("recipe that was not run", f"{KALDI} --recipe timit --kaldi_root kaldi", "kaldi/egs/timit/s5/data-fmllr-tri3", "no such files"),
