@@ -85,12 +85,12 @@ class Experiment:
         self.test = Sealed(lambda: self._loader("test"))
 
     def warning(self) -> str | None:
-        """What is likely to spoil the result without being an error."""
+        """What is likely to spoil the result without being an error, a line for each thing."""
         task = self.setting.task
         plain = isinstance(self.upstream, Baseline)
         caution = task.caution(self.corpus.store.info.features) if plain else None
         warnings = [caution and f"{task.name} {caution}", self.corpus.parts.warning]
-        return "; ".join(filter(None, warnings)) or None
+        return "\n".join(filter(None, warnings)) or None
 
     def source(self) -> str:
         """A fingerprint of what the upstream takes, and of who speaks."""

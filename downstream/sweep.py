@@ -146,8 +146,8 @@ def _reported(experiment: Experiment) -> dict[str, Any] | None:
 
 def warn(experiment: Experiment) -> None:
     """Say what is likely to spoil the result."""
-    if experiment.warning():
-        print(f"warning: {experiment.warning()}", file=sys.stderr)
+    for line in (experiment.warning() or "").splitlines():
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def _finish(experiment: Experiment) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from downstream.tasks.table import find_task
 from downstream.utterances import FramedUtterances
 from examples import compare
 from preprocess import preprocess_any
-from tests.helpers.downstream_corpus import EACH, SPEAKERS, Small
+from tests.helpers.downstream_corpus import EACH, SPEAKERS, Small, write_store
 from utility.config import build
 from utility.labels.table import match_rows
 from utility.seeds import text_order
@@ -286,6 +286,19 @@ def test_folds_run_with_seeds_and_a_sweep_and_go_on_where_they_were(small, moods
     assert len(compare.results_of(folder.parent / "many")) == 6
 
 
+def test_unknown_speakers_are_warned_of_in_a_line(tmp_path, capsys):
+    frames = {f"u-{number}": np.full((3, 2), number % 2, np.float32) for number in range(12)}
+    write_store(tmp_path / "store", "all", frames)
+    table = tmp_path / "store/all.csv"
+    table.write_text(table.read_text().replace(",u,", ",,"))
+    file = write(tmp_path, "id,mood\n" + "".join(f"{key},m{number % 2}\n" for number, key in enumerate(frames)))
+    words = [f"data.train=[{tmp_path}/store/all]", f"data.labels={file}", "data.label_column=mood", "--expdir"]
+    words += [str(tmp_path), "--cpu", "--no-msg", "trainer.steps=4", "trainer.eval_every=4"]
+    assert run_downstream.main(["--run", "utterance", "--upstream", "baseline", *words]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("warning: speakers are unknown: utterances are divided") for line in lines] == [True]
+
+
 def test_a_run_knows_when_its_labels_changed(small, moods, monkeypatch):
     monkeypatch.setattr("downstream.report.save_figure", lambda *_: None)
     words = [*moods, "--name", "known", "trainer.steps=4", "trainer.eval_every=4"]
@@ -355,7 +368,7 @@ def test_real_table_to_store_to_probe(name, corpora, tmp_path, monkeypatch, caps
     table = corpora / name / "utterances.tsv"
     words = ["data.train=[data/some/all]", f"data.labels={table}", f"data.label_column={column}"]
     words += [f"data.{key}" for key in more]
-    words += ["--cpu", "--no-msg", "--name", "x", "trainer.steps=200", *([] if more else ["--folds"])]
+    words += ["--cpu", "--no-msg", "--name", "x", "trainer.steps=100", *([] if more else ["--folds"])]
     assert run_downstream.main(["--run", "utterance", "--upstream", "baseline", *words]) == 0
     folder = Path("result/result_baseline_utterance/x")
     if more:
