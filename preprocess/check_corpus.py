@@ -23,7 +23,7 @@ def arguments(argv: Sequence[str]) -> Command:
     parser = Parser(
         prog="check_corpus.py",
         description=f"{__doc__}\nHeaders are read, samples with --read alone. Nothing is written but --output and "
-        "--figure. Exit code 1: some recordings are broken.",
+        "--figure. Exit code\n1: some recordings are broken.",
         epilog="example:\n  python preprocess/check_corpus.py --data_path corpora/LibriSpeech --layout libri",
     )
     add_corpus(parser, None)
