@@ -1,9 +1,11 @@
 """Tables that people have, CSV or TSV with a line of names, read row by row."""
 
 import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class Tabs(csv.excel):
@@ -45,3 +47,12 @@ def fits(row: Mapping[str, str]) -> bool:
 def one_of(names: Sequence[str], known: Sequence[str]) -> str | None:
     """The first of the `known` columns that a table has."""
     return next((name for name in known if name in names), None)
+
+
+def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """A CSV table, the same bytes on every system."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from utility.audio.extensions import AUDIO_EXTENSIONS
@@ -38,13 +38,14 @@ class Corpus:
     """Recordings under `root`, ids unique, ordered by split and id; `left_out` counts audio files that are none.
 
     `notes` are lines for the user: which folder became which split, and how many media files cannot be read. `unread`
-    are the paths of those."""
+    are the paths of those. `broken` has the reason of each recording that is known to be none, by its path."""
 
     root: Path
     utterances: list[Utterance]
     left_out: int = 0
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def splits(self) -> list[str]:

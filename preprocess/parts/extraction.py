@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def extract_split(
     Raises ValueError when the store was made from something else and OSError when it cannot be written.
     """
     utterances = corpus.of(split)
-    rows, failed = plan(corpus.root, utterances, features, split)
+    rows, failed = plan(corpus.root, utterances, features, split, corpus.broken)
     info = StoreInfo(
         dtype=dtype,
         row_shape=[features.dim],
@@ -120,11 +120,19 @@ def _newer(rows: Sequence[Row], root: Path, table: Path) -> list[str]:
 
 
 def plan(
-    root: Path, utterances: Sequence[Utterance], features: FeatureConfig, split: str
+    root: Path,
+    utterances: Sequence[Utterance],
+    features: FeatureConfig,
+    split: str,
+    broken: Mapping[str, str] | None = None,
 ) -> tuple[list[Row], dict[int, str]]:
-    """Rows of all utterances from the audio headers alone, and the reason of each that cannot have features."""
+    """Rows of all utterances from the audio headers alone, and the reason of each that cannot have features.
+
+    `broken` are reasons that are known already, by path."""
+    headers = {path: Header(0, 1, reason) for path, reason in (broken or {}).items()}
     paths = list(dict.fromkeys(utterance.path for utterance in utterances))  # parts share their recordings
-    headers = dict(zip(paths, scan([root / path for path in paths], f"{split}: lengths")))
+    paths = [path for path in paths if path not in headers]
+    headers |= zip(paths, scan([root / path for path in paths], f"{split}: lengths"))
     rows, failed = [], {}
     for i, utterance in enumerate(utterances):
         span, header = (utterance.start, utterance.stop), headers[utterance.path]

@@ -10,6 +10,7 @@ from preprocess.parts.corpora import (
     Utterance,
     make_corpus,
 )
+from preprocess.parts.names import PATH_COLUMNS, SPLIT_COLUMNS
 from utility.arrays import number
 from utility.tables import fits, names_and_rows, one_of, open_table
 from utility.text import cut, short
@@ -17,8 +18,6 @@ from utility.utterance_ids import IdRule, utterance_ids
 
 START_COLUMN, END_COLUMN = "start", "end"  # seconds: a row is a part of a recording
 ID_COLUMNS = ("id", "utt_id", "utterance", "key")
-PATH_COLUMNS = ("path", "file", "wav", "audio")
-SPLIT_COLUMNS = ("split", "subset")
 
 
 def manifest(

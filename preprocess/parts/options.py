@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from preprocess.parts.names import FEATURE_TYPES, PARTS
 from utility.audio.extensions import recording_extensions
@@ -47,9 +47,22 @@ class ExtractionFlags:
     dry_run: bool
 
 
-def corpus_parser(prog: str, description: str, example: str, data_path: str | None) -> Parser:
-    """A parser with the flags that every corpus needs, named as in the originals."""
+def corpus_parser(prog: str, description: str, example: str, data_path: str | None, one: bool = True) -> Parser:
+    """A parser with the flags that every corpus needs, named as in the originals.
+
+    A corpus that is not `one` folder has flags of its own for its folders and their splits."""
     parser = Parser(prog=prog, description=description, epilog=f"example:\n  {example}")
+    if one:
+        add_corpus(parser, data_path)
+    else:
+        _add_jobs(parser)
+    parser.add_argument("--output_path", type=Path, default=Path("data"), help="where the new folder appears")
+    parser.add_boolean("--dry_run", help="print what would be made of which recordings, and end")
+    return parser
+
+
+def add_corpus(parser: Parser, data_path: str | None) -> None:
+    """Add the flags that say which corpus is read, by how many workers."""
     parser.add_argument(
         "--data_path",
         "--data_root",
@@ -57,20 +70,21 @@ def corpus_parser(prog: str, description: str, example: str, data_path: str | No
         default=data_path and Path(data_path),
         help="the corpus",
     )
-    parser.add_argument("--output_path", type=Path, default=Path("data"), help="where the new folder appears")
     parser.add_argument(
         "--splits", nargs="+", default=[], metavar="SPLIT", help="which splits (default: all there are)"
     )
+    _add_jobs(parser)
+
+
+def _add_jobs(parser: Parser) -> None:
     parser.add_argument("--n_jobs", type=_jobs, default=-1, metavar="N", help="workers, -1 for every core")
-    parser.add_boolean("--dry_run", help="print what would be made of which recordings, and end")
-    return parser
 
 
 def feature_parser(
-    prog: str, description: str, example: str, data_path: str | None, feature_type: str, delta: bool
+    prog: str, description: str, example: str, data_path: str | None, feature_type: str, delta: bool, one: bool = True
 ) -> Parser:
-    """A parser of a script that makes a store; a script adds the flags of its corpus."""
-    parser = corpus_parser(prog, description, example, data_path)
+    """A parser of a script that makes a store; a script adds the flags of its corpus (`one`: as of `corpus_parser`)."""
+    parser = corpus_parser(prog, description, example, data_path, one)
     parser.add_argument(
         "--name", type=folder_name, help="the store's folder (default: made of corpus and features, as libri_mel160)"
     )
@@ -105,6 +119,25 @@ def add_extension(parser: Parser, default: Sequence[str]) -> None:
         metavar="EXT",
         help=f"which files are audio (default: {' '.join(default)})",
     )
+
+
+def add_timit(parser: Parser) -> None:
+    """Add the flags of `preprocess.parts.timit`."""
+    parser.add_boolean("--drop_sa", default=False, help="of TIMIT: leave out SA1 and SA2, which every speaker reads")
+    parser.add_boolean(
+        "--complete_test",
+        default=False,
+        help="of TIMIT: test is all of TEST; else it is the 24 speakers of the core set and dev the usual 50, if all "
+        "are there",
+    )
+    for part in ("dev", "test"):
+        told = f"of TIMIT: speakers that make up {part} instead, as the sample has no {part} set"
+        parser.add_argument(f"--{part}_speakers", nargs="+", default=[], metavar="SPK", help=told)
+
+
+def held_out(values: Mapping[str, Any]) -> dict[str, str]:
+    """The part of each speaker whom the flags of `add_timit` name."""
+    return {name.upper(): part for part in ("dev", "test") for name in values[f"{part}_speakers"]}
 
 
 def add_recordings(parser: Parser, parts: bool = False) -> None:
@@ -148,8 +181,8 @@ def recordings(command: Command) -> RecordingFlags:
     return command.fill(RecordingFlags, data_path=path, folders=folders, extensions=extensions, clip=values.get("clip"))
 
 
-def making(command: Command, prefix: str, usual_delta: bool) -> ExtractionFlags:
-    """What the flags say of a store; ValueError for those that do not go together.
+def making(command: Command, prefix: str, usual_delta: bool, **more: Any) -> ExtractionFlags:
+    """What the flags say of a store, or what is given as `more`; ValueError for those that do not go together.
 
     Linear features have no derivatives, asked for they are an error, and no CMVN unless asked for: they stay in [0, 1]
     and can be inverted to sound."""
@@ -170,6 +203,7 @@ def making(command: Command, prefix: str, usual_delta: bool) -> ExtractionFlags:
         output_path=values["output_path"].expanduser(),
         deltas=int(delta) + int(values["delta_delta"]),
         cmvn="utterance" if normalised else "none",
+        **more,
     )
 
 

@@ -66,14 +66,24 @@ def list_unread(corpus: Corpus, root: Path) -> None:
         file.unlink(missing_ok=True)
 
 
+def features_of(flags: ExtractionFlags) -> FeatureConfig:
+    """What the flags say of the features; ValueError where they do not go together."""
+    values = {"kind": flags.feature_type, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
+    return resolve(FeatureConfig, values, [f"s3prl.{option}" for option in flags.s3prl])
+
+
+def store_root(flags: ExtractionFlags, features: FeatureConfig) -> Path:
+    """The folder of the store that the flags ask for."""
+    root = flags.output_path / (flags.name or f"{flags.prefix}_{features.kind}{features.dim}")
+    return root.absolute() if flags.dask else root  # the workers have folders of their own
+
+
 def extract(corpus: Corpus, flags: ExtractionFlags, labels: Labels | None = None) -> int:
     """Extract every split and say what came out; 1 when some recordings have no features, else 0.
 
     The `labels` of an importer are written beside the features when these are done."""
-    values = {"kind": flags.feature_type, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
-    features = resolve(FeatureConfig, values, [f"s3prl.{option}" for option in flags.s3prl])
-    root = flags.output_path / (flags.name or f"{flags.prefix}_{features.kind}{features.dim}")
-    root = root.absolute() if flags.dask else root  # the workers have folders of their own
+    features = features_of(flags)
+    root = store_root(flags, features)
     check_folder(root)
     for split in corpus.splits:
         check_split_name(split)
@@ -150,7 +160,7 @@ def _print_plan(corpus: Corpus, features: FeatureConfig, root: Path, labels: Lab
     print("\n".join(f"  {line}" for line in yaml.safe_dump(as_dict(features), sort_keys=False).splitlines()))
     print("data:")
     for split in corpus.splits:
-        rows, failed = plan(corpus.root, corpus.of(split), features, split)
+        rows, failed = plan(corpus.root, corpus.of(split), features, split, corpus.broken)
         hours = sum(row.num_samples for row in rows) / features.sample_rate / 3600
         print(f"  {split}: {len(rows) - len(failed)} utterances, {hours:.2f} hours, {len(failed)} not usable")
     if labels:

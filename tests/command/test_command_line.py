@@ -482,8 +482,9 @@ def _make_probes(mode: str) -> None:
 NAMED = [
     "runner_mockingjay.py --train", "run_downstream.py --run phone_linear --upstream baseline",
     "preprocess_libri.py --data_path .", "preprocess_any.py --data_path .", "preprocess_timit.py --data_path .",
-    "preprocess_apc.py --data_path .", "preprocess_alignment.py --data_path .",
-    "generate_len_for_bucket.py --data_path .", "preprocess_mosei.py --data_path . --labels x.csv",
+    "preprocess_apc.py --data_path .", "preprocess_alignment.py --data_path .", "preprocess_text.py --data_path .",
+    "preprocess_kaldi.py --data_dir .", "generate_len_for_bucket.py --data_path .",
+    "preprocess_mosei.py --data_path . --labels x.csv",
 ]  # fmt: skip
 
 

@@ -23,6 +23,7 @@ SCRIPTS = {
     "generate_len_for_bucket": (["--data_path", "corpus"], ("3 recordings, 0.00 hours, 0 failed",)),
     "preprocess_alignment": (["--data_path", "a.ctm"], ("1 files of form ctm: 2 utterances, 0.00 hours, 2 labels",)),
     "preprocess_apc": (["--data_path", "apc.blogmel"], ("apc: 1 utterances, 0.00 hours, 2 frames of 2",)),
+    "preprocess_kaldi": (["--data_dir", "kdir"], ("kind: fbank", "kdir: 2 utterances, 0.00 hours, 0 not usable")),
     "demo_corpus": (["--minutes", "2"], ("minutes: 2.0", "data/demo_corpus")),
 }
 
@@ -38,6 +39,8 @@ def test_a_dry_run_says_what_would_be_made_and_writes_nothing(script, tmp_path, 
         wav(tmp_path / f"corpus/train/1/2/1-2-{number}.flac", samples)
     wav(tmp_path / "timit/TRAIN/DR1/FAEM0/SI1392.WAV")
     (tmp_path / "a.ctm").write_text("u 1 0 0.5 aa\nv 1 0 0.5 b\n")
+    (tmp_path / "kdir").mkdir()
+    (tmp_path / "kdir/wav.scp").write_text("a corpus/train/1/2/1-2-0.flac\nb corpus/train/1/2/1-2-1.flac\n")
     (tmp_path / "apc.blogmel").write_text("a\n1 2\n3 4\n.\n")
     (tmp_path / "mosei.csv").write_text("file,index,start,end,split\n1-2-1,0,0,0.1,2\n1-2-1,1,0,0.1,3\n")
     before = tree(tmp_path)

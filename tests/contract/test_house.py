@@ -80,7 +80,7 @@ FLOORS = {
     ),
     "utility": (
         {"batches", "files", "interrupts", "intervals", "original_flags", "pickles", "tables", "text"},
-        {"torch_files", "openmp", "threads", "command", "flags", "config", "device"},
+        {"torch_files", "openmp", "threads", "command", "flags", "config", "device", "arpa"},
         {"seeds", "arrays", "utterance_ids"},
         {"loader", "labels", "locks", "kaldi", "runs", "temporary_array"},
         {"audio", "training"},

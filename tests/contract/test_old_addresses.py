@@ -22,6 +22,7 @@ SCRIPTS = [
     "preprocess_alignment",
     "preprocess_any",
     "preprocess_apc",
+    "preprocess_kaldi",
     "preprocess_libri",
     "preprocess_timit",
 ]

@@ -4,16 +4,20 @@ import gzip
 import pickle
 import re
 import struct
+import time
 import tracemalloc
+from pathlib import Path
 
 import kaldi_native_io
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from utility.kaldi.archives import read_ark, read_scp, write_ark
+from utility.kaldi.archives import ark_shapes, read_ark, read_scp, write_ark
+from utility.kaldi.commands import Served, serve
+from utility.kaldi.commands import run as run_command
 from utility.kaldi.matrices import ByteSource
 from utility.text import short
 
@@ -407,15 +411,62 @@ def test_a_key_twice_is_refused(folder):
         next(archive)
 
 
+# Ten thousand matrices
+
+SIZES = st.tuples(st.integers(1, 30), st.integers(1, 12))
+
+
+def many(sizes, seed, scale, special):
+    """500 matrices whose sizes go round, with a few values that are special."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for number in range(500):
+        values = (scale * rng.standard_normal(sizes[number % len(sizes)])).astype(np.float32)
+        values.flat[rng.integers(values.size)] = rng.choice([0, -0.0, 1.2e-38, 3e38, np.inf, np.nan, 1 / 3, *special])
+        found[f"k{rng.integers(10**9)}-{number}"] = values
+    return found
+
+
+@settings(MANY, max_examples=20, database=None, phases=[Phase.explicit, Phase.generate])
+@given(
+    sizes=st.lists(SIZES, min_size=1, max_size=9),
+    seed=st.integers(0, 2**32 - 1),
+    scale=st.sampled_from([1e-30, 1e-3, 1, 50, 1e30]),
+    form=st.sampled_from(["float", "double", "text"]),
+)
+def test_ten_thousand_matrices_go_to_kaldi_and_come_back(folder, sizes, seed, scale, form):
+    items = many(sizes, seed, scale, [] if form == "text" else [1e-40, -np.inf])  # these C++ does not read from text
+    write_ark("x.ark", items.items(), form=form)
+    table, reader = ("ark:x.ark", "scp:x.scp")[seed % 2], NIO.SequentialFloatMatrixReader
+    same(dict(sorted(kaldi_reads(table, reader).items())), dict(sorted(items.items())))
+    writer, kind = ((NIO.FloatMatrixWriter, "f4"), (NIO.DoubleMatrixWriter, "f8"))[seed % 2]
+    kaldi_writes("ark,scp:y.ark,y.scp", writer, {key: values.astype(kind) for key, values in items.items()})
+    same({key: values.astype("f4") for key, values in read_ark("y.ark")}, items)
+    assert read_scp("y.scp").shapes() == {key: values.shape for key, values in items.items()}
+    assert dict(ark_shapes("x.ark")) == {key: values.shape for key, values in items.items()}
+
+
 # Indices
 
 
-@pytest.mark.parametrize("command", ["touch made |", "touch made|", "touch made |[0:1]", "touch made; cat x.ark | "])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "touch made |",
+        "touch made|",
+        "touch made |[0:1]",
+        "touch made; cat x.ark | ",
+        "cat $(touch made) |",
+        "cat >made |",
+    ],
+)
 def test_commands_in_an_scp_are_refused_not_run(folder, command):
     write_ark("x.ark", [("a", np.ones(2, "f"))])
     (folder / "y.scp").write_text(f"a x.ark:2\nb {command}\n")
-    line = re.escape(f"y.scp:2: a shell command, {command.strip()!r}: it is not run")
-    with pytest.raises(ValueError, match=f"^{line}[^\n]+$"):
+    line = re.escape(
+        f"y.scp:2: a shell command, {command.strip()!r}: run it only if you trust the file: --allow_commands"
+    )
+    with pytest.raises(ValueError, match=f"^{line}$"):
         read_scp("y.scp")
     assert not (folder / "made").exists()
 
@@ -426,6 +477,68 @@ def test_the_command_would_have_made_a_file(folder):
     with pytest.raises((RuntimeError, KeyError)):
         kaldi_reads("scp:y.scp", NIO.SequentialFloatMatrixReader)
     assert (folder / "made").exists()
+
+
+def test_harmless_commands_are_read_without_a_shell(folder, monkeypatch):
+    write_ark("x y.ark", [("a", np.arange(20, dtype="f").reshape(5, 4))])
+    one = (folder / "x y.ark").read_bytes()[2:]
+    (folder / "one mat").write_bytes(one)
+    (folder / "packed").write_bytes(gzip.compress(one))
+    (folder / "y.scp").write_text(
+        "a cat 'one mat' |\nb /bin/gunzip -c packed |[1:2]\nc zcat packed |\nd cat 'one mat' |[0:0,1:2]\n"
+    )
+    monkeypatch.setattr("subprocess.Popen", None)
+    matrices = read_scp("y.scp")
+    assert matrices.shapes() == {"a": (5, 4), "b": (2, 4), "c": (5, 4), "d": (1, 2)}
+    assert matrices.rows("b", 1).tolist() == [[8, 9, 10, 11]]
+    assert matrices["d"].tolist() == [[1, 2]]
+    assert np.array_equal(matrices["a"], matrices["c"])
+
+
+@pytest.mark.parametrize(
+    ("command", "served"),
+    [
+        ("sph2pipe -f wav -p -c 2 a/b.sph |", Served("a/b.sph", channel=2)),
+        ("/opt/kaldi/tools/sph2pipe a.sph|", Served("a.sph")),
+        ("flac -c -d -s 'a b.flac' |", Served("a b.flac")),
+        ("flac -d -c a.flac |", Served("a.flac")),
+        ("sox a.mp3 -t wav - |", Served("a.mp3")),
+        ("cat a.wav |", Served("a.wav")),
+        ("zcat a.wav.gz |", Served("a.wav.gz", packed=True)),
+        *((other, None) for other in (
+            *("cat |", "cat -n |", "cat a b |", "cat 'a |", "|", "rm a |", "cat a\nb |", "cat a* |", "cat ~/a |"),
+            *("sph2pipe -c 3 a |", "sph2pipe -f wav |", "sph2pipe -x a |", "sox a -t wav - rate 8k |", "flac -c a |"),
+            *("sox -t wav a - |", "gunzip a |", "cat a & rm b |", "cat 'a;b' |", 'cat "$(rm b)" |'),
+        )),
+    ],
+)  # fmt: skip
+def test_which_commands_are_harmless(command, served):
+    assert serve(command) == served
+
+
+def test_commands_that_are_allowed_run(folder):
+    write_ark("x.ark", [("a", np.ones((3, 2), "f"))])
+    (folder / "y.scp").write_text("a tail -c +3 x.ark; touch made |[0:1]\nb echo no >&2; echo nay >&2; exit 3 |\n")
+    matrices = read_scp("y.scp", allow_commands=True)
+    assert not (folder / "made").exists()
+    assert matrices["a"].tolist() == [[1, 1], [1, 1]]
+    assert (folder / "made").exists()
+    broken = {}
+    assert matrices.shapes(broken.__setitem__) == {"a": (2, 2)}
+    said = "the command 'echo no >&2; echo nay >&2; exit 3 |' ended with exit code 3: nay"
+    assert broken == {"b": said}
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        matrices["b"]
+
+
+def test_a_command_that_does_not_end_is_ended(folder):
+    with (folder / "out").open("wb") as out, pytest.raises(ValueError, match=r"took longer than 0\.2 s$"):
+        run_command("sleep 50 & echo $! ; sleep 50 |", out, seconds=0.2)
+    child = int((folder / "out").read_text())
+    state, end = Path(f"/proc/{child}/stat"), time.monotonic() + 10
+    while (running := state.exists() and state.read_text().split()[2] not in "ZX") and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not running
 
 
 @pytest.mark.parametrize(

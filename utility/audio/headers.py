@@ -3,10 +3,10 @@
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import joblib
 from tqdm import tqdm
@@ -18,6 +18,8 @@ from utility.text import short
 
 SCAN_THREADS = 8
 SCANNED_AT_ONCE = 64
+Part = TypeVar("Part")
+Seen = TypeVar("Seen")
 
 
 def audio_files(root: Path, extensions: Sequence[str] = AUDIO_EXTENSIONS) -> list[str]:
@@ -72,12 +74,19 @@ class Header(NamedTuple):
 
 def scan(paths: Sequence[Path], shown: str | None = None, threads: int = SCAN_THREADS) -> Iterator[Header]:
     """The headers of recordings, in order, read by several threads; `shown` is the name of a progress bar."""
+    yield from in_threads(_header, paths, shown, threads)
+
+
+def in_threads(
+    look: Callable[[Part], Seen], parts: Sequence[Part], shown: str | None = None, threads: int = SCAN_THREADS
+) -> Iterator[Seen]:
+    """`look` at recordings, or parts of them, in several threads, the results in order; it must not raise."""
     hidden = True if shown is None else None
-    starts = range(0, len(paths), SCANNED_AT_ONCE)
+    starts = range(0, len(parts), SCANNED_AT_ONCE)
     with ThreadPoolExecutor(joblib.effective_n_jobs(threads)) as pool:
-        parts = pool.map(lambda start: [_header(path) for path in paths[start : start + SCANNED_AT_ONCE]], starts)
-        headers = itertools.chain.from_iterable(parts)
-        yield from tqdm(headers, shown, len(paths), unit="utt", disable=hidden, leave=False)
+        some = pool.map(lambda start: [look(part) for part in parts[start : start + SCANNED_AT_ONCE]], starts)
+        seen = itertools.chain.from_iterable(some)
+        yield from tqdm(seen, shown, len(parts), unit="utt", disable=hidden, leave=False)
 
 
 def _header(path: Path) -> Header:

@@ -174,8 +174,13 @@ def resampled_length(frames: Count, native: Count, sample_rate: int) -> Count:
 
 def audio_header(path: Path | str) -> tuple[int, int]:
     """Samples per channel and sample rate; `AudioError` for a file that has none, or ends before its header says."""
+    return audio_form(path)[:2]
+
+
+def audio_form(path: Path | str) -> tuple[int, int, int]:
+    """Samples per channel, sample rate and channels, as `audio_header`."""
     with _opened(path) as file:
-        return file.frames, file.samplerate
+        return file.frames, file.samplerate, file.channels
 
 
 @contextlib.contextmanager

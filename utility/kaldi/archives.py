@@ -1,32 +1,37 @@
 """Kaldi's tables: archives (.ark) and their indices (.scp), read and written without Kaldi.
 
 An archive is entries `key SPACE object`; a line of an scp is `key path` or `key path:offset`, perhaps with a range of
-rows and columns behind it. `kaldi_matrices` knows the objects. Nothing here ever runs a command.
+rows and columns behind it. `utility.kaldi.matrices` knows the objects. A line of an scp may hold a shell command, which
+runs only where the caller says so.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
 from utility.files import replacing
-from utility.kaldi.matrices import BLANK, LONGEST_KEY, ByteSource, ObjectHeader, read_header, read_key, read_rows
+from utility.kaldi.matrices import (
+    LONGEST_KEY,
+    ByteSource,
+    ObjectHeader,
+    object_bytes,
+    read_header,
+    read_key,
+    read_rows,
+)
+from utility.kaldi.scp_entries import Located, ScpEntry, lies, read_entry
+from utility.kaldi.tables import WHITE, entries, lines
 from utility.kaldi.writing import Form, pack
-from utility.text import cut, short
+from utility.text import short
 
-WHITE = BLANK.decode()
-LOCATION = re.compile(r"(?P<path>.+?)(?::(?P<offset>[0-9]{1,18}))?(?:\[(?P<range>[^][]*)])?", re.DOTALL)
-SPAN = r"(?::|([0-9]{1,9}):([0-9]{1,9}))"
-RANGE = re.compile(f"{SPAN}(?:,{SPAN})?")
-TOLERANCE = 3  # a range may end less than this many rows beyond the end, as in Kaldi: segments are rounded to frames
 FRAMES = "utt2num_frames"
-
-RowRange = tuple[int, int] | None  # first and last, both included; None: all
 
 
 def read_ark(path: Path | str) -> Iterator[tuple[str, np.ndarray]]:
@@ -34,42 +39,29 @@ def read_ark(path: Path | str) -> Iterator[tuple[str, np.ndarray]]:
 
     Matrices are [T, D] and vectors [N]: float32, or float64 where the file has doubles or text; vectors of integers are
     int32. Raises ValueError with file, key and byte for entries that are cut off, unknown, absurd or there twice."""
+    for source, key, header in _objects(Path(path)):
+        yield key, read_rows(source, header, 0, header.shape[0])
+
+
+def ark_shapes(path: Path | str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Keys and shapes of what `read_ark` reads; the values are skipped, and of a packed file unpacked only."""
+    for source, key, header in _objects(Path(path)):
+        source.skip(object_bytes(header))
+        yield key, header.shape
+
+
+def _objects(path: Path) -> Iterator[tuple[ByteSource, str, ObjectHeader]]:
+    """The archive, and key and header of each entry; the caller reads or skips the values before the next one."""
     keys = set()
     zeros = 0
-    with ByteSource.open(Path(path)) as source:
+    with ByteSource.open(path) as source:
         while (key := read_key(source, zeros)) is not None:
             if key in keys:
                 source.refuse("the key is there twice")
             keys.add(key)
             header = read_header(source)
-            yield key, read_rows(source, header, 0, header.shape[0])
+            yield source, key, header
             zeros = 4 if header.token == "CM" and not header.shape[0] else 0  # that many Kaldi writes there by mistake
-
-
-@dataclass(frozen=True)
-class ScpEntry:
-    """A line of an scp: the object at byte `offset` of the file `path`, or a part of it."""
-
-    key: str
-    path: Path
-    offset: int
-    rows: RowRange
-    columns: RowRange
-
-    @contextmanager
-    def open(self) -> Iterator[tuple[ByteSource, ObjectHeader, int, int]]:
-        """The file, what stands there, the first of the rows that are meant and the one after the last."""
-        with ByteSource.open(self.path) as source:
-            source.key = self.key
-            source.seek(self.offset)
-            header = read_header(source)
-            shape, columns = header.shape, self.columns
-            if columns and (len(shape) < 2 or columns[1] >= shape[1]):
-                source.refuse(f"columns {columns[0]} to {columns[1]} of {list(shape)}", self.offset)
-            first, last = self.rows or (0, shape[0] - 1)
-            if self.rows and (first >= shape[0] or last >= shape[0] + TOLERANCE):
-                source.refuse(f"rows {first} to {last} of {list(shape)}", self.offset)
-            yield source, header, first, min(last + 1, shape[0])
 
 
 class Matrices:
@@ -97,7 +89,8 @@ class Matrices:
         Only these rows are read, except of one-byte matrices with column headers (CM) and of text. KeyError for an
         unknown key; ValueError for rows that are not there and for objects that `read_ark` refuses."""
         entry = self._entries[key]
-        with entry.open() as (source, header, start, end):
+        with entry.source() as source:
+            header, start, end = entry.look(source)
             count = end - start
             last = count if last is None else last
             if not 0 <= first <= last <= count:
@@ -113,77 +106,70 @@ class Matrices:
         beside = self.path.with_name(FRAMES)
         lengths = _stated(beside) if self.path.name == "feats.scp" and beside.is_file() else {}
         if not all(key in lengths for key in self.keys):
-            for entry in sorted(self._entries.values(), key=lambda entry: (entry.path, entry.offset)):
-                with entry.open() as (_, _, start, end):
-                    lengths[entry.key] = end - start
+            lengths = {key: shape[0] for key, shape in self.shapes().items()}
         return np.array([lengths[key] for key in self.keys], np.int64)
 
+    def in_files(self) -> list[str]:
+        """The keys in the order in which the values lie on disk."""
+        return [entry.key for entry in sorted(self._entries.values(), key=lies)]
 
-def read_scp(path: Path | str, root: Path | str | None = None) -> Matrices:
+    def shapes(self, broken: Callable[[str, str], None] | None = None) -> dict[str, tuple[int, ...]]:
+        """Shape of each object, from the headers alone: every file is opened once.
+
+        Objects that are refused raise ValueError or OSError; where there is a `broken` it is told key and reason, and
+        they are left out."""
+        found: dict[str, tuple[int, ...]] = {}
+        for _, group in groupby(sorted(self._entries.values(), key=lies), key=lambda entry: lies(entry)[:-1]):
+            some = list(group)
+            try:
+                with some[0].source() as source:
+                    for entry in some:
+                        try:
+                            header, start, end = entry.look(source)
+                        except ValueError as error:
+                            if broken is None:
+                                raise
+                            broken(entry.key, in_words(error))
+                            continue
+                        columns = entry.columns and (entry.columns[1] + 1 - entry.columns[0],)
+                        found[entry.key] = (end - start, *(columns or header.shape[1:]))
+            except (OSError, ValueError) as error:
+                if broken is None:
+                    raise
+                for entry in some:
+                    broken(entry.key, in_words(error))
+        return found
+
+
+def in_words(error: OSError | ValueError) -> str:
+    """What an error says; of the system's own the file and the reason."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def read_scp(path: Path | str, root: Path | str | None = None, allow_commands: bool = False) -> Matrices:
     """What an scp names; the values are read when they are asked for.
 
     Paths in it are relative to `root` if given; else to the working directory and, where nothing is there, to the scp's
-    folder. Raises ValueError with file and line for shell commands, which are never run, and for lines of no entry."""
+    folder. `cat FILE |`, `gunzip -c FILE |` and `zcat FILE |` are read without a shell. Raises ValueError with file and
+    line for other shell commands, unless `allow_commands` lets them run, and for lines of no entry."""
     path = Path(path)
-    entries: dict[str, ScpEntry] = {}
-    known: dict[Path, Path] = {}
-    for number, line in _lines(path):
+    found: dict[str, ScpEntry] = {}
+    located = Located(path, root)
+    for number, key, value in entries(path, "key path' or 'key path:offset"):
         try:
-            entry = _entry(line)
-            if entry.key in entries:
-                raise ValueError(f"the key {short(entry.key)} is there twice")
+            entry = read_entry(key, value, allow_commands)
         except ValueError as error:
             raise ValueError(f"{path}:{number}: {error}") from None
-        if entry.path not in known:
-            beside = path.parent / entry.path if root is None else Path(root) / entry.path
-            known[entry.path] = entry.path if root is None and (entry.path.exists() or not beside.exists()) else beside
-        entries[entry.key] = replace(entry, path=known[entry.path])
-    return Matrices(path, entries)
-
-
-def _entry(line: str) -> ScpEntry:
-    """The entry of a line, its path as it stands there."""
-    words = re.split(f"[{WHITE}]+", line, maxsplit=1)
-    if len(words) < 2:
-        raise ValueError(f"expected 'key path' or 'key path:offset', got {short(line)}")
-    match = LOCATION.fullmatch(words[1])
-    assert match, "a line without blanks around always has a path"
-    path, offset, part = match["path"], match["offset"], match["range"]
-    if path.rstrip(WHITE).endswith("|") and offset is None:
-        raise ValueError(f"a shell command, {short(words[1])}: it is not run, write its output to an archive first")
-    if path.endswith(".gz"):
-        raise ValueError(f"{cut(str(path))} is packed, so nothing in it can be found by an offset: unpack it first")
-    rows, columns = (None, None) if part is None else _range(part)
-    return ScpEntry(words[0], Path(path), int(offset or 0), rows, columns)
-
-
-def _range(text: str) -> tuple[RowRange, RowRange]:
-    """Rows and columns of `r0:r1` or `r0:r1,c0:c1`, where `:` alone means all."""
-    match = RANGE.fullmatch(text)
-    numbers = [int(number) if number else None for number in match.groups()] if match else []
-    spans = [
-        (first, last) if first is not None and last is not None else None
-        for first, last in zip(numbers[::2], numbers[1::2])
-    ]
-    if not spans or any(span and span[0] > span[1] for span in spans):
-        raise ValueError(f"expected a range as [0:9], [0:9,0:3] or [:,0:3], got [{cut(text)}]")
-    return spans[0], spans[1]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbers from 1 and texts of a file's lines, without blanks around."""
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
-        try:
-            yield number, line.decode().strip(WHITE)
-        except UnicodeDecodeError:
-            raise ValueError(f"{path}:{number}: not UTF-8") from None
+        found[key] = entry if entry.command is not None else replace(entry, path=located(entry.path))
+    return Matrices(path, found)
 
 
 def _stated(path: Path) -> dict[str, int]:
     """The lines `key count` of a file as utt2num_frames."""
     lengths = {}
-    for number, line in _lines(path):
+    for number, line in lines(path):
         words = line.split()
         if len(words) != 2 or not re.fullmatch("[0-9]{1,9}", words[1]):
             raise ValueError(f"{path}:{number}: expected 'key frames', got {short(line)}")

@@ -6,6 +6,7 @@ binary object begins with a zero byte and `B`. A text vector and a text matrix d
 
 import gzip
 import io
+import math
 import os
 import re
 import stat
@@ -50,10 +51,10 @@ class ByteSource:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path) -> Iterator["ByteSource"]:
+    def open(cls, path: Path, packed: bool = False) -> Iterator["ByteSource"]:
         with path.open("rb") as file:
             about = os.fstat(file.fileno())
-            if path.suffix == ".gz":
+            if packed or path.suffix == ".gz":
                 yield cls(gzip.GzipFile(fileobj=file), path, None)
             else:
                 yield cls(file, path, about.st_size if stat.S_ISREG(about.st_mode) else None)
@@ -84,6 +85,15 @@ class ByteSource:
             data += piece
         self.position += count
         return data
+
+    def skip(self, count: int) -> None:
+        """Go on behind `count` bytes, which are there."""
+        self.expect(count)
+        if self._size is not None:
+            self.seek(self.position + count)
+            return
+        while count:
+            count -= len(self.read(min(count, PIECE)))
 
     def byte(self) -> bytes:
         """The next byte, nothing at the end."""
@@ -159,17 +169,23 @@ def read_header(source: ByteSource) -> ObjectHeader:
         source.refuse("neither a binary object (a zero byte, then B) nor text", start)
     token = _token(source, start)
     low, span = struct.unpack("<2f", source.read(8)) if token.startswith("CM") else (0, 0)
-    if token == "CM":
-        axes, size = 2, 1
-    else:
-        axes, size = ROWS[token][0], ROWS[token][1].itemsize
+    axes = 2 if token == "CM" else ROWS[token][0]
     shape = tuple(_count(source, marked=token in ("FM", "DM", "FV", "DV")) for _ in range(axes))
     if axes == 2 and (shape[0] == 0) != (shape[1] == 0):
         source.refuse(f"a size of {shape[0]} x {shape[1]}: an empty matrix is 0 x 0", start)
     header = ObjectHeader(token, shape, source.position, low, span)
-    heads = shape[1] * COLUMN_HEADER.itemsize if token == "CM" else 0
-    source.expect(heads + size * shape[0] * (shape[1] if axes == 2 else 1))
+    source.expect(object_bytes(header))
     return header
+
+
+def object_bytes(header: ObjectHeader) -> int:
+    """How many bytes the values take that follow a header; none of text, which is read with it."""
+    if header.text is not None:
+        return 0
+    count = math.prod(header.shape)
+    if header.token == "CM":
+        return header.shape[1] * COLUMN_HEADER.itemsize + count
+    return count * ROWS[header.token][1].itemsize
 
 
 def _token(source: ByteSource, start: int) -> str:

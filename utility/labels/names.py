@@ -1,4 +1,9 @@
 """Names that command lines offer; they load nothing."""
 
+from typing import Literal, get_args
+
 FORMATS = ("textgrid", "ctm", "timit", "montreal", "cpc", "json")  # of alignment files
 TIERS = ("phones", "words")
+TEXT_FORMATS = ("librispeech", "kaldi", "csv", "timit", "trn")
+Target = Literal["phoneme", "char", "subword", "word"]  # what a text is cut into
+TARGETS = get_args(Target)

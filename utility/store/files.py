@@ -1,17 +1,14 @@
 """The files of a feature store: what they are called, their tables, and writing them whole or not at all."""
 
 import contextlib
-import csv
 import errno
 import fcntl
-import io
 import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +17,7 @@ from utility.config import SHOWN, Difference, build, differences, read_yaml, to_
 from utility.files import naming, replace_file, temporary
 from utility.locks import NO_LOCKS
 from utility.store.info import WORDS, StoreInfo
+from utility.tables import table_bytes
 from utility.text import cut, short
 
 STORE_COLUMNS = ("id", "offset", "length", "num_samples", "speaker", "path")
@@ -205,15 +203,6 @@ def unlike(there: StoreInfo, here: StoreInfo, ignore: Sequence[str] = ()) -> str
 def offsets_of(lengths: np.ndarray) -> np.ndarray:
     """First frame of each utterance, int64 [U], when all follow one another."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])[:-1]
-
-
-def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    """A CSV table, the same bytes on every system."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 def write_errors(files: SplitFiles, failures: Sequence[Failure]) -> None:

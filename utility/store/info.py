@@ -8,7 +8,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from utility.audio.feature_config import FeatureConfig
 from utility.config import section
 
-WORDS = ("checkpoint", "step")  # of `made_by`: what people are told; whether two stores are alike, the hashes say
+# Of `made_by`: what people are told; whether two stores are alike, other entries say.
+WORDS = ("checkpoint", "step", "imported_from")
 
 
 @section
@@ -55,5 +56,5 @@ class StoreInfo:
 
     def in_words(self) -> str:
         """Which checkpoint made these representations."""
-        path, step = (self.made_by.get(name) for name in WORDS)
+        path, step = (self.made_by.get(name) for name in ("checkpoint", "step"))
         return f"{path} at step {step}" if path else "a checkpoint that it does not name"
