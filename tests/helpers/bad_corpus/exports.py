@@ -1,4 +1,5 @@
 """The bad inputs of exports to Kaldi, CMVN and definitions of features."""
+# ruff: noqa: E501
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """The bad inputs of Kaldi's directories and archives."""
+# ruff: noqa: E501
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """The bad inputs of lists of utterances and alignments."""
+# ruff: noqa: E501
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """The bad inputs of texts, and corpora that are looked at before use."""
+# ruff: noqa: E501
 
 from pathlib import Path
 
