@@ -87,6 +87,8 @@ def _is_stored(path: str) -> bool:
 def _store(paths: Sequence[str], settings: Stored) -> Store:
     if isinstance(settings, Extract) and settings.online_config is not None:
         raise ValueError(f"{paths[0]} is a store, which has its features: leave --online_config out")
+    if isinstance(settings, Extract) and settings.statistics is not None:
+        raise ValueError(f"{paths[0]} is a store, which has its statistics: leave --statistics out")
     return Store(paths)
 
 
@@ -134,7 +136,8 @@ def _recordings(
     first = Path(paths[0])
     if first.is_dir() and (unread := unread_note(unread_media(first))):
         say(settings.msg, f"{first}: {unread}")
-    return Recordings(paths, features, sample_rate)
+    statistics = settings.statistics if isinstance(settings, Extract) else None
+    return Recordings(paths, features, sample_rate, statistics)
 
 
 def _check_there(paths: Sequence[str]) -> None:

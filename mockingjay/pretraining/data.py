@@ -15,6 +15,7 @@ from utility.loader import Loader, Target
 from utility.store.info import StoreInfo
 from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
+from utility.store.statistics import Level
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class Data:
     source: StoreInfo
     target: StoreInfo
     online: Online | None = None
+    predicted: Store | None = None  # the store of the target, where it is another
+
+    def target_level(self, name: str) -> Level | None:
+        """What the target of an utterance was normalised by as it was read; None where it is as it was computed."""
+        store = self.predicted or self.corpus
+        return store.level(store.index[name]) if isinstance(store, Store) else None
 
     def features(self, batch: AnyBatch, generator: torch.Generator | None = None) -> Batch:
         """What a batch of the loader, already on the device, means to a model: features, computed where need be."""
@@ -71,7 +78,7 @@ def open_data(paths: Sequence[str], config: PretrainConfig, seed: int = 0, noisy
         return Data(store, Loader(store, config.loader, seed), store.info, store.info)
     other = Store(config.data.target)
     frames = _paired(store, other, paths[0])
-    return Data(store, Loader(store, config.loader, seed, frames), store.info, other.info)
+    return Data(store, Loader(store, config.loader, seed, frames), store.info, other.info, predicted=other)
 
 
 def open_given(

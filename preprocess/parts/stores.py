@@ -11,6 +11,7 @@ import yaml
 from preprocess.parts.corpora import Corpus, folder, parts
 from preprocess.parts.extraction import SplitResult, Workers, extract_split, plan, processes
 from preprocess.parts.manifest import manifest
+from preprocess.parts.names import APC_FBANK
 from preprocess.parts.options import ExtractionFlags, RecordingFlags
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, resolve
@@ -50,9 +51,8 @@ def list_unread(corpus: Corpus, root: Path) -> None:
 
 def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
     """Extract every split and say what came out; 1 when some recordings have no features, else 0."""
-    values = {"kind": flags.feature_type, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
-    features = resolve(FeatureConfig, values, [f"s3prl.{option}" for option in flags.s3prl])
-    root = flags.output_path / (flags.name or f"{flags.prefix}_{features.kind}{features.dim}")
+    features = _features(flags)
+    root = flags.output_path / (flags.name or f"{flags.prefix}_{flags.feature_type}{features.dim}")
     root = root.absolute() if flags.dask else root  # the workers have folders of their own
     check_folder(root)
     for split in corpus.splits:
@@ -83,6 +83,14 @@ def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
         first = f"{failures[0].path}: {failures[0].reason}"
         print(f"{len(failures)} not used, see {root / 'errors.csv'}; the first: {first}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _features(flags: ExtractionFlags) -> FeatureConfig:
+    kind = "kaldi_fbank" if flags.feature_type == APC_FBANK else flags.feature_type
+    values = {"kind": kind, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
+    chosen = {"window_type": flags.window_type, "energy": flags.energy}
+    values |= {name: value for name, value in chosen.items() if value is not None}
+    return resolve(FeatureConfig, values, [f"s3prl.{option}" for option in flags.s3prl])
 
 
 def _workers(flags: ExtractionFlags, folders: Sequence[Path]) -> contextlib.AbstractContextManager[Workers]:

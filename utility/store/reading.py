@@ -27,6 +27,7 @@ from utility.store.files import (
 )
 from utility.store.info import WORDS, StoreInfo
 from utility.store.originals import NpyFiles, read_legacy
+from utility.store.statistics import Level, Normaliser, Statistics, chunks
 from utility.text import short
 
 _OPENING = threading.Lock()  # several threads may read first
@@ -126,6 +127,11 @@ class Store:
         """Position of each id."""
         return {name: i for i, name in enumerate(self.ids)}
 
+    def level(self, i: int) -> Level | None:
+        """What frames of utterance `i` are normalised by as they are read; None where they are read as they lie."""
+        reader = self._readers[self._split[i]]
+        return reader.level(int(self._row[i])) if isinstance(reader, _Normalised) else None
+
     def frame_times(self, i: int) -> np.ndarray:
         """Centres of the frames of utterance `i` in seconds, float64 [T]."""
         length = int(self.lengths[i])
@@ -157,7 +163,7 @@ class Store:
 class _Split:
     info: StoreInfo
     table: pd.DataFrame  # columns id, length, num_samples, speaker, path, perhaps start and end
-    reader: "_Array | NpyFiles"
+    reader: "_Array | NpyFiles | _Normalised"
 
 
 class _Array:
@@ -216,6 +222,25 @@ class _Array:
             return row_digest(stream.read(int(self.lengths[row]) * self._frame_bytes))
 
 
+class _Normalised:
+    """Rows of an array, normalised by the statistics of their split as they are read."""
+
+    def __init__(self, array: _Array, normaliser: Normaliser):
+        self.array, self.normaliser = array, normaliser
+
+    def read(self, row: int, start: int, stop: int) -> np.ndarray:
+        return self.level(row).apply(self.array.read(row, start, stop))
+
+    def level(self, row: int) -> Level:
+        """By what a row is normalised; only one that stands for itself is read for it."""
+        length = int(self.array.lengths[row])
+        return self.normaliser.level(row, lambda: (self.array.read(row, *part) for part in chunks(0, length)))
+
+    def content(self, beside: Path | None) -> str:
+        """The digest of the frames and of what they are normalised by."""
+        return f"{self.array.content(beside)} {self.normaliser.statistics.digest()}"
+
+
 def _as_paths(paths: Sequence[str | Path] | str | Path) -> list[Path]:
     listed = [paths] if isinstance(paths, str | Path) else paths
     if not listed:
@@ -247,7 +272,20 @@ def _open_split(path: Path, features: FeatureConfig | None) -> _Split:
         there, here = (dataclasses.replace(info, features=config) for config in (info.features, features))
         raise ValueError(f"{files.info} holds other features: {unlike(there, here)}")
     table = read_table(files.table, STORE_COLUMNS, SPAN_COLUMNS)
-    return _Split(info, table, _Array(files, info, table))
+    array = _Array(files, info, table)
+    return _Split(info, table, _normalised(files, info, table, array) if info.normalised_when_read else array)
+
+
+def _normalised(files: SplitFiles, info: StoreInfo, table: pd.DataFrame, array: _Array) -> _Normalised:
+    assert info.features is not None, "features are normalised"
+    if not files.statistics.is_file():
+        raise ValueError(
+            f"{files.statistics}: no such file, and {files.info} says cmvn {info.features.cmvn}: make this split again"
+        )
+    statistics = Statistics.read(files.statistics)
+    normaliser = Normaliser.by_speaker(info.features, statistics, table["speaker"].tolist(), files.statistics)
+    normaliser.check(table["length"].to_numpy(), files.statistics)
+    return _Normalised(array, normaliser)
 
 
 def _why_not(files: SplitFiles) -> str:

@@ -18,6 +18,7 @@ from utility.audio.headers import SCAN_THREADS, audio_files, recording_state, sc
 from utility.audio.waveform import WHOLE, AudioError, Span, read_audio, resampled_length
 from utility.store.files import read_table
 from utility.store.info import StoreInfo
+from utility.store.statistics import Normaliser, Statistics
 from utility.text import cut, short
 from utility.utterance_ids import utterance_ids
 
@@ -34,9 +35,17 @@ class Recordings:
     waveforms alone, at `sample_rate`: a frame is a sample. Raises ValueError for what is none of these and for ids that
     are not unique."""
 
-    def __init__(self, paths: Sequence[str | Path], features: FeatureConfig | None, sample_rate: int | None = None):
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        features: FeatureConfig | None,
+        sample_rate: int | None = None,
+        statistics: Path | None = None,
+    ):
+        """`statistics` is the file of a store (`<split>.cmvn.npz`) where `features` are normalised by more than the
+        utterance; speakers are those of a table, and a recording without one stands for itself."""
         splits = [Path(path).expanduser().resolve() for path in paths]
-        self._join(splits, [_listed(path) for path in splits], features, sample_rate)
+        self._join(splits, [_listed(path) for path in splits], features, sample_rate, statistics)
 
     @classmethod
     def with_splits(
@@ -52,7 +61,12 @@ class Recordings:
         return made[0], made[1:]
 
     def _join(
-        self, paths: list[Path], tables: list[pd.DataFrame], features: FeatureConfig | None, sample_rate: int | None
+        self,
+        paths: list[Path],
+        tables: list[pd.DataFrame],
+        features: FeatureConfig | None,
+        sample_rate: int | None,
+        statistics: Path | None = None,
     ) -> None:
         self.paths = paths
         table = pd.concat(tables, ignore_index=True)
@@ -64,7 +78,9 @@ class Recordings:
                 f"utterance id {short(repeated.iloc[0])} is not unique in {', '.join(map(str, paths))}: name one "
                 "folder above them, or a table with ids (preprocess/generate_len_for_bucket.py)"
             )
-        self.features = features
+        if features is not None and statistics is None:
+            features.check_alone()
+        self.features, self._normaliser = features, None
         rate_wanted = sample_rate if features is None else features.sample_rate
         assert rate_wanted is not None, "waveforms have a rate"
         self.sample_rate: int = rate_wanted
@@ -77,6 +93,8 @@ class Recordings:
         if features is not None:
             enough = self.num_samples >= features.min_samples
             self.lengths = np.where(enough, features.num_frames(self.num_samples), 0)
+        if statistics is not None:
+            self._normaliser = _normaliser(features, statistics, self.speakers)
         first = self.paths[0]
         root = None if len(self.paths) > 1 or first.suffix == ".csv" else first if first.is_dir() else first.parent
         self.info = StoreInfo(
@@ -94,12 +112,13 @@ class Recordings:
     def extractor(self) -> FeatureExtractor:
         """What computes the features."""
         assert self.features is not None, "these are waveforms"
-        return FeatureExtractor(self.features)
+        return FeatureExtractor(self.features if self._normaliser is None else self.features.before_corpus)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Features of recording `index`, float32 [T, D]."""
         wave = torch.from_numpy(self.read(index, 0, int(self.lengths[index])))
-        return self.extractor(wave[None], torch.tensor([len(wave)]))[0][0].numpy()
+        frames = self.extractor(wave[None], torch.tensor([len(wave)]))[0][0].numpy()
+        return frames if self._normaliser is None else self._normaliser.level(index, lambda: [frames]).apply(frames)
 
     def read(self, index: int, start: int, stop: int) -> np.ndarray:
         """Samples of recording `index`, float32 [n]: all of them for all frames, else as many as frames `start` to
@@ -144,7 +163,16 @@ class Recordings:
 
         Nothing is kept, so `beside` is not needed."""
         digest = hashlib.sha256(b"".join(map(recording_state, self.audio_paths)))
+        if self._normaliser is not None:
+            digest.update(self._normaliser.statistics.digest().encode())
         return f"{', '.join(map(str, self.paths))} {digest.hexdigest()[:16]}"
+
+
+def _normaliser(features: FeatureConfig | None, file: Path, speakers: Sequence[str]) -> Normaliser:
+    if features is None or not features.of_corpus:
+        named = "waveforms" if features is None else f"cmvn {features.cmvn}"
+        raise ValueError(f"--statistics {file} would change nothing: what is taken of the recordings has {named}")
+    return Normaliser.by_speaker(features, Statistics.read(file), speakers, file)
 
 
 def _missing(paths: Sequence[str]) -> list[str]:
