@@ -38,7 +38,8 @@ def check_flags(settings: Stored) -> None:
     of_kaldi = settings.format in ("ark", "kaldi")
     if of_kaldi and layers.several:
         raise ValueError(
-            f"--format {settings.format} holds one vector per frame, not several layers (--layer {settings.layer}): choose one"
+            f"--format {settings.format} holds one vector per frame, not several layers (--layer {settings.layer}): "
+            "choose one"
         )
     if of_kaldi and settings.shard != (0, 1):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A split of a store as a data directory of Kaldi: features, speakers and their statistics, as its scripts want them."""
+"""A split of a store as a data directory of Kaldi: features, speakers and their statistics, as its scripts want."""
 
 import os
 import re
@@ -243,5 +243,5 @@ def _other_frames(store: Store) -> str:
     first = other[0]
     return (
         f"{len(other)} of {len(store)} utterances have other numbers of frames than Kaldi gives their recordings, "
-        f"{short(store.ids[first])} {store.lengths[first]} instead of {theirs[first]}: Kaldi's alignments do not fit them"
+        f"{short(store.ids[first])} {store.lengths[first]} instead of {theirs[first]}: its alignments do not fit them"
     )
