@@ -18,10 +18,10 @@ from mockingjay.upstreams.base import RowError, Upstream
 from mockingjay.upstreams.selection import LayerSelection
 from utility.audio.waveform import AudioError
 from utility.kaldi import archives
-from utility.kaldi.export import DirectoryOptions, check_names, write_directory
 from utility.loader import frame_batches
 from utility.store.files import Row, SplitFiles, info_differences, read_info
 from utility.store.info import StoreInfo
+from utility.store.kaldi_directory import DirectoryOptions, check_names, write_directory
 from utility.store.reading import Store, splits_in
 from utility.store.writing import StoreWriter
 from utility.text import short

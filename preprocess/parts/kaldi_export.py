@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from preprocess.parts.apc_files import write_blogmel
-from utility.kaldi.export import Compress, DirectoryOptions, write_directory
+from utility.store.kaldi_directory import Compress, DirectoryOptions, write_directory
 from utility.store.reading import Store, splits_in
 
 

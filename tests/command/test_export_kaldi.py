@@ -18,7 +18,7 @@ from tests.helpers.files import contents
 from tests.helpers.speech import MEL, sparse_store, write_store
 from utility.audio.feature_config import FeatureConfig
 from utility.kaldi.archives import read_scp
-from utility.kaldi.export import FILES, DirectoryOptions, write_directory
+from utility.store.kaldi_directory import FILES, DirectoryOptions, write_directory
 from utility.store.reading import Store
 
 FBANK = FeatureConfig(kind="kaldi_fbank", deltas=0, cmvn="none")
@@ -133,7 +133,7 @@ def test_frames_that_kaldis_alignments_do_not_fit_are_told(world, tmp_path, caps
 def test_an_export_is_whole_or_not_there(world, tmp_path, monkeypatch):
     assert export(f"--store {world}/raw/train --output_path {tmp_path}") == 0
     before, words = contents(tmp_path), f"--store {world}/normal/train --output_path {tmp_path}"
-    for moment, left in (("utility.kaldi.archives.pack", 2), ("utility.kaldi.export.replace_file", 4)):
+    for moment, left in (("utility.kaldi.archives.pack", 2), ("utility.store.kaldi_directory.replace_file", 4)):
         with monkeypatch.context() as patch:
             kill_at(patch, moment, left)
             with pytest.raises(KeyboardInterrupt):
