@@ -18,6 +18,7 @@ SEGMENT = np.dtype([("start", "<f8"), ("end", "<f8"), ("label", "<i4")])
 LABELS, UTTERANCES, SEGMENTS, ERRORS = "labels.txt", "utterances.csv", "segments.npy", "errors.csv"
 HEADER = ["id", "offset", "count"]
 TOLERANCE = 0.1  # seconds by which an alignment may outlast its audio
+GRID = 0.01  # seconds per label of CPC's alignments
 LATEST = 1e9  # seconds: no recording is so long, and microseconds of more are no whole numbers
 LONGEST_ID = 10000  # characters; tables have fields of 131072 at most
 CHUNK = 1 << 20  # segments copied at once
@@ -78,7 +79,32 @@ class Alignment:
         Times are compared to the microsecond. `duration` of the audio in seconds; without it the last centre stands
         for the end. `ValueError` for an unknown id, or an alignment that ends over 0.1 s after the audio.
         """
+        return self._labels_at(id, self.segments(id), times, duration, last_holds=False)
+
+    def index_labels(self, id: str, frames: int, shift: float, duration: float | None = None) -> np.ndarray:  # noqa: A002
+        """Labels int64 [T] of frames `shift` seconds apart by their numbers, as S3PRL's phone probes have them.
+
+        Frame i takes the label at i * shift + shift / 2, wherever its centre is; all frames beyond the last label take
+        the last one. `ValueError` where segments are not made of labels of 10 ms each, and as `frame_labels` has it."""
         segments = self.segments(id)
+        for name in ("start", "end"):
+            off = np.flatnonzero(_microseconds(segments[name]) % _microseconds(np.float64(GRID)))
+            if len(off):
+                raise ValueError(
+                    f"{self.root}: {cut(id)}: a segment has its {name} at {segments[name][off[0]]:.6f} s: labels by "
+                    f"the number of a frame (data.label_rule=index) come every {GRID} s; use data.label_rule=time"
+                )
+        return self._labels_at(id, segments, (np.arange(frames) + 0.5) * shift, duration, last_holds=True)
+
+    def _labels_at(
+        self,
+        id: str,  # noqa: A002
+        segments: np.ndarray,
+        times: np.ndarray,
+        duration: float | None,
+        last_holds: bool,
+    ) -> np.ndarray:
+        """Labels at `times`; where `last_holds` all after the last end take the last one."""
         if len(segments) and not 0 <= segments["label"].min() <= segments["label"].max() < len(self.labels):
             raise ValueError(
                 f"{self.root / LABELS}: {len(self.labels)} labels, fewer than {SEGMENTS} uses for {cut(id)}"
@@ -93,7 +119,9 @@ class Alignment:
                 f"{audio_end:.3f} s; they are not of the same recording"
             )
         centres, starts, ends = (_microseconds(x) for x in (times, segments["start"], segments["end"]))
-        if len(centres) > 1:
+        if last_holds:
+            ends[-1] = max(ends[-1], centres[-1] + 1)
+        elif len(centres) > 1:
             ends[-1] += centres[1] - centres[0] + 1
         latest = np.searchsorted(starts, centres, side="right") - 1
         held = (latest >= 0) & (centres < ends[latest])
