@@ -128,8 +128,10 @@ class Alignment:
         return np.where(held, segments["label"][latest].astype(np.int64), IGNORE)
 
 
-def write_alignment(root: str | Path, utterances: Iterable[tuple[str, TimedLabels]]) -> None:
+def write_alignment(root: str | Path, utterances: Iterable[tuple[str, TimedLabels]], order: str = "sorted") -> None:
     """Write (id, segments) pairs as one alignment; `root` appears, or changes, only when all are written.
+
+    The labels, whose numbers are the classes, are `sorted`, or in the order in which they come (`first`).
 
     `ValueError` for segments that `check_segments` refuses, an id that comes twice, no utterance at all, or a `root`
     that holds something else.
@@ -143,7 +145,7 @@ def write_alignment(root: str | Path, utterances: Iterable[tuple[str, TimedLabel
     with temporary(root) as scratch:
         scratch.mkdir()
         with naming(root):
-            _write_files(scratch, utterances)
+            _write_files(scratch, utterances, order)
         replace_folder(scratch, root)
 
 
@@ -223,7 +225,7 @@ def _refuse_foreign(root: Path) -> None:
             )
 
 
-def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]]) -> None:
+def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]], order: str) -> None:
     codes: dict[str, int] = {}
     seen: set[str] = set()
     total = 0
@@ -242,7 +244,7 @@ def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]]) ->
             total += len(coded)
     if not total:
         raise ValueError("no labelled segment in any utterance: nothing to write")
-    labels = sorted(codes)
+    labels = list(codes) if order == "first" else sorted(codes)
     (folder / LABELS).write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
     ranks = np.empty(len(codes), dtype=np.int32)
     ranks[[codes[label] for label in labels]] = np.arange(len(labels))
