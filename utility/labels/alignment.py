@@ -85,15 +85,15 @@ class Alignment:
         """Labels int64 [T] of frames `shift` seconds apart by their numbers, as S3PRL's phone probes have them.
 
         Frame i takes the label at i * shift + shift / 2, wherever its centre is; all frames beyond the last label take
-        the last one. `ValueError` where segments are not made of labels of 10 ms each, and as `frame_labels` has it."""
+        the last one. `ValueError` where segments do not border on multiples of 10 ms, and as `frame_labels` has it."""
         segments = self.segments(id)
-        for name in ("start", "end"):
-            off = np.flatnonzero(_microseconds(segments[name]) % _microseconds(np.float64(GRID)))
-            if len(off):
-                raise ValueError(
-                    f"{self.root}: {cut(id)}: a segment has its {name} at {segments[name][off[0]]:.6f} s: labels by "
-                    f"the number of a frame (data.label_rule=index) come every {GRID} s; use data.label_rule=time"
-                )
+        borders = np.concatenate([segments["start"], segments["end"][:-1]])  # the last one may end with the audio
+        off = np.flatnonzero(_microseconds(borders) % _microseconds(np.float64(GRID)))
+        if len(off):
+            raise ValueError(
+                f"{self.root}: {cut(id)}: a segment begins or ends at {borders[off].min():.6f} s: labels by the number "
+                f"of a frame (data.label_rule=index) come every {GRID} s; use data.label_rule=time"
+            )
         return self._labels_at(id, segments, (np.arange(frames) + 0.5) * shift, duration, last_holds=True)
 
     def _labels_at(
