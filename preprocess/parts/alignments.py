@@ -55,8 +55,9 @@ def align(flags: Aligning) -> int:
     try:
         write_alignment(root, utterances, flags.order)
     except ValueError as error:
-        first = f"; the first of {len(errors)} errors is: {errors[0][1]}" if errors else ""
-        raise ValueError(f"{error}{first}") from None
+        more = f"; {flags.exclude} leaves out {excluded.met}" if excluded.met else ""
+        more += f"; the first of {len(errors)} errors is: {errors[0][1]}" if errors else ""
+        raise ValueError(f"{error}{more}") from None
     if errors:
         replace_file(root / ERRORS, table_bytes(("path", "reason"), errors))
     describe_alignment(Alignment(root))
