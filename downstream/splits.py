@@ -185,7 +185,7 @@ def _by_list(utterances: Utterances, listed: Sequence[int]) -> dict[str, list[in
     """Train and dev by `cpc_cut`; what the corpus lacks is taken out after the cut, so that it moves nobody."""
     if not utterances.order:
         raise ValueError(
-            "data.split 'cpc' cuts a list of utterances: name one, as data.train=[data/NAME/SPLIT@cpc_train_split.txt]"
+            "data.split 'cpc' cuts a list of utterances: name one, as data.train=[data/NAME/SPLIT@train_split.txt]"
         )
     index = {utterances.ids[i]: i for i in listed}
     parts = zip(("train", "dev"), cpc_cut(utterances.order))

@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
@@ -36,42 +38,49 @@ def test_the_lists_are_cut_as_the_original_cuts_them(corpora):
     assert not set(test) & set(listed.ids)
 
 
+def documented(word: str) -> list[str]:
+    """The words of the command in docs/originals.md that is ours for an original's `word`."""
+    rows = (PROJECT / "docs/originals.md").read_text(encoding="utf-8").splitlines()
+    (row,) = (row for row in rows if row.startswith("| ") and word in row.split(" | ")[0])
+    return shlex.split(re.search(r"`python ([^`]+)`", row)[1])
+
+
 @pytest.fixture(scope="module")
 def libri(corpora, tmp_path_factory):
-    """What S3PRL's config names, of libri_mini: a store of noise of the true lengths, and phones every 10 ms."""
+    """What S3PRL has, of libri_mini: lists, a phone for every 10 ms; a store of noise of the true lengths."""
     root = tmp_path_factory.mktemp("cpc")
-    (root / "lists").symlink_to(corpora / "lists")
+    (root / "config").symlink_to(PROJECT / "config")
     with (corpora / "libri_mini/utterances.tsv").open() as table:
         rows = [row for row in csv.DictReader(table, delimiter="\t") if row["subset"] == "train-clean-100"]
     rng = np.random.default_rng(0)
     sizes = {row["utt_id"]: int(float(row["seconds"]) * 100) - 1 for row in rows}
     frames = {key: rng.standard_normal((size, WIDTH), np.float32) for key, size in sizes.items()}
-    write_store(root / "data/libri", "train-clean-100", frames)
+    write_store(root / "data/libri_fbank", "train-clean-100", frames)
+    theirs = root / "data/cpc_phone"
+    theirs.mkdir()
+    for part in ("train", "test"):
+        (theirs / f"{part}_split.txt").symlink_to(corpora / f"lists/cpc_{part}_split.txt")
     grids = corpora / "libri_mini/alignments/pocketsphinx/train-clean-100"
-    words = ["--data_path", str(grids), "--output_path", str(root / "data"), "--name", "cpc_phones"]
+    words = ["--data_path", str(grids), "--output_path", str(root / "data"), "--name", "grids"]
     assert preprocess_alignment.main(words) == 0
+    phones = Alignment(root / "data/grids")
+    labels = {key: phones.index_labels(key, round(phones.segments(key)["end"][-1] * 100), 0.01) for key in phones.ids}
+    lines = [f"{key} {' '.join(map(str, codes))}\n" for key, codes in labels.items()]
+    (theirs / "converted_aligned_phones.txt").write_text("".join(lines))
     return root
 
 
 @pytest.mark.slow
-def test_the_whole_protocol_runs_on_the_utterances_that_are_there(libri, monkeypatch, capsys):
+def test_the_whole_protocol_runs_on_the_utterances_that_are_there(libri, monkeypatch):
     monkeypatch.chdir(libri)
-    config = str(PROJECT / "config/s3prl_phone_linear.yaml")
-    words = [
-        "--run",
-        "phone_linear",
-        "--upstream",
-        "baseline",
-        "--config",
-        config,
-        "--cpu",
-        "--no-msg",
-        "--name",
-        "cpc",
-    ]
-    words += ["trainer.steps=2", "trainer.eval_every=1"]
+    script, *words = documented("`--phone_set cpc_phone`: the labels")
+    assert script == "preprocess/preprocess_alignment.py"
+    assert preprocess_alignment.main(words) == 0
+    script, *words = documented("--run=phone_linear --phone_set=cpc_phone")
+    assert script == "run_downstream.py"
+    words += ["--cpu", "--no-msg", "--name", "cpc", "trainer.steps=2", "trainer.eval_every=1"]
     with pytest.raises(
-        ValueError, match=r"lists/cpc_train_split\.txt: data/libri/train-clean-100 lacks 22676 of its 22830"
+        ValueError, match=r"train_split\.txt: data/libri_fbank/train-clean-100 lacks 22676 of its 22830"
     ):
         run_downstream.main(words)
     assert run_downstream.main([*words, "data.unaligned=leave_out"]) == 0
@@ -83,10 +92,25 @@ def test_the_whole_protocol_runs_on_the_utterances_that_are_there(libri, monkeyp
     assert parts["left_out"] == {"listed, but not there": 22_830 - 154 + 5_708 - 51}
     assert parts["dev"]["speakers_of_train"] > 0
     assert result["config"]["optimizer"]["schedule"] == "constant"
-    dev = set(cpc_cut(read_list(libri / "lists/cpc_train_split.txt").ids)[1])
+    dev = set(cpc_cut(read_list(libri / "data/cpc_phone/train_split.txt").ids)[1])
     scored = {line.split("\t")[0] for line in (folder / "predictions_dev.tsv").read_text().splitlines()[1:]}
     assert len(scored) == 16
     assert scored <= dev
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["phone_1hidden", "phone_concat"])
+def test_longer_probes_of_the_protocol_are_planned(libri, run, monkeypatch, capsys):
+    monkeypatch.chdir(libri)
+    _, *words = documented("`--run=phone_1hidden`, `phone_concat`")
+    words = [run if word == "phone_1hidden" else word for word in words]
+    assert (
+        run_downstream.main([*words, "--cpu", "--dry_run", "data.unaligned=leave_out", "data.alignment=data/grids"])
+        == 0
+    )
+    plan = capsys.readouterr().out
+    assert "train: 138 utterances" in plan
+    assert "steps: 1000000" in plan
 
 
 def test_kaldis_own_archives_of_phones(kaldi_dir, tmp_path):

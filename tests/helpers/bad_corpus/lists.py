@@ -27,7 +27,7 @@ CASES: list[Case] = [
     case("list of pre-training with ids that are not there", f"{NEW} --config good.yaml data.train=[data/mel/train@lists/more.txt]", "lists/more.txt", "lacks 2 of its 3"),
     case("list of an extraction with an id twice", f"{EXTRACT} --upstream baseline --input data/mel/train@lists/twice.txt --output out", "lists/twice.txt:5", "twice"),
     case("list of an analysis with ids that are not there", "run_analysis.py --cpu --no-msg --expdir exp --run cca_mel --upstream baseline data.store=[data/mel/train@lists/more.txt]", "lists/more.txt", "data.unaligned=leave_out"),
-    case("S3PRL's cut without a list", f"{CPC} data.train=[data/mel/train] data.test=[data/mel/test]", "data.split 'cpc' cuts a list", "data.train=[data/NAME/SPLIT@cpc_train_split.txt]"),
+    case("S3PRL's cut without a list", f"{CPC} data.train=[data/mel/train] data.test=[data/mel/test]", "data.split 'cpc' cuts a list", "data.train=[data/NAME/SPLIT@train_split.txt]"),
     case("S3PRL's cut without a test list", f"{CPC} data.train=[data/mel/train@lists/some.txt]", "data.split 'cpc'", "leave data.dev empty, list data.test"),
     case("S3PRL's cut with a dev part", f"{CPC} data.train=[data/mel/train@lists/some.txt] data.dev=[data/mel/dev] data.test=[data/mel/test]", "data.split 'cpc' has nothing to cut"),
     case("labels by number without an alignment", f"{RUN} --run speaker_utterance --upstream baseline data.train=[data/mel/train] data.label_rule=index", "label_rule index", "data.alignment is not set"),
