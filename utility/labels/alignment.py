@@ -1,6 +1,7 @@
 """Alignments on disk: labelled segments in seconds, turned into frame labels by a feature's own frame times."""
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -42,6 +43,16 @@ class Alignment:
         if table.dtype != SEGMENT or table.shape != (total,):
             raise ValueError(f"{self.root / SEGMENTS}: holds {table.shape}, but {UTTERANCES} needs ({total},)")
         self._start = table.start
+        self._file = self.root / SEGMENTS
+        self._descriptor: int | None = None  # opened once: a corpus has many utterances
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_descriptor": None}
+
+    def __del__(self) -> None:
+        descriptor = self.__dict__.get("_descriptor")  # not there where the files do not fit together
+        if descriptor is not None:
+            os.close(descriptor)
 
     def __contains__(self, id: str) -> bool:  # noqa: A002
         return id in self._where
@@ -59,12 +70,16 @@ class Alignment:
         if id not in self._where:
             raise ValueError(f"{self.root}: no alignment of utterance {short(id)}")
         offset, count = self._where[id]
-        file = self.root / SEGMENTS
-        segments = np.fromfile(file, SEGMENT, count, offset=self._start + offset * SEGMENT.itemsize)
-        if len(segments) != count:
+        file = self._file
+        if self._descriptor is None:
+            self._descriptor = os.open(file, os.O_RDONLY)
+        size = SEGMENT.itemsize
+        data = os.pread(self._descriptor, count * size, self._start + offset * size)
+        if len(data) != count * size:
             raise ValueError(f"{file}: cut off; make it again")
+        segments = np.frombuffer(bytearray(data), SEGMENT)
         starts, ends = segments["start"], segments["end"]
-        if not ((ends <= LATEST).all() and (starts >= 0).all() and (starts < ends).all()):
+        if not ((starts >= 0) & (starts < ends) & (ends <= LATEST)).all():
             what = f"a segment has times that are not finite, negative, empty or beyond {LATEST:g} s"
             raise ValueError(f"{file}: {cut(id)}: {what}; make it again")
         if (np.rint((ends[:-1] - starts[1:]) * 1e6) > 0).any():
