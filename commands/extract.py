@@ -11,6 +11,7 @@ from commands.upstreams import Opened, open_upstream
 from mockingjay.representation import ExtractionOptions, represent, represent_as_archive, represent_as_directory
 from mockingjay.upstreams.spec import UpstreamSpec
 from utility.store.files import split_name
+from utility.store.lists import without_list
 from utility.store.reading import Store
 
 DATA = Path("data")
@@ -65,8 +66,9 @@ def write_representations(opened: Opened, settings: Stored, folder: Path) -> int
     )
     how.layers.labels(upstream)  # a layer that is not there is told before anything is made
     check_output(folder, settings.dry_run)
-    split = split_name(Path(os.path.abspath(paths[0])).stem) if len(paths) == 1 else "test"
-    if settings.overwrite and (folder / split).resolve() in [Path(path).resolve() for path in paths]:
+    given = [without_list(path)[0] for path in paths]
+    split = split_name(Path(os.path.abspath(given[0])).stem) if len(given) == 1 else "test"
+    if settings.overwrite and (folder / split).resolve() in [path.resolve() for path in given]:
         raise ValueError(f"--overwrite would remove {folder / split}, which is the input: choose another --output")
     if settings.dry_run:
         print_extraction(opened, folder)

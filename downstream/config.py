@@ -16,12 +16,16 @@ class DataConfig:
     """Which utterances are used, how they are divided, and how batches are filled."""
 
     # "store/split" folders; or recordings: tables, folders of audio, single files. A part without any is cut from it.
+    # With a list behind it, "store/split@list.txt", only the utterances whose ids are in the file.
     train: list[str] = pydantic.Field(default_factory=list)
     dev: list[str] = pydantic.Field(default_factory=list)
     test: list[str] = pydantic.Field(default_factory=list)
     alignment: str | None = None  # folder written by preprocess_alignment.py; phone tasks need it
-    unaligned: Literal["error", "leave_out"] = "error"  # utterances that the alignment does not have
-    split: Literal["auto", "given", "utterance", "speaker"] = "auto"
+    unaligned: Literal["error", "leave_out"] = (
+        "error"  # utterances that the alignment, or of a list the store, does not have
+    )
+    label_rule: Literal["time", "index"] = "time"  # a frame's label: that of its centre, or of its number
+    split: Literal["auto", "given", "utterance", "speaker", "cpc"] = "auto"
     split_seed: int = pydantic.Field(0, ge=0)  # apart from the run's seed: all seeds see the same parts
     dev_share: float = pydantic.Field(0.1, gt=0, lt=1)
     test_share: float = pydantic.Field(0.1, gt=0, lt=1)
@@ -40,6 +44,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.dev_share + self.test_share >= 1:
             raise ValueError(f"dev_share {self.dev_share} and test_share {self.test_share} leave nothing to train on")
+        if self.label_rule != "time" and self.alignment is None:
+            raise ValueError(f"label_rule {self.label_rule} would change nothing: data.alignment is not set")
 
 
 @section

@@ -1,5 +1,6 @@
 """The utterances of a run: checked against their labels, and divided; before any work is done."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from downstream.tasks.base import Task
 from downstream.utterances import FramedUtterances
 
 TOO_SHORT = "too short for a frame of the upstream"
+NOT_THERE = "listed, but not there"
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,17 @@ class LabelledCorpus:
     def describe(self) -> dict:
         """The split rule, and for each part its utterances, speakers, frames, labelled frames and hours."""
         content: dict = {"rule": self.parts.rule, "left_out": self.parts.left_out}
+        if lists := self.sources.lists():
+            content["lists"] = {name: listed.about() for name, listed in lists.items()}
+        known = {self.utterances.speakers[i] for i in self.parts.train}
         for part in PARTS:
             chosen = getattr(self.parts, part)
+            speakers = {self.utterances.speakers[i] for i in chosen}
             frames = int(self.utterances.lengths[chosen].sum())
             content[part] = {
                 "utterances": len(chosen),
-                "speakers": len({self.utterances.speakers[i] for i in chosen}),
+                "speakers": len(speakers),
+                "speakers_of_train": len(speakers & known),
                 "frames": frames,
                 "labelled_frames": self.labels.labelled(chosen),
                 "hours": round(frames * self.utterances.info.frame_shift / 3600, 4),
@@ -53,11 +60,14 @@ def open_corpus(task: Task, config: DataConfig, sources: Sources, framed: Framed
     usable, left_out = source.usable[long_enough], dict(source.left_out)
     if not long_enough.all():
         left_out[TOO_SHORT] = int((~long_enough).sum())
+    if unlisted := sum(listed.missing for listed in sources.lists().values()):
+        left_out[NOT_THERE] = unlisted
     utterances = Utterances(
         [framed.ids[i] for i in usable],
         [framed.speakers[i] for i in usable],
         [listed[i] for i in usable],
         source.strata and [source.strata[i] for i in np.flatnonzero(long_enough).tolist()],
+        _training_list(sources, config),
     )
     parts = divide(utterances, task.division, config)
     parts = replace(
@@ -72,3 +82,9 @@ def open_corpus(task: Task, config: DataConfig, sources: Sources, framed: Framed
         if not labels.labelled(getattr(parts, part)):
             raise ValueError(f"{task.name}: no frame of the {part} part has a label")
     return LabelledCorpus(sources, framed, parts, labels)
+
+
+def _training_list(sources: Sources, config: DataConfig) -> Sequence[str]:
+    """The ids of the list of `data.train`, as its file has them; empty where that is not one split with a list."""
+    listed = sources.splits[0].lists[0]
+    return () if listed is None or len(config.train) != 1 else listed.ids

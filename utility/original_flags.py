@@ -9,7 +9,8 @@ ANSWERS = {
     "to predict from data.target=[data/NAME/SPLIT]",
     "n_tokens": "no subwords are made; phone and word labels come from preprocess/preprocess_alignment.py --tier words",
     "save_dir": "type --output_path DIR --name NAME",
-    "phone_set": "type preprocess/preprocess_alignment.py --phone_set SET --name NAME, then data.alignment=data/NAME",
+    "phone_set": "type preprocess/preprocess_alignment.py --phone_set SET --name NAME, then data.alignment=data/NAME; "
+    "of cpc_phone all is in config/s3prl_phone_linear.yaml",
     "input_dim": "leave it out, the store says how wide its features are",
     "plot_attention": "type --plot --output_attention",
     "test_reconstruct": "type --test for the masked loss, --plot --with_head for pictures",

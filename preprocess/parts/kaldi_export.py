@@ -8,7 +8,7 @@ from typing import Literal
 
 from preprocess.parts.apc_files import write_blogmel
 from utility.store.kaldi_directory import Compress, DirectoryOptions, write_directory
-from utility.store.reading import Store, splits_in
+from utility.store.reading import Store, is_split, splits_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +26,13 @@ class Exporting:
 
 def export(flags: Exporting) -> int:
     """Write every split and say what came out; ValueError before any is written where one cannot be opened."""
-    paths = [split for path in flags.store for split in _splits(path.expanduser())]
-    stores = {}
-    for path in paths:
+    stores: dict[Path, Store] = {}
+    for store in (Store([split]) for path in flags.store for split in _splits(path.expanduser())):
+        path = store.paths[0]
         place = (flags.output_path or path.parent.with_name(f"{path.parent.name}-{flags.format}")).expanduser()
         if place / path.name in stores:
             raise ValueError(f"--store names two splits that would be {place / path.name}: export them one by one")
-        stores[place / path.name] = Store([path])
+        stores[place / path.name] = store
     for place, store in stores.items():
         if flags.format == "blogmel":
             place = _as_text(store, place)
@@ -47,7 +47,7 @@ def export(flags: Exporting) -> int:
 
 def _splits(path: Path) -> list[Path]:
     """The split, or all those of a store."""
-    if not path.with_name(f"{path.name}.csv").is_file() and (names := splits_in(path)):
+    if not is_split(path) and (names := splits_in(path)):
         return [path / name for name in names]
     return [path]
 

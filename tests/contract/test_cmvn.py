@@ -81,7 +81,7 @@ def test_rows_are_normalised_by_the_statistics_of_their_split(tmp_path, cmvn):
         np.testing.assert_allclose(store[index], values, atol=2e-5)
         assert store[index].dtype == np.float32
         np.testing.assert_array_equal(store.read(index, 4, 11), store[index][4:11])
-        lying = np.load(tmp_path / "train.npy")[store._readers[0].array.offsets[index] :][: len(values)]
+        lying = np.load(tmp_path / "train.npy")[store._readers[0].rows.offsets[index] :][: len(values)]
         np.testing.assert_allclose(store.level(index).undo(store[index]), lying, atol=1e-5)
         np.testing.assert_array_equal(lying, raw_frames(Row("", len(values), 0, SPEAKERS[store.ids[index]], "")))
     again = pickle.loads(pickle.dumps(store))

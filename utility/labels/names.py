@@ -1,4 +1,5 @@
 """Names that command lines offer; they load nothing."""
 
-FORMATS = ("textgrid", "ctm", "timit", "montreal", "cpc", "json")  # of alignment files
+FORMATS = ("textgrid", "ctm", "timit", "montreal", "cpc", "json", "kaldi")  # of alignment files
+ORDERS = ("sorted", "first")  # of an alignment's labels
 TIERS = ("phones", "words")

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from utility.audio.headers import SCAN_THREADS, audio_files, recording_state, sc
 from utility.audio.waveform import WHOLE, AudioError, Span, read_audio, resampled_length
 from utility.store.files import read_table
 from utility.store.info import StoreInfo
+from utility.store.lists import SIGN, IdList, Unaligned, rows_listed, without_list
 from utility.store.statistics import Normaliser, Statistics
 from utility.text import cut, short
 from utility.utterance_ids import utterance_ids
@@ -31,7 +33,8 @@ class Recordings:
 
     Each of `paths` is a table by `preprocess/generate_len_for_bucket.py`, a folder (all audio below it, called by
     the rule of `utterance_ids`) or one recording. Lengths come from headers alone; recordings that are broken or too
-    short have length 0. Nothing but the table is held in memory. Without `features` they are
+    short have length 0. Of a path with a list behind it, `folder@list.txt`, only the utterances in the list are meant
+    (`Store` has the same). Nothing but the table is held in memory. Without `features` they are
     waveforms alone, at `sample_rate`: a frame is a sample. Raises ValueError for what is none of these and for ids that
     are not unique."""
 
@@ -40,42 +43,44 @@ class Recordings:
         paths: Sequence[str | Path],
         features: FeatureConfig | None,
         sample_rate: int | None = None,
+        unaligned: Unaligned | None = None,
         statistics: Path | None = None,
     ):
         """`statistics` is the file of a store (`<split>.cmvn.npz`) where `features` are normalised by more than the
         utterance; speakers are those of a table, and a recording without one stands for itself."""
-        splits = [Path(path).expanduser().resolve() for path in paths]
-        self._join(splits, [_listed(path) for path in splits], features, sample_rate, statistics)
+        self._join([_source(path, unaligned) for path in paths], features, sample_rate, statistics)
 
     @classmethod
     def with_splits(
-        cls, paths: Sequence[str | Path], features: FeatureConfig | None, sample_rate: int | None = None
+        cls,
+        paths: Sequence[str | Path],
+        features: FeatureConfig | None,
+        sample_rate: int | None = None,
+        unaligned: Unaligned | None = None,
     ) -> tuple["Recordings", list["Recordings"]]:
         """All paths as one corpus, and each as one of its own; every header is read once."""
-        splits = [Path(path).expanduser().resolve() for path in paths]
-        tables = [_listed(path) for path in splits]
-        parts = [([path], [table]) for path, table in zip(splits, tables)]
-        made = [cls.__new__(cls) for _ in range(len(parts) + 1)]
-        for one, (some, theirs) in zip(made, [(splits, tables), *parts]):
-            one._join(some, theirs, features, sample_rate)
+        sources = [_source(path, unaligned) for path in paths]
+        made = [cls.__new__(cls) for _ in range(len(sources) + 1)]
+        for one, some in zip(made, [sources, *([source] for source in sources)]):
+            one._join(some, features, sample_rate)
         return made[0], made[1:]
 
     def _join(
         self,
-        paths: list[Path],
-        tables: list[pd.DataFrame],
+        sources: list["_Source"],
         features: FeatureConfig | None,
         sample_rate: int | None,
         statistics: Path | None = None,
     ) -> None:
-        self.paths = paths
-        table = pd.concat(tables, ignore_index=True)
+        self.paths, self.names = [source.path for source in sources], [source.name for source in sources]
+        self.lists = [source.listed for source in sources]
+        table = pd.concat([source.table for source in sources], ignore_index=True)
         if table.empty:
-            raise ValueError(f"{', '.join(map(str, paths))}: no recordings")
+            raise ValueError(f"{', '.join(self.names)}: no recordings")
         repeated = table["id"][table["id"].duplicated()]
         if len(repeated):
             raise ValueError(
-                f"utterance id {short(repeated.iloc[0])} is not unique in {', '.join(map(str, paths))}: name one "
+                f"utterance id {short(repeated.iloc[0])} is not unique in {', '.join(self.names)}: name one "
                 "folder above them, or a table with ids (preprocess/generate_len_for_bucket.py)"
             )
         if features is not None and statistics is None:
@@ -142,7 +147,7 @@ class Recordings:
             missing = [path for part in pool.map(_missing, parts) for path in part]
         if missing:
             raise ValueError(
-                f"{', '.join(map(str, self.paths))}: {len(missing)} of {len(paths)} recordings are not there, "
+                f"{', '.join(self.names)}: {len(missing)} of {len(paths)} recordings are not there, "
                 f"{cut(missing[0], 120)} for one: preprocess/generate_len_for_bucket.py makes a new table"
             )
         for index in np.flatnonzero(self.lengths == 0).tolist():
@@ -165,7 +170,25 @@ class Recordings:
         digest = hashlib.sha256(b"".join(map(recording_state, self.audio_paths)))
         if self._normaliser is not None:
             digest.update(self._normaliser.statistics.digest().encode())
-        return f"{', '.join(map(str, self.paths))} {digest.hexdigest()[:16]}"
+        return f"{', '.join(self.names)} {digest.hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class _Source:
+    name: str  # with its list, if it has one
+    path: Path
+    table: pd.DataFrame
+    listed: IdList | None
+
+
+def _source(name: str | Path, unaligned: Unaligned | None) -> _Source:
+    path, file = without_list(Path(name).expanduser())
+    path = path.resolve()
+    table = _listed(path)
+    if file is None:
+        return _Source(str(path), path, table, None)
+    rows, listed = rows_listed(file, table["id"].tolist(), path, unaligned)
+    return _Source(f"{path}{SIGN}{file}", path, table.iloc[rows], listed)
 
 
 def _normaliser(features: FeatureConfig | None, file: Path, speakers: Sequence[str]) -> Normaliser:
