@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from preprocess.parts.names import APC_FBANK, FEATURE_TYPES, PARTS
 from utility.audio.extensions import recording_extensions
@@ -158,14 +158,14 @@ def recordings(command: Command) -> RecordingFlags:
     return command.fill(RecordingFlags, data_path=path, folders=folders, extensions=extensions, clip=values.get("clip"))
 
 
-def making(command: Command, prefix: str, usual_delta: bool) -> ExtractionFlags:
-    """What the flags say of a store; ValueError for those that do not go together.
+def making(command: Command, prefix: str, usual_delta: bool, **more: Any) -> ExtractionFlags:
+    """What the flags say of a store, or what is given as `more`; ValueError for those that do not go together.
 
     Linear features have no derivatives, asked for they are an error, and no CMVN unless asked for: they stay in [0, 1]
     and can be inverted to sound."""
     values = command.values
     if values["feature_type"] == APC_FBANK:
-        return _as_apc(command, prefix)
+        return _as_apc(command, prefix, **more)
     linear = values["feature_type"] == "linear"
     delta = usual_delta and not linear if values["delta"] is None else values["delta"]
     if linear and (delta or values["delta_delta"]):
@@ -184,10 +184,11 @@ def making(command: Command, prefix: str, usual_delta: bool) -> ExtractionFlags:
         output_path=values["output_path"].expanduser(),
         deltas=int(delta) + int(values["delta_delta"]),
         cmvn=values["cmvn"] or ("utterance" if normalised else "none"),
+        **more,
     )
 
 
-def _as_apc(command: Command, prefix: str) -> ExtractionFlags:
+def _as_apc(command: Command, prefix: str, **more: Any) -> ExtractionFlags:
     """The features of APC's authors: Kaldi's 80 bands through a hamming window, less the mean of the speaker."""
     for name in ("delta", "delta_delta", "apply_cmvn", "cmvn", "window_type", "energy", "s3prl"):
         if name in command.typed:
@@ -202,6 +203,7 @@ def _as_apc(command: Command, prefix: str) -> ExtractionFlags:
         deltas=0,
         cmvn="speaker_mean",
         window_type="hamming",
+        **more,
     )
 
 

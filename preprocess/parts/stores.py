@@ -49,11 +49,25 @@ def list_unread(corpus: Corpus, root: Path) -> None:
         file.unlink(missing_ok=True)
 
 
+def features_of(flags: ExtractionFlags) -> FeatureConfig:
+    """What the flags say of the features; ValueError where they do not go together."""
+    kind = "kaldi_fbank" if flags.feature_type == APC_FBANK else flags.feature_type
+    values = {"kind": kind, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
+    chosen = {"window_type": flags.window_type, "energy": flags.energy}
+    values |= {name: value for name, value in chosen.items() if value is not None}
+    return resolve(FeatureConfig, values, [f"s3prl.{option}" for option in flags.s3prl])
+
+
+def store_root(flags: ExtractionFlags, features: FeatureConfig) -> Path:
+    """The folder of the store that the flags ask for."""
+    root = flags.output_path / (flags.name or f"{flags.prefix}_{flags.feature_type}{features.dim}")
+    return root.absolute() if flags.dask else root  # the workers have folders of their own
+
+
 def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
     """Extract every split and say what came out; 1 when some recordings have no features, else 0."""
-    features = _features(flags)
-    root = flags.output_path / (flags.name or f"{flags.prefix}_{flags.feature_type}{features.dim}")
-    root = root.absolute() if flags.dask else root  # the workers have folders of their own
+    features = features_of(flags)
+    root = store_root(flags, features)
     check_folder(root)
     for split in corpus.splits:
         check_split_name(split)
@@ -83,14 +97,6 @@ def extract(corpus: Corpus, flags: ExtractionFlags) -> int:
         first = f"{failures[0].path}: {failures[0].reason}"
         print(f"{len(failures)} not used, see {root / 'errors.csv'}; the first: {first}", file=sys.stderr)
     return 1 if failures else 0
-
-
-def _features(flags: ExtractionFlags) -> FeatureConfig:
-    kind = "kaldi_fbank" if flags.feature_type == APC_FBANK else flags.feature_type
-    values = {"kind": kind, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
-    chosen = {"window_type": flags.window_type, "energy": flags.energy}
-    values |= {name: value for name, value in chosen.items() if value is not None}
-    return resolve(FeatureConfig, values, [f"s3prl.{option}" for option in flags.s3prl])
 
 
 def _workers(flags: ExtractionFlags, folders: Sequence[Path]) -> contextlib.AbstractContextManager[Workers]:
