@@ -222,7 +222,7 @@ def test_sound_of_features_normalised_by_speaker_has_its_level_back(corpus):
     config, wave = FeatureConfig(kind="mel", deltas=0, cmvn="none"), read_audio(path)
     raw = FeatureExtractor(config)(torch.from_numpy(wave)[None], torch.tensor([len(wave)]))[0][0].numpy()
     held = Statistics.of([("c", [raw])], ["c"], config.dim)
-    level = Level.of(held.counts, held.sums[0], held.squares[0], replace(config, cmvn="speaker"))
+    level = Level.of(held.counts[0], held.sums[0], held.squares[0], replace(config, cmvn="speaker"))
     straight = to_waveform(raw, config, wave)
     again = to_waveform(level.apply(raw), replace(config, cmvn="speaker"), wave, level)
     np.testing.assert_allclose(again, straight, atol=1e-3)

@@ -4,11 +4,9 @@ The store keeps its frames as they were computed, and these beside them in `<spl
 them normalised. So a store can be turned back into sound, and its statistics can be those of Kaldi."""
 
 import hashlib
-import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +15,7 @@ import numpy as np
 from utility.arrays import ArrayFile
 from utility.audio.feature_config import FeatureConfig
 from utility.audio.spectrum import POPULATION
-from utility.files import replace_file
+from utility.files import replacing
 from utility.store.info import StoreInfo
 from utility.text import short
 
@@ -68,10 +66,9 @@ class Statistics:
 
     def write(self, file: Path) -> None:
         """Write the file whole, the same bytes for the same numbers."""
-        data = io.BytesIO()
         names = np.array(self.names, dtype=str)
-        np.savez(data, names=names, counts=self.counts, sums=self.sums, squares=self.squares)
-        replace_file(file, data.getvalue())
+        with replacing(file) as new, new.open("wb") as stream:
+            np.savez(stream, names=names, counts=self.counts, sums=self.sums, squares=self.squares)
 
     def digest(self) -> str:
         """16 hex digits of the names and numbers."""
@@ -83,7 +80,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Level:
-    """Mean and deviation that normalised frames are made with: (frames - mean) / deviation, float64 [..., D].
+    """Mean and deviation that normalised frames are made with: (frames - mean) / deviation, float64 [D].
 
     A dimension that is constant has a deviation of 0 and becomes 0."""
 
@@ -91,14 +88,14 @@ class Level:
     deviation: np.ndarray
 
     @classmethod
-    def of(cls, counts: np.ndarray, sums: np.ndarray, squares: np.ndarray, features: FeatureConfig) -> "Level":
-        """What CMVN makes of sums [..., D] over counts [..., 1] frames."""
-        mean = sums / counts
+    def of(cls, count: int, sums: np.ndarray, squares: np.ndarray, features: FeatureConfig) -> "Level":
+        """What CMVN makes of sums [D] over so many frames."""
+        mean = sums / count
         if features.cmvn == "speaker_mean":
             return cls(mean, np.ones_like(mean))
-        deviation = np.sqrt(np.maximum(squares / counts - mean**2, 0))
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
         parts = 1 + features.deltas
-        size = np.tile(np.abs(mean[..., : mean.shape[-1] // parts]), parts)
+        size = np.tile(np.abs(mean[: len(mean) // parts]), parts)
         constant = deviation <= np.finfo(np.float32).eps * size
         return cls(mean, np.where(constant, 0, deviation + POPULATION.floor))
 
@@ -154,18 +151,12 @@ class Normaliser:
                 f"{frames[other[0]]} in the table; make this split again"
             )
 
-    @cached_property
-    def _levels(self) -> Level:
-        found = self.statistics
-        return Level.of(found.counts[:, None], found.sums, found.squares, self.features)
-
     def level(self, row: int, pieces: Callable[[], Iterable[np.ndarray]]) -> Level:
         """That of a row, whose frames `pieces` reads where it stands for itself."""
-        group = self.groups[row]
-        if group != OWN:
-            return Level(self._levels.mean[group], self._levels.deviation[group])
-        own = Statistics.of([(ALL, pieces())], [ALL], self.features.dim)
-        return Level.of(own.counts, own.sums[0], own.squares[0], self.features)
+        group, found = self.groups[row], self.statistics
+        if group == OWN:
+            group, found = 0, Statistics.of([(ALL, pieces())], [ALL], self.features.dim)
+        return Level.of(found.counts[group], found.sums[group], found.squares[group], self.features)
 
 
 def write_statistics(file: Path, info: StoreInfo, array: Path, rows: Iterable[tuple[str, int, int]]) -> None:
