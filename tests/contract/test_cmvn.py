@@ -11,6 +11,8 @@ import soundfile
 import torch
 
 import runner_mockingjay
+from mockingjay.config import PretrainConfig
+from mockingjay.pretraining.data import open_data
 from mockingjay.sound import to_waveform
 from mockingjay.upstream import load_upstream
 from preprocess import preprocess_any
@@ -19,7 +21,7 @@ from tests.helpers.speech import MEL, write_store
 from utility.audio.feature_config import FeatureConfig
 from utility.audio.features import FeatureExtractor
 from utility.audio.waveform import read_audio
-from utility.config import as_dict, write_yaml
+from utility.config import as_dict, build, write_yaml
 from utility.loader import Loader, LoaderConfig
 from utility.store.files import Row, read_info
 from utility.store.info import StoreInfo
@@ -104,6 +106,17 @@ def test_every_reader_gets_normalised_rows(tmp_path):
     np.testing.assert_array_equal(Store([tmp_path / "dump" / "train"])[3], store[3])
     with pytest.raises(ValueError, match="cmvn speaker takes the statistics of a store"):
         load_upstream("pretrained", ckpt).from_waveforms([np.zeros(16000, np.float32)])
+
+
+def test_the_level_of_what_is_predicted_is_that_of_its_store(tmp_path):
+    """With another target (linear beside mel) its own store has the statistics."""
+    made(tmp_path / "a", "speaker")
+    made(tmp_path / "b", "global")
+    path, other = f"{tmp_path}/a/train", f"{tmp_path}/b/train"
+    data = open_data([path], PretrainConfig())
+    np.testing.assert_array_equal(data.target_level("b-0").mean, Store([path]).level(2).mean)
+    data = open_data([path], build(PretrainConfig, {"data": {"target": [other]}}))
+    np.testing.assert_array_equal(data.target_level("b-0").mean, Store([other]).level(0).mean)
 
 
 def test_half_precision_is_normalised_by_what_lies_there(tmp_path):
@@ -195,6 +208,16 @@ def test_the_preset_of_apc_is_kaldis_hamming_fbank_less_the_mean_of_the_speaker(
         same = np.concatenate([frames for frames, other in zip(theirs, store.speakers) if other == name])
         assert np.abs(store[index] - (theirs[index] - same.mean(0))).max() < 1e-3
         assert len(store[index]) == 1 + (RATE // 2 - 400) // 160
+
+
+def test_flags_say_the_definition(corpus, capsys):
+    words = f"--data_path {corpus}/wav --dry_run --name x --feature_type kaldi_mfcc --window_type hann --energy --cmvn global"
+    assert preprocess_any.main(words.split()) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "  kind: kaldi_mfcc\n  deltas: 0\n  cmvn: global\n  sample_rate: 16000\n  window_type: hann\n  energy: true\n"
+        in shown
+    )
 
 
 def test_straight_from_audio_takes_the_statistics_of_a_store(corpus, tmp_path, capsys):
