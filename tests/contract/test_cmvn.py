@@ -211,8 +211,9 @@ def test_the_preset_of_apc_is_kaldis_hamming_fbank_less_the_mean_of_the_speaker(
 
 
 def test_flags_say_the_definition(corpus, capsys):
-    words = f"--data_path {corpus}/wav --dry_run --name x --feature_type kaldi_mfcc"
-    assert preprocess_any.main([*words.split(), *"--window_type hann --energy --cmvn global".split()]) == 0
+    words = f"--data_path {corpus}/wav --dry_run --name x --feature_type kaldi_mfcc "
+    words += "--window_type hann --energy --cmvn global"
+    assert preprocess_any.main(words.split()) == 0
     shown = capsys.readouterr().out
     for line in ("kind: kaldi_mfcc", "cmvn: global", "window_type: hann", "energy: true"):
         assert f"  {line}\n" in shown
