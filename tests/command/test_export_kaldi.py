@@ -1,5 +1,6 @@
 """Stores as Kaldi's data directories and as APC's text, read back by Kaldi's own code and by ours."""
 
+import re
 import shutil
 import tracemalloc
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import runner_mockingjay
 from preprocess import preprocess_apc
 from preprocess.export_kaldi import main
+from tests.conftest import PROJECT
 from tests.contract.test_archive import kill_at
 from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
 from tests.helpers.files import contents
@@ -203,6 +205,21 @@ def test_blogmel_both_ways(world, tmp_path):
     assert sorted(first.ids) == sorted(back.ids)
     for name, index in first.index.items():
         np.testing.assert_allclose(back[back.index[name]], first[index], rtol=1e-5)
+
+
+def test_commands_of_the_page_write_what_it_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine/train", "mine/dev", "mine_apc/train"):
+        write_store(Path("data", name), {f"{name[-3]}-1": 9}, FBANK)
+    write_checkpoint(Path("best.ckpt"), model=TRANSFORMER, features=FBANK)
+    section = (PROJECT / "docs" / "corpora.md").read_text().split("## Export to Kaldi\n")[1].split("\n## ")[0]
+    shown = re.findall(r"^\| `python (?:preprocess/)?(\w+)\.py ([^`]*)` \| ([^|]*) \|$", section, re.MULTILINE)
+    assert len(shown) == 4
+    for script, words, written in shown:
+        assert {"export_kaldi": main, "runner_mockingjay": runner_mockingjay.main}[script](words.split()) == 0
+        for place in re.findall("`([^`]*)`", written):
+            assert Path(place).exists(), f"{words}: {place}"
+    assert sorted(path.name for path in Path("exp/data").iterdir()) == ["dev", "train"]
 
 
 def test_memory_does_not_grow_with_frames(tmp_path):
