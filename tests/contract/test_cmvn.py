@@ -235,6 +235,8 @@ def test_straight_from_audio_takes_the_statistics_of_a_store(corpus, tmp_path, c
     stored, heard = Store([tmp_path / "stored" / split]), Store([tmp_path / "heard" / "wav"])
     for name, index in stored.index.items():
         np.testing.assert_allclose(heard[heard.index[name]], stored[index], atol=1e-5)
+    assert runner_mockingjay.main(f"{words}/dry --dry_run --input {table} {statistics}".split()) == 0
+    assert "wav.csv: 3 utterances" in capsys.readouterr().out
     with pytest.raises(ValueError, match="is a store, which has its statistics: leave --statistics out"):
         runner_mockingjay.main(f"{words}/no --input {corpus}/apc/{split} {statistics}".split())
 
