@@ -118,6 +118,19 @@ def test_a_probe_reads_lists_and_says_so(corpus, monkeypatch, capsys):
         run_downstream.main(again)
 
 
+def test_hidden_states_of_two_lists_of_one_split_stay_apart(corpus, monkeypatch):
+    monkeypatch.chdir(corpus.root)
+    lists = ["data.train=[store/all@some.txt]", "data.test=[store/all@rest.txt]", "data.cache=states_of_lists"]
+    (corpus.root / "tiny.yaml").write_text(yaml.safe_dump({"model": MODEL}))
+    words = ["--run", "phone_linear", "--upstream", "random:tiny.yaml", "--name", "listed", *corpus.words(*lists)]
+    assert run_downstream.main([*words, "trainer.steps=2", "trainer.eval_every=1"]) == 0
+    kept = {tuple(sorted(Store(path.with_suffix("")).ids)) for path in corpus.root.glob("states_of_lists/*/all.npy")}
+    assert kept == {tuple(sorted(read_list(corpus.root / f"{name}.txt").ids)) for name in ("some", "rest")}
+    (table,) = corpus.root.glob("result/result_random*_phone_linear/listed/predictions_test.tsv")
+    scored = {line.split("\t")[0] for line in table.read_text().splitlines()[1:]}
+    assert scored == set(read_list(corpus.root / "rest.txt").ids)
+
+
 def test_pre_training_extraction_and_analysis_read_lists(corpus, monkeypatch, capsys):
     monkeypatch.chdir(corpus.root)
     config = {"data": {"train": ["store/all@some.txt"], "dev": ["store/all@rest.txt"]}, "model": MODEL}
