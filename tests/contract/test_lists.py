@@ -23,6 +23,7 @@ from utility.labels.alignment import Alignment, write_alignment
 from utility.store.lists import read_list, rows_listed, without_list
 from utility.store.reading import Store, is_split
 from utility.store.recordings import Recordings
+from utility.training.checkpoint import load_checkpoint
 
 MODEL = {"layers": 1, "hidden_size": 8, "heads": 2, "ffn_size": 8}
 
@@ -142,6 +143,9 @@ def test_pre_training_extraction_and_analysis_read_lists(corpus, monkeypatch, ca
     plan = capsys.readouterr().out
     assert "train store/all@some.txt: 24 utterances" in plan
     assert "dev store/all@rest.txt: 12 utterances" in plan
+    assert runner_mockingjay.main(train) == 0
+    saved = load_checkpoint(corpus.root / "ckpt/listed/best.ckpt", "pretrain")
+    assert saved["lists"] == {f"store/all@{name}.txt": read_list(f"{name}.txt").digest for name in ("some", "rest")}
     extract = ["--extract", *common, "--upstream", "baseline", "--input", "store/all@rest.txt", "--output", "states"]
     assert runner_mockingjay.main(extract) == 0
     assert sorted(Store("states/all").ids) == sorted(read_list(corpus.root / "rest.txt").ids)
