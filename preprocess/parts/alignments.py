@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +44,11 @@ class Aligning:
 def align(flags: Aligning) -> int:
     """Write the alignment; 1 when some file or utterance could not be used, which errors.csv lists with the reason."""
     form, files = _find(flags)
-    read = partial(reader(form, flags.phones, flags.frame_shift or KALDI_SHIFT), tier=flags.tier)
+    read = reader(form, flags.phones, flags.frame_shift or KALDI_SHIFT)
     excluded = Excluded(flags.exclude)
     root = flags.output_path.expanduser() / (flags.name or _name(flags))
     errors: list[tuple[str, str]] = []
-    utterances = collect(files, read, PHONE_SETS[flags.phone_set], errors, excluded)
+    utterances = collect(files, lambda file: read(file, flags.tier), PHONE_SETS[flags.phone_set], errors, excluded)
     if flags.dry_run:
         return _print_plan(utterances, len(files), form, root)
     try:

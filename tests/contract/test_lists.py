@@ -23,6 +23,7 @@ from utility.labels.alignment import Alignment, write_alignment
 from utility.store.lists import read_list, rows_listed, without_list
 from utility.store.reading import Store, is_split
 from utility.store.recordings import Recordings
+from utility.training.checkpoint import load_checkpoint
 
 MODEL = {"layers": 1, "hidden_size": 8, "heads": 2, "ffn_size": 8}
 
@@ -118,6 +119,19 @@ def test_a_probe_reads_lists_and_says_so(corpus, monkeypatch, capsys):
         run_downstream.main(again)
 
 
+def test_hidden_states_of_two_lists_of_one_split_stay_apart(corpus, monkeypatch):
+    monkeypatch.chdir(corpus.root)
+    lists = ["data.train=[store/all@some.txt]", "data.test=[store/all@rest.txt]", "data.cache=states_of_lists"]
+    (corpus.root / "tiny.yaml").write_text(yaml.safe_dump({"model": MODEL}))
+    words = ["--run", "phone_linear", "--upstream", "random:tiny.yaml", "--name", "listed", *corpus.words(*lists)]
+    assert run_downstream.main([*words, "trainer.steps=2", "trainer.eval_every=1"]) == 0
+    kept = {tuple(sorted(Store(path.with_suffix("")).ids)) for path in corpus.root.glob("states_of_lists/*/all.npy")}
+    assert kept == {tuple(sorted(read_list(corpus.root / f"{name}.txt").ids)) for name in ("some", "rest")}
+    (table,) = corpus.root.glob("result/result_random*_phone_linear/listed/predictions_test.tsv")
+    scored = {line.split("\t")[0] for line in table.read_text().splitlines()[1:]}
+    assert scored == set(read_list(corpus.root / "rest.txt").ids)
+
+
 def test_pre_training_extraction_and_analysis_read_lists(corpus, monkeypatch, capsys):
     monkeypatch.chdir(corpus.root)
     config = {"data": {"train": ["store/all@some.txt"], "dev": ["store/all@rest.txt"]}, "model": MODEL}
@@ -129,6 +143,9 @@ def test_pre_training_extraction_and_analysis_read_lists(corpus, monkeypatch, ca
     plan = capsys.readouterr().out
     assert "train store/all@some.txt: 24 utterances" in plan
     assert "dev store/all@rest.txt: 12 utterances" in plan
+    assert runner_mockingjay.main(train) == 0
+    saved = load_checkpoint(corpus.root / "ckpt/listed/best.ckpt", "pretrain")
+    assert saved["lists"] == {f"store/all@{name}.txt": read_list(f"{name}.txt").digest for name in ("some", "rest")}
     extract = ["--extract", *common, "--upstream", "baseline", "--input", "store/all@rest.txt", "--output", "states"]
     assert runner_mockingjay.main(extract) == 0
     assert sorted(Store("states/all").ids) == sorted(read_list(corpus.root / "rest.txt").ids)

@@ -103,7 +103,7 @@ class Alignment:
         the last one. `ValueError` where segments do not border on multiples of 10 ms, and as `frame_labels` has it."""
         segments = self.segments(id)
         borders = np.concatenate([segments["start"], segments["end"][:-1]])  # the last one may end with the audio
-        off = np.flatnonzero(_microseconds(borders) % _microseconds(np.float64(GRID)))
+        off = np.flatnonzero(_microseconds(borders) % round(GRID * 1e6))
         if len(off):
             raise ValueError(
                 f"{self.root}: {cut(id)}: a segment begins or ends at {borders[off].min():.6f} s: labels by the number "

@@ -54,10 +54,11 @@ def without_list(path: str | Path) -> tuple[Path, Path | None]:
     return Path(first[0]), Path(first[1]).expanduser()
 
 
-def read_list(file: Path) -> IdList:
+def read_list(file: Path | str) -> IdList:
     """The ids in a file, one a line; empty lines and those that begin with `#` are skipped.
 
     Raises ValueError for a file that is missing, not UTF-8, without ids, or has an id twice."""
+    file = Path(file)
     if file.is_dir():
         raise ValueError(f"{file}: a folder, expected a list of utterances, one id a line")
     if not file.exists():
