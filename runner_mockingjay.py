@@ -154,8 +154,11 @@ def _add_look(p: Parser) -> None:
     layers += "for the weights in a probe's result.json"
     p.add("--layer", group=group, modes=(*EXTRACT, "--plot"), default="last", help=layers)
     extract: dict[str, Any] = {"group": group, "modes": EXTRACT}
-    p.add("--format", choices=("npy", "ark"), default="npy", help="feature store or Kaldi archive", **extract)
+    about = "feature store, Kaldi archive or Kaldi data directory"
+    p.add("--format", choices=("npy", "ark", "kaldi"), default="npy", help=about, **extract)
     p.add("--dtype", choices=("float32", "float16"), default="float32", help="of a stored number", **extract)
+    about = "of recordings: the SPLIT.cmvn.npz of a store, where the upstream takes features with CMVN of speakers"
+    p.add("--statistics", group=group, modes=("--extract",), type=Path, metavar="FILE", help=about)
     p.add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the computation", **extract)
     about = "do part I of N, other machines the others"
     p.add("--shard", type=shard, default="1/1", metavar="I/N", help=about, **extract)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from analysis.collect import Subject
-from analysis.config import AnalysisConfig
+from analysis.config import AnalysisConfig, DataConfig
 from analysis.experiment_names import EXPERIMENTS
 from analysis.figures.draw import draw_what_can_be
 from analysis.report import (
@@ -157,12 +157,13 @@ def open_subjects(
     if not recorded:
         if features is not None:
             raise ValueError(f"--online_config: {paths[0]} is a store, whose features are made: leave the flag out")
-        store = open_stores(paths).whole
+        store = open_stores(paths, config.data.unaligned).whole
         return [_subject(spec, store, settings, device) for spec in specs]
-    subjects = [_heard(spec, paths, features, settings, device) for spec in specs if spec.kind != "baseline"]
+    subjects = [_heard(spec, config.data, features, settings, device) for spec in specs if spec.kind != "baseline"]
     if any(spec.kind == "baseline" for spec in specs):
         known = [subject.upstream.feature_config for subject in subjects if subject.upstream.takes == "features"]
-        corpus = open_recordings(paths, features or next((one for one in known if one), FILTERBANK)).whole
+        made = features or next((one for one in known if one), FILTERBANK)
+        corpus = open_recordings(paths, made, unaligned=config.data.unaligned).whole
         place = [spec.kind for spec in specs].index("baseline")
         subjects.insert(place, _subject(specs[place], corpus, settings, device))
     return subjects
@@ -186,7 +187,7 @@ def _loaded(
 
 def _heard(
     spec: UpstreamSpec,
-    paths: Sequence[str],
+    data: DataConfig,
     features: FeatureConfig | None,
     settings: Analyse,
     device: torch.device,
@@ -194,13 +195,14 @@ def _heard(
     """An upstream of recordings: as waveforms, or as the features that it states, else those of --online_config."""
     upstream, saved = _loaded(spec, None, settings, device)
     if upstream.takes == "waveform":
-        return Subject(spec.label, upstream, open_recordings(paths, None, upstream.sample_rate).whole)
+        heard = open_recordings(data.store, None, upstream.sample_rate, data.unaligned).whole
+        return Subject(spec.label, upstream, heard)
     wanted = upstream.feature_config or features
     if wanted is None:
         raise ValueError(unstated_features(spec.label))
     if features is not None:
         check_features(features, wanted, str(settings.online_config), spec.label)
-    return Subject(spec.label, upstream, open_recordings(paths, wanted).whole, saved)
+    return Subject(spec.label, upstream, open_recordings(data.store, wanted, unaligned=data.unaligned).whole, saved)
 
 
 def _print_plan(study: Study, config: AnalysisConfig, directory: Path) -> None:
@@ -239,7 +241,7 @@ def _write(
     write_tables(directory, experiments)
     write_orders(directory, experiments)
     if settings.original_files:
-        write_original_files(directory / "original", outcome, study.material, Path(config.data.store[0]).name)
+        write_original_files(directory / "original", outcome, study.material, corpus.paths[0].name)
     write_json(directory / "result.json", content)
     return content
 
@@ -263,8 +265,10 @@ def _header(
         for spec, subject in zip(specs, study.subjects)
     }
     corpus = study.subjects[0].corpus
-    paths = [str(path) for path in corpus.paths]
-    origins["data"] = Origin(source_fingerprint(study.subjects[0].upstream, corpus, study.plan.cache), {"paths": paths})
+    about: dict[str, Any] = {"paths": corpus.names}
+    if any(corpus.lists):
+        about["lists"] = [listed and listed.about() for listed in corpus.lists]
+    origins["data"] = Origin(source_fingerprint(study.subjects[0].upstream, corpus, study.plan.cache), about)
     cca = config.cca
     return header(
         kind="analysis",

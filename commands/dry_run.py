@@ -33,18 +33,21 @@ def print_plan(
 
 def print_extraction(opened: Opened, output: Path) -> None:
     """The plan of `--extract`."""
-    if opened.pretrained is not None:
-        return print_look(opened.pretrained, opened.paths, output)
     upstream = opened.upstream
-    features, rate = (None, upstream.sample_rate) if upstream.takes == "waveform" else (upstream.feature_config, None)
+    features = upstream.feature_config and upstream.feature_config.before_corpus  # sizes take no statistics
+    if opened.pretrained is not None:
+        return print_look(opened.pretrained, opened.paths, output, features)
+    features, rate = (None, upstream.sample_rate) if upstream.takes == "waveform" else (features, None)
     print(describe_upstream(upstream, opened.source))
     data = describe_paths("input", opened.paths, features, rate)
     return print_plan(None, data, {"model": upstream}, output)
 
 
-def print_look(pretrained: Pretrained, paths: Sequence[str], output: Path | None) -> None:
-    """The plan of a command that looks at a checkpoint."""
-    data = describe_paths("test", paths, pretrained.features)
+def print_look(
+    pretrained: Pretrained, paths: Sequence[str], output: Path | None, features: FeatureConfig | None = None
+) -> None:
+    """The plan of a command that looks at a checkpoint, by its features where no others are given."""
+    data = describe_paths("test", paths, features or pretrained.features)
     print_plan(pretrained.config, data, {"model": pretrained.model}, output, f"steps done: {pretrained.step}")
 
 

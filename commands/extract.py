@@ -8,9 +8,10 @@ from commands.common import check_output, parse_layers, say
 from commands.dry_run import print_extraction
 from commands.settings import Extract, Stored
 from commands.upstreams import Opened, open_upstream
-from mockingjay.representation import ExtractionOptions, represent, represent_as_archive
+from mockingjay.representation import ExtractionOptions, represent, represent_as_archive, represent_as_directory
 from mockingjay.upstreams.spec import UpstreamSpec
 from utility.store.files import split_name
+from utility.store.lists import without_list
 from utility.store.reading import Store
 
 DATA = Path("data")
@@ -35,13 +36,16 @@ def dump_folder(spec: UpstreamSpec) -> Path:
 def check_flags(settings: Stored) -> None:
     """Raise ValueError for flags that do not go together."""
     layers = parse_layers(settings.layer)
-    if settings.format == "ark" and layers.several:
+    of_kaldi = settings.format in ("ark", "kaldi")
+    if of_kaldi and layers.several:
         raise ValueError(
-            f"--format ark holds one vector per frame, not several layers (--layer {settings.layer}): choose one"
+            f"--format {settings.format} holds one vector per frame, not several layers (--layer {settings.layer}): "
+            "choose one"
         )
-    if settings.format == "ark" and settings.shard != (0, 1):
+    if of_kaldi and settings.shard != (0, 1):
         raise ValueError(
-            "--format ark is written by one process: --shard without it, and at the end --format ark alone"
+            f"--format {settings.format} is written by one process: --shard without it, and at the end "
+            f"--format {settings.format} alone"
         )
     if settings.overwrite and settings.shard != (0, 1):
         raise ValueError("--overwrite removes what other shards write: remove the old folder, then start the shards")
@@ -62,8 +66,9 @@ def write_representations(opened: Opened, settings: Stored, folder: Path) -> int
     )
     how.layers.labels(upstream)  # a layer that is not there is told before anything is made
     check_output(folder, settings.dry_run)
-    split = split_name(Path(os.path.abspath(paths[0])).stem) if len(paths) == 1 else "test"
-    if settings.overwrite and (folder / split).resolve() in [Path(path).resolve() for path in paths]:
+    given = [without_list(path)[0] for path in paths]
+    split = split_name(Path(os.path.abspath(given[0])).stem) if len(given) == 1 else "test"
+    if settings.overwrite and (folder / split).resolve() in [path.resolve() for path in given]:
         raise ValueError(f"--overwrite would remove {folder / split}, which is the input: choose another --output")
     if settings.dry_run:
         print_extraction(opened, folder)
@@ -71,6 +76,11 @@ def write_representations(opened: Opened, settings: Stored, folder: Path) -> int
     if settings.format == "ark":
         archive = represent_as_archive(upstream, corpus, folder, split, how)
         lengths, shape, written = archive.lengths, how.layers.row_shape(upstream), folder / f"{split}.ark"
+    elif settings.format == "kaldi":
+        matrices, warnings = represent_as_directory(upstream, corpus, folder, split, how)
+        lengths, shape, written = matrices.lengths, how.layers.row_shape(upstream), folder / split
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
     elif represent(upstream, corpus, folder, split, how):
         store = Store([folder / split])
         lengths, shape, written = store.lengths, store.info.row_shape, folder / split

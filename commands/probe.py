@@ -93,11 +93,13 @@ def _folder(settings: Probe, stack: ExitStack) -> Path:
 def print_experiment(experiment: Experiment, name: str = "") -> None:
     """The plan of a probe, `name` its setting in a sweep."""
     parts = experiment.corpus.describe()
-    rule, left_out = parts.pop("rule"), parts.pop("left_out")
+    rule, left_out, lists = parts.pop("rule"), parts.pop("left_out"), parts.pop("lists", {})
     lines = [
         f"{part}: {figures['utterances']} utterances, {figures['hours']:.4f} hours, {figures['speakers']} speakers"
+        + ("" if part == "train" else f", {figures['speakers_of_train']} of them in train")
         for part, figures in parts.items()
     ]
+    lines += [f"list {listed['list']}: {listed['ids']} ids, {listed['missing']} not there" for listed in lists.values()]
     lines += [f"division: {rule}", *(f"left out, {reason}: {count}" for reason, count in left_out.items())]
     models = {"upstream": experiment.upstream, "probe": experiment.probe}
     more = [f"setting: {name}"] if name else []

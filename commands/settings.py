@@ -91,6 +91,7 @@ class Extract(Stored):
     upstream: UpstreamSpec
     seed: int
     online_config: Path | None
+    statistics: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from mockingjay.upstreams.spec import UpstreamSpec
 from utility.audio.feature_config import FeatureConfig
 from utility.audio.headers import unread_media, unread_note
 from utility.device import claim_device
+from utility.store.lists import without_list
 from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
 
@@ -65,7 +66,7 @@ def open_pretrained(
 
     `features` are those of recordings where the checkpoint does not say which it takes."""
     paths = test_paths(settings, pretrained.config)
-    if settings.input is None and pretrained.config.online is None and not Path(paths[0]).exists():
+    if settings.input is None and pretrained.config.online is None and not without_list(paths[0])[0].exists():
         corpus: Store | Recordings = Store(paths)  # by the config, where stores are what is usual
     elif _is_stored(paths[0]):
         corpus = _store(paths, settings)
@@ -81,12 +82,14 @@ def open_pretrained(
 
 
 def _is_stored(path: str) -> bool:
-    return is_split(path) or bool(splits_in(path))
+    return is_split(path) or bool(splits_in(without_list(path)[0]))
 
 
 def _store(paths: Sequence[str], settings: Stored) -> Store:
     if isinstance(settings, Extract) and settings.online_config is not None:
         raise ValueError(f"{paths[0]} is a store, which has its features: leave --online_config out")
+    if isinstance(settings, Extract) and settings.statistics is not None:
+        raise ValueError(f"{paths[0]} is a store, which has its statistics: leave --statistics out")
     return Store(paths)
 
 
@@ -131,15 +134,16 @@ def _recordings(
     paths: Sequence[str], features: FeatureConfig | None, settings: Stored, sample_rate: int | None = None
 ) -> Recordings:
     _check_there(paths)
-    first = Path(paths[0])
+    first, _ = without_list(paths[0])
     if first.is_dir() and (unread := unread_note(unread_media(first))):
         say(settings.msg, f"{first}: {unread}")
-    return Recordings(paths, features, sample_rate)
+    statistics = settings.statistics if isinstance(settings, Extract) else None
+    return Recordings(paths, features, sample_rate, statistics=statistics)
 
 
 def _check_there(paths: Sequence[str]) -> None:
     for path in paths:
-        if not Path(path).exists():
+        if not without_list(path)[0].exists():
             raise FileNotFoundError(f"--input {path}: neither a store/split nor a table, folder or file of recordings")
 
 

@@ -27,11 +27,13 @@ class DataConfig:
     """Which utterances are used, how they are divided, and how batches are filled."""
 
     # "store/split" folders; or recordings: tables, folders of audio, single files. A part without any is cut from it.
+    # With a list behind it, "store/split@list.txt", only the utterances whose ids are in the file.
     train: list[str] = pydantic.Field(default_factory=list)
     dev: list[str] = pydantic.Field(default_factory=list)
     test: list[str] = pydantic.Field(default_factory=list)
     alignment: str | None = None  # folder written by preprocess_alignment.py; phone tasks need it
-    unaligned: Literal["error", "leave_out"] = "error"  # utterances that the alignment does not have
+    unaligned: Literal["error", "leave_out"] = "error"  # utterances without a label, or not in the store
+    label_rule: Literal["time", "index"] = "time"  # a frame's label: that of its centre, or of its number
     labels: str | None = None  # CSV or TSV with labels of utterances; tasks of utterances and speakers take it
     label_column: str | list[str] | None = None  # several are six intensities, of label_mode emotion
     label_kind: Literal["class", "number"] = "class"
@@ -42,7 +44,7 @@ class DataConfig:
     group_column: str | None = None  # what a division keeps together instead of the speaker
     fold: Name | None = None  # the group, or speaker, that is the test part
     dev_groups: int = pydantic.Field(0, ge=0)  # of a fold: so many whole groups are dev; 0: dev_share of all others
-    split: Literal["auto", "given", "utterance", "speaker"] = "auto"
+    split: Literal["auto", "given", "utterance", "speaker", "cpc"] = "auto"
     split_seed: int = pydantic.Field(0, ge=0)  # apart from the run's seed: all seeds see the same parts
     dev_share: float = pydantic.Field(0.1, gt=0, lt=1)
     test_share: float = pydantic.Field(0.1, gt=0, lt=1)
@@ -61,6 +63,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.dev_share + self.test_share >= 1:
             raise ValueError(f"dev_share {self.dev_share} and test_share {self.test_share} leave nothing to train on")
+        if self.label_rule != "time" and self.alignment is None:
+            raise ValueError(f"label_rule {self.label_rule} would change nothing: data.alignment is not set")
         self._check_labels()
 
     def _check_labels(self) -> None:

@@ -1,5 +1,6 @@
 """The utterances of a run: checked against their labels, and divided; before any work is done."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from downstream.tasks.base import Task
 from downstream.utterances import FramedUtterances
 
 TOO_SHORT = "too short for a frame of the upstream"
+NOT_THERE = "listed, but not there"
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,17 @@ class LabelledCorpus:
     def describe(self) -> dict:
         """The split rule, and for each part its utterances, speakers, frames, labelled frames and hours."""
         content: dict = {"rule": self.parts.rule, "left_out": self.parts.left_out}
+        if lists := self.sources.lists():
+            content["lists"] = {name: listed.about() for name, listed in lists.items()}
+        known = {self.utterances.speakers[i] for i in self.parts.train}
         for part in PARTS:
             chosen = getattr(self.parts, part)
+            speakers = {self.utterances.speakers[i] for i in chosen}
             frames = int(self.utterances.lengths[chosen].sum())
             content[part] = {
                 "utterances": len(chosen),
-                "speakers": len({self.utterances.speakers[i] for i in chosen}),
+                "speakers": len(speakers),
+                "speakers_of_train": len(speakers & known),
                 "frames": frames,
                 "labelled_frames": self.labels.labelled(chosen),
                 "hours": round(frames * self.utterances.info.frame_shift / 3600, 4),
@@ -80,6 +87,8 @@ def _answered(
     usable, left_out = source.usable[long_enough], dict(source.left_out)
     if not long_enough.all():
         left_out[TOO_SHORT] = int((~long_enough).sum())
+    if unlisted := sum(listed.missing for listed in sources.lists().values()):
+        left_out[NOT_THERE] = unlisted
     chosen = usable.tolist()
     strata = source.strata  # once: it may be made when asked for
     strata = strata and [strata[i] for i in np.flatnonzero(long_enough).tolist()]
@@ -89,5 +98,12 @@ def _answered(
     if framed.rows is not None and config.group_column is not None:
         groups = groups_of(config, framed.rows, chosen)
     named = strata if strata and task.division.known_speakers else [framed.speakers[i] for i in chosen]
-    utterances = Utterances([framed.ids[i] for i in chosen], named, [listed[i] for i in chosen], strata, groups)
+    order = _training_list(sources, config)
+    utterances = Utterances([framed.ids[i] for i in chosen], named, [listed[i] for i in chosen], strata, groups, order)
     return source, usable, utterances, left_out
+
+
+def _training_list(sources: Sources, config: DataConfig) -> Sequence[str]:
+    """The ids of the list of `data.train`, as its file has them; empty where that is not one split with a list."""
+    listed = sources.splits[0].lists[0]
+    return () if listed is None or len(config.train) != 1 else listed.ids

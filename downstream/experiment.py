@@ -109,9 +109,16 @@ class Experiment:
             "store": self.source(),
             "seed": self.setting.seed,
             "config": as_dict(self.setting.config),
+            **({"lists": lists} if (lists := self._lists()) else {}),
         }
         rows = self.corpus.utterances.rows
         return about if rows is None else {**about, "labels": rows.digest}
+
+    def _lists(self) -> dict[str, str]:
+        """The digests of the lists of utterances; their order counts where it divides."""
+        ordered = self.setting.config.data.split == "cpc"
+        lists = self.corpus.sources.lists()
+        return {name: one.ordered_digest if ordered else one.digest for name, one in lists.items()}
 
     def train(self) -> Progress:
         """Train to the end, or on from the newest checkpoint; only the train and dev parts are read."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from downstream.utterances import FramedUtterances
 from utility.labels.alignment import IGNORE, Alignment
 from utility.temporary_array import TemporaryArray
 from utility.text import short
+
+LabelRule = Literal["time", "index"]
 
 
 class Labels(Protocol):
@@ -63,9 +65,9 @@ class LabelSource(Protocol):
 
 
 class PhoneLabels:
-    """The phone of every frame of the chosen utterances, at the frames' own times."""
+    """The phone of every frame of the chosen utterances: at the frames' own times, or by their numbers."""
 
-    def __init__(self, utterances: FramedUtterances, alignment: Alignment, chosen: Indices):
+    def __init__(self, utterances: FramedUtterances, alignment: Alignment, chosen: Indices, rule: LabelRule = "time"):
         self.classes = alignment.labels
         lengths = utterances.lengths[chosen]
         self.start = dict(zip(map(int, chosen), (np.cumsum(lengths) - lengths).tolist()))
@@ -74,7 +76,11 @@ class PhoneLabels:
         for index in map(int, chosen):
             seconds = float(utterances.durations[index])
             duration = None if np.isnan(seconds) else seconds
-            labels = alignment.frame_labels(utterances.ids[index], utterances.frame_times(index), duration)
+            key, times = utterances.ids[index], utterances.frame_times(index)
+            if rule == "time":
+                labels = alignment.frame_labels(key, times, duration)
+            else:
+                labels = alignment.index_labels(key, len(times), utterances.info.frame_shift, duration)
             self.codes.append(labels)
             self.counts[index] = int((labels != IGNORE).sum())
 
@@ -121,12 +127,13 @@ class PhoneSource:
     alignment: Alignment
     usable: np.ndarray
     left_out: dict[str, int]
+    rule: LabelRule = "time"
     strata: None = None
 
     def read(self, parts: Parts) -> PhoneLabels:
         """The phones of all frames; the classes are the alignment's."""
         check_classes(self.task, self.alignment.labels)
-        return PhoneLabels(self.utterances, self.alignment, parts.all())
+        return PhoneLabels(self.utterances, self.alignment, parts.all(), self.rule)
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,8 @@ def aligned_phones(task: str, utterances: FramedUtterances, config: DataConfig) 
             f"one; data.unaligned=leave_out goes on without them"
         )
     usable = np.array([i for i, key in enumerate(utterances.ids) if key in alignment], dtype=np.int64)
-    return PhoneSource(task, utterances, alignment, usable, {"not in the alignment": len(missing)} if missing else {})
+    left_out = {"not in the alignment": len(missing)} if missing else {}
+    return PhoneSource(task, utterances, alignment, usable, left_out, config.label_rule)
 
 
 def speakers(task: str, utterances: FramedUtterances, _config: DataConfig) -> SpeakerSource:

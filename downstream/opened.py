@@ -69,15 +69,16 @@ class Opened:
         """The upstream of a run and what it takes: stores, or recordings as features or as waveforms.
 
         With another upstream the last frozen one is let go, so that many seeds do not fill the memory."""
-        paths = tuple(listed_paths(setting.config.data))
+        data = setting.config.data
+        paths = tuple(listed_paths(data))
         online, name = setting.online, short(str(setting.upstream))
         if not are_recordings(paths):
             if online is not None:
                 raise ValueError(f"--online_config: {paths[0]} is a store, whose features are made: leave the flag out")
-            stores = self._opened(paths)
+            stores = self._opened(paths, data)
             return self._loaded(setting, stores.whole.info), stores
         if online is not None:
-            recordings = self._opened(paths, online.input)
+            recordings = self._opened(paths, data, online.input)
             upstream = self._loaded(setting, recordings.whole.info)
             if upstream.takes == "waveform":
                 raise ValueError(f"--online_config would change nothing: upstream {name} takes waveforms, not features")
@@ -87,19 +88,25 @@ class Opened:
             raise ValueError(unstated_features(name))
         upstream = self._loaded(setting, None)
         if upstream.takes == "waveform":
-            return upstream, self._opened(paths, None, upstream.sample_rate)
+            return upstream, self._opened(paths, data, None, upstream.sample_rate)
         if upstream.feature_config is None:
             raise ValueError(unstated_features(name))
-        return upstream, self._opened(paths, upstream.feature_config)
+        return upstream, self._opened(paths, data, upstream.feature_config)
 
     def _opened(
-        self, paths: tuple[str, ...], features: FeatureConfig | None = None, sample_rate: int | None = None
+        self,
+        paths: tuple[str, ...],
+        data: DataConfig,
+        features: FeatureConfig | None = None,
+        sample_rate: int | None = None,
     ) -> Sources:
         """Stores, or with features or a rate recordings."""
-        key = paths, features and json.dumps(as_dict(features)), sample_rate
+        key = paths, data.unaligned, features and json.dumps(as_dict(features)), sample_rate
         if key not in self._sources:
-            stores = features is None and sample_rate is None
-            self._sources[key] = open_stores(paths) if stores else open_recordings(paths, features, sample_rate)
+            if features is None and sample_rate is None:
+                self._sources[key] = open_stores(paths, data.unaligned)
+            else:
+                self._sources[key] = open_recordings(paths, features, sample_rate, data.unaligned)
         return self._sources[key]
 
     def _loaded(self, setting: Setting, info: StoreInfo | None) -> Upstream:
@@ -129,7 +136,7 @@ class Opened:
             if framed.recorded:
                 check_readable(upstream, corpus, corpus.num_samples)
             return framed
-        key = tuple(map(str, corpus.paths)), rate
+        key = tuple(corpus.names), rate
         if key not in self._samples:
             samples = Inputs(upstream, corpus, label).sizes
             check_readable(upstream, corpus, samples)
@@ -138,7 +145,7 @@ class Opened:
 
     def waveforms(self, upstream: Upstream, corpus: Corpus) -> Callable[[int], np.ndarray]:
         """What reads a recording whole at the upstream's rate, by its number."""
-        samples = self._samples[tuple(map(str, corpus.paths)), upstream.sample_rate]
+        samples = self._samples[tuple(corpus.names), upstream.sample_rate]
         return Inputs(upstream, corpus, None, samples).read
 
     def corpus(self, task: Task, config: DataConfig, sources: Sources, framed: FramedUtterances) -> LabelledCorpus:
@@ -168,7 +175,7 @@ class Opened:
         which, framed = layers.selection.which, corpus.utterances
         dtype = "float32" if isinstance(upstream, Baseline) else config.cache_dtype  # features stay what they are
         splits = _with_frames(corpus.sources, framed)
-        made_by = upstream.fingerprint, tuple(str(split.paths[0]) for split in splits)
+        made_by = upstream.fingerprint, tuple(split.names[0] for split in splits)
         key = *made_by, which, config.cache, dtype
         if key in self._frames:
             return Stored(self._frames[key])

@@ -109,7 +109,7 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
     upstream |= {"assumed": dict(setting.assume)} if setting.assume else {}
     origins = {
         "upstream": Origin(experiment.fingerprint, upstream),
-        "store": Origin(experiment.source(), {"splits": [str(path) for path in corpus.store.paths]}),
+        "store": Origin(experiment.source(), {"splits": corpus.store.names}),
     }
     if (rows := corpus.utterances.rows) is not None:
         origins["labels"] = Origin(rows.digest, {"table": rows.file, "columns": [*rows.values]})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from downstream.config import DataConfig
 from utility.audio.feature_config import FeatureConfig
+from utility.store.lists import IdList, Unaligned, without_list
 from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
 
@@ -18,6 +19,10 @@ class Sources:
 
     whole: Corpus
     splits: Sequence[Corpus]
+
+    def lists(self) -> dict[str, IdList]:
+        """The lists of utterances behind the splits that have one, by the splits' names."""
+        return {split.names[0]: listed for split in self.splits if (listed := split.lists[0]) is not None}
 
 
 def listed_paths(config: DataConfig) -> list[str]:
@@ -38,14 +43,19 @@ def are_recordings(paths: Sequence[str]) -> bool:
     return True in kinds
 
 
-def open_stores(paths: Sequence[str]) -> Sources:
-    """Open every split of stores once."""
-    return Sources(*Store.with_splits(paths))
+def open_stores(paths: Sequence[str], unaligned: Unaligned) -> Sources:
+    """Open every split of stores once, or of those with a list what it names."""
+    return Sources(*Store.with_splits(paths, unaligned=unaligned))
 
 
-def open_recordings(paths: Sequence[str], features: FeatureConfig | None, sample_rate: int | None = None) -> Sources:
+def open_recordings(
+    paths: Sequence[str],
+    features: FeatureConfig | None,
+    sample_rate: int | None = None,
+    unaligned: Unaligned = "error",
+) -> Sources:
     """Open every table or folder once: as features, which are computed when read, or as waveforms."""
-    return Sources(*Recordings.with_splits(paths, features, sample_rate))
+    return Sources(*Recordings.with_splits(paths, features, sample_rate, unaligned))
 
 
 def unstated_features(name: str) -> str:
@@ -56,5 +66,6 @@ def unstated_features(name: str) -> str:
     )
 
 
-def _is_recordings(path: Path) -> bool:
+def _is_recordings(name: Path) -> bool:
+    path, _ = without_list(name)
     return not is_split(path) and (path.is_file() or (path.is_dir() and not splits_in(path)))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
+from random import Random
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from utility.seeds import numpy_generator, text_order, text_seed
 from utility.text import short
 
 PARTS = ("train", "dev", "test")
+CPC_SEED, CPC_SHARE = 1337, 0.9  # of S3PRL's dev cut
 Indices = Sequence[int] | np.ndarray  # of utterances, by their number in a store
 
 
@@ -31,13 +33,15 @@ class Utterances:
     """The utterances that a run may use: ids, speakers, and the part each was listed for ("train", "dev", "test").
 
     `strata` names what each is one of when `data.label_fraction` takes a share of each; None takes one of all. `groups`
-    are what a division keeps together, where these are not the speakers."""
+    are what a division keeps together, where these are not the speakers. `order`
+    is the list of the training utterances, as its file has them (`data.split: cpc`); it may have more than these."""
 
     ids: Sequence[str]
     speakers: Sequence[str]
     listed: Sequence[str]
     strata: Sequence[str] | None = None
     groups: Sequence[str] | None = None
+    order: Sequence[str] = ()
 
     @property
     def together(self) -> Sequence[str]:
@@ -67,7 +71,8 @@ def divide(utterances: Utterances, division: Division, config: DataConfig) -> Pa
     """Keep the parts that have lists of their own, cut the others from the training list.
 
     `utterance`: each speaker gives a share of its utterances to every part. `speaker`: whole speakers, or groups, go to
-    one part, drawn until it has its share of the utterances. `given`: nothing is cut. `auto`: `given` where all lists
+    one part, drawn until it has its share of the utterances. `cpc`: dev is cut from the training list as S3PRL does
+    it (`cpc_cut`), whatever else is there of it. `given`: nothing is cut. `auto`: `given` where all lists
     are there, else the rule of `division`. `data.fold` see `fold_parts`. Raises ValueError where a part stays empty, a
     speaker that must be known is not, or a group is in two parts."""
     listed = {part: [i for i, name in enumerate(utterances.listed) if name == part] for part in PARTS}
@@ -86,6 +91,8 @@ def divide(utterances: Utterances, division: Division, config: DataConfig) -> Pa
         parts = _by_speaker(utterances, parts, missing, config)
     if rule == "fold":
         parts = fold_parts(utterances.ids, utterances.together, config)
+    if rule == "cpc":
+        parts |= _by_list(utterances, parts["train"])
     train, dev, test = (np.array(sorted(parts[part]), dtype=np.int64) for part in PARTS)
     divided = Parts(train, dev, test, rule, left_out, warning)
     if utterances.groups is not None:
@@ -123,6 +130,8 @@ def _rule(utterances: Utterances, division: Division, config: DataConfig, missin
     if rule != "given" and not missing:
         what = "data.dev and data.test are both listed" if config.split_column is None else "data.split_column divides"
         raise ValueError(f"data.split {short(rule)} has nothing to cut: {what}; use 'given'")
+    if rule == "cpc" and missing != ["dev"]:
+        raise ValueError("data.split 'cpc' cuts dev from the list of data.train: leave data.dev empty, list data.test")
     if rule == "speaker" and division.known_speakers and not grouped:
         raise ValueError(
             "data.split 'speaker' would test on speakers never trained on, which are the classes: use 'utterance'"
@@ -213,6 +222,29 @@ def _draw(sizes: dict[str, int], room: float) -> set[str]:
             taken.add(name)
             room -= size
     return taken or {min(sizes, key=sizes.__getitem__)}
+
+
+def cpc_cut(order: Sequence[str]) -> tuple[list[str], list[str]]:
+    """S3PRL's train and dev utterances of a list, in its order: shuffled with a seed, the first nine tenths train."""
+    ids = list(order)
+    Random(CPC_SEED).shuffle(ids)
+    train = int(len(ids) * CPC_SHARE)
+    return ids[:train], ids[train:]
+
+
+def _by_list(utterances: Utterances, listed: Sequence[int]) -> dict[str, list[int]]:
+    """Train and dev by `cpc_cut`; what the corpus lacks is taken out after the cut, so that it moves nobody."""
+    if not utterances.order:
+        raise ValueError(
+            "data.split 'cpc' cuts a list of utterances: name one, as data.train=[data/NAME/SPLIT@train_split.txt]"
+        )
+    index = {utterances.ids[i]: i for i in listed}
+    parts = zip(("train", "dev"), cpc_cut(utterances.order))
+    cut = {part: [index[key] for key in ids if key in index] for part, ids in parts}
+    for part, indices in cut.items():
+        if not indices:
+            raise ValueError(f"the {part} part is empty: data.split 'cpc' found none of it in data.train")
+    return cut
 
 
 def _group(utterances: Utterances, indices: Sequence[int], names: Sequence[str]) -> dict[str, list[int]]:

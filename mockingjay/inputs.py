@@ -16,6 +16,7 @@ from utility.audio.headers import SCAN_THREADS, recording_state
 from utility.audio.waveform import CHUNK, AudioError, Span, audio_length, read_audio, read_in_pieces
 from utility.batches import pad
 from utility.store.info import StoreInfo
+from utility.store.lists import IdList
 from utility.store.reading import Store
 from utility.threads import take_one_core
 
@@ -29,6 +30,12 @@ class UtteranceSource(Protocol):
 
     @property
     def paths(self) -> list[Path]: ...
+
+    @property
+    def names(self) -> list[str]: ...
+
+    @property
+    def lists(self) -> list[IdList | None]: ...
 
     @property
     def info(self) -> StoreInfo: ...

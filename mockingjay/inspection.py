@@ -129,7 +129,7 @@ class Inspection:
         for kind, frames in (("predicted", shown.predicted), ("true", shown.true), ("filled", shown.filled)):
             path = self.folder / f"{stem}_{kind}.wav"
             with replacing(path) as temporary:
-                sound = to_waveform(frames, features, reference)
+                sound = to_waveform(frames, features, reference, self.data.target_level(name))
                 soundfile.write(temporary, sound, features.sample_rate, format="WAV")
             saved.append(path)
         return saved

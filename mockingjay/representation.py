@@ -21,6 +21,7 @@ from utility.kaldi import archives
 from utility.loader import frame_batches
 from utility.store.files import Row, SplitFiles, info_differences, read_info
 from utility.store.info import StoreInfo
+from utility.store.kaldi_directory import DirectoryOptions, check_names, write_directory
 from utility.store.reading import Store, splits_in
 from utility.store.writing import StoreWriter
 from utility.text import short
@@ -211,10 +212,12 @@ def make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
             f"{files} was made by {there.in_words()}, this is {info.in_words()}: "
             f"{''.join(f'{text}; ' for text in values)}choose another --output, or add --overwrite to replace it"
         )
-    finished = files.table.exists() or files.archive_index.exists()
+    directory = files.root / files.split / "feats.scp"
+    finished = files.table.exists() or files.archive_index.exists() or directory.exists()
     if not overwrite or (not different and not finished):
         return
     archived = {path.stem for path in files.root.glob("*.scp")}
+    archived |= {path.parent.name for path in files.root.glob("*/feats.scp")}
     others = sorted({*splits_in(files.root), *archived} - {files.split})
     if different and others:
         raise ValueError(
@@ -245,6 +248,34 @@ def represent_as_archive(
     On the way they are a store, which `represent` continues when it was killed: batches come by length, an archive in
     the order of its utterances. When the archive is whole the store goes; `features.yaml` and `errors.csv` stay."""
     files = SplitFiles(Path(root), split)
+    _check_archived(upstream, corpus, how)
+    make_way(files, _info(upstream, corpus, how, files.root), how.overwrite)
+    if not files.archive_index.is_file() or files.table.is_file():
+        assert represent(upstream, corpus, root, split, replace(how, overwrite=False)), "one process does all of it"
+        store = Store([files.root / split])
+        archives.write_ark(files.archive, ((name, store[index]) for index, name in enumerate(store.ids)))
+    files.remove_rows()
+    return _written(files.archive_index, corpus)
+
+
+def represent_as_directory(
+    upstream: Upstream, corpus: UtteranceSource, root: Path | str, split: str, how: ExtractionOptions
+) -> tuple[archives.Matrices, list[str]]:
+    """The same as Kaldi's data directory `root/split`, and what is to be told as warnings."""
+    files = SplitFiles(Path(root), split)
+    _check_archived(upstream, corpus, how)
+    check_names(corpus)
+    index, warnings = files.root / split / "feats.scp", []
+    make_way(files, _info(upstream, corpus, how, files.root), how.overwrite)
+    if how.overwrite or not index.is_file() or files.table.is_file():
+        assert represent(upstream, corpus, root, split, replace(how, overwrite=False)), "one process does all of it"
+        warnings = write_directory(Store([files.root / split]), index.parent, DirectoryOptions())
+    files.remove_rows()
+    return _written(index, corpus), warnings
+
+
+def _check_archived(upstream: Upstream, corpus: UtteranceSource, how: ExtractionOptions) -> None:
+    """Raise ValueError for what Kaldi's files cannot hold, before any work."""
     if len(shape := how.layers.row_shape(upstream)) != 1:
         raise ValueError(f"a Kaldi archive holds one vector per frame, not {shape}: choose one layer")
     for name in corpus.ids:
@@ -252,15 +283,10 @@ def represent_as_archive(
             archives.check_key(name)
         except ValueError as error:
             raise ValueError(f"utterance {short(name)} has no place in an archive: {error}") from None
-    make_way(files, _info(upstream, corpus, how, files.root), how.overwrite)
-    if not files.archive_index.is_file() or files.table.is_file():
-        assert represent(upstream, corpus, root, split, replace(how, overwrite=False)), "one process does all of it"
-        store = Store([files.root / split])
-        archives.write_ark(files.archive, ((name, store[index]) for index, name in enumerate(store.ids)))
-    files.remove_rows()
-    written = archives.read_scp(files.archive_index)
+
+
+def _written(index: Path, corpus: UtteranceSource) -> archives.Matrices:
+    written = archives.read_scp(index)
     if other := set(written.keys) - set(corpus.ids):
-        raise ValueError(
-            f"{files.archive} is of other utterances, as {short(min(other))}: add --overwrite to replace it"
-        )
+        raise ValueError(f"{index} is of other utterances, as {short(min(other))}: add --overwrite to replace it")
     return written

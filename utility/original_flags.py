@@ -10,7 +10,8 @@ ANSWERS = {
     "n_tokens": "a store holds no labels; subwords and words of texts come from preprocess/preprocess_text.py --target "
     "subword --n_tokens N",
     "save_dir": "type --output_path DIR --name NAME",
-    "phone_set": "type preprocess/preprocess_alignment.py --phone_set SET --name NAME, then data.alignment=data/NAME",
+    "phone_set": "type preprocess/preprocess_alignment.py --phone_set SET --name NAME, then data.alignment=data/NAME; "
+    "of cpc_phone all is in config/s3prl_phone_linear.yaml",
     "input_dim": "leave it out, the store says how wide its features are",
     "plot_attention": "type --plot --output_attention",
     "test_reconstruct": "type --test for the masked loss, --plot --with_head for pictures",

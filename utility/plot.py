@@ -57,8 +57,9 @@ def feature_unit(config: FeatureConfig | None) -> str:
     if config is None:
         return "feature value"
     name = {"linear": "level", "mfcc": "coefficient", "kaldi_mfcc": "coefficient"}.get(config.kind, "log energy")
-    if config.cmvn == "utterance":
+    if config.cmvn in ("utterance", "speaker", "global"):
         return f"{name}\n(standard deviations)"
+    name += ", less the mean" if config.cmvn == "speaker_mean" else ""
     return f"{name}\n({'1 = 100 dB' if config.kind == 'linear' else 'dB' if config.kind == 'mfcc' else 'natural log'})"
 
 

@@ -103,6 +103,11 @@ class ByUtterance:
 
     def caution(self, features: FeatureConfig | None) -> str | None:
         """Normalised features have no mean."""
+        if features is not None and features.cmvn in ("speaker", "speaker_mean"):
+            return (
+                f"averages features that were normalised per speaker (cmvn: {features.cmvn}), which removes what tells "
+                "speakers apart: probe a store made without CMVN where speakers are asked for"
+            )
         if features is None or features.cmvn != "utterance":
             return None
         return (

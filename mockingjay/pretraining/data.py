@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
@@ -13,8 +12,10 @@ from utility.audio.online_config import OnlineConfig
 from utility.batches import AnyBatch, Batch
 from utility.loader import Loader, Target
 from utility.store.info import StoreInfo
+from utility.store.lists import without_list
 from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
+from utility.store.statistics import Level
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class Data:
     source: StoreInfo
     target: StoreInfo
     online: Online | None = None
+    predicted: Store | None = None  # the store of the target, where it is another
+
+    def target_level(self, name: str) -> Level | None:
+        """What the target of an utterance was normalised by as it was read; None where it is as it was computed."""
+        store = self.predicted or self.corpus
+        return store.level(store.index[name]) if isinstance(store, Store) else None
 
     def features(self, batch: AnyBatch, generator: torch.Generator | None = None) -> Batch:
         """What a batch of the loader, already on the device, means to a model: features, computed where need be."""
@@ -61,7 +68,7 @@ def open_data(paths: Sequence[str], config: PretrainConfig, seed: int = 0, noisy
             target = replace(target, row_shape=[predicted.dim], features=predicted)
         loader = Loader(recordings, config.loader, seed, waveforms=True)
         return Data(recordings, loader, recordings.info, target, online)
-    table = next((path for path in paths if path.endswith(".csv")), None)
+    table = next((path for path in paths if without_list(path)[0].suffix == ".csv"), None)
     if table is not None:
         raise ValueError(f"{table} is a table of recordings, not a store: add --online_config config/online.yaml")
     store = Store(paths)
@@ -71,7 +78,7 @@ def open_data(paths: Sequence[str], config: PretrainConfig, seed: int = 0, noisy
         return Data(store, Loader(store, config.loader, seed), store.info, store.info)
     other = Store(config.data.target)
     frames = _paired(store, other, paths[0])
-    return Data(store, Loader(store, config.loader, seed, frames), store.info, other.info)
+    return Data(store, Loader(store, config.loader, seed, frames), store.info, other.info, predicted=other)
 
 
 def open_given(
@@ -82,7 +89,7 @@ def open_given(
 ) -> Data:
     """Open what a command line names: it may be a store where the config trains from audio, and audio where it trains
     from a store, if it is known which `features` the model takes and which are its `target`."""
-    first = Path(paths[0])
+    first, _ = without_list(paths[0])
     if is_split(first):
         return open_data(paths, replace(config, online=None))
     if config.online is not None or not first.exists() or splits_in(first):

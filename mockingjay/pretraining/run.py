@@ -79,6 +79,9 @@ def make_trainer(config: PretrainConfig, seed: int, context: RunContext) -> Trai
             if info.stated is not None
         },
     }
+    corpora = [data.corpus, dev.corpus] if config.data.dev else [data.corpus]
+    lists = {name: one.digest for corpus in corpora for name, one in zip(corpus.names, corpus.lists) if one is not None}
+    about |= {"lists": lists} if lists else {}
     run = Run(
         directory=context.directory,
         log=context.log,

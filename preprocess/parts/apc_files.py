@@ -1,10 +1,10 @@
-"""The originals' APC features on disk: `.blogmel` text, and folders of `.pt` tensors with `lengths.pkl`."""
+"""The originals' APC features on disk: `.blogmel` text, read and written, and folders of `.pt` tensors."""
 
 import lzma
 import pickle
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
@@ -12,6 +12,7 @@ from typing import TextIO
 import numpy as np
 import torch
 
+from utility.files import replacing
 from utility.text import short
 from utility.torch_files import read_torch
 
@@ -109,6 +110,22 @@ class Blogmel:
                 lines.append(line)
         if name is not None:
             raise ValueError(f"{self.path}: ends within utterance {short(name)}: no line with a dot")
+
+
+def write_blogmel(path: Path, utterances: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Write ids and frames [T, dim] as such a text file, 6 digits of each number, whole or not at all.
+
+    ValueError for an id that its lines cannot hold, or that comes twice."""
+    seen = set()
+    with replacing(path) as new, new.open("w", encoding="utf-8", newline="\n") as file:
+        for name, frames in utterances:
+            if name == "." or len(name.split()) != 1 or name.split()[0] != name or name in seen:
+                why = "comes twice" if name in seen else "is a dot, empty, or has white space: a line is to hold it"
+                raise ValueError(f"{path}: utterance {short(name)} {why}")
+            seen.add(name)
+            row = " ".join(["%.6g"] * frames.shape[1])
+            lines = (row % tuple(values) for values in frames.tolist())
+            file.write("\n".join([name, *lines, ".\n"]))
 
 
 class TensorFolder:

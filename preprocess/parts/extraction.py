@@ -236,7 +236,7 @@ def _extract(batch: Sequence[_Job], writer: RowWriter, features: FeatureConfig) 
 
 @functools.lru_cache(maxsize=1)
 def _extractor(features: FeatureConfig) -> FeatureExtractor:
-    return FeatureExtractor(features)
+    return FeatureExtractor(features.before_corpus)
 
 
 def _reason(error: AudioError, path: Path) -> str:

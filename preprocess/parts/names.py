@@ -4,7 +4,8 @@ from typing import get_args
 
 from utility.audio.kinds import Kind
 
-FEATURE_TYPES = get_args(Kind)
+APC_FBANK = "apc_fbank"  # how APC's authors made their features
+FEATURE_TYPES = (*get_args(Kind), APC_FBANK)
 PARTS = ("train", "dev", "test")  # what a corpus of several folders is divided into
 TIMIT_EXTENSIONS = (".wav", ".sph", ".flac")
 LAYOUTS = ("speech_commands", "iemocap", "voxceleb", "fsc")  # corpora that bring their labels with them

@@ -5,10 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from preprocess.parts.names import FEATURE_TYPES, PARTS
+from preprocess.parts.names import APC_FBANK, FEATURE_TYPES, PARTS
 from utility.audio.extensions import recording_extensions
+from utility.audio.kinds import Cmvn, WindowType
 from utility.flags import Command, Parser, folder_name, shard
 from utility.text import short
 from utility.utterance_ids import ID_RULES, IdRule
@@ -37,7 +38,9 @@ class ExtractionFlags:
     splits: Sequence[str]
     feature_type: str
     deltas: int
-    cmvn: str
+    cmvn: Cmvn
+    window_type: WindowType | None  # None: what is usual
+    energy: bool | None
     s3prl: Sequence[str]  # key=value
     sample_rate: int
     dtype: Literal["float32", "float16"]
@@ -88,11 +91,18 @@ def feature_parser(
     parser.add_argument(
         "--name", type=folder_name, help="the store's folder (default: made of corpus and features, as libri_mel160)"
     )
-    parser.add_argument("--feature_type", choices=FEATURE_TYPES, default=feature_type, help="kind of features")
+    about = "kind of features; apc_fbank is kaldi_fbank as APC's authors made it"
+    parser.add_argument("--feature_type", choices=FEATURE_TYPES, default=feature_type, help=about)
     parser.add_boolean("--delta", default=None, help=f"append time derivatives (default: {delta}; not of linear)")
     parser.add_boolean("--delta_delta", default=False, help="append second derivatives too")
     about = "zero mean, unit variance over each utterance (default: True, of linear False: they stay in [0, 1])"
     parser.add_boolean("--apply_cmvn", default=None, help=about)
+    about = "the same in words: mean and variance of the utterance, of its speaker, or of all of the split"
+    parser.add_argument("--cmvn", choices=get_args(Cmvn), help=about)
+    about = "window of the Kaldi kinds (default: povey)"
+    parser.add_argument("--window_type", choices=get_args(WindowType), help=about)
+    about = "the frame's energy in place of coefficient 0 (default: True of mfcc, False of kaldi_mfcc)"
+    parser.add_boolean("--energy", default=None, help=about)
     about = (
         "options of the s3prl kinds, as in S3PRL's configs, e.g. n_mels=40 hop_ms=12.5 (default: those of its log mel)"
     )
@@ -187,6 +197,8 @@ def making(command: Command, prefix: str, usual_delta: bool, **more: Any) -> Ext
     Linear features have no derivatives, asked for they are an error, and no CMVN unless asked for: they stay in [0, 1]
     and can be inverted to sound."""
     values = command.values
+    if values["feature_type"] == APC_FBANK:
+        return _as_apc(command, prefix, **more)
     linear = values["feature_type"] == "linear"
     delta = usual_delta and not linear if values["delta"] is None else values["delta"]
     if linear and (delta or values["delta_delta"]):
@@ -196,13 +208,34 @@ def making(command: Command, prefix: str, usual_delta: bool, **more: Any) -> Ext
         raise ValueError("--delta_delta needs --delta")
     if values["dask"] and "n_jobs" in command.typed:
         raise ValueError("--n_jobs counts processes of this machine, which --dask does not use: leave it out")
+    if values["cmvn"] is not None and "apply_cmvn" in command.typed:
+        raise ValueError(f"--cmvn {values['cmvn']} says how to normalise: leave out {command.typed['apply_cmvn']}")
     normalised = not linear if values["apply_cmvn"] is None else values["apply_cmvn"]
     return command.fill(
         ExtractionFlags,
         prefix=prefix,
         output_path=values["output_path"].expanduser(),
         deltas=int(delta) + int(values["delta_delta"]),
-        cmvn="utterance" if normalised else "none",
+        cmvn=values["cmvn"] or ("utterance" if normalised else "none"),
+        **more,
+    )
+
+
+def _as_apc(command: Command, prefix: str, **more: Any) -> ExtractionFlags:
+    """The features of APC's authors: Kaldi's 80 bands through a hamming window, less the mean of the speaker."""
+    for name in ("delta", "delta_delta", "apply_cmvn", "cmvn", "window_type", "energy", "s3prl"):
+        if name in command.typed:
+            raise ValueError(
+                f"--feature_type {APC_FBANK} says what these features are: leave out {command.typed[name]}, or take "
+                "--feature_type kaldi_fbank"
+            )
+    return command.fill(
+        ExtractionFlags,
+        prefix=prefix,
+        output_path=command.values["output_path"].expanduser(),
+        deltas=0,
+        cmvn="speaker_mean",
+        window_type="hamming",
         **more,
     )
 

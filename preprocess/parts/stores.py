@@ -15,6 +15,7 @@ from preprocess.parts.iemocap import iemocap
 from preprocess.parts.label_table import LABEL_FILE, Labels
 from preprocess.parts.layouts import LayoutFlags
 from preprocess.parts.manifest import manifest
+from preprocess.parts.names import APC_FBANK
 from preprocess.parts.options import ExtractionFlags, RecordingFlags
 from preprocess.parts.speech_commands import speech_commands
 from preprocess.parts.voxceleb import voxceleb
@@ -68,13 +69,16 @@ def list_unread(corpus: Corpus, root: Path) -> None:
 
 def features_of(flags: ExtractionFlags) -> FeatureConfig:
     """What the flags say of the features; ValueError where they do not go together."""
-    values = {"kind": flags.feature_type, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
+    kind = "kaldi_fbank" if flags.feature_type == APC_FBANK else flags.feature_type
+    values = {"kind": kind, "deltas": flags.deltas, "cmvn": flags.cmvn, "sample_rate": flags.sample_rate}
+    chosen = {"window_type": flags.window_type, "energy": flags.energy}
+    values |= {name: value for name, value in chosen.items() if value is not None}
     return resolve(FeatureConfig, values, [f"s3prl.{option}" for option in flags.s3prl])
 
 
 def store_root(flags: ExtractionFlags, features: FeatureConfig) -> Path:
     """The folder of the store that the flags ask for."""
-    root = flags.output_path / (flags.name or f"{flags.prefix}_{features.kind}{features.dim}")
+    root = flags.output_path / (flags.name or f"{flags.prefix}_{flags.feature_type}{features.dim}")
     return root.absolute() if flags.dask else root  # the workers have folders of their own
 
 

@@ -336,6 +336,7 @@ SAMPLES = {  # destination -> words that give the flag another value than it has
     "layer": ["--layer", "ws:weights.json"],
     "format": ["--format", "ark"],
     "dtype": ["--dtype", "float16"],
+    "statistics": ["--statistics", "train.cmvn.npz"],
     "precision": ["--precision", "bf16"],
     "shard": ["--shard", "1/2"],
     "export": ["--export", "s3prl"],

@@ -37,17 +37,17 @@ def replace_lr(config: DownstreamConfig, lr: float) -> DownstreamConfig:
 def counts(monkeypatch) -> Counter:
     """How often each split was opened, each utterance labelled, and each corpus divided."""
     seen: Counter = Counter()
-    open_split, read_labels = reading._open_split, PhoneLabels.__init__
+    open_split, read_labels = reading._opened, PhoneLabels.__init__
 
     def opening(path, features):
         seen[f"open {path.parent.name}/{path.name}"] += 1
         return open_split(path, features)
 
-    def labelling(self, store, alignment, chosen):
+    def labelling(self, store, alignment, chosen, rule):
         seen.update(f"label {store.ids[i]}" for i in chosen)
-        read_labels(self, store, alignment, chosen)
+        read_labels(self, store, alignment, chosen, rule)
 
-    monkeypatch.setattr(reading, "_open_split", opening)
+    monkeypatch.setattr(reading, "_opened", opening)
     monkeypatch.setattr(PhoneLabels, "__init__", labelling)
     return seen
 

@@ -26,7 +26,14 @@ from utility.training.checkpoint import (
     step_path,
 )
 from utility.training.log import ProgressLines, RunLog, read_metrics
-from utility.training.optimization import BertAdam, OptimizerConfig, decay_groups, make_optimizer, warmup_linear
+from utility.training.optimization import (
+    BertAdam,
+    OptimizerConfig,
+    decay_groups,
+    make_optimizer,
+    make_schedule,
+    warmup_linear,
+)
 
 EXACT = ("loss", "masked_share", "grad_norm", "lr", "dev_loss")
 
@@ -215,6 +222,12 @@ def test_the_trainer_prints_such_lines_at_its_log_points(config, tmp_path, quiet
     runner_mockingjay.main(words)
     found = re.findall(r"step (\d+)/10: loss 0\.\d+, rate [\d.e-]+, \d+ frames/s, \d+ s left", capsys.readouterr().err)
     assert found == ([] if quiet else ["4", "8", "10"])
+
+
+def test_constant_schedule_stays_where_the_warmup_ends():
+    share = make_schedule(OptimizerConfig(schedule="constant", warmup=0.4), 10)
+    assert [share(step) for step in (0, 1, 3, 4, 9, 10)] == pytest.approx([0, 0.25, 0.75, 1, 1, 1])
+    assert [make_schedule(OptimizerConfig(schedule="constant", warmup=0.0), 10)(step) for step in (0, 9)] == [1, 1]
 
 
 def test_the_schedule_rises_from_zero_and_falls_to_zero():

@@ -17,7 +17,7 @@ from utility.audio.feature_config import FeatureConfig
 from utility.audio.features import FeatureExtractor
 from utility.audio.inversion import griffin_lim
 from utility.audio.waveform import read_audio
-from utility.config import build
+from utility.config import as_dict, build
 
 OWN_KINDS = ("mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc")
 KINDS = (*OWN_KINDS, "s3prl_linear", "s3prl_mel", "s3prl_mfcc")
@@ -66,14 +66,15 @@ def librosa_features(y: np.ndarray, kind: str) -> np.ndarray:
     return np.concatenate([static, *deltas]).T
 
 
-def kaldi_features(y: np.ndarray, kind: str) -> np.ndarray:
+def kaldi_features(y: np.ndarray, kind: str, window: str = "povey", energy: bool = False) -> np.ndarray:
     options = knf.FbankOptions() if kind == "kaldi_fbank" else knf.MfccOptions()
     options.frame_opts.dither = 0
+    options.frame_opts.window_type = {"hann": "hanning"}.get(window, window)
     if kind == "kaldi_fbank":
         options.mel_opts.num_bins = 80
         computer = knf.OnlineFbank(options)
     else:
-        options.use_energy = False
+        options.use_energy = energy
         computer = knf.OnlineMfcc(options)
     computer.accept_waveform(16000, (y * 32768).tolist())
     computer.input_finished()
@@ -103,6 +104,47 @@ def test_kaldi_mfcc_is_kaldis(speech):
     ours, theirs = extract(speech, kind="kaldi_mfcc", deltas=0, cmvn="none"), kaldi_features(speech, "kaldi_mfcc")
     assert ours.shape == theirs.shape
     assert (np.abs(ours - theirs) / (1 + np.abs(theirs))).max() < 1e-3
+
+
+@pytest.mark.parametrize("window", ["hamming", "hann"])
+def test_other_windows_of_kaldi_are_kaldis(fixtures_dir, window):
+    """Frame by frame: a hamming window sees the first sample, which Kaldi emphasises by itself."""
+    waveform = read_audio(fixtures_dir / "wave.wav")
+    options = {"deltas": 0, "cmvn": "none", "window_type": window}
+    ours, theirs = extract(waveform, kind="kaldi_fbank", **options), kaldi_features(waveform, "kaldi_fbank", window)
+    rounding = np.finfo(np.float32).eps * np.exp((theirs.max(1, keepdims=True) - theirs) / 2)
+    assert (np.abs(ours - theirs) < 1e-3 + rounding).all()
+    assert np.abs(ours - extract(waveform, kind="kaldi_fbank", deltas=0, cmvn="none")).max() > 0.1
+    ours, theirs = extract(waveform, kind="kaldi_mfcc", **options), kaldi_features(waveform, "kaldi_mfcc", window)
+    assert (np.abs(ours - theirs) / (1 + np.abs(theirs))).max() < 1e-3
+
+
+def test_energy_in_place_of_coefficient_0(fixtures_dir):
+    waveform = read_audio(fixtures_dir / "wave.wav")
+    ours = extract(waveform, kind="kaldi_mfcc", deltas=0, cmvn="none", energy=True)
+    theirs = kaldi_features(waveform, "kaldi_mfcc", energy=True)
+    assert (np.abs(ours - theirs) / (1 + np.abs(theirs))).max() < 1e-3
+    assert np.abs(ours - extract(waveform, kind="kaldi_mfcc", deltas=0, cmvn="none"))[:, 0].max() > 1
+    without = extract(waveform, kind="mfcc", deltas=0, cmvn="none", energy=False)
+    static = librosa.feature.mfcc(y=waveform, sr=16000, n_mfcc=13, pad_mode="reflect", n_fft=400, hop_length=160).T
+    assert np.abs(without - static).max() < 1e-3
+
+
+def test_later_options_leave_what_was_said_before_as_it_was():
+    """Fingerprints are made of the text of a definition, files of its values."""
+    for kind in ("kaldi_mfcc", "mel", "mfcc"):
+        config = FeatureConfig(kind=kind, deltas=0, cmvn="none", window_type="povey")
+        assert repr(config) == f"FeatureConfig(kind='{kind}', deltas=0, cmvn='none', sample_rate=16000)"
+        assert as_dict(config) == {"kind": kind, "deltas": 0, "cmvn": "none", "sample_rate": 16000}
+    usual = FeatureConfig(kind="mfcc", energy=True)
+    assert (usual, repr(usual)) == (FeatureConfig(kind="mfcc"), repr(FeatureConfig(kind="mfcc")))
+    other = FeatureConfig(kind="kaldi_mfcc", window_type="hamming", energy=True)
+    assert build(FeatureConfig, as_dict(other)) == other
+    assert repr(other).endswith("sample_rate=16000, window_type='hamming', energy=True)")
+    with pytest.raises(ValueError, match="window_type hann would change nothing with kind mel"):
+        FeatureConfig(window_type="hann")
+    with pytest.raises(ValueError, match="energy would change nothing with kind kaldi_fbank"):
+        FeatureConfig(kind="kaldi_fbank", energy=False)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from utility.threads import side_by_side
 
 LOG_FLOOR = 1e-6
 PRE_EMPHASIS = 0.97
+FULL_SCALE = 32768  # Kaldi's samples are 16 bit
 
 
 class FeatureExtractor:
@@ -23,9 +24,12 @@ class FeatureExtractor:
     """
 
     def __init__(self, config: FeatureConfig, dtype: torch.dtype = torch.float32):
-        """`dtype` is that of the features: float64 too of S3PRL's kinds, which are computed in it."""
+        """`dtype` is that of the features: float64 too of S3PRL's kinds, which are computed in it.
+
+        Raises `ValueError` for another one, and for a `cmvn` of more than the utterance (see `before_corpus`)."""
         if dtype != torch.float32 and config.s3prl is None:
             raise ValueError(f"{config.kind} features are computed in float32, not {dtype}")
+        config.check_alone()
         self.config, self.dtype = config, dtype
         self._kernels: dict[torch.device, _Kernel] = {}
 
@@ -138,7 +142,10 @@ class _Kernel:
         self.config, self.dtype = config, torch.float32 if config.s3prl is None else torch.float64
         self.block = _block_frames(device)
         kaldi, rate, fft = not config.centred, config.sample_rate, config.fft_size
-        window = 32768 * spectrum.kaldi_window(config.window) if kaldi else spectrum.hann_window(config.window)
+        if kaldi:
+            window = FULL_SCALE * spectrum.kaldi_window(config.window, config.window_type)
+        else:
+            window = spectrum.hann_window(config.window)
         self.window = torch.from_numpy(window).to(device)
         if config.s3prl is not None:
             bands = s3prl_online.MFCC_BANDS if config.kind == "s3prl_mfcc" else config.s3prl.n_mels
@@ -187,12 +194,10 @@ class _Kernel:
 
     def _features(self, signal: Tensor, work: spectrum.Workspace) -> Tensor:
         """One block of frames from the samples below them, [block, static dim]; mfcc: log10 of bands, and the RMS."""
-        config, offsets = self.config, None
-        if not config.centred:  # a frame's first sample, emphasised otherwise, meets a window of 0
-            signal = signal.to(torch.float64)
-            offsets = (1 - PRE_EMPHASIS) * signal.unfold(0, config.window, config.hop).mean(1)
-            signal = _preemphasise(signal)
-        power = work.power(signal, config.hop, offsets, self.window)
+        config = self.config
+        if not config.centred:
+            return self._kaldi(signal.to(torch.float64), work)
+        power = work.power(signal, config.hop, None, self.window)
         if config.s3prl is not None:
             return self._s3prl(power, config.s3prl.log)
         if config.kind == "linear":
@@ -202,20 +207,33 @@ class _Kernel:
             frames = signal.unfold(0, config.window, config.hop)
             level = torch.linalg.vector_norm(frames, dim=1, keepdim=True) / config.window**0.5
             return torch.cat([bands.clamp_(min=1e-10).log10_(), level], 1)
-        if config.centred:
-            return bands.add_(LOG_FLOOR).log_()
-        logarithms = bands.clamp_(min=torch.finfo(torch.float32).eps).log_()
+        return bands.add_(LOG_FLOOR).log_()
+
+    def _kaldi(self, signal: Tensor, work: spectrum.Workspace) -> Tensor:
+        """The same of Kaldi's kinds, from samples float64."""
+        config, tiny = self.config, torch.finfo(torch.float32).eps
+        frames = signal.unfold(0, config.window, config.hop)
+        means, energy, first = frames.mean(1), None, None
+        if config.has_energy:
+            energy = (frames - means[:, None]).square_().sum(1).mul_(FULL_SCALE**2).clamp_(min=tiny).log_()
+        if config.window_type == "hamming":  # other windows are 0 where a frame's first sample is emphasised otherwise
+            first = (1 - PRE_EMPHASIS) * (frames[:, 0] - means) * self.window[0]
+        power = work.power(_preemphasise(signal), config.hop, (1 - PRE_EMPHASIS) * means, self.window, first)
+        logarithms = self.mel(power).clamp_(min=tiny).log_()
         if config.kind == "kaldi_fbank":
             return logarithms
         cepstra = logarithms.new_empty(len(logarithms), self.cosines.shape[1])
         spectrum.transform(logarithms, self.cosines, cepstra)
+        if energy is not None:
+            cepstra[:, 0] = energy
         return cepstra
 
     def _limited_cepstra(self, source: Tensor, rows: Tensor) -> None:
-        """Fill rows [T, 13] of one utterance: cepstra of bands no lower than 80 dB below the loudest, after the RMS."""
+        """Fill rows [T, 13] of one utterance: cepstra of bands no lower than 80 dB below the loudest; first the RMS."""
         bands = source[:, :-1]
         spectrum.transform(torch.maximum(bands, bands.amax() - 8), self.cosines, rows)
-        rows[:, 0] = source[:, -1]
+        if self.config.has_energy:
+            rows[:, 0] = source[:, -1]
 
     def _s3prl(self, power: Tensor, log: bool) -> Tensor:
         """The same of S3PRL's kinds, from powers float64 [block, bins]."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from utility.audio import frame_kernels
+from utility.audio.kinds import WindowType
 
 DELTA_REACH = 4  # frames either side of the one a delta is fitted at
 KALDI_LOW_FREQUENCY = 20.0
@@ -65,9 +66,11 @@ def _slaney_edges(sample_rate: int, bands: int, lowest: float = 0.0) -> np.ndarr
     return np.where(mels < first, step * mels, 1000 * np.exp(log_step * (mels - first)))
 
 
-def kaldi_window(size: int) -> np.ndarray:
-    """Kaldi's povey window, float64 [size]."""
-    return np.hanning(size) ** 0.85
+def kaldi_window(size: int, shape: WindowType = "povey") -> np.ndarray:
+    """A window of Kaldi's, float64 [size]: 0.54 - 0.46 cos, 0.5 - 0.5 cos (hann), or that to the power of 0.85."""
+    if shape == "hamming":
+        return np.hamming(size)
+    return np.hanning(size) ** (0.85 if shape == "povey" else 1)
 
 
 def hann_window(size: int) -> np.ndarray:
@@ -243,13 +246,18 @@ class Workspace:
             self.padded = torch.zeros(block, fft_size, dtype=torch.float64, device=device)
             self.powers = torch.empty(block, fft_size // 2 + 1, dtype=dtype, device=device)
 
-    def power(self, signal: Tensor, hop: int, offsets: Tensor | None, window: Tensor) -> Tensor:
-        """Squared magnitudes [block, bins] of windowed frames of the signal, less offsets [block] float64.
+    def power(
+        self, signal: Tensor, hop: int, offsets: Tensor | None, window: Tensor, first: Tensor | None = None
+    ) -> Tensor:
+        """Squared magnitudes [block, bins] of windowed frames of the signal, less offsets [block] float64, the first
+        windowed value of each frame perhaps another, [block] float64.
 
         The next call overwrites them."""
         frames = signal.unfold(0, len(window), hop)
         frames = frames if offsets is None else frames - offsets[:, None]
         torch.mul(frames, window, out=self.padded[:, : len(window)])
+        if first is not None:
+            self.padded[:, 0] = first
         parts = torch.view_as_real(torch.fft.rfft(self.padded)).to(self.powers.dtype)
         real, imaginary = parts.square_().unbind(-1)
         return torch.add(real, imaginary, out=self.powers)

@@ -1,6 +1,7 @@
 """Alignments on disk: labelled segments in seconds, turned into frame labels by a feature's own frame times."""
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ SEGMENT = np.dtype([("start", "<f8"), ("end", "<f8"), ("label", "<i4")])
 LABELS, UTTERANCES, SEGMENTS, ERRORS = "labels.txt", "utterances.csv", "segments.npy", "errors.csv"
 HEADER = ["id", "offset", "count"]
 TOLERANCE = 0.1  # seconds by which an alignment may outlast its audio
+GRID = 0.01  # seconds per label of CPC's alignments
 LATEST = 1e9  # seconds: no recording is so long, and microseconds of more are no whole numbers
 LONGEST_ID = 10000  # characters; tables have fields of 131072 at most
 CHUNK = 1 << 20  # segments copied at once
@@ -41,6 +43,16 @@ class Alignment:
         if table.dtype != SEGMENT or table.shape != (total,):
             raise ValueError(f"{self.root / SEGMENTS}: holds {table.shape}, but {UTTERANCES} needs ({total},)")
         self._start = table.start
+        self._file = self.root / SEGMENTS
+        self._descriptor: int | None = None  # opened once: a corpus has many utterances
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_descriptor": None}
+
+    def __del__(self) -> None:
+        descriptor = self.__dict__.get("_descriptor")  # not there where the files do not fit together
+        if descriptor is not None:
+            os.close(descriptor)
 
     def __contains__(self, id: str) -> bool:  # noqa: A002
         return id in self._where
@@ -58,12 +70,16 @@ class Alignment:
         if id not in self._where:
             raise ValueError(f"{self.root}: no alignment of utterance {short(id)}")
         offset, count = self._where[id]
-        file = self.root / SEGMENTS
-        segments = np.fromfile(file, SEGMENT, count, offset=self._start + offset * SEGMENT.itemsize)
-        if len(segments) != count:
+        file = self._file
+        if self._descriptor is None:
+            self._descriptor = os.open(file, os.O_RDONLY)
+        size = SEGMENT.itemsize
+        data = os.pread(self._descriptor, count * size, self._start + offset * size)
+        if len(data) != count * size:
             raise ValueError(f"{file}: cut off; make it again")
+        segments = np.frombuffer(bytearray(data), SEGMENT)
         starts, ends = segments["start"], segments["end"]
-        if not ((ends <= LATEST).all() and (starts >= 0).all() and (starts < ends).all()):
+        if not ((starts >= 0) & (starts < ends) & (ends <= LATEST)).all():
             what = f"a segment has times that are not finite, negative, empty or beyond {LATEST:g} s"
             raise ValueError(f"{file}: {cut(id)}: {what}; make it again")
         if (np.rint((ends[:-1] - starts[1:]) * 1e6) > 0).any():
@@ -78,7 +94,32 @@ class Alignment:
         Times are compared to the microsecond. `duration` of the audio in seconds; without it the last centre stands
         for the end. `ValueError` for an unknown id, or an alignment that ends over 0.1 s after the audio.
         """
+        return self._labels_at(id, self.segments(id), times, duration, last_holds=False)
+
+    def index_labels(self, id: str, frames: int, shift: float, duration: float | None = None) -> np.ndarray:  # noqa: A002
+        """Labels int64 [T] of frames `shift` seconds apart by their numbers, as S3PRL's phone probes have them.
+
+        Frame i takes the label at i * shift + shift / 2, wherever its centre is; all frames beyond the last label take
+        the last one. `ValueError` where segments do not border on multiples of 10 ms, and as `frame_labels` has it."""
         segments = self.segments(id)
+        borders = np.concatenate([segments["start"], segments["end"][:-1]])  # the last one may end with the audio
+        off = np.flatnonzero(_microseconds(borders) % round(GRID * 1e6))
+        if len(off):
+            raise ValueError(
+                f"{self.root}: {cut(id)}: a segment begins or ends at {borders[off].min():.6f} s: labels by the number "
+                f"of a frame (data.label_rule=index) come every {GRID} s; use data.label_rule=time"
+            )
+        return self._labels_at(id, segments, (np.arange(frames) + 0.5) * shift, duration, last_holds=True)
+
+    def _labels_at(
+        self,
+        id: str,  # noqa: A002
+        segments: np.ndarray,
+        times: np.ndarray,
+        duration: float | None,
+        last_holds: bool,
+    ) -> np.ndarray:
+        """Labels at `times`; where `last_holds` all after the last end take the last one."""
         if len(segments) and not 0 <= segments["label"].min() <= segments["label"].max() < len(self.labels):
             raise ValueError(
                 f"{self.root / LABELS}: {len(self.labels)} labels, fewer than {SEGMENTS} uses for {cut(id)}"
@@ -93,15 +134,19 @@ class Alignment:
                 f"{audio_end:.3f} s; they are not of the same recording"
             )
         centres, starts, ends = (_microseconds(x) for x in (times, segments["start"], segments["end"]))
-        if len(centres) > 1:
+        if last_holds:
+            ends[-1] = max(ends[-1], centres[-1] + 1)
+        elif len(centres) > 1:
             ends[-1] += centres[1] - centres[0] + 1
         latest = np.searchsorted(starts, centres, side="right") - 1
         held = (latest >= 0) & (centres < ends[latest])
         return np.where(held, segments["label"][latest].astype(np.int64), IGNORE)
 
 
-def write_alignment(root: str | Path, utterances: Iterable[tuple[str, TimedLabels]]) -> None:
+def write_alignment(root: str | Path, utterances: Iterable[tuple[str, TimedLabels]], order: str = "sorted") -> None:
     """Write (id, segments) pairs as one alignment; `root` appears, or changes, only when all are written.
+
+    The labels, whose numbers are the classes, are `sorted`, or in the order in which they come (`first`).
 
     `ValueError` for segments that `check_segments` refuses, an id that comes twice, no utterance at all, or a `root`
     that holds something else.
@@ -115,7 +160,7 @@ def write_alignment(root: str | Path, utterances: Iterable[tuple[str, TimedLabel
     with temporary(root) as scratch:
         scratch.mkdir()
         with naming(root):
-            _write_files(scratch, utterances)
+            _write_files(scratch, utterances, order)
         replace_folder(scratch, root)
 
 
@@ -195,7 +240,7 @@ def _refuse_foreign(root: Path) -> None:
             )
 
 
-def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]]) -> None:
+def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]], order: str) -> None:
     codes: dict[str, int] = {}
     seen: set[str] = set()
     total = 0
@@ -214,7 +259,7 @@ def _write_files(folder: Path, utterances: Iterable[tuple[str, TimedLabels]]) ->
             total += len(coded)
     if not total:
         raise ValueError("no labelled segment in any utterance: nothing to write")
-    labels = sorted(codes)
+    labels = list(codes) if order == "first" else sorted(codes)
     (folder / LABELS).write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
     ranks = np.empty(len(codes), dtype=np.int32)
     ranks[[codes[label] for label in labels]] = np.arange(len(labels))

@@ -2,14 +2,17 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 from praatio import textgrid
 from praatio.utilities.errors import PraatioException
 
 from utility.arrays import number
 from utility.files import files_below
+from utility.kaldi.archives import read_ark
 from utility.labels.alignment import TimedLabels
 from utility.labels.names import FORMATS
 from utility.text import cut, parse_json, read_text, short
@@ -19,6 +22,8 @@ NAMED_BY_FILE = ("textgrid", "montreal")  # formats whose files hold one utteran
 AlignedUtterances = Iterator[tuple[str, TimedLabels]]
 TIMIT_RATE = 16000
 CPC_SHIFT = 0.01  # seconds per label
+POSITION = re.compile(r"_[BIES]$")  # of a phone in its word: first, inside, last, alone
+NO_PHONE = re.compile(r"<eps>|#\w+")  # symbols of phones.txt that no frame has
 GRID_TIMES = re.compile(r"^[ \t]*(?:x(?:min|max)[ \t]*=)?[ \t]*([-+]?[\d._]+(?:[eE][-+\d_]+)?)[ \t\r]*$", re.MULTILINE)
 
 
@@ -127,9 +132,69 @@ def _json_segment(start: float, end: float, label: str) -> tuple[float, float, s
     return float(start), float(end), label
 
 
+class NotPhones(ValueError):
+    """An archive of Kaldi whose numbers are no phones, so that nothing in it can be trusted."""
+
+
+def read_phone_table(file: Path) -> dict[int, str]:
+    """Kaldi's `phones.txt`, lines `PHONE id`: the phones by id, without the marks of their position in a word.
+
+    Symbols that no frame has (`<eps>`, `#0`) are left out; ValueError for other lines, and what is there twice."""
+    phones: dict[int, str] = {}
+    seen: dict[str, str] = {}
+    for number_, line in enumerate(read_text(file).removeprefix("\ufeff").split("\n"), 1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 2 or not _is_code(fields[1]) or len(fields[1]) > 9:
+            raise ValueError(f"{file}:{number_}: expected `PHONE id`, got {short(line.strip())}")
+        for field in (f"phone {short(fields[0])}", f"id {int(fields[1])}"):
+            if field in seen:
+                raise ValueError(f"{file}:{number_}: {field} is there twice, first in {seen[field]}")
+            seen[field] = f"line {number_}"
+        if not NO_PHONE.fullmatch(fields[0]):
+            phones[int(fields[1])] = POSITION.sub("", fields[0])
+    if not phones:
+        raise ValueError(f"{file}: no phone in it: expected lines `PHONE id`, as in data/lang/phones.txt")
+    return phones
+
+
+def read_kaldi(file: Path, tier: str, phones: Mapping[int, str], shift: float) -> AlignedUtterances:
+    """An archive (.ark, .gz) of Kaldi with a phone id for every frame, `shift` seconds each; runs become segments.
+
+    `NotPhones` where an id is none of `phones`: these are transition ids, or the table is another one's."""
+    for key, values in read_ark(file):
+        if values.ndim != 1 or values.dtype.kind != "i":
+            what = f"{values.dtype} {list(values.shape)}"
+            raise NotPhones(f"{file}: {cut(key)}: expected a whole number for every frame, got {what}")
+        unknown = [code for code in np.unique(values).tolist() if code not in phones]
+        if unknown:
+            raise NotPhones(f"{file}: {cut(key)}: {_no_phone(unknown, max(phones))}")
+        starts = np.flatnonzero(np.diff(values, prepend=-1)).tolist()
+        runs = zip(starts, [*starts[1:], len(values)])
+        yield key, [(start * shift, end * shift, phones[int(values[start])]) for start, end in runs]
+
+
+def _no_phone(unknown: list[int], largest: int) -> str:
+    if unknown[-1] <= largest:
+        return f"{unknown[0]} is no phone of the table of --phones: give that of the model that aligned"
+    return (
+        f"{unknown[-1]} is more than {largest}, the largest id of --phones: transition ids cannot be mapped without "
+        "the model: write phones by Kaldi's `ali-to-phones --per-frame=true final.mdl ark:... ark:...`"
+    )
+
+
 READERS: dict[str, Callable[[Path, str], AlignedUtterances]] = dict(
-    zip(FORMATS, (read_textgrid, read_ctm, read_timit, read_montreal, read_cpc, read_json), strict=True)
+    zip(FORMATS, (read_textgrid, read_ctm, read_timit, read_montreal, read_cpc, read_json))
 )
+
+
+def reader(format: str, phones: Path | None, shift: float) -> Callable[[Path, str], AlignedUtterances]:  # noqa: A002
+    """What reads files of a format; `phones` (phones.txt) and `shift` (seconds per frame) are of Kaldi's."""
+    if format != "kaldi":
+        return READERS[format]
+    assert phones is not None, "the flags were checked"
+    return partial(read_kaldi, phones=read_phone_table(phones), shift=shift)
 
 
 def find_files(path: Path, format: str, tier: str) -> tuple[str, list[Path]]:  # noqa: A002
@@ -141,6 +206,8 @@ def find_files(path: Path, format: str, tier: str) -> tuple[str, list[Path]]:  #
         raise ValueError(f"{path}: no such file or folder")
     files = [path] if path.is_file() else [path / name for name in files_below(path)]
     if format == "auto":
+        if path.suffix in (".ark", ".gz") and path.is_file():
+            raise ValueError(f"{path}: an archive of Kaldi? say --format kaldi, and --phones phones.txt")
         by_format = {name: _of_format(files, name, tier) for name in ("textgrid", "timit", "ctm", "json")}
         held = [name for name, fitting in by_format.items() if fitting]
         if len(held) > 1:
@@ -158,6 +225,7 @@ def _of_format(files: list[Path], format: str, tier: str) -> list[Path]:  # noqa
         "ctm": (".ctm",),
         "timit": (".phn",) if tier == "phones" else (".wrd",),
         "json": (".json",),
+        "kaldi": (".ark", ".gz"),
     }.get(format, (".txt",))
     transcripts = (".trans.txt", "unaligned.txt")
     return [file for file in files if file.suffix.lower() in suffixes and not file.name.lower().endswith(transcripts)]

@@ -109,6 +109,10 @@ class SplitFiles:
         return self.root / f"{self.split}.digest"
 
     @property
+    def statistics(self) -> Path:
+        return self.root / f"{self.split}.cmvn.npz"
+
+    @property
     def plan(self) -> Path:
         return self.root / f"{self.split}.plan.csv"
 
@@ -146,14 +150,15 @@ class SplitFiles:
         """Remove the frames, not what is known of failures. The table goes first: nobody ever finds half a split."""
         self.table.unlink(missing_ok=True)
         self.remove_helpers()
-        self.array.unlink(missing_ok=True)
-        self.digest.unlink(missing_ok=True)
+        for file in (self.array, self.digest, self.statistics):
+            file.unlink(missing_ok=True)
 
     def remove_helpers(self) -> None:
         """Remove what only an unfinished split needs, and what killed processes left half-written."""
         self.plan.unlink(missing_ok=True)
         self.progress.unlink(missing_ok=True)
-        for owner in (self.table, self.plan, self.array, self.digest, self.progress, self.info, self.errors):
+        owners = (self.table, self.plan, self.array, self.digest, self.progress, self.info, self.errors)
+        for owner in (*owners, self.statistics):
             for leftover in self.root.glob(f".{owner.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
 

@@ -43,6 +43,11 @@ class StoreInfo:
         return self.made_by.get("sample_rate") if self.features is None else self.features.sample_rate
 
     @property
+    def normalised_when_read(self) -> bool:
+        """Whether the statistics of a split lie beside its frames and are applied to what is read of them."""
+        return self.kind == "features" and self.features is not None and self.features.of_corpus
+
+    @property
     def usual_offset(self) -> float:
         """The centre of frame 0 where a file does not say it, as those of earlier versions."""
         return 0.0 if self.features is None else self.features.frame_offset

@@ -26,14 +26,20 @@ from utility.store.files import (
     unlike,
 )
 from utility.store.info import WORDS, StoreInfo
+from utility.store.lists import IdList, Unaligned, rows_listed, without_list
+from utility.store.normalised import NormalisedRows, normalised
 from utility.store.originals import NpyFiles, read_legacy
+from utility.store.statistics import Level
 from utility.text import short
 
 _OPENING = threading.Lock()  # several threads may read first
 
 
 class Store:
-    """One or many `root/split` paths as one corpus of utterances.
+    """One or many `root/split` paths as one corpus of utterances; of `root/split@list.txt` only those in the list.
+
+    `lists` are these, None for a split without one; `names` are the paths with their lists, as they were given.
+    `unaligned` says what becomes of ids that a split lacks (`rows_listed`).
 
     `features` is what the caller believes about an originals' directory (`<split>.csv` with `file_path,length` and one
     .npy per utterance), which does not say how it was made; without it `info.features` is None and `info.frame_shift`
@@ -43,41 +49,46 @@ class Store:
     Frames are read at their place in the file when asked for, so memory does not grow with the corpus.
     """
 
-    def __init__(self, paths: Sequence[str | Path] | str | Path, features: FeatureConfig | None = None):
-        splits = _as_paths(paths)
-        self._join(splits, [_open_split(path, features) for path in splits])
+    def __init__(
+        self,
+        paths: Sequence[str | Path] | str | Path,
+        features: FeatureConfig | None = None,
+        unaligned: Unaligned | None = None,
+    ):
+        self._join([_open_split(path, features, unaligned) for path in _as_list(paths)])
 
     @classmethod
     def with_splits(
-        cls, paths: Sequence[str | Path], features: FeatureConfig | None = None
+        cls,
+        paths: Sequence[str | Path],
+        features: FeatureConfig | None = None,
+        unaligned: Unaligned | None = None,
     ) -> tuple["Store", list["Store"]]:
         """All paths as one corpus, and each as one of its own; every file is opened once."""
-        splits = _as_paths(paths)
-        opened = [_open_split(path, features) for path in splits]
-        whole = cls._of(splits, opened)
-        return whole, [whole] if len(splits) == 1 else [cls._of([path], [split]) for path, split in zip(splits, opened)]
+        opened = [_open_split(path, features, unaligned) for path in _as_list(paths)]
+        whole = cls._of(opened)
+        return whole, [whole] if len(opened) == 1 else [cls._of([split]) for split in opened]
 
     @classmethod
-    def _of(cls, paths: list[Path], opened: list["_Split"]) -> "Store":
+    def _of(cls, opened: list["_Split"]) -> "Store":
         store = cls.__new__(cls)
-        store._join(paths, opened)
+        store._join(opened)
         return store
 
-    def _join(self, paths: list[Path], opened: list["_Split"]) -> None:
-        self.paths = paths
+    def _join(self, opened: list["_Split"]) -> None:
+        self.paths, self.names = [split.path for split in opened], [split.name for split in opened]
+        self.lists = [split.listed for split in opened]
         self.info = opened[0].info
-        for path, split in zip(self.paths, opened):
+        for name, split in zip(self.names, opened):
             different = unlike(self.info, split.info, ignore=("dtype", "audio_root"))
             if different:
-                raise ValueError(f"{self.paths[0]} and {path} were made differently: {different}")
+                raise ValueError(f"{self.names[0]} and {name} were made differently: {different}")
         table = pd.concat([split.table for split in opened], ignore_index=True)
         repeated = table["id"][table["id"].duplicated()]
         if len(repeated):
-            raise ValueError(
-                f"utterance id {short(repeated.iloc[0])} is not unique in {', '.join(map(str, self.paths))}"
-            )
+            raise ValueError(f"utterance id {short(repeated.iloc[0])} is not unique in {', '.join(self.names)}")
         if table.empty:
-            raise ValueError(f"{', '.join(map(str, self.paths))}: no utterances")
+            raise ValueError(f"{', '.join(self.names)}: no utterances")
         self.lengths = table["length"].to_numpy(np.int64)  # [U] frames
         self.num_samples = table["num_samples"].to_numpy(np.int64)  # [U]; 0 where unknown
         self._text = {
@@ -88,7 +99,7 @@ class Store:
         self._audio_roots = [split.info.audio_root or "" for split in opened]
         sizes = [len(split.table) for split in opened]
         self._split = np.repeat(np.arange(len(sizes)), sizes)
-        self._row = np.concatenate([np.arange(size) for size in sizes])
+        self._row = np.concatenate([split.rows for split in opened])
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -131,6 +142,11 @@ class Store:
         """Position of each id."""
         return {name: i for i, name in enumerate(self.ids)}
 
+    def level(self, i: int) -> Level | None:
+        """What frames of utterance `i` are normalised by as they are read; None where they are read as they lie."""
+        reader = self._readers[self._split[i]]
+        return reader.level(int(self._row[i])) if isinstance(reader, NormalisedRows) else None
+
     def frame_times(self, i: int) -> np.ndarray:
         """Centres of the frames of utterance `i` in seconds, float64 [T]."""
         length = int(self.lengths[i])
@@ -160,9 +176,13 @@ class Store:
 
 @dataclasses.dataclass
 class _Split:
+    name: str  # as it was given, perhaps with a list
+    path: Path
     info: StoreInfo
     table: pd.DataFrame  # columns id, length, num_samples, speaker, path, perhaps start and end
-    reader: "_Array | NpyFiles"
+    reader: "_Array | NpyFiles | NormalisedRows"
+    rows: np.ndarray  # those of the reader that the table has
+    listed: IdList | None
 
 
 class _Array:
@@ -221,16 +241,16 @@ class _Array:
             return row_digest(stream.read(int(self.lengths[row]) * self._frame_bytes))
 
 
-def _as_paths(paths: Sequence[str | Path] | str | Path) -> list[Path]:
+def _as_list(paths: Sequence[str | Path] | str | Path) -> Sequence[str | Path]:
     listed = [paths] if isinstance(paths, str | Path) else paths
     if not listed:
         raise ValueError("a store needs at least one path root/split")
-    return [Path(path) for path in listed]
+    return listed
 
 
 def is_split(path: str | Path) -> bool:
-    """Whether `path` names a split of a store, root/split."""
-    path = Path(path)  # '.' has no name
+    """Whether `path` names a split of a store, root/split, or some of its utterances, root/split@list.txt."""
+    path, _ = without_list(path)  # '.' has no name
     return bool(path.name) and path.with_name(f"{path.name}.csv").is_file()
 
 
@@ -241,18 +261,33 @@ def splits_in(root: str | Path) -> list[str]:
     return [name for name in tables if (root / f"{name}.npy").is_file() or (root / name).is_dir()]
 
 
-def _open_split(path: Path, features: FeatureConfig | None) -> _Split:
+def _open_split(name: str | Path, features: FeatureConfig | None, unaligned: Unaligned | None) -> _Split:
+    path, file = without_list(name)
+    info, table, reader = _opened(path, features)
+    if file is None:
+        return _Split(str(path), path, info, table, reader, np.arange(len(table)), None)
+    rows, listed = rows_listed(file, table["id"].tolist(), path, unaligned)
+    return _Split(str(name), path, info, table.iloc[rows], reader, rows, listed)
+
+
+def _opened(
+    path: Path, features: FeatureConfig | None
+) -> tuple[StoreInfo, pd.DataFrame, "_Array | NpyFiles | NormalisedRows"]:
+    """What a split is, all of its utterances, and what reads their frames."""
     files = SplitFiles(path.parent, path.name)
     if not files.table.is_file():
         raise ValueError(_why_not(files))
     if not files.info.exists():
-        return _Split(*read_legacy(files, features))
+        return read_legacy(files, features)
     info = read_info(files.info)
     if features is not None and features != info.features:
         there, here = (dataclasses.replace(info, features=config) for config in (info.features, features))
         raise ValueError(f"{files.info} holds other features: {unlike(there, here)}")
     table = read_table(files.table, STORE_COLUMNS, SPAN_COLUMNS)
-    return _Split(info, table, _Array(files, info, table))
+    array = _Array(files, info, table)
+    if info.normalised_when_read:
+        return info, table, normalised(files, info, array, table["speaker"].tolist())
+    return info, table, array
 
 
 def _why_not(files: SplitFiles) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from utility.audio.headers import SCAN_THREADS, audio_files, recording_state, sc
 from utility.audio.waveform import WHOLE, AudioError, Span, read_audio, resampled_length
 from utility.store.files import read_table
 from utility.store.info import StoreInfo
+from utility.store.lists import SIGN, IdList, Unaligned, rows_listed, without_list
+from utility.store.statistics import Normaliser, Statistics
 from utility.text import cut, short
 from utility.utterance_ids import utterance_ids
 
@@ -30,41 +33,59 @@ class Recordings:
 
     Each of `paths` is a table by `preprocess/generate_len_for_bucket.py`, a folder (all audio below it, called by
     the rule of `utterance_ids`) or one recording. Lengths come from headers alone; recordings that are broken or too
-    short have length 0. Nothing but the table is held in memory. Without `features` they are
+    short have length 0. Of a path with a list behind it, `folder@list.txt`, only the utterances in the list are meant
+    (`Store` has the same). Nothing but the table is held in memory. Without `features` they are
     waveforms alone, at `sample_rate`: a frame is a sample. Raises ValueError for what is none of these and for ids that
     are not unique."""
 
-    def __init__(self, paths: Sequence[str | Path], features: FeatureConfig | None, sample_rate: int | None = None):
-        splits = [Path(path).expanduser().resolve() for path in paths]
-        self._join(splits, [_listed(path) for path in splits], features, sample_rate)
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        features: FeatureConfig | None,
+        sample_rate: int | None = None,
+        unaligned: Unaligned | None = None,
+        statistics: Path | None = None,
+    ):
+        """`statistics` is the file of a store (`<split>.cmvn.npz`) where `features` are normalised by more than the
+        utterance; speakers are those of a table, and a recording without one stands for itself."""
+        self._join([_source(path, unaligned) for path in paths], features, sample_rate, statistics)
 
     @classmethod
     def with_splits(
-        cls, paths: Sequence[str | Path], features: FeatureConfig | None, sample_rate: int | None = None
+        cls,
+        paths: Sequence[str | Path],
+        features: FeatureConfig | None,
+        sample_rate: int | None = None,
+        unaligned: Unaligned | None = None,
     ) -> tuple["Recordings", list["Recordings"]]:
         """All paths as one corpus, and each as one of its own; every header is read once."""
-        splits = [Path(path).expanduser().resolve() for path in paths]
-        tables = [_listed(path) for path in splits]
-        parts = [([path], [table]) for path, table in zip(splits, tables)]
-        made = [cls.__new__(cls) for _ in range(len(parts) + 1)]
-        for one, (some, theirs) in zip(made, [(splits, tables), *parts]):
-            one._join(some, theirs, features, sample_rate)
+        sources = [_source(path, unaligned) for path in paths]
+        made = [cls.__new__(cls) for _ in range(len(sources) + 1)]
+        for one, some in zip(made, [sources, *([source] for source in sources)]):
+            one._join(some, features, sample_rate)
         return made[0], made[1:]
 
     def _join(
-        self, paths: list[Path], tables: list[pd.DataFrame], features: FeatureConfig | None, sample_rate: int | None
+        self,
+        sources: list["_Source"],
+        features: FeatureConfig | None,
+        sample_rate: int | None,
+        statistics: Path | None = None,
     ) -> None:
-        self.paths = paths
-        table = pd.concat(tables, ignore_index=True)
+        self.paths, self.names = [source.path for source in sources], [source.name for source in sources]
+        self.lists = [source.listed for source in sources]
+        table = pd.concat([source.table for source in sources], ignore_index=True)
         if table.empty:
-            raise ValueError(f"{', '.join(map(str, paths))}: no recordings")
+            raise ValueError(f"{', '.join(self.names)}: no recordings")
         repeated = table["id"][table["id"].duplicated()]
         if len(repeated):
             raise ValueError(
-                f"utterance id {short(repeated.iloc[0])} is not unique in {', '.join(map(str, paths))}: name one "
+                f"utterance id {short(repeated.iloc[0])} is not unique in {', '.join(self.names)}: name one "
                 "folder above them, or a table with ids (preprocess/generate_len_for_bucket.py)"
             )
-        self.features = features
+        if features is not None and statistics is None:
+            features.check_alone()
+        self.features, self._normaliser = features, None
         rate_wanted = sample_rate if features is None else features.sample_rate
         assert rate_wanted is not None, "waveforms have a rate"
         self.sample_rate: int = rate_wanted
@@ -77,6 +98,8 @@ class Recordings:
         if features is not None:
             enough = self.num_samples >= features.min_samples
             self.lengths = np.where(enough, features.num_frames(self.num_samples), 0)
+        if statistics is not None:
+            self._normaliser = _normaliser(features, statistics, self.speakers)
         first = self.paths[0]
         root = None if len(self.paths) > 1 or first.suffix == ".csv" else first if first.is_dir() else first.parent
         self.info = StoreInfo(
@@ -94,12 +117,13 @@ class Recordings:
     def extractor(self) -> FeatureExtractor:
         """What computes the features."""
         assert self.features is not None, "these are waveforms"
-        return FeatureExtractor(self.features)
+        return FeatureExtractor(self.features if self._normaliser is None else self.features.before_corpus)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Features of recording `index`, float32 [T, D]."""
         wave = torch.from_numpy(self.read(index, 0, int(self.lengths[index])))
-        return self.extractor(wave[None], torch.tensor([len(wave)]))[0][0].numpy()
+        frames = self.extractor(wave[None], torch.tensor([len(wave)]))[0][0].numpy()
+        return frames if self._normaliser is None else self._normaliser.level(index, lambda: [frames]).apply(frames)
 
     def read(self, index: int, start: int, stop: int) -> np.ndarray:
         """Samples of recording `index`, float32 [n]: all of them for all frames, else as many as frames `start` to
@@ -123,7 +147,7 @@ class Recordings:
             missing = [path for part in pool.map(_missing, parts) for path in part]
         if missing:
             raise ValueError(
-                f"{', '.join(map(str, self.paths))}: {len(missing)} of {len(paths)} recordings are not there, "
+                f"{', '.join(self.names)}: {len(missing)} of {len(paths)} recordings are not there, "
                 f"{cut(missing[0], 120)} for one: preprocess/generate_len_for_bucket.py makes a new table"
             )
         for index in np.flatnonzero(self.lengths == 0).tolist():
@@ -149,7 +173,34 @@ class Recordings:
 
         Nothing is kept, so `beside` is not needed."""
         digest = hashlib.sha256(b"".join(map(recording_state, self.audio_paths)))
-        return f"{', '.join(map(str, self.paths))} {digest.hexdigest()[:16]}"
+        if self._normaliser is not None:
+            digest.update(self._normaliser.statistics.digest().encode())
+        return f"{', '.join(self.names)} {digest.hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class _Source:
+    name: str  # with its list, if it has one
+    path: Path
+    table: pd.DataFrame
+    listed: IdList | None
+
+
+def _source(name: str | Path, unaligned: Unaligned | None) -> _Source:
+    path, file = without_list(Path(name).expanduser())
+    path = path.resolve()
+    table = _listed(path)
+    if file is None:
+        return _Source(str(path), path, table, None)
+    rows, listed = rows_listed(file, table["id"].tolist(), path, unaligned)
+    return _Source(f"{path}{SIGN}{file}", path, table.iloc[rows], listed)
+
+
+def _normaliser(features: FeatureConfig | None, file: Path, speakers: Sequence[str]) -> Normaliser:
+    if features is None or not features.of_corpus:
+        named = "waveforms" if features is None else f"cmvn {features.cmvn}"
+        raise ValueError(f"--statistics {file} would change nothing: what is taken of the recordings has {named}")
+    return Normaliser.by_speaker(features, Statistics.read(file), speakers, file)
 
 
 def _missing(paths: Sequence[str]) -> list[str]:

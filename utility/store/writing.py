@@ -30,6 +30,7 @@ from utility.store.files import (
 )
 from utility.store.info import StoreInfo
 from utility.store.rows import DONE, FAILED, PENDING, REASON_BYTES, SLOT_BYTES, STATE_BYTES, RowWriter, write_at
+from utility.store.statistics import write_statistics
 from utility.text import cut, short
 
 CHUNK_BYTES = 1 << 24
@@ -137,6 +138,9 @@ class StoreWriter:
             _sync(self.files.array)
             write_errors(self.files, failures)
             done = np.flatnonzero(status == DONE).tolist()
+            if self.info.normalised_when_read:
+                rows = ((self.rows[i].speaker, int(self.offsets[i]), int(self.lengths[i])) for i in done)
+                write_statistics(self.files.statistics, self.info, self.files.array, rows)
             write_digest(self.files, self._digests(done))
             replace_file(self.files.table, self._table(done))
             self.files.remove_helpers()

@@ -31,6 +31,7 @@ class OptimizerConfig:
     name: Literal["adamw", "adam", "sgd", "adagrad", "adadelta", "rmsprop", "bertadam", "lamb"] = "adamw"
     lr: float = pydantic.Field(4e-4, gt=0)
     warmup: float = pydantic.Field(0.07, ge=0, lt=1)  # share of the steps over which the rate rises
+    schedule: Literal["linear", "constant"] = "linear"  # then it falls to 0 at the last step, or stays
     weight_decay: float | None = pydantic.Field(None, ge=0)  # not on biases and LayerNorm; None: as `decay` says
     betas: tuple[Decay, Decay] | None = None  # None: 0.9 and 0.999 where the optimiser has them
     momentum: Decay | None = None  # of sgd and rmsprop; None: 0 there
@@ -68,7 +69,11 @@ def warmup_linear(warmup: float, total: int) -> Callable[[int], float]:
 
 def make_schedule(config: OptimizerConfig, total: int) -> Callable[[int], float]:
     """The share of the base rate at an update (counted from 0); the originals' LAMB counts its updates from 1."""
-    share = warmup_linear(config.warmup, total)
+    falling = warmup_linear(config.warmup, total)
+
+    def share(step: int) -> float:
+        return 1.0 if config.schedule == "constant" and step >= config.warmup * total else falling(step)
+
     return (lambda step: share(step + 1)) if config.name == "lamb" else share
 
 
