@@ -34,6 +34,7 @@ def make_parser() -> Parser:
     parser.add_argument("--text", type=Path, metavar="DIR", help="a folder by preprocess_text.py: the texts of all")
     about = "Kaldi's compression of features; it loses digits, speech more of them"
     parser.add_argument("--compress", choices=("none", "speech", "two_byte"), default="none", help=about)
+    parser.add_boolean("--dry_run", help="print what would be written, and end")
     return parser
 
 

@@ -22,6 +22,7 @@ class Exporting:
     prefix_speaker: bool
     text: Path | None
     compress: Compress
+    dry_run: bool
 
 
 def export(flags: Exporting) -> int:
@@ -35,14 +36,24 @@ def export(flags: Exporting) -> int:
         stores[place / path.name] = store
     for place, store in stores.items():
         if flags.format == "blogmel":
-            place = _as_text(store, place)
-        else:
-            how = DirectoryOptions(flags.compress, flags.relative, flags.prefix_speaker, flags.text)
-            for warning in write_directory(store, place, how):
-                print(f"warning: {warning}", file=sys.stderr)
+            place = _text_file(store, place)
+        if not flags.dry_run:
+            _write(store, place, flags)
         width = store.info.row_shape[0]
         print(f"{place}: {len(store)} utterances, {store.lengths.sum()} frames of {width}")
+    if flags.dry_run:
+        print("dry run: nothing is written")
     return 0
+
+
+def _write(store: Store, place: Path, flags: Exporting) -> None:
+    if flags.format == "blogmel":
+        order = sorted(range(len(store)), key=store.ids.__getitem__)
+        write_blogmel(place, ((store.ids[i], store[i]) for i in order))
+        return
+    how = DirectoryOptions(flags.compress, flags.relative, flags.prefix_speaker, flags.text)
+    for warning in write_directory(store, place, how):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _splits(path: Path) -> list[Path]:
@@ -52,10 +63,7 @@ def _splits(path: Path) -> list[Path]:
     return [path]
 
 
-def _as_text(store: Store, place: Path) -> Path:
+def _text_file(store: Store, place: Path) -> Path:
     if len(store.info.row_shape) != 1:
         raise ValueError(f"{store.paths[0]} holds {store.info.row_shape} per frame: a text file takes one vector")
-    file = place.with_name(f"{place.name}-hires-norm.blogmel")
-    order = sorted(range(len(store)), key=store.ids.__getitem__)
-    write_blogmel(file, ((store.ids[i], store[i]) for i in order))
-    return file
+    return place.with_name(f"{place.name}-hires-norm.blogmel")

@@ -2,10 +2,12 @@
 
 import importlib
 
+import numpy as np
 import pytest
 
 from tests.conftest import PROJECT
 from tests.helpers.command_world import tree
+from tests.helpers.downstream_corpus import write_store
 from tests.helpers.speech import wav
 
 SCRIPTS = {
@@ -24,12 +26,17 @@ SCRIPTS = {
     "preprocess_alignment": (["--data_path", "a.ctm"], ("1 files of form ctm: 2 utterances, 0.00 hours, 2 labels",)),
     "preprocess_apc": (["--data_path", "apc.blogmel"], ("apc: 1 utterances, 0.00 hours, 2 frames of 2",)),
     "preprocess_kaldi": (["--data_dir", "kdir"], ("kind: fbank", "kdir: 2 utterances, 0.00 hours, 0 not usable")),
+    "preprocess_text": (["--data_path", "corpus/text"], ("kaldi", "2 texts")),
+    "export_kaldi": (["--store", "data/mine/train"], ("data/mine-kaldi/train: 2 utterances, 7 frames of 3",)),
     "demo_corpus": (["--minutes", "2"], ("minutes: 2.0", "data/demo_corpus")),
 }
 
 
+WRITES_NOTHING = {"check_corpus"}  # but what is asked for
+
+
 def test_every_script_is_tried():
-    assert {path.stem for path in (PROJECT / "preprocess").glob("*.py")} == SCRIPTS.keys()
+    assert {path.stem for path in (PROJECT / "preprocess").glob("*.py")} == SCRIPTS.keys() | WRITES_NOTHING
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -42,6 +49,8 @@ def test_a_dry_run_says_what_would_be_made_and_writes_nothing(script, tmp_path, 
     (tmp_path / "kdir").mkdir()
     (tmp_path / "kdir/wav.scp").write_text("a corpus/train/1/2/1-2-0.flac\nb corpus/train/1/2/1-2-1.flac\n")
     (tmp_path / "apc.blogmel").write_text("a\n1 2\n3 4\n.\n")
+    (tmp_path / "corpus/text").write_text("1-2-0 one\n1-2-1 two\n")
+    write_store(tmp_path / "data/mine", "train", {"1-2-0": np.ones((3, 3)), "1-2-1": np.zeros((4, 3))})
     (tmp_path / "mosei.csv").write_text("file,index,start,end,split\n1-2-1,0,0,0.1,2\n1-2-1,1,0,0.1,3\n")
     before = tree(tmp_path)
     words, shown = SCRIPTS[script]

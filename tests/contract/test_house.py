@@ -82,7 +82,7 @@ FLOORS = {
         {"batches", "files", "interrupts", "intervals", "original_flags", "pickles", "tables", "text"},
         {"torch_files", "openmp", "threads", "command", "flags", "config", "device", "arpa"},
         {"seeds", "arrays", "utterance_ids"},
-        {"loader", "locks", "kaldi", "runs", "temporary_array"},
+        {"loader", "locks", "kaldi", "runs", "temporary_array", "peak_memory"},
         {"audio", "labels", "training"},
         {"store"},
         {"plot"},

@@ -17,13 +17,17 @@ from tests.helpers.checkpoints import GRU, TRANSFORMER, write_checkpoint
 from tests.helpers.speech import write_store
 
 SCRIPTS = [
+    "check_corpus",
     "demo_corpus",
+    "export_kaldi",
     "generate_len_for_bucket",
     "preprocess_alignment",
     "preprocess_any",
     "preprocess_apc",
     "preprocess_kaldi",
     "preprocess_libri",
+    "preprocess_mosei",
+    "preprocess_text",
     "preprocess_timit",
 ]
 
