@@ -249,6 +249,11 @@ def test_labels_by_number_are_of_ten_milliseconds(tmp_path):
 PHONES = "<eps> 0\nSIL 1\nAH0_B 2\nAH0_E 3\nT_S 4\nN_I 7\n#0 8\n"
 
 
+def kaldi_flags(folder: Path) -> list[str]:
+    """Of an alignment `k` by Kaldi."""
+    return ["--format", "kaldi", "--phones", str(folder / "phones.txt"), "--output_path", str(folder), "--name", "k"]
+
+
 def aligned(tmp_path, archives, *words):
     """The segments that `preprocess_alignment.py` makes of archives, each a dict, all files named on one command."""
     (tmp_path / "phones.txt").write_text(PHONES)
@@ -260,17 +265,7 @@ def aligned(tmp_path, archives, *words):
             packed = files[-1].with_suffix(".gz")
             packed.write_bytes(gzip.compress(files.pop().read_bytes()))
             files.append(packed)
-    flags = [
-        "--format",
-        "kaldi",
-        "--phones",
-        str(tmp_path / "phones.txt"),
-        "--output_path",
-        str(tmp_path),
-        "--name",
-        "k",
-    ]
-    code = preprocess_alignment.main(["--data_path", *map(str, files), *flags, *words])
+    code = preprocess_alignment.main(["--data_path", *map(str, files), *kaldi_flags(tmp_path), *words])
     alignment = Alignment(tmp_path / "k")
     return code, {
         key: [(float(s), float(e), alignment.labels[label]) for s, e, label in alignment.segments(key).tolist()]
@@ -307,18 +302,8 @@ def test_numbers_that_are_no_phones_end_it_and_leave_nothing(tmp_path, codes, me
         ("bad", np.array(codes, np.float32 if codes[0] == 1.5 else np.int32)),
     ]
     write_ark(tmp_path / "ali.ark", items, scp=False)
-    flags = [
-        "--format",
-        "kaldi",
-        "--phones",
-        str(tmp_path / "phones.txt"),
-        "--output_path",
-        str(tmp_path),
-        "--name",
-        "k",
-    ]
     with pytest.raises(ValueError, match=rf"ali\.ark: bad: {message}"):
-        preprocess_alignment.main(["--data_path", str(tmp_path / "ali.ark"), *flags])
+        preprocess_alignment.main(["--data_path", str(tmp_path / "ali.ark"), *kaldi_flags(tmp_path)])
     assert not (tmp_path / "k").exists()
 
 
