@@ -27,8 +27,7 @@ examples:
   python run_downstream.py --run phone_linear --ckpt base --weighted_sum --config my.yaml --seeds 3 --sweep lr=1e-3,4e-3
   python run_downstream.py --run phone_linear --upstream hubert=hf:models/hubert --layer T9 --config my.yaml
   python run_downstream.py --run speaker_utterance --upstream my_package.models:Encoder --config my.yaml
-  python run_downstream.py --run utterance --upstream baseline data.train=[data/mine/all] data.labels=mine.csv \
-      data.label_column=emotion --folds
+  python run_downstream.py --run utterance --upstream baseline --config moods.yaml data.label_column=emotion --folds
 
 A run leaves result.json, config.yaml, confusion.png, curves.png, metrics.jsonl, TensorBoard files and checkpoints in
 EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep, --seeds or --folds in folders below it, and summary.json beside them.

@@ -66,10 +66,9 @@ def open_pretrained(
 
     `features` are those of recordings where the checkpoint does not say which it takes."""
     paths = test_paths(settings, pretrained.config)
-    if settings.input is None and pretrained.config.online is None and not without_list(paths[0])[0].exists():
-        corpus: Store | Recordings = Store(paths)  # by the config, where stores are what is usual
-    elif _is_stored(paths[0]):
-        corpus = _store(paths, settings)
+    of_config = settings.input is None and pretrained.config.online is None  # where stores are what is usual
+    if _is_stored(paths[0]) or (of_config and not without_list(paths[0])[0].exists()):
+        corpus: Store | Recordings = _store(paths, settings)
     else:
         corpus = _recordings(paths, _features(pretrained, spec, features), settings)
     upstream = load_upstream(
