@@ -32,13 +32,13 @@ def mosei(root: Path, videos: Iterable[str]) -> None:
     (root / "s3prl.csv").write_text("\n".join([head, *s3prl]) + "\n")
 
 
-def csd(file: Path, dtype: str = "float32") -> None:
-    """The same labels in the form of CMU's SDK."""
+def csd(file: Path, dtype: str = "float32", width: int = 7) -> None:
+    """The same labels in the form of CMU's SDK: of MOSEI, or of width 1, as MOSI's, the sentiment alone."""
     h5py = pytest.importorskip("h5py", reason="h5py absent: pip install -r requirements-mosei.txt")
     with h5py.File(file, "w") as tree:
         for video, segments in EMOTIONS.items():
             tree[f"All Labels/data/{video}/intervals"] = np.array(segments, dtype)[:, :2]
-            tree[f"All Labels/data/{video}/features"] = np.array(segments, dtype)[:, 2:]
+            tree[f"All Labels/data/{video}/features"] = np.array(segments, dtype)[:, 2 : 2 + width]
         tree["All Labels/metadata/version"] = 1
 
 
