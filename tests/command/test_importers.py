@@ -17,17 +17,10 @@ from preprocess.parts import mosei as planning
 from preprocess.parts.speech_commands import hash_part, hash_percent
 from tests.command.test_preprocess import command
 from tests.helpers.files import contents
+from tests.helpers.importer_corpora import csd, fluent_commands, iemocap, mosei, speech_commands, voxceleb
 from tests.helpers.speech import wav
 from utility.store.reading import Store, splits_in
 
-HEAD = "id,video,start,end,sentiment,happy,sad,anger,surprise,disgust,fear"
-EMOTIONS = {  # of four videos of three seconds
-    "b": [(0.5, 2.0, 1.5, 0, 0, 0, 0, 0, 0.3333333432674408), (-0.1, 1.2, -2, 0, 1, 0, 0, 0, 0)],
-    "a": [(0, 2.5, 0.05, 0, 0, 0, 0, 0, 0), (0.25, 0.75, 1, 1, 0, 0, 0, 0, 0),
-          (1.0, 2.25, -0.6666667, 0, 0, 2, 0, 0, 0)],
-    "c": [(1.0, 3.02, 0.1, 3, 0, 0, 0, 0, 0)],
-    "d": [(0, 2.0, 3, 0, 0, 0, 0, 0, 0)],
-}  # fmt: skip
 FLAGS = ("--feature_type=fbank", "--delta=False", "--n_jobs=1")
 
 
@@ -40,15 +33,7 @@ def labels(store: Path) -> list[dict[str, str]]:
 def world(tmp_path_factory) -> Path:
     """Recordings of three of the four videos, and the labels as a table, as S3PRL's and as a .csd."""
     root = tmp_path_factory.mktemp("mosei")
-    for seed, video in enumerate("abc"):
-        wav(root / f"wavs/{video}.wav", 48000, seed=seed)
-    rows = [(video, i, *row) for video, segments in EMOTIONS.items() for i, row in enumerate(segments)]
-    plain = [f"{video}[{i}],{video},{','.join(map(repr, row))}" for video, i, *row in rows]
-    (root / "labels.csv").write_text("\n".join([HEAD, *plain]) + "\n")
-    split = {"a": 0, "b": 1, "c": 2, "d": 3}
-    s3prl = [f"{n},{v},{i},{r[0]},{r[1]},{int(r[2] >= 0)},0,1,2,{split[v]}" for n, (v, i, *r) in enumerate(rows)]
-    head = ",file,index,start,end,label2a,label2b,label6,label7,split"
-    (root / "s3prl.csv").write_text("\n".join([head, *s3prl]) + "\n")
+    mosei(root, "abc")
     return root
 
 
@@ -58,15 +43,6 @@ def imported(world: Path, name: str, out: Path, capsys, *flags: str, expected: i
     code, errors = command(preprocess_mosei.main, capsys, *words, *FLAGS, *flags)
     assert code == expected, errors
     return out / "m", errors
-
-
-def csd(file: Path, dtype: str = "float32") -> None:
-    h5py = pytest.importorskip("h5py", reason="h5py absent: pip install -r requirements-mosei.txt")
-    with h5py.File(file, "w") as tree:
-        for video, segments in EMOTIONS.items():
-            tree[f"All Labels/data/{video}/intervals"] = np.array(segments, dtype)[:, :2]
-            tree[f"All Labels/data/{video}/features"] = np.array(segments, dtype)[:, 2:]
-        tree["All Labels/metadata/version"] = 1
 
 
 def test_segments_of_videos_and_their_labels(world, tmp_path, capsys):
@@ -201,12 +177,7 @@ def test_the_hash_of_speech_commands_gives_its_check_values():
 
 
 def test_speech_commands_are_divided_by_hash(tmp_path, capsys):
-    for i in range(30):
-        wav(tmp_path / f"sc/{('yes', 'tree', 'stop')[i % 3]}/{i:08x}_nohash_0.wav", 1600, seed=i)
-    wav(tmp_path / "sc/_background_noise_/running tap.wav", 6 * 8000 + 999, rate=8000)
-    (tmp_path / "sc/LICENSE").touch()
-    for word in ("yes", "_unknown_", "_silence_"):
-        wav(tmp_path / f"test/{word}/ffffffff_nohash_0.wav", 1600)
+    speech_commands(tmp_path / "sc", tmp_path / "test")
     flags = [f"--data_path={tmp_path}/sc", "--layout=speech_commands", f"--output_path={tmp_path}", *FLAGS]
     assert command(preprocess_any.main, capsys, *flags, f"--test={tmp_path}/test", "--name=m") == (0, "")
     rows = labels(tmp_path / "m")
@@ -237,16 +208,7 @@ def test_speech_commands_are_divided_by_hash(tmp_path, capsys):
 def test_emotions_of_iemocap(tmp_path, capsys):
     turns = [("Ses01F_impro01_F000", "neu"), ("Ses01F_impro01_M001", "exc"), ("Ses01F_impro01_M002", "xxx"),
              ("Ses02M_script01_1b_F003", "hap"), ("Ses02M_script01_1b_M004", "ang")]  # fmt: skip
-    for turn, emotion in turns:
-        session = tmp_path / f"IEMOCAP_full_release/Session{turn[4]}"
-        dialog = turn.rpartition("_")[0]
-        wav(session / f"sentences/wav/{dialog}/{turn}.wav")
-        file = session / f"dialog/EmoEvaluation/{dialog}.txt"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a") as stream:
-            stream.write("% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n")
-            stream.write(f"[6.2901 - 8.2357]\t{turn}\t{emotion}\t[2.5000, 3.0000, 2.0000]\n")
-            stream.write("C-E2:\tNeutral;\t()\nA-E3:\tval 3; act 2; dom  2;\t()\n")
+    file = iemocap(tmp_path, turns)
     (file.parent / "._hidden.txt").write_bytes(b"\xff")
     flags = [f"--data_path={tmp_path}", "--layout=iemocap", f"--output_path={tmp_path}/out", *FLAGS]
     assert command(preprocess_any.main, capsys, *flags) == (0, "")
@@ -262,11 +224,7 @@ def test_emotions_of_iemocap(tmp_path, capsys):
 
 
 def test_list_of_voxceleb(tmp_path, capsys):
-    names = ["id1/v/00001.wav", "id1/v/00002.wav", "id2/v/00001.wav", "id2/w/00001.wav"]
-    for place, name in zip(("wav", "dev/wav", "test/wav"), names):
-        wav(tmp_path / place / name)
-    lines = [f"{part} {name}" for part, name in zip((1, 2, 3, 1), names)]
-    (tmp_path / "iden_split.txt").write_text("\n".join(lines))
+    voxceleb(tmp_path, count=3)
     flags = [f"--data_path={tmp_path}", "--layout=voxceleb", f"--output_path={tmp_path}/out", "--name=m", *FLAGS]
     code, errors = command(preprocess_any.main, capsys, *flags)
     assert code == 1
@@ -283,13 +241,7 @@ def test_list_of_voxceleb(tmp_path, capsys):
 
 
 def test_intents_of_fluent_speech_commands(tmp_path, capsys):
-    root = tmp_path / "fluent_speech_commands_dataset"
-    for i, name in enumerate(("train", "valid", "test")):
-        path = f"wavs/speakers/s{i}/{i}a-b.wav"
-        wav(root / path)
-        (root / "data").mkdir(exist_ok=True)
-        head = ",path,speakerId,transcription,action,object,location"
-        (root / f"data/{name}_data.csv").write_text(f'{head}\n0,{path},s{i},"Lights, on",activate,lights,none\n')
+    fluent_commands(tmp_path)
     flags = [f"--data_path={tmp_path}", "--layout=fsc", f"--output_path={tmp_path}/out", "--name=m", *FLAGS]
     assert command(preprocess_any.main, capsys, *flags) == (0, "")
     rows = labels(tmp_path / "out/m")
