@@ -20,8 +20,8 @@ examples/real_speech.sh "$corpora" models family_Mockingjay family_APC
     --data_path "$corpora/libri_mini/alignments/pocketsphinx"
 examples/random_hubert.sh "$hubert" "$layers" "$width"
 
-# Every fourth frame in experiments of frames: neighbours say nearly the same.
-given=(sampling.every=4 data.store=[data/libri_mel160/train-clean-100,data/libri_mel160/test-other]
+# Every fourth frame in experiments of frames: neighbours say nearly the same. One k-means a sample: three are drawn.
+given=(sampling.every=4 mi.seeds=1 data.store=[data/libri_mel160/train-clean-100,data/libri_mel160/test-other]
        data.alignment=data/libri_phones data.words=data/libri_words words.agwe=pronunciation)
 if [ -d "$words" ]; then
     given+=("words.vectors=$words/glove_100d.txt.gz" "words.semantic=$words/qvec/semcor_noun_verb.supersenses.en"
