@@ -38,6 +38,7 @@ def world(tmp_path_factory) -> Path:
     (root / "words").mkdir()
     lines = [f"{name}\tWORDS OF {name}" for name in ("other", *LENGTHS)]
     (root / "words" / "text.tsv").write_text("\n".join(lines) + "\n")
+    (root / "words" / "text.yaml").write_text("format: kaldi\n")
     return root
 
 

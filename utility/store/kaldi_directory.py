@@ -13,13 +13,13 @@ import numpy as np
 
 from utility.files import check_folder, naming, remove_leftovers, replace_file, replace_folder, temporary
 from utility.kaldi.archives import check_key, write_ark
+from utility.labels.texts import Texts
 from utility.store.reading import Store
 from utility.store.statistics import chunks
 from utility.temporary_array import TemporaryArray
 from utility.text import short
 
 Compress = Literal["none", "speech", "two_byte"]
-TEXTS = "text.tsv"  # of a folder of texts: an id, a tab and a text a line
 FILES = (
     "feats.ark", "feats.scp", "cmvn.ark", "cmvn.scp", "utt2spk", "spk2utt", "utt2num_frames", "frame_shift", "text",
     "pytorch_kaldi.cfg",
@@ -204,27 +204,13 @@ def _write_lines(file: Path, lines: Iterator[str]) -> None:
     replace_file(file, "".join(f"{line}\n" for line in lines).encode())
 
 
-def _texts(root: Path, store: Store) -> dict[str, str]:
-    """The texts of a store's utterances, of a folder that `preprocess_text.py` made."""
-    file, wanted, texts = root / TEXTS, set(store.ids), {}
-    if not file.is_file():
-        raise ValueError(f"{root}: no texts here ({TEXTS} is missing); make them by preprocess_text.py")
-    with file.open("rb") as stream:
-        for number, data in enumerate(stream, 1):
-            try:
-                key, tab, text = data.decode().rstrip("\n").partition("\t")
-            except UnicodeDecodeError:
-                raise ValueError(f"{file}:{number}: not UTF-8") from None
-            if not tab or not key or not text.strip():
-                raise ValueError(f"{file}:{number}: expected an id, a tab and a text, got {short(key)}")
-            if key in texts:
-                raise ValueError(f"{file}:{number}: utterance {short(key)} is there twice")
-            if key in wanted:
-                texts[key] = text
-    missing = wanted - set(texts)
+def _texts(root: Path, store: Store) -> Texts:
+    """A folder of texts that has one of every utterance of a store."""
+    texts = Texts(root)
+    missing = [key for key in store.ids if key not in texts]
     if missing:
         raise ValueError(
-            f"{file} has no text of {len(missing)} of {len(wanted)} utterances of {store.paths[0]}, "
+            f"{root} has no text of {len(missing)} of {len(store.ids)} utterances of {store.paths[0]}, "
             f"{short(min(missing))} for one"
         )
     return texts

@@ -27,9 +27,9 @@ CASES: list[Case] = [
     case("export into a folder of other things", "export_kaldi.py --store exports/speech/train --output_path exports/taken", "exports/taken/train", "'notes.txt'", "another place"),
     case("exports of two splits of one name", f"{SPEECH} exports/layers/train", "out/train", "one by one"),
     case("export with texts that are not there", f"{SPEECH} --text nowhere", "nowhere", "preprocess_text.py"),
-    case("export with texts of some utterances", f"{SPEECH} --text exports/few", "exports/few/text.tsv", "2 of 3 utterances", "'s1-1'"),
-    case("export with a text without an id", f"{SPEECH} --text exports/tabless", "exports/tabless/text.tsv:2", "an id, a tab and a text"),
-    case("export with two texts of one utterance", f"{SPEECH} --text exports/twice", "exports/twice/text.tsv:2", "'s0-0'", "twice"),
+    case("export with texts of some utterances", f"{SPEECH} --text exports/few", "exports/few has no text", "2 of 3 utterances", "'s1-1'"),
+    case("export with a text without an id", f"{SPEECH} --text exports/tabless", "exports/tabless/text.tsv: line 2", "an id, a tab and a text"),
+    case("export with two texts of one utterance", f"{SPEECH} --text exports/twice", "exports/twice/text.tsv: line 2", "'s0-0'", "twice"),
     case("compression of APC's text", f"{SPEECH} --format blogmel --compress speech", "--format blogmel", "--compress"),
     case("shard of a data directory", f"{EXTRACT} --ckpt ckpt/good.ckpt --input data/mel/dev --format kaldi --shard 1/2", "--format kaldi", "--shard"),
     case("store that lost its statistics", f"{EXPORT} --store exports/lost/train", "exports/lost/train.cmvn.npz", "no such file", "cmvn speaker"),
@@ -75,6 +75,7 @@ def build(root: Path) -> None:
     for name, text in texts.items():
         (root / name).mkdir()
         (root / name / "text.tsv").write_text(text)
+        (root / name / "text.yaml").write_text("format: kaldi\n")
     write_checkpoint(root / "speaker.ckpt", model=TRANSFORMER, features=BY_SPEAKER)
 
 
