@@ -13,7 +13,7 @@ from utility.files import replace_file
 from utility.labels.alignment import ERRORS, SEGMENTS, Alignment, TimedLabels, check_segments, write_alignment
 from utility.labels.formats import NAMED_BY_FILE, AlignedUtterances, NotPhones, find_files, reader
 from utility.labels.phone_sets import PHONE_SETS
-from utility.store.files import table_bytes
+from utility.tables import table_bytes
 from utility.text import cut, read_text, short
 from utility.utterance_ids import utterance_ids
 

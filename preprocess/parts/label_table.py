@@ -1,12 +1,11 @@
 """What an importer knows of every utterance beside its sound: the rows of labels.csv."""
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from preprocess.parts.corpora import Corpus, Utterance, make_corpus
+from utility.tables import table_bytes
 
 LABEL_FILE = "labels.csv"
 BASE, SPAN = ("id", "split", "path"), ("start", "end")
@@ -27,11 +26,7 @@ class Labels:
     @property
     def csv(self) -> bytes:
         """The table as a file."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(self.rows)
-        return stream.getvalue().encode()
+        return table_bytes(self.columns, self.rows)
 
 
 def labelled(

@@ -8,7 +8,8 @@ from preprocess.parts.options import RecordingFlags
 from preprocess.parts.stores import find_recordings, list_unread, say_notes
 from utility.audio.headers import scan
 from utility.files import check_folder, remove_leftovers, replace_file
-from utility.store.files import Failure, SplitFiles, table_bytes, write_errors
+from utility.store.files import Failure, SplitFiles, write_errors
+from utility.tables import table_bytes
 
 LENGTH_COLUMNS = ("id", "path", "speaker", "duration", "rate", "num_samples")  # seconds; the rest as in the file
 

@@ -12,12 +12,12 @@ from preprocess.parts.corpora import (
 )
 from preprocess.parts.names import PATH_COLUMNS, SPLIT_COLUMNS
 from utility.arrays import number
+from utility.labels.table import ID_COLUMNS
 from utility.tables import fits, names_and_rows, one_of, open_table
 from utility.text import cut, short
 from utility.utterance_ids import IdRule, utterance_ids
 
 START_COLUMN, END_COLUMN = "start", "end"  # seconds: a row is a part of a recording
-ID_COLUMNS = ("id", "utt_id", "utterance", "key")
 
 
 def manifest(

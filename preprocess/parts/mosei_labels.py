@@ -10,12 +10,12 @@ from preprocess.parts.csd import EMOTIONS, csd_rows
 from preprocess.parts.label_table import PARTS
 from preprocess.parts.manifest import (
     END_COLUMN,
-    ID_COLUMNS,
-    SPLIT_COLUMNS,
     START_COLUMN,
     span_of,
 )
+from preprocess.parts.names import SPLIT_COLUMNS
 from utility.arrays import number
+from utility.labels.table import ID_COLUMNS
 from utility.tables import fits, names_and_rows, one_of, open_table
 from utility.text import cut, short
 

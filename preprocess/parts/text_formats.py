@@ -9,7 +9,7 @@ from typing import NamedTuple
 from preprocess.parts.names import PARTS, PATH_COLUMNS, SPLIT_COLUMNS
 from utility.files import files_below
 from utility.labels.table import ID_COLUMNS
-from utility.tables import open_table
+from utility.tables import one_of, open_table
 from utility.text import cut, short
 from utility.utterance_ids import TIMIT, timit_id, utterance_ids
 
@@ -130,7 +130,7 @@ def _table(file: Path, column: str) -> Lines:
     with open_table(file) as table:
         names = list(table.fieldnames or ())
         id_column, path_column, split_column = (
-            next((name for name in known if name in names), None) for known in (ID_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS)
+            one_of(names, known) for known in (ID_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS)
         )
         if column not in names:
             there = cut(", ".join(names)) or "none"

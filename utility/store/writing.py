@@ -24,13 +24,13 @@ from utility.store.files import (
     offsets_of,
     read_table,
     rows_of,
-    table_bytes,
     unlike,
     write_errors,
 )
 from utility.store.info import StoreInfo
 from utility.store.rows import DONE, FAILED, PENDING, REASON_BYTES, SLOT_BYTES, STATE_BYTES, RowWriter, write_at
 from utility.store.statistics import write_statistics
+from utility.tables import table_bytes
 from utility.text import cut, short
 
 CHUNK_BYTES = 1 << 24
