@@ -43,7 +43,8 @@ class OpenedProbe:
         cls, probe: FinishedProbe, subject: Subject, spec: UpstreamSpec, device: torch.device, steps: int | None
     ) -> "OpenedProbe":
         """With `steps` it is trained again, for so many at most. Checks all that can be checked before work is done."""
-        setting = Setting(find_task(probe.task), spec, probe.config, probe.seed, device, True, online=probe.online)
+        task = find_task(probe.task, probe.config)
+        setting = Setting(task, spec, probe.config, probe.seed, device, True, online=probe.online)
         opened = cls(probe, subject, setting, steps is not None)
         experiment = opened.experiment(Path(), opened.states())
         if steps is None:

@@ -26,9 +26,10 @@ from utility.training.stopping import Stop, Stopped
 
 def train(settings: TrainClassic) -> int:
     """Train a probe and score it on its test set; the exit code."""
-    task, seed = find_task(settings.task), DEFAULT_SEED if settings.seed is None else settings.seed
-    given = read_probing_config(settings.config, task.name)
+    seed = DEFAULT_SEED if settings.seed is None else settings.seed
+    given = read_probing_config(settings.config, settings.task)
     config = _config(given.source, settings.fine_tune, settings.overrides)
+    task = find_task(settings.task, config)
     resume = AUTO if settings.resume == AUTO else "" if settings.resume or settings.load else None
     folder = run_folder(settings.expdir, settings.upstream, task.name, settings.name, resume)
     device = claim_device(settings.cpu, config.trainer.precision)
@@ -50,9 +51,10 @@ def train(settings: TrainClassic) -> int:
 
 def test(settings: TestClassic) -> None:
     """Score a probe on its test set again."""
-    task, saved = find_task(settings.task), open_probe(settings.dckpt, settings.task)
-    given = read_probing_config(settings.config, task.name)
+    saved = open_probe(settings.dckpt, settings.task)
+    given = read_probing_config(settings.config, settings.task)
     config = _config(given.source or saved["about"]["config"], settings.fine_tune, settings.overrides)
+    task = find_task(settings.task, config)
     device = claim_device(settings.cpu, config.trainer.precision)
     seed, quiet = saved["about"]["seed"], not settings.msg
     setting = Setting(task, _upstream(settings), config, seed, device, quiet, assume=settings.assume)

@@ -34,22 +34,22 @@ from utility.training.stopping import Stop, Stopped
 
 def probe(settings: Probe) -> int:
     """Run what the settings say and print the result."""
-    task = find_task(settings.run)
     if settings.seeds < 1:
         raise ValueError(f"--seeds {settings.seeds}: expected at least 1")
     group = Group.join(pick_device(settings.cpu))
     with ExitStack() as stack:
         try:
-            return _probe(settings, task, group, stack)
+            return _probe(settings, group, stack)
         except Stopped as stopped:
             return ended(stopped, group)
 
 
-def _probe(settings: Probe, task: Task, group: Group, stack: ExitStack) -> int:
+def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
     directory = group.by_leader(lambda: _folder(settings, stack))
     online, given = _online(settings, directory), _given(settings, directory)
     choices = _choices(settings, given, {} if online is None else {"data": online.data})
     config = choices[0].config
+    task = _task(settings.run, choices)
     _check_complete(settings, config)
     device = claim_device(settings.cpu, config.trainer.precision)
     quiet = not settings.msg or not group.leads
@@ -155,6 +155,18 @@ def _choices(settings: Probe, given: ConfigSource, above: Mapping[str, Any]) -> 
         )
         for sweep in parse_sweep(settings.sweep)
     ]
+
+
+def _task(name: str, choices: Sequence[Choice]) -> Task:
+    """The task of all settings of a sweep; ValueError where they are not of one, so that dev cannot choose."""
+    tasks = [find_task(name, choice.config) for choice in choices]
+    for choice, task in zip(choices, tasks):
+        if task != tasks[0]:
+            raise ValueError(
+                f"--sweep: {choice.name} is another task than {choices[0].name}: dev cannot choose between them; run "
+                "each by itself"
+            )
+    return tasks[0]
 
 
 def _check_complete(settings: Probe, config: DownstreamConfig) -> None:

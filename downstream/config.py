@@ -52,6 +52,15 @@ class DataConfig:
     test_speakers: list[str] = pydantic.Field(default_factory=list)
     min_utterances: int = pydantic.Field(3, ge=1)  # speakers with fewer are left out of speaker tasks
     label_fraction: float = pydantic.Field(1.0, gt=0, le=1)  # of the training utterances
+    text: str | None = None  # folder written by preprocess_text.py; recognition needs it, but where phones are aligned
+    lexicon: str | None = None  # pronunciations: the phones of the texts' words
+    strip_stress: bool = False  # phones without the digits 0 to 2 behind vowels
+    subword_model: str | None = None  # a sentencepiece model
+    min_count: int = pydantic.Field(1, ge=1)  # words of the training texts that are rarer are one unit, <unk>
+    trials: str | None = None  # pairs of test utterances, "label id id" a line; verification needs it,
+    dev_trials: str | None = None  # and these of dev; None: pairs of training speakers that are kept for it
+    balance: bool = False  # classes are drawn equally often in training
+    max_frames: int | None = pydantic.Field(None, gt=0)  # of a training utterance: a longer one gives a random crop
     cache: str = "data/representations"  # frozen representations are kept here
     cache_dtype: Literal["float32", "float16"] = "float16"
     batch_frames: int = pydantic.Field(2000, gt=0)  # frozen upstream, frame tasks,
@@ -132,6 +141,30 @@ class UpstreamConfig:
 
 
 @section
+class SpecAugConfig:
+    """Stretches of states that training does not see, as many as drawn (Park et al. 2019, without the warp)."""
+
+    time: int = pydantic.Field(2, ge=0)  # stretches of frames,
+    time_width: int = pydantic.Field(40, ge=0)  # each 0 to so many
+    dims: int = pydantic.Field(4, ge=0)  # bands of dimensions,
+    dims_width: int = pydantic.Field(50, ge=0)  # each 0 to so many
+
+
+@section
+class DecodeConfig:
+    """How outputs of recognition become units and words."""
+
+    method: Literal["greedy", "beam", "lexicon"] = "greedy"
+    beam: int = pydantic.Field(100, ge=1)  # hypotheses that are kept
+    threshold: float = pydantic.Field(50.0, gt=0)  # a hypothesis so far below the best one is dropped
+    lexicon: str | None = None  # words, one a line; None: those of the training texts
+    lm: str | None = None  # an ARPA file, or KenLM's own
+    lm_weight: float = 1.0  # in flashlight's sense: log10 scores of the LM beside natural logarithms
+    word_score: float = 0.0  # added for each word
+    nbest: int = pydantic.Field(1, ge=1)  # hypotheses that are written
+
+
+@section
 class ProbeConfig:
     """The classifier."""
 
@@ -140,6 +173,18 @@ class ProbeConfig:
     context: int | None = pydantic.Field(None, gt=0, le=999)  # frames side by side, odd; None: as the task has it
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before each linear layer
     upstream_lr: float = pydantic.Field(1e-4, gt=0)  # rate of the upstream's own weights with fine_tune
+    solver: Literal["sgd", "exact"] = "sgd"  # exact: the optimum of a linear head, without a rate
+    l2: list[Annotated[float, pydantic.Field(ge=0)]] = pydantic.Field(default_factory=list)  # exact: dev chooses
+    head: Literal["linear", "bilstm", "gru"] | None = None  # None: as the task has it
+    projector: int | None = pydantic.Field(None, ge=0, le=1 << 20)  # width of a linear layer in front; 0: none
+    pool: Literal["mean", "statistics", "attention"] | None = None  # frames -> utterance; None: as the task has it
+    layers: int = pydantic.Field(2, gt=0, le=16)  # of a recurrent head
+    stack: int = pydantic.Field(1, gt=0, le=64)  # frames that make one step of recognition
+    skip: int | None = pydantic.Field(None, gt=0)  # a GRU reads every so many frames; None: as the task has it
+    loss: Literal["mse", "mae"] | None = None  # of numbers
+    metric: str | None = None  # that dev chooses by, of those that the task computes; None: its first
+    bounds: list[float] = pydantic.Field(default_factory=list)  # lowest and highest number that can be predicted
+    specaug: SpecAugConfig | None = None  # masks of the states in training
 
     def __post_init__(self) -> None:
         if self.context is not None and self.context % 2 == 0:
@@ -182,6 +227,7 @@ class DownstreamConfig:
     data: DataConfig = pydantic.Field(default_factory=DataConfig)
     upstream: UpstreamConfig = pydantic.Field(default_factory=UpstreamConfig)
     probe: ProbeConfig = pydantic.Field(default_factory=ProbeConfig)
+    decode: DecodeConfig = pydantic.Field(default_factory=DecodeConfig)
     optimizer: ProbeOptimizer = pydantic.Field(default_factory=ProbeOptimizer)
     trainer: ProbeTraining = pydantic.Field(default_factory=ProbeTraining)
 

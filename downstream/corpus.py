@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from downstream.config import DataConfig
-from downstream.labels import Labels, LabelSource
+from downstream.labels.base import Labels, LabelSource
+from downstream.labels.table import groups_of, listed_parts
 from downstream.sources import Corpus, Sources
 from downstream.splits import PARTS, Parts, Utterances, divide, group_names
-from downstream.table_labels import groups_of, listed_parts
 from downstream.tasks.base import Task
 from downstream.utterances import FramedUtterances
 

@@ -1,12 +1,12 @@
 """What a batch is cut from: pieces of utterances, whole ones, or their means, each with its target."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from downstream.config import DataConfig
+from downstream.config import DataConfig, ProbeConfig
 from downstream.splits import Indices
 from utility.labels.alignment import IGNORE
 from utility.loader import Source, Target
@@ -19,14 +19,12 @@ EVAL_FRAMES = 3000  # of a batch of frozen hidden states
 
 @dataclass(frozen=True)
 class Use:
-    """What examples are for: the config, whether the probe is trained on them, and whether the upstream is too.
-
-    `context` is how many frames the probe sees side by side, None where that is up to the task."""
+    """What examples are for: the config, whether the probe is trained on them, and whether the upstream is too."""
 
     data: DataConfig
     training: bool = False
     fine_tune: bool = False
-    context: int | None = None
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
 
 
 class Examples(Source, Protocol):

@@ -14,11 +14,13 @@ import torch
 from downstream.config import DownstreamConfig, OnlineFile
 from downstream.examples import Frames, Sound, Unread, Use
 from downstream.layers import ProbedLayers
-from downstream.metrics import Score, selection_error
+from downstream.metrics.base import Score, selection_error
 from downstream.opened import Opened
 from downstream.predictions import PredictionFile
 from downstream.probe import Probe, evaluate
 from downstream.setting import Setting
+from downstream.solved import SOLVER, check_solvable, solve
+from downstream.tasks.base import check_used
 from mockingjay.inputs import PAD_MULTIPLE, source_fingerprint
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.baseline import Baseline
@@ -71,6 +73,10 @@ class Experiment:
         self.opened = Opened() if opened is None else opened
         self.seconds: dict[str, float | None] = {"states": None, "training": None}  # None: it was done before
         task, config, name = setting.task, setting.config, short(str(setting.upstream))
+        check_used(task, config)
+        self.solver = task.solver(config.probe)
+        if self.solver is not None:
+            check_solvable(config)
         self.upstream, sources = self.opened.upstream(setting)
         if config.upstream.fine_tune and not any(True for _ in self.upstream.parameters()):
             raise ValueError(f"fine_tune: upstream {name} has no weights to train")
@@ -125,9 +131,15 @@ class Experiment:
         newest = self.setting.group.by_leader(lambda: newest_checkpoint(self.directory, STEM))
         if newest is not None:
             self.check_same()
-        trainer = self.trainer()
-        if newest is not None:
-            trainer.resume(newest)
+        if self.solver is not None:
+            if newest is not None:
+                return Progress(step=self.state()["step"], best_step=self.state()["best_step"])
+            fit = self._solve
+        else:
+            trainer = self.trainer()
+            fit = trainer.fit
+            if newest is not None:
+                trainer.resume(newest)
         if self.setting.group.leads:
             self.directory.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.directory)
@@ -135,9 +147,16 @@ class Experiment:
             if self.setting.online is not None:
                 write_yaml(OnlineFile(online=self.setting.online), self.directory / ONLINE)
         start = time.perf_counter()
-        progress = trainer.fit()
+        progress = fit()
         self.seconds["training"] = time.perf_counter() - start if newest is None else None
         return progress
+
+    def _solve(self) -> Progress:
+        """Solve for the head's weights instead of training it; a frozen upstream has run before it begins."""
+        assert self.solver is not None, "who asks has looked"
+        return solve(
+            self.probe, self.probe.classifier, self.solver, self._loader("train"), self._loader("dev"), self._run()
+        )
 
     def trainer(self) -> Trainer:
         """What trains the probe from its start; a frozen upstream has run before it is there."""
@@ -156,7 +175,11 @@ class Experiment:
             evaluate=evaluated,
             choose="selection_error",
         )
-        run = Run(
+        return Trainer(training, config.trainer, config.optimizer, self._run())
+
+    def _run(self) -> Run:
+        """Where the run leaves its files."""
+        return Run(
             directory=self.directory,
             log=self.directory,
             stem=STEM,
@@ -168,7 +191,6 @@ class Experiment:
             group=self.setting.group,
             stop=self.setting.stop,
         )
-        return Trainer(training, config.trainer, config.optimizer, run)
 
     def steps(self) -> int:
         """Updates that training makes where nothing ends it early; no upstream runs for it, and no frame is read."""
@@ -202,6 +224,10 @@ class Experiment:
         if not all(type(state.get(name)) is int for name in ("step", "best_step")):
             raise ValueError(f"{path}: damaged, it does not say how far the probe was trained")
         return state
+
+    def solved(self) -> dict | None:
+        """How the head was solved, None where it was trained by steps."""
+        return None if self.solver is None else self._newest(SOLVER)[1]
 
     def check_same(self) -> None:
         """Raise ValueError where the run in the directory was made from something else, naming both values."""
@@ -251,7 +277,7 @@ class Experiment:
 
     def _loader(self, part: str, training: bool = False, frames: Source | None = None) -> Loader:
         config = self.setting.config
-        use = Use(config.data, training, config.upstream.fine_tune, config.probe.context)
+        use = Use(config.data, training, config.upstream.fine_tune, config.probe)
         chosen = getattr(self.corpus.parts, part)
         frames = self.frames if frames is None else frames
         examples = self.setting.task.source(frames, self.corpus.labels, chosen, use)

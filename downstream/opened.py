@@ -11,6 +11,7 @@ import numpy as np
 from downstream.config import DataConfig
 from downstream.corpus import LabelledCorpus, fold_names, open_corpus
 from downstream.examples import Frames
+from downstream.labels.table import read_rows
 from downstream.layers import ProbedLayers
 from downstream.setting import Setting
 from downstream.sources import (
@@ -22,7 +23,6 @@ from downstream.sources import (
     open_stores,
     unstated_features,
 )
-from downstream.table_labels import read_rows
 from downstream.tasks.base import Task
 from downstream.utterances import FramedUtterances, check_readable
 from mockingjay.checkpoint import check_features

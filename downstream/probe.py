@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from downstream.config import DownstreamConfig
-from downstream.heads import LayerSum
-from downstream.labels import Labels
+from downstream.heads.layer_sum import LayerSum
+from downstream.labels.base import Labels
 from downstream.layers import ProbedLayers
-from downstream.metrics import Score
+from downstream.metrics.base import Score
 from downstream.predictions import PredictionFile
 from downstream.tasks.base import Task
 from downstream.tuning import freeze

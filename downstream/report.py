@@ -13,7 +13,7 @@ import numpy as np
 from downstream.examples import Frames
 from downstream.experiment import ONLINE, Experiment
 from downstream.figures import curves_figure
-from downstream.metrics import TIE, Score, selection_error
+from downstream.metrics.base import TIE, Score, selection_error
 from mockingjay.foreign.assumptions import in_words
 from utility.config import as_dict
 from utility.locks import folder_below
@@ -145,6 +145,7 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
         "layers": list(layers.labels),
         "layer_weights": experiment.layer_weights(),
         "fine_tune": tuned.fine_tune,
+        "solver": experiment.solved(),
         "parameters": {
             "trained": sum(p.numel() for p in experiment.probe.parameters() if p.requires_grad),
             "upstream": experiment.parameters,

@@ -1,22 +1,43 @@
 """What a task is: all that a probing run does not know by itself."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Protocol, TypeVar
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from downstream.config import DataConfig, ProbeConfig
+from downstream.config import DataConfig, DecodeConfig, DownstreamConfig, ProbeConfig
 from downstream.examples import Examples, Use
-from downstream.labels import Labels, LabelSource
-from downstream.metrics import Score
+from downstream.labels.base import Labels, LabelSource
+from downstream.metrics.base import Score
+from downstream.outcomes import Outcomes
 from downstream.splits import Division, Indices
 from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import Batch
 from utility.loader import Source
 from utility.runs import Metric
+from utility.text import short
+
+Pass = Callable[[], Iterable[Batch]]  # each call gives all batches of a part once, in the same order, on the device
+Log = Callable[[int, Mapping[str, float]], None]  # the number of a pass, and figures of it
+USED_BY_SOME = (
+    *(f"data.{name}" for name in ("strip_stress", "subword_model", "min_count", "balance", "max_frames")),
+    *(f"probe.{name}" for name in ("solver", "l2", "head", "projector", "pool", "layers", "stack", "skip")),
+    *(f"probe.{name}" for name in ("loss", "metric", "bounds", "specaug")),
+    *(f"decode.{field.name}" for field in fields(DecodeConfig)),
+)
+
+
+class Solver(Protocol):
+    """What gives a head its weights from the whole training part, without steps."""
+
+    def __call__(self, head: nn.Module, train: Pass, dev: Pass, log: Log) -> Mapping[str, Any]:
+        """Set the weights of `head`; a batch holds hidden states [B, T, width] with their target. Gives what a result
+        says of it, as plain types: "passes" over the training part, and more."""
+
 
 L = TypeVar("L", bound=Labels, contravariant=True)
 S = TypeVar("S", bound=Score)
@@ -55,6 +76,10 @@ class Task(Protocol[L, S]):
         """Of the files of predictions, after the id."""
 
     @property
+    def uses(self) -> Collection[str]:
+        """Of the keys that only some tasks have a use for (`USED_BY_SOME`) those that this one reads."""
+
+    @property
     def division(self) -> Division:
         """How the corpus is divided where the config does not say."""
 
@@ -78,6 +103,13 @@ class Task(Protocol[L, S]):
     def predictions(self, output: Tensor, batch: Batch, labels: L) -> Iterable[Sequence[str]]:
         """The `columns` of each utterance of a batch; a batch of dev or test holds whole utterances."""
 
+    def outcomes(self, rows: Iterable[Mapping[str, str]]) -> Outcomes:
+        """What the rows of a file of predictions say of the metric, utterance by utterance: for intervals, and for
+        comparisons with another run."""
+
+    def solver(self, config: ProbeConfig) -> Solver | None:
+        """What gives the head its weights from the training part at once; None where they are trained step by step."""
+
     def figures(self, score: S, labels: L, title: str) -> Mapping[str, Figure]:
         """Pictures of the score of the test part, by file name."""
 
@@ -86,3 +118,13 @@ class Task(Protocol[L, S]):
 
     def caution(self, features: FeatureConfig | None) -> str | None:
         """What is likely to spoil the result on plain features of that kind without being an error."""
+
+
+def check_used(task: Task, config: DownstreamConfig) -> None:
+    """Raise ValueError for a key that is set and that the task has no use for."""
+    usual = DownstreamConfig()
+    for key in USED_BY_SOME:
+        section, _, name = key.partition(".")
+        value = getattr(getattr(config, section), name)
+        if key not in task.uses and value != getattr(getattr(usual, section), name):
+            raise ValueError(f"{key}={short(value)} would change nothing: {task.name} has no use for it")

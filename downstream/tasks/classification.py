@@ -1,6 +1,6 @@
 """Tasks that choose one of some classes, for every frame or for every utterance."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from downstream.config import DataConfig, ProbeConfig
 from downstream.examples import Examples, Means, Pieces, Use, Wholes
 from downstream.figures import confusion_figure
-from downstream.heads import Linears, join_context, mean_pool
-from downstream.labels import Classes, FrameClasses, LabelSource, UtteranceClasses
-from downstream.metrics import ClassScore, accuracy, class_loss, class_score
+from downstream.heads.linear import Linears, join_context
+from downstream.heads.pooling import mean_pool
+from downstream.labels.base import Classes, FrameClasses, LabelSource, UtteranceClasses
+from downstream.metrics.classes import ClassScore, accuracy, class_loss, class_score
+from downstream.outcomes import Summed, percentage
 from downstream.splits import Division, Indices
 from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
@@ -39,6 +41,9 @@ class Level(Protocol):
 
     def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]: ...
 
+    def pairs(self, true: str, predicted: str) -> Iterable[tuple[str, str]]:
+        """The true and the predicted class of every item of a row of predictions."""
+
     def caution(self, features: FeatureConfig | None) -> str | None: ...
 
 
@@ -55,7 +60,7 @@ class ByFrame:
     def source(self, frames: Source, labels: FrameClasses, chosen: Indices, use: Use) -> Pieces:
         """Pieces to train a probe of frozen states, whole utterances else."""
         size = use.data.piece_frames if use.training and not use.fine_tune else None
-        return Pieces(frames, labels.frames, chosen, size, reach=(use.context or self.context) // 2)
+        return Pieces(frames, labels.frames, chosen, size, reach=(use.probe.context or self.context) // 2)
 
     def head(self, width: int, outputs: int, config: ProbeConfig, generator: torch.Generator) -> Linears:
         """Class scores [B, T, outputs]."""
@@ -73,6 +78,10 @@ class ByFrame:
         predicted = logits.argmax(-1).cpu().numpy()
         for row, length in enumerate(batch.lengths.tolist()):
             yield " ".join(names[true[row, :length]]), " ".join(names[predicted[row, :length]])
+
+    def pairs(self, true: str, predicted: str) -> Iterable[tuple[str, str]]:
+        """Those of the frames."""
+        return zip(true.split(" "), predicted.split(" "), strict=True)
 
     def caution(self, features: FeatureConfig | None) -> None:
         """No kind of features is known to spoil it."""
@@ -101,6 +110,10 @@ class ByUtterance:
         for true, predicted in zip(_target(batch).tolist(), logits.argmax(-1).tolist()):
             yield classes[true], classes[predicted]
 
+    def pairs(self, true: str, predicted: str) -> Iterable[tuple[str, str]]:
+        """One pair."""
+        return [(true, predicted)]
+
     def caution(self, features: FeatureConfig | None) -> str | None:
         """Normalised features have no mean."""
         if features is not None and features.cmvn in ("speaker", "speaker_mean"):
@@ -125,6 +138,7 @@ class Classification:
     read_labels: Callable[[str, FramedUtterances, DataConfig], LabelSource]
     level: Level
     division: Division
+    uses: Collection[str] = ()
     columns: Sequence[str] = ("true", "predicted")
     loss_label: str = "cross-entropy (nats)"
 
@@ -161,6 +175,18 @@ class Classification:
     def predictions(self, output: Tensor, batch: Batch, labels: Classes) -> Iterable[Sequence[str]]:
         """True and predicted class, or those of all frames, by name."""
         return self.level.predictions(output, batch, labels.classes)
+
+    def outcomes(self, rows: Iterable[Mapping[str, str]]) -> Summed:
+        """Hits and labelled items of each utterance."""
+        ids, sums = [], []
+        for row in rows:
+            pairs = [pair for pair in self.level.pairs(row["true"], row["predicted"]) if pair[0] != NO_LABEL]
+            ids.append(row["id"])
+            sums.append((sum(true == predicted for true, predicted in pairs), len(pairs)))
+        return Summed(ids, np.array(sums, np.float64).reshape(-1, 2), percentage)
+
+    def solver(self, config: ProbeConfig) -> None:
+        """Weights are trained step by step."""
 
     def figures(self, score: ClassScore, labels: Classes, title: str) -> Mapping[str, Figure]:
         """The confusion matrix."""

@@ -1,10 +1,11 @@
 """The speaker, from the store's speaker column or a table: of every frame, or of an utterance."""
 
-from downstream.config import DataConfig
-from downstream.labels import LabelSource, speakers
+from downstream.config import DataConfig, DownstreamConfig
+from downstream.labels.base import LabelSource
+from downstream.labels.speakers import speakers
+from downstream.labels.table import table_classes, table_speakers
 from downstream.splits import Division
-from downstream.table_labels import table_classes, table_speakers
-from downstream.tasks.classification import ByFrame, ByUtterance, Classification, Level
+from downstream.tasks.classification import ByFrame, ByUtterance, Classification
 from downstream.tasks.table import TASKS
 from downstream.utterances import FramedUtterances
 
@@ -16,9 +17,9 @@ def _answers(task: str, utterances: FramedUtterances, config: DataConfig) -> Lab
     return (table_classes if config.label_columns else table_speakers)(task, utterances, config)
 
 
-def _speakers(name: str, level: Level) -> Classification:
-    return Classification(name, TASKS[name], _answers, level, Division("utterance", known_speakers=True))
+LEVELS = {"speaker_frame": ByFrame(), "speaker_utterance": ByUtterance()}
 
 
-speaker_frame = _speakers("speaker_frame", ByFrame())
-speaker_utterance = _speakers("speaker_utterance", ByUtterance())
+def task(name: str, config: DownstreamConfig) -> Classification:
+    """One of `LEVELS`."""
+    return Classification(name, TASKS[name], _answers, LEVELS[name], Division("utterance", known_speakers=True))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from utility.text import short
 
 if TYPE_CHECKING:
+    from downstream.config import DownstreamConfig
     from downstream.tasks.base import Task
 
 TASKS = {
@@ -16,7 +17,7 @@ TASKS = {
     "speaker_utterance": "speaker of the mean over an utterance's frames, linear",
     "utterance": "class of an utterance by a table (data.labels), from the mean over its frames, linear",
 }
-MODULES = {  # where a task is, under its own name
+MODULES = {  # where the function `task(name, config)` is that makes it
     "phone_linear": "downstream.tasks.phones",
     "phone_1hidden": "downstream.tasks.phones",
     "phone_concat": "downstream.tasks.phones",
@@ -26,8 +27,11 @@ MODULES = {  # where a task is, under its own name
 }
 
 
-def find_task(name: str) -> "Task":
-    """The task of that name, or a ValueError that lists all."""
+def find_task(name: str, config: "DownstreamConfig | None" = None) -> "Task":
+    """The task of that name as a config wants it, None that of the defaults; ValueError that lists all for another
+    name, or for a config that wants of it what it is not."""
     if name not in TASKS:
         raise ValueError(f"unknown task {short(name)}: expected one of {', '.join(TASKS)}")
-    return getattr(importlib.import_module(MODULES[name]), name)
+    if config is None:
+        config = importlib.import_module("downstream.config").DownstreamConfig()
+    return importlib.import_module(MODULES[name]).task(name, config)

@@ -1,8 +1,8 @@
 """The class of an utterance, from a table of labels: what was said, in which mood, in which room ..."""
 
-from downstream.config import DataConfig
+from downstream.config import DataConfig, DownstreamConfig
+from downstream.labels.table import TableSource, table_classes
 from downstream.splits import Division
-from downstream.table_labels import TableSource, table_classes
 from downstream.tasks.classification import ByUtterance, Classification
 from downstream.tasks.table import TASKS
 from downstream.utterances import FramedUtterances
@@ -14,6 +14,6 @@ def _answers(task: str, utterances: FramedUtterances, config: DataConfig) -> Tab
     return table_classes(task, utterances, config)
 
 
-utterance = Classification(
-    "utterance", TASKS["utterance"], _answers, ByUtterance(), Division("speaker", unknown_speakers=True)
-)
+def task(name: str, config: DownstreamConfig) -> Classification:
+    """One class for each utterance."""
+    return Classification(name, TASKS[name], _answers, ByUtterance(), Division("speaker", unknown_speakers=True))

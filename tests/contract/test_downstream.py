@@ -12,7 +12,7 @@ import run_downstream
 from downstream import experiment as experiments
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment
-from downstream.heads import LayerSum
+from downstream.heads.layer_sum import LayerSum
 from downstream.probe import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay import states as cache

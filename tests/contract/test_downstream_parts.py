@@ -14,10 +14,13 @@ from downstream.config import DataConfig, DownstreamConfig, ProbeConfig
 from downstream.examples import Frames, Means, Pieces, Use, Wholes
 from downstream.experiment import Experiment
 from downstream.figures import confusion_figure
-from downstream.heads import Linears, join_context, mean_pool
-from downstream.labels import NameLabels, PhoneLabels
+from downstream.heads.linear import Linears, join_context
+from downstream.heads.pooling import mean_pool
+from downstream.labels.aligned import PhoneLabels
+from downstream.labels.speakers import NameLabels
 from downstream.layers import ProbedLayers
-from downstream.metrics import accuracy, class_score, selection_error
+from downstream.metrics.base import selection_error
+from downstream.metrics.classes import accuracy, class_score
 from downstream.probe import Probe, evaluate
 from downstream.splits import PARTS, Division, Parts, Utterances, divide
 from downstream.tasks.classification import ByFrame

@@ -21,9 +21,9 @@ from downstream.config import DataConfig
 from downstream.corpus import open_corpus
 from downstream.folds import fold_names, fold_parts
 from downstream.label_modes import MODE_CLASSES, number_class
+from downstream.labels.table import in_order, listed_parts, read_rows, table_classes
 from downstream.predictions import read_predictions
 from downstream.splits import Division, Utterances, divide
-from downstream.table_labels import in_order, listed_parts, read_rows, table_classes
 from downstream.tasks.table import find_task
 from downstream.utterances import FramedUtterances
 from examples import compare

@@ -8,7 +8,7 @@ import pytest
 
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment
-from downstream.labels import PhoneLabels
+from downstream.labels.aligned import PhoneLabels
 from downstream.sweep import Choice, run_many, run_single
 from mockingjay import states
 from tests.helpers.downstream_corpus import SPEAKERS, write_store

@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from downstream.examples import Means
-from downstream.heads import Linears, mean_pool
-from downstream.metrics import accuracy, class_score, selection_error
+from downstream.heads.linear import Linears
+from downstream.heads.pooling import mean_pool
+from downstream.metrics.base import selection_error
+from downstream.metrics.classes import accuracy, class_score
+from downstream.outcomes import Summed
 from downstream.predictions import read_predictions
 from downstream.report import describe_result, read_result
 from downstream.splits import Division
@@ -76,6 +79,7 @@ class NumberOfUtterance:
     loss_label = "absolute error"
     division = Division("speaker")
     columns = ("true", "predicted", "error")
+    uses = ("probe.solver",)
 
     def labels(self, utterances, config):
         return FirstFeature(utterances.corpus)
@@ -100,6 +104,14 @@ class NumberOfUtterance:
         for true, value in zip(batch.target.tolist(), (output[:, 0] + labels.mean).tolist()):
             yield f"{true:.4f}", f"{value:.4f}", f"{abs(true - value):.4f}"
 
+    def outcomes(self, rows):
+        rows = list(rows)
+        errors = [[float(row["error"]), 1] for row in rows]
+        return Summed([row["id"] for row in rows], np.array(errors), lambda sums: sums[:, 0] / sums[:, 1])
+
+    def solver(self, config):
+        return least_squares if config.solver == "exact" else None
+
     def figures(self, score, labels, title):
         return {}
 
@@ -108,6 +120,57 @@ class NumberOfUtterance:
 
     def caution(self, features):
         return None
+
+
+def least_squares(head, train, dev, log):
+    """The weights of one linear layer: targets [N] on means [N, D] and a constant."""
+    batches = list(train())
+    means = torch.cat([mean_pool(batch.features, batch.lengths) for batch in batches])
+    target = torch.cat([batch.target for batch in batches])
+    centre = target.mean()
+    weights = torch.linalg.lstsq(torch.cat([means, torch.ones(len(means), 1)], 1), target - centre).solution
+    head.linears[0].weight.copy_(weights[None, :-1])
+    head.linears[0].bias.fill_(float(weights[-1]))
+    log(1, {"loss": 0.0})
+    return {"passes": 1, "rows": len(means), "dev": sum(len(batch.ids) for batch in dev())}
+
+
+def test_head_that_is_solved_leaves_what_a_training_leaves(small):
+    task: Task = NumberOfUtterance()
+    setting = replace(small.setting("phone_linear", probe={"solver": "exact"}), task=task)
+    folder = small.root / "solved_task" / "run"
+    found = run_single(setting, folder)
+    assert found == read_result(folder / "result.json")
+    assert found["value"] < 0.1 * np.mean([abs(number - found["mean"]) for number in numbers(folder, "test", "true")])
+    assert found["solver"]["passes"] == found["steps"] == found["best_step"] == 1
+    assert found["solver"]["rows"] == found["division"]["train"]["utterances"]
+    assert found["solver"]["dev"] == found["division"]["dev"]["utterances"]
+    (folder / "result.json").unlink()
+    again = run_single(setting, folder)  # from its checkpoint
+    assert (again["value"], again["solver"]) == (found["value"], found["solver"])
+    assert again["cost"]["training_seconds"] is None
+    other = replace(setting, config=replace(setting.config, trainer=replace(setting.config.trainer, steps=7)))
+    with pytest.raises(ValueError, match=r"cannot be continued: config.trainer.steps was .*, now 7"):
+        run_single(other, folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"upstream": {"weighted_sum": True}}, "--weighted_sum goes with training by steps"),
+        ({"upstream": {"fine_tune": True}}, "--fine_tune goes with training by steps"),
+        ({"probe": {"solver": "exact", "dropout": 0.1}}, r"probe\.dropout=0\.1 goes with training by steps"),
+        ({"probe": {"solver": "exact", "pool": "mean"}}, r"probe\.pool='mean' would change nothing: level has no use"),
+        ({"decode": {"beam": 3}}, r"decode\.beam=3 would change nothing: level has no use"),
+    ],
+)
+def test_what_a_solved_head_or_the_task_has_no_use_for_is_refused(small, changed, line):
+    setting = replace(
+        small.setting("phone_linear", **{"probe": {"solver": "exact"}, **changed}), task=NumberOfUtterance()
+    )
+    with pytest.raises(ValueError, match=line):
+        run_single(setting, small.root / "solved_task" / "refused")
+    assert not (small.root / "solved_task" / "refused").exists()
 
 
 def test_task_of_ones_own_runs_end_to_end(small):

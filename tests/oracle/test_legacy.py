@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from downstream.config import ProbeConfig
-from downstream.metrics import class_score
+from downstream.metrics.classes import class_score
 from downstream.tasks.classification import ByFrame
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.foreign.apc import BY_NAME

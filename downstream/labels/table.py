@@ -7,7 +7,8 @@ import numpy as np
 
 from downstream.config import DataConfig
 from downstream.label_modes import MODE_CLASSES, number_class, strongest
-from downstream.labels import NameLabels, SpeakerSource, check_classes, speakers
+from downstream.labels.base import check_classes
+from downstream.labels.speakers import NameLabels, SpeakerSource, speakers
 from downstream.sources import Corpus
 from downstream.splits import PARTS, Parts
 from downstream.utterances import FramedUtterances

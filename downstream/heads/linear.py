@@ -1,4 +1,4 @@
-"""Parts of probes: the learnt sum over layers, what gathers frames, and linear layers behind them."""
+"""Linear layers behind what gathers frames, and the frames side by side that one of them sees."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -6,8 +6,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from utility.batches import real_frames
 
 
 def join_context(features: Tensor, lengths: Tensor, size: int) -> Tensor:
@@ -24,32 +22,6 @@ def join_context(features: Tensor, lengths: Tensor, size: int) -> Tensor:
     index = torch.minimum(wanted, (lengths - 1)[:, None, None]).clamp(min=0)
     rows = torch.arange(batch, device=features.device)[:, None, None]
     return features[rows, index].reshape(batch, frames, size * width)
-
-
-def mean_pool(features: Tensor, lengths: Tensor) -> Tensor:
-    """Mean over the real frames of each utterance (the original averaged padding too): [B, T, D] -> [B, D]."""
-    real = real_frames(lengths, features.shape[1])
-    return features.masked_fill(~real[..., None], 0).sum(1) / lengths[:, None]
-
-
-class LayerSum(nn.Module):
-    """Softmax-weighted sum over hidden states 0..L; its weights start equal and are trained with the probe.
-
-    The original kept them in the frozen upstream, where they never moved."""
-
-    def __init__(self, layers: int):
-        super().__init__()
-        self.scores = nn.Parameter(torch.zeros(layers))
-
-    def weights(self) -> Tensor:
-        """[L + 1], positive, sum 1; entry 0 belongs to the embedding."""
-        return self.scores.softmax(0)
-
-    def forward(self, hidden: Tensor | Sequence[Tensor]) -> Tensor:
-        """[B, T, L + 1, H], or L + 1 tensors [B, T, H] -> [B, T, H]."""
-        if isinstance(hidden, Tensor):
-            return torch.einsum("l,btlh->bth", self.weights(), hidden)
-        return sum(weight * state for weight, state in zip(self.weights(), hidden))
 
 
 class Linears(nn.Module):

@@ -1,0 +1,28 @@
+"""What a score is, and what a run is chosen by."""
+
+from collections.abc import Mapping
+from typing import Protocol, Self
+
+from utility.runs import Metric
+
+TIE = 1e-6  # weight of the loss in the choice: it only decides between equal values of the metric
+
+
+class Score(Protocol):
+    """Sums over the items (frames, utterances ...) of some batches; the sum of two scores is the score of both."""
+
+    @property
+    def count(self) -> int:
+        """How many items were scored."""
+
+    def __add__(self, other: Self) -> Self: ...
+
+    def figures(self) -> dict[str, float]:
+        """Named figures of all items at once: "loss", the metric under its key, and what else is worth logging."""
+
+
+def selection_error(metric: Metric, figures: Mapping[str, float]) -> float:
+    """What a run is chosen by, lower is better: the metric's distance from its best value; ties go to the lower loss.
+
+    Of an accuracy it is 100 - accuracy + 1e-6 * loss."""
+    return metric.error(figures[metric.key]) + TIE * min(figures["loss"], 1e3)
