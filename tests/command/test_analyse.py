@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import run_analysis
 from analysis import gather
 from analysis.experiment_names import EXPERIMENTS
-from analysis.experiments_cca import FrameCca
+from analysis.experiments_cca import NO_GROUPS, FrameCca
 from analysis.figures import draw
 from commands import common
 from commands.common import now_and_then
@@ -188,6 +189,16 @@ def test_the_experiment_and_the_layer_that_are_computed_are_said_unless_no_msg(c
     said = capsys.readouterr().err.splitlines()
     expected = ["tiny: states of its layers", *(f"shape tiny T{k}" for k in range(3))]
     assert [line for line in said if line in expected] == ([] if quiet else expected)
+
+
+def test_a_score_without_an_interval_says_that_the_memory_is_the_reason(corpus):
+    with pytest.raises(ValueError, match="raise it") as refused:
+        corpus.run("cca_mel", "least", "cca.memory_mib=0.001")
+    least = float(re.search(r"take ([\d.]+) MiB", str(refused.value))[1])
+    for memory, missing in ((least + 0.02, True), (40, False)):
+        found = corpus.run("cca_mel", f"memory_{memory:g}", f"cca.memory_mib={memory:g}")
+        (row,) = found["experiments"]["cca_mel"]["upstreams"]["baseline"]
+        assert (row["low"] is None, row["notes"] == [NO_GROUPS]) == (missing, missing)
 
 
 def test_all_says_what_was_skipped_and_why(corpus, capsys):
