@@ -32,6 +32,7 @@ from utility.intervals import resampled_counts
 
 ROWS = 4096  # tokens whose products are summed at once
 VIEW = "view 2"
+NO_GROUPS = "no interval: beside the folds no groups to resample fit into cca.memory_mib; raise it, or look at less"
 
 
 def beside_reference(settings: CcaSettings) -> CcaSettings:
@@ -46,7 +47,10 @@ def score_of(similarity: Similarity, generator: np.random.Generator, resamples: 
     """A held-out similarity as the score of a layer."""
     resampled = None
     groups = sum(len(trial.test.count) for trial in similarity.trials)
-    if resamples and min(len(trial.test.count) for trial in similarity.trials) > 1:
+    notes = similarity.notes
+    if resamples and min(len(trial.test.count) for trial in similarity.trials) < 2:
+        notes = (*notes, NO_GROUPS)
+    elif resamples:
         counts = [resampled_counts(len(trial.test.count), resamples, generator) for trial in similarity.trials]
         values = tuple(similarity.resampled(counts).tolist())
         resampled = Resampled("bootstrap", similarity.trials[0].trial.division, groups, values)
@@ -69,7 +73,7 @@ def score_of(similarity: Similarity, generator: np.random.Generator, resamples: 
         resampled,
         per_trial=similarity.per_trial,
         detail=detail,
-        notes=similarity.notes,
+        notes=notes,
     )
 
 

@@ -121,6 +121,7 @@ class Study:
         every: list[Gathered] = []
         for number, subject in enumerate(self.subjects):
             gathered = Gathered(subject, self.material, self.sets, self.plan.cache, self.plan.quiet)
+            self.say(f"{subject.name}: states of its layers")
             gathered.gather(self._wants(subject))
             for name, experiments in list(self.experiments.items()):
                 if self._works(name, partial(self._score, name, experiments, gathered)) and number == 0:

@@ -25,7 +25,7 @@ from analysis.report import (
 )
 from analysis.study import Outcome, Plan, Study
 from commands.analysis_probes import with_probes
-from commands.common import ELSEWHERE, read_online, say
+from commands.common import ELSEWHERE, now_and_then, read_online
 from commands.dry_run import print_plan
 from commands.settings import Analyse
 from downstream.sources import are_recordings, open_recordings, open_stores, unstated_features
@@ -74,7 +74,7 @@ def analyse(settings: Analyse) -> int:
             cache,
             not settings.msg,
         )
-        study = Study(subjects, config, plan, lambda text: say(settings.msg and sys.stderr.isatty(), text))
+        study = Study(subjects, config, plan, now_and_then(settings.msg))
         known = _say_skipped(study.outcome.skipped)
         check_folder(cache)
         if settings.dry_run:

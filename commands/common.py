@@ -1,9 +1,11 @@
 """What several commands need: the checkpoint under its overrides, its data, the folder of the output."""
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 from commands.settings import Assume, Look, OnData, PlotAlterations
 from downstream.config import OnlineFile
@@ -17,6 +19,7 @@ from utility.text import parse_json, read_text, short
 from utility.training.distributed import Group
 from utility.training.stopping import EXIT_CODE, Stopped
 
+SECONDS = 30.0  # between two lines that say where a run stands, where nobody watches
 ELSEWHERE = "wait until it ends, or give this run another --name"  # where another run writes
 
 
@@ -99,6 +102,22 @@ def say(wanted: bool, text: str) -> None:
     """Print unless --no-msg."""
     if wanted:
         print(text)
+
+
+def now_and_then(
+    wanted: bool, clock: Callable[[], float] = time.monotonic, stream: TextIO | None = None
+) -> Callable[[str], None]:
+    """What says what a long run is at, on stderr: on a terminal each time, else once in `SECONDS` at most."""
+    out = stream or sys.stderr
+    last = clock()
+
+    def say_now(text: str) -> None:
+        nonlocal last
+        if wanted and (out.isatty() or clock() - last >= SECONDS):
+            last = clock()
+            print(text, file=out, flush=True)
+
+    return say_now
 
 
 def say_notes(*given: ConfigSource) -> None:

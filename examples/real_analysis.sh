@@ -42,6 +42,8 @@ tokens=cca_phone,cca_word,cca_agwe,mi_phone,mi_word,awd
 [ -d "$words" ] && tokens+=,cca_glove,cca_semantic,cca_syntactic,wordsim
 analyse layers --run "$tokens,cca_speaker,cca_mel,cca_intra,cka,shape,segmentation" --samples 3 \
     "${upstreams[@]}" "${random_hubert[@]}" cca.memory_mib=5000
+# Without HuBERT the sums of frames are small enough for groups to resample: these scores have intervals.
+analyse frames --run cca_speaker,cca_mel,cca_intra,cka,shape --samples 3 "${upstreams[@]}"
 analyse beside --run cca_inter "${upstreams[@]}" "${random_hubert[@]}" cca.memory_mib=5000
 analyse heads --run attention,attention_blocks "${upstreams[@]:0:4}" "${random_hubert[@]}" attention.utterances=20
 analyse noise --run lnsr --samples 3 "${upstreams[@]:0:6}"

@@ -1,6 +1,8 @@
 """run_analysis.py: what it writes, that it can be stopped and repeated, and what it refuses."""
 
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,10 @@ import pytest
 import run_analysis
 from analysis import gather
 from analysis.experiment_names import EXPERIMENTS
-from analysis.experiments_cca import FrameCca
+from analysis.experiments_cca import NO_GROUPS, FrameCca
 from analysis.figures import draw
+from commands import common
+from commands.common import now_and_then
 from tests.conftest import PROJECT
 from tests.helpers.analysis_corpus import Analysed, analysed_corpus
 
@@ -162,6 +166,39 @@ def test_one_layer_is_looked_at_where_one_is_asked_for(corpus):
     for number, layer in enumerate(("1", "T1")):
         found = corpus.run("cca_phone", f"layer{number}", "--upstream", corpus.tiny, "--layer", layer)
         assert [row["label"] for row in found["experiments"]["cca_phone"]["upstreams"]["tiny"]] == ["T1"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_a_run_is_at_is_said_now_and_then_where_nobody_watches(terminal, monkeypatch):
+    """It printed nothing for hours."""
+    now, out = [1000.0], io.StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: terminal, raising=False)
+    say = now_and_then(True, clock=lambda: now[0], stream=out)
+    for second in range(1, 91):
+        now[0] += 1
+        say(f"layer {second}")
+    assert out.getvalue().splitlines() == [f"layer {k}" for k in (range(1, 91) if terminal else (30, 60, 90))]
+    now_and_then(False, clock=lambda: now[0] + 1e6, stream=out)("nothing")
+    assert "nothing" not in out.getvalue()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_experiment_and_the_layer_that_are_computed_are_said_unless_no_msg(corpus, quiet, monkeypatch, capsys):
+    monkeypatch.setattr(common, "SECONDS", 0.0)
+    corpus.run("shape", f"said_{quiet}", "--upstream", corpus.tiny, "--no-msg" if quiet else "--msg")
+    said = capsys.readouterr().err.splitlines()
+    expected = ["tiny: states of its layers", *(f"shape tiny T{k}" for k in range(3))]
+    assert [line for line in said if line in expected] == ([] if quiet else expected)
+
+
+def test_a_score_without_an_interval_says_that_the_memory_is_the_reason(corpus):
+    with pytest.raises(ValueError, match="raise it") as refused:
+        corpus.run("cca_mel", "least", "cca.memory_mib=0.001")
+    least = float(re.search(r"take ([\d.]+) MiB", str(refused.value))[1])
+    for memory, missing in ((least + 0.02, True), (40, False)):
+        found = corpus.run("cca_mel", f"memory_{memory:g}", f"cca.memory_mib={memory:g}")
+        (row,) = found["experiments"]["cca_mel"]["upstreams"]["baseline"]
+        assert (row["low"] is None, row["notes"] == [NO_GROUPS]) == (missing, missing)
 
 
 def test_all_says_what_was_skipped_and_why(corpus, capsys):
