@@ -27,7 +27,7 @@ def curve_plan_in_words(plan: CurvePlan, settings: Sequence[Setting], directory:
     """What each value would train on, with each upstream; everything that a run refuses is refused here."""
     lines, opened = [], Opened()
     for setting, folder in zip(settings, curve_folders(plan, settings, directory), strict=True):
-        amounts, _ = check(plan, setting, folder, opened)
+        amounts = check(plan, setting, folder, opened).amounts
         for value, of_value in zip(plan.values, amounts, strict=True):
             shown = dict.fromkeys(_parts(fold, amount) for (fold, _), amount in of_value.items())  # a sweep: once
             lines += [f"{setting.upstream.label} {value.name}{parts}" for parts in shown]

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from downstream.fold_runs import fold_folders, fold_settings, of_fold, run_folds
 from downstream.opened import Opened
 from downstream.report import folder_word
 from downstream.setting import Setting
-from downstream.sweep import Choice, parse_sweep, run_many, run_single, warn
+from downstream.sweep import Choice, parse_sweep, run_many, run_single
 from downstream.tasks.base import Task
 from utility.config import as_dict
 from utility.plot import save_figure
@@ -75,6 +76,16 @@ class Amount:
 Amounts = Mapping[tuple[str, str], Amount]  # by (fold, setting of the sweep)
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What is known of an upstream's runs before the first: what each value trains on, the layers that are read one by
+    one, so that they are computed at once, and what is likely to spoil the results."""
+
+    amounts: Sequence[Amounts]
+    layers: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+
 def each_key(word: str) -> str:
     """The config key of `--each KEY=A,B`, as `section.key`."""
     return parse_each(word)[0].partition("=")[0]
@@ -96,12 +107,14 @@ def run_curve(plan: CurvePlan, settings: Sequence[Setting], directory: Path) -> 
     folders = curve_folders(plan, settings, directory)
     opened = Opened()
     checked = [check(plan, setting, folder, opened) for setting, folder in zip(settings, folders, strict=True)]
+    for line in dict.fromkeys(line for of_one in checked for line in of_one.warnings):
+        print(f"warning: {line}", file=sys.stderr)
     curves = []
-    for setting, folder, (amounts, layers) in zip(settings, folders, checked, strict=True):
-        opened.together = layers
+    for setting, folder, known in zip(settings, folders, checked, strict=True):
+        opened.together = known.layers
         points = [
             _point(plan, value, setting, folder / value.folder, of_value, opened)
-            for value, of_value in zip(plan.values, amounts, strict=True)
+            for value, of_value in zip(plan.values, known.amounts, strict=True)
         ]
         curves.append({"upstream": setting.upstream.label, "spec": str(setting.upstream), "points": points})
     content = _content(plan, curves)
@@ -136,28 +149,25 @@ def _twice(names: Sequence[str]) -> int | None:
     return next((i for i, name in enumerate(lower) if name in lower[:i]), None)
 
 
-def check(plan: CurvePlan, setting: Setting, folder: Path, opened: Opened) -> tuple[list[Amounts], tuple[int, ...]]:
-    """Refuse what can be refused before anything is trained, and warn once of an upstream; gives what each value trains
-    on, and the layers that are read one by one, so that they are computed at once."""
+def check(plan: CurvePlan, setting: Setting, folder: Path, opened: Opened) -> Checked:
+    """Refuse what can be refused of an upstream before anything is trained."""
     amounts: list[Amounts] = []
-    layers, warned = set(), False
+    layers, warnings = set(), ""
     for value in plan.values:
         of_value = {}
         for fold, choice, experiment in _experiments(plan, value, setting, folder / value.folder, opened):
             of_value[fold, choice] = Amount.of(experiment)
             if not experiment.setting.config.upstream.fine_tune and experiment.layers.number is not None:
                 layers.add(experiment.layers.number)
-            if not warned:
-                warn(experiment)
-            warned = True
+            warnings = warnings or experiment.warning() or ""
         amounts.append(of_value)
-    return amounts, tuple(sorted(layers)) if len(layers) > 1 else ()
+    return Checked(amounts, tuple(sorted(layers)) if len(layers) > 1 else (), tuple(warnings.splitlines()))
 
 
 def _experiments(
     plan: CurvePlan, value: Value, setting: Setting, folder: Path, opened: Opened
 ) -> Iterator[tuple[str, str, Experiment]]:
-    """The experiments of a value with the first seed, by fold and setting; a refusal names the value."""
+    """The experiments of a value with the first seed, by fold and setting; a refusal names both upstream and value."""
     try:
         setting = replace(setting, task=value.task, config=value.choices[0].config, seed=plan.seeds[0])
         names = list(fold_settings(setting, opened)) if plan.folds else []
@@ -167,7 +177,7 @@ def _experiments(
                 config = of_fold(choice, name).config if plan.folds else choice.config
                 yield name, choice.name, Experiment(replace(setting, config=config), place, opened)
     except ValueError as error:
-        raise ValueError(f"{value.name}: {error}") from None
+        raise ValueError(f"{setting.upstream.label}, {value.name}: {error}") from None
 
 
 def _point(

@@ -34,7 +34,7 @@ def tiny(small) -> str:
 def drawn(small, tiny) -> Path:
     """A curve of two upstreams with two seeds, killed in the middle and resumed; beside it what each sitting did."""
     folder = small.root / "result/result_curves_phone_linear/both"
-    words = [*FRACTIONS, "--upstream", tiny, "--seeds", "2", "--name", "both", "--sweep", "lr=1e-6,2e-2", *BRIEF]
+    words = [*FRACTIONS, "--upstream", tiny, "--seeds", "2", "--name", "both", *BRIEF]
     patch = pytest.MonkeyPatch()
     trained: list[Path] = []
     tests: Counter[Path] = Counter()
@@ -76,7 +76,7 @@ def test_curve_holds_every_value_seed_and_choice(drawn, small):
             summary = json.loads((Path(point["folder"]) / "summary.json").read_text())
             assert (point["test_mean"], point["test_deviation"]) == (summary["test_mean"], summary["test_deviation"])
             assert point["dev_mean"] == summary["dev_mean"]
-            assert point["chosen"] == ["lr=2e-2", "lr=2e-2"]
+            assert point["chosen"] == ["", ""]
             assert [seed["test_value"] for seed in point["seeds"]] == [row["test_value"] for row in summary["seeds"]]
             for seed in point["seeds"]:
                 result = json.loads((Path(seed["folder"]) / "result.json").read_text())
@@ -89,7 +89,7 @@ def test_curve_holds_every_value_seed_and_choice(drawn, small):
 
 def test_killed_curve_goes_on_and_reads_test_once_a_seed_and_value(drawn):
     first, second = json.loads((drawn / "sittings.json").read_text())
-    assert len(first) == len(second) == 2 * 2 * 2  # values, seeds, rates
+    assert len(first) == len(second) == 2 * 2  # values, seeds
     assert not set(first) & set(second)
     assert json.loads((drawn / "tests.json").read_text()) == [1] * (2 * 2 * 2)  # upstreams, values, seeds
 
@@ -106,38 +106,40 @@ def test_finished_curve_is_only_read(drawn, small, tiny, monkeypatch, capsys):
     before = {name: (drawn / name).read_bytes() for name in ("curve.json", "curve.png", "curve.svg")}
     monkeypatch.setattr(Experiment, "train", None)
     monkeypatch.setattr(Sealed, "score", None)
-    words = ["--upstream", tiny, "--seeds", "2", "--name", "both", "--sweep", "lr=1e-6,2e-2", *BRIEF, "--resume"]
+    words = ["--upstream", tiny, "--seeds", "2", "--name", "both", *BRIEF, "--resume"]
     small.run("phone_linear", "baseline", *FRACTIONS, *words)
     assert {name: (drawn / name).read_bytes() for name in before} == before
     out = capsys.readouterr().out.splitlines()
-    assert len([line for line in out if line.startswith(("baseline  ", "new  ")) and "lr=2e-2" in line]) == 4
+    assert len([line for line in out if line.startswith(("baseline  ", "new  ")) and " +- " in line]) == 4
     assert " is better" in "\n".join(out[5:-1])  # one of the two, or both where they cross
     assert out[-1].endswith(f"2 seeds, trainer.steps=4: the same for all values; {drawn}/curve.json, curve.png")
 
 
 def test_layers_are_categories_of_one_pass_and_a_dry_run_shows_every_value(small, tiny, monkeypatch, capsys):
-    words = ["--each", "layer=0,1,last", "--name", "layers", *BRIEF, f"data.cache={small.root}/cache_of_layers"]
+    words = ["--each", "layer=0,last", "--name", "layers", "--sweep", "lr=1e-6,2e-2", *BRIEF]
+    words.append(f"data.cache={small.root}/cache_of_layers")
     small.run("phone_linear", tiny, *words, "--dry_run")
     out = capsys.readouterr().out
-    assert [line.partition(": ")[0] for line in out.splitlines() if line.startswith("new ")] == [
-        "new layer=0", "new layer=1", "new layer=last"
-    ]  # fmt: skip
-    assert "runs: 1 upstreams, 3 values of upstream.layer, 1 settings with 1 seeds each" in out
+    shown = [line.partition(": train ")[0] for line in out.splitlines() if line.startswith("new ")]
+    assert shown == ["new layer=0", "new layer=last"]
+    assert "runs: 1 upstreams, 2 values of upstream.layer, 2 settings with 1 seeds each" in out
     folder = small.root / "result/result_new_phone_linear/layers"
     assert not folder.exists()
     made, represent = [], states.represent
     monkeypatch.setattr(states, "represent", lambda *args: made.append(args[4].layers.which) or represent(*args))
     small.run("phone_linear", tiny, *words)
-    assert made == [(0, 1, 2)]
+    assert made == [(0, 2)]
     content = json.loads((folder / "curve.json").read_text())
+    points = content["curves"][0]["points"]
     assert content["axis"] == "category"
-    assert [point["value"] for point in content["curves"][0]["points"]] == ["0", "1", "last"] or [
-        point["value"] for point in content["curves"][0]["points"]
-    ] == [0, 1, "last"]
-    assert (folder / "layer=last/result.json").is_file()
-    assert content["curves"][0]["points"][0]["test_deviation"] is None
+    assert [point["value"] for point in points] == [0, "last"]
+    assert points[1]["test_deviation"] is None
+    tried = json.loads((folder / "layer=last/summary.json").read_text())["seeds"][0]
+    assert points[1]["chosen"] == [tried["chosen"]] == [max(tried["tried"], key=tried["tried"].get)]
+    assert tried["chosen"] in capsys.readouterr().out
     axes = curve_figure(content).axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "last"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "last"]
+    assert axes.get_xlabel() == "upstream.layer"
 
 
 def test_folds_have_a_point_for_each_value(small, capsys):
@@ -164,7 +166,7 @@ def test_folds_have_a_point_for_each_value(small, capsys):
 
 REFUSED = {
     "wrong value": ([*FRACTIONS[:1], "data.label_fraction=1,0"], r"'data.label_fraction' has value 0: must be greater"),
-    "layer that is not there": (["--each", "layer=0,9"], r"^layer=9: layer 9 does not exist"),
+    "layer that is not there": (["--each", "layer=0,9"], r"^baseline, layer=9: layer 9 does not exist"),
     "two keys": ([*FRACTIONS, "--each", "lr=1,2"], r"--each lr=1,2: a curve is over one key"),
     "key of the sweep": ([*FRACTIONS, "--sweep", "label_fraction=1,0.5"], r"^--sweep and --each both set data.label_f"),
     "key of a word": ([*FRACTIONS, "data.label_fraction=0.5"], r"^data.label_fraction=0.5 and --each both set"),
@@ -177,10 +179,10 @@ REFUSED = {
         [*FRACTIONS, "--upstream", "Baseline=tests.helpers.downstream_corpus:Doubling"], r"two upstreams are called Bas"
     ),
     "two upstreams": (["--upstream", "x=baseline"], r"--upstream baseline and x=baseline: .*\(--each\)"),
-    "checkpoint of neither": ([*FRACTIONS, "--upstream", "x=baseline", "--ckpt", "y"], r"--ckpt y would change nothing"),
+    "checkpoint of neither": ([*FRACTIONS, "--upstream", "x=baseline", "--ckpt", "y"], r"--ckpt y would change not"),
     "section in words": (["curve.seeds=2"], r"curve.seeds=2: type --each, --upstream or --seeds"),
     "layer of one of two": (
-        ["--each", "layer=0,1", "--upstream", "x=tests.helpers.downstream_corpus:Doubling"], r"layer=1: .*does not exist"
+        ["--each", "layer=0,1", "--upstream", "x=tests.helpers.downstream_corpus:Doubling"], r"^baseline, layer=1: .* not exist"
     ),
 }  # fmt: skip
 
@@ -244,8 +246,9 @@ def test_crossing_is_said_in_words_with_its_seeds():
     assert found["gains"][1]["seeds"] == pytest.approx([-3.5, 0.3])
     words = curve_in_words(content, Path("DIR")).splitlines()
     assert words[-4] == (
-        "apc and base cross between label_fraction=0.05 and label_fraction=0.01: at label_fraction=0.05 (18 hours) apc is "
-        "better by 10.00 %, in 2 of 2 seeds; at label_fraction=0.01 (3.6 hours) base is better by 1.60 %, in 1 of 2 seeds"
+        "apc and base cross between label_fraction=0.05 and label_fraction=0.01: at label_fraction=0.05 (18 hours) "
+        "apc is better by 10.00 %, in 2 of 2 seeds; at label_fraction=0.01 (3.6 hours) base is better by 1.60 %, in 1 "
+        "of 2 seeds"
     )
     assert words[-3:-1] == ["apc is better than mel at every value", "base is better than mel at every value"]
     assert words[-1].startswith("phone_linear over data.label_fraction, 2 seeds, trainer.steps=9: the same")
