@@ -63,7 +63,10 @@ def curve_in_words(content: Mapping[str, Any], directory: Path) -> str:
 
 
 def _spread(point: Mapping[str, Any]) -> str:
-    return "" if point["test_deviation"] is None else f" +- {point['test_deviation']:.2f}"
+    """Behind the mean of a point: its deviation and its interval, where there are any."""
+    spread = "" if point["test_deviation"] is None else f" +- {point['test_deviation']:.2f}"
+    interval = point["interval"]
+    return spread if interval is None else f"{spread} [{interval['low']:.2f}, {interval['high']:.2f}]"
 
 
 def _chosen(point: Mapping[str, Any]) -> str:

@@ -59,11 +59,8 @@ def _bars(curves: Sequence[Mapping[str, Any]]) -> str:
 
 def _interval(point: Mapping[str, Any]) -> tuple[float, float] | None:
     """The lower and upper end of a point's interval, where it has one."""
-    interval = point.get("interval")
-    ends = [interval.get(end) for end in ("low", "high")] if isinstance(interval, Mapping) else interval
-    if not isinstance(ends, Sequence) or len(ends) != 2 or not all(isinstance(end, int | float) for end in ends):
-        return None
-    return float(ends[0]), float(ends[1])
+    interval = point["interval"]
+    return None if interval is None else (interval["low"], interval["high"])
 
 
 def _bar(point: Mapping[str, Any], bars: str) -> tuple[float, float]:

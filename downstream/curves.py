@@ -23,7 +23,7 @@ from utility.plot import save_figure
 from utility.runs import write_json
 
 CURVES = "curves"  # in the place of an upstream's name, where there are several
-FRACTION, LAYER = "data.label_fraction", "upstream.layer"
+FRACTION, LAYER, MEAN = "data.label_fraction", "upstream.layer", "test_mean"
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,9 @@ def _point(
         "hours": amount.hours,
         "utterances": amount.utterances,
         **_means(seeds, content),
-        "interval": content.get("interval"),
+        "interval": content.get("interval")
+        if content.get("interval_of", MEAN) == MEAN
+        else None,  # not of a pooled one
         "chosen": [seed["chosen"] for seed in seeds],
         "seeds": seeds,
     }

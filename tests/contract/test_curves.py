@@ -273,6 +273,7 @@ def test_figure_has_hours_on_a_logarithmic_axis_and_a_line_with_bars_for_each_up
     for curve in content["curves"]:
         for point in curve["points"]:
             point["interval"] = {"low": point["test_mean"] - 2, "high": point["test_mean"] + 1}
+    assert "    56.00 +- 2.55 [54.00, 57.00]\n" in curve_in_words(content, tmp_path)
     axes = curve_figure(content).axes[0]
     assert axes.get_title().endswith(", 95 % intervals")
     assert axes.containers[0].lines[2][0].get_segments()[-1][:, 1] == pytest.approx([54, 57])
