@@ -6,6 +6,7 @@ from typing import Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands.chosen import check_resume, named_upstream
+from commands.curve_flags import with_curve
 from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
@@ -13,7 +14,7 @@ from mockingjay.runs import CKPDIR, chosen_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from originals.flags import PROBING_ANSWERS, in_our_words
 from utility.command import run
-from utility.flags import DEFAULT_SEED, Command, Mode, Parser, folder_name, seed
+from utility.flags import DEFAULT_SEED, Mode, Parser, folder_name, seed
 
 LAYERS = "hidden state that is probed: a number (0: embedding), a label (T3, C7), last or average (default: last)"
 MODES = (Mode("--run"),)
@@ -118,44 +119,9 @@ def read(argv: Sequence[str]) -> Probe:
     if command.values["run"] not in TASKS:
         find_task(command.values["run"])  # says which there are
     check_resume(command.values, command.typed)
-    values = _with_curve(command)
-    if len(values["each"]) > 1:
-        raise ValueError(f"--each {values['each'][1]}: a curve is over one key, {values['each'][0]} is there already")
-    each = values["each"][0] if values["each"] else None
-    if each is None and len(values["upstream"]) > 1:
-        named = " and ".join(values["upstream"][:2])
-        raise ValueError(f"--upstream {named}: several are for a curve (--each); run each of them by itself")
-    return command.fill(Probe, upstreams=_upstreams(values, command.typed), each=each, seeds=values["seeds"])
-
-
-def _with_curve(command: Command) -> Mapping[str, Any]:
-    """The values of the flags; of those that are not typed what the section `curve` of --config says."""
-    for word in command.overrides:
-        if word.startswith("curve"):
-            raise ValueError(f"{word}: type --each, --upstream or --seeds; the section curve is of files alone")
-    file, values = command.values["config"], dict(command.values)
-    section = {} if file is None else _section(file)
-    for flag, key in (("each", "each"), ("upstream", "upstreams"), ("seeds", "seeds")):
-        if section.get(key) and flag not in command.typed:
-            values[flag] = [section[key]] if flag == "each" else section[key]
-    if {"ckpt"} & set(command.typed) and section.get("upstreams") and "upstream" not in command.typed:
-        raise ValueError(f"--ckpt {values['ckpt']}: {file} lists upstreams (curve.upstreams): type --upstream too")
-    return values
-
-
-def _section(file: Path) -> Mapping[str, Any]:
-    """The section `curve` of a YAML."""
-    from utility.config import as_dict, build, read_yaml  # heavy, and wanted for few command lines
-
-    values = read_yaml(file)
-    if "curve" not in values:
-        return {}
-    from downstream.config import ConfigFile
-
-    try:
-        return as_dict(build(ConfigFile, {"curve": values["curve"]}))["curve"]
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
+    values = with_curve(command)
+    upstreams = _upstreams(values, command.typed)
+    return command.fill(Probe, upstreams=upstreams, each=values["each"], seeds=values["seeds"])
 
 
 def _upstreams(values: Mapping[str, Any], typed: Mapping[str, str]) -> tuple[UpstreamSpec, ...]:
