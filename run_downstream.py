@@ -1,6 +1,7 @@
 """Probe or fine-tune an upstream: phones, speakers and classes of your own, from frames or utterances."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def _upstream(values: Mapping[str, Any], typed: Mapping[str, str]) -> UpstreamSp
         raise ValueError(f"which upstream? {error}; --upstream baseline probes the features themselves") from None
     if values["msg"]:
         print(f"checkpoint: {chosen}")
-    return UpstreamSpec("pretrained", str(chosen), word="pretrained")
+    return replace(UpstreamSpec.parse(values["upstream"] or "pretrained"), source=str(chosen))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def _crossings_in_words(content: Mapping[str, Any]) -> list[str]:
             better = one if gain["mean"] > 0 else other
             agreed = sum((value > 0) == (gain["mean"] > 0) for value in gain["seeds"] if value)
             at = name if hours is None else f"{name} ({hours:.4g} hours)"
-            by = f"{with_unit(abs(gain['mean']), unit)}, in {agreed} of {len(gain['seeds'])} seeds"
+            by = f"{with_unit(abs(gain['mean']), unit)}{_paired(gain)}, in {agreed} of {len(gain['seeds'])} seeds"
             ends.append(f"at {at} {better} is better by {by}")
         lines.append(f"{one} and {other} cross between {' and '.join(crossing['between'])}: {'; '.join(ends)}")
     curves = content["curves"]
@@ -106,3 +106,12 @@ def _apart_in_words(content: Mapping[str, Any], one: Mapping[str, Any], other: M
     better, worse = (one, other) if max(gains) > 0 else (other, one)
     where = "at every value" if all(gains) else "wherever they differ"
     return f"{better['upstream']} is better than {worse['upstream']} {where}"
+
+
+def _paired(gain: Mapping[str, Any]) -> str:
+    """The interval of a gain as it is printed behind its size."""
+    if gain["interval"] is None:
+        return ""
+    low, high = gain["interval"]["low"], gain["interval"]["high"]
+    low, high = (low, high) if gain["mean"] > 0 else (-high, -low)
+    return f" [{low:.2f}, {high:.2f}]"

@@ -253,7 +253,10 @@ def test_crossing_is_said_in_words_with_its_seeds():
     assert words[-3:-1] == ["apc is better than mel at every value", "base is better than mel at every value"]
     assert words[-1].startswith("phone_linear over data.label_fraction, 2 seeds, trainer.steps=9: the same")
     rates = paper(APC, BASE, better="lower")
-    assert curve_in_words(rates, Path("DIR")).splitlines()[-2].count("(18 hours) base is better by 10.00 %") == 1
+    rates["crossings"] = crossings(rates, lambda one, other: (one["test_mean"] - other["test_mean"] - 1, 20.0))
+    said = curve_in_words(rates, Path("DIR")).splitlines()[-2]
+    assert "(18 hours) base is better by 10.00 % [9.00, 20.00], in 2 of 2 seeds" in said
+    assert "(3.6 hours) apc is better by 1.60 % [-20.00, 2.60], in 1 of 2 seeds" in said
     same = paper(("x", [[1.0], [2.0], [1.0], [1.0]]), ("y", [[1.0], [1.0], [1.0], [1.5]]))
     assert [crossing["between"] for crossing in same["crossings"]] == [["label_fraction=0.125", "label_fraction=0.01"]]
 
