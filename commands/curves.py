@@ -87,7 +87,8 @@ def _crossings_in_words(content: Mapping[str, Any]) -> list[str]:
             better = one if gain["mean"] > 0 else other
             agreed = sum((value > 0) == (gain["mean"] > 0) for value in gain["seeds"] if value)
             at = name if hours is None else f"{name} ({hours:.4g} hours)"
-            by = f"{with_unit(abs(gain['mean']), unit)}{_paired(gain)}, in {agreed} of {len(gain['seeds'])} seeds"
+            by = f"{with_unit(abs(gain['mean']), unit)}{_paired(gain)}"
+            by += f", in {agreed} of {len(gain['seeds'])} seeds" if len(gain["seeds"]) > 1 else ""
             ends.append(f"at {at} {better} is better by {by}")
         lines.append(f"{one} and {other} cross between {' and '.join(crossing['between'])}: {'; '.join(ends)}")
     curves = content["curves"]

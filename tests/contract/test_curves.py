@@ -259,6 +259,8 @@ def test_crossing_is_said_in_words_with_its_seeds():
     assert "(3.6 hours) apc is better by 1.60 % [-20.00, 2.60], in 1 of 2 seeds" in said
     same = paper(("x", [[1.0], [2.0], [1.0], [1.0]]), ("y", [[1.0], [1.0], [1.0], [1.5]]))
     assert [crossing["between"] for crossing in same["crossings"]] == [["label_fraction=0.125", "label_fraction=0.01"]]
+    said = curve_in_words(same, Path("DIR")).splitlines()[-2]
+    assert said.endswith("at label_fraction=0.01 (3.6 hours) y is better by 0.50 %")
 
 
 def test_figure_has_hours_on_a_logarithmic_axis_and_a_line_with_bars_for_each_upstream(tmp_path):
