@@ -1,11 +1,13 @@
 """Probe or fine-tune an upstream: phones, speakers and classes of your own, from frames or utterances."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands.chosen import check_resume, named_upstream
+from commands.curve_flags import with_curve
 from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
@@ -28,9 +30,12 @@ examples:
   python run_downstream.py --run phone_linear --upstream hubert=hf:models/hubert --layer T9 --config my.yaml
   python run_downstream.py --run speaker_utterance --upstream my_package.models:Encoder --config my.yaml
   python run_downstream.py --run utterance --upstream baseline --config moods.yaml data.label_column=emotion --folds
+  python run_downstream.py --run phone_linear --upstream a=pretrained:run_a --upstream baseline --config my.yaml \\
+      --each data.label_fraction=1,0.1,0.01 --seeds 3
 
 A run leaves result.json, config.yaml, confusion.png, curves.png, metrics.jsonl, TensorBoard files and checkpoints in
 EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep, --seeds or --folds in folders below it, and summary.json beside them.
+--each leaves a folder for each value, and curve.json, curve.png and curve.svg beside them.
 --fine_tune leaves the tuned upstream too.
 """
 
@@ -53,10 +58,13 @@ def make_parser() -> Parser:
     parser.add(
         "--upstream",
         group=what,
+        action="append",
+        default=[],
         metavar="[NAME=]SPEC",
         help=f"{GRAMMAR}. The default is pretrained: of --ckpt, or of the run of runner_mockingjay.py --train. "
         "pretrained_head:... has its head's state as the last layer, random:... fresh weights, baseline is the "
-        "features themselves. NAME is what results call it; the old word transformer means pretrained",
+        "features themselves. NAME is what results call it; the old word transformer means pretrained. "
+        "Repeated with --each: a curve of each",
     )
     about = "of the upstream, if it does not name one: a file, a path below --ckpdir, or a run's folder"
     parser.add("--ckpt", group=what, type=Path, help=about)
@@ -84,6 +92,8 @@ def _add_rest(parser: Parser) -> None:
     parser.add("--sweep", group=how, action="append", default=[], metavar="KEY=A,B", help=about)
     about = "a run for each group of data.group_column, or speaker, as the test part; report mean, spread, pooled score"
     parser.add_boolean("--folds", group=how, help=about)
+    about = "a whole run for each of these values of a config key, as data.label_fraction=1,0.1,0.01; draw the curve"
+    parser.add("--each", group=how, action="append", default=[], metavar="KEY=A,B", help=about)
     parser.add_boolean("--cpu", group=how, help="do not use a GPU")
     about = "print the resolved config, the data and the sizes of the models, and end"
     parser.add_boolean("--dry_run", group=how, help=about)
@@ -107,15 +117,30 @@ def main(argv: Sequence[str]) -> int:
 def read(argv: Sequence[str]) -> Probe:
     """The settings of the probe that the words ask for."""
     command = make_parser().read(argv)
-    values = command.values
-    if values["run"] not in TASKS:
-        find_task(values["run"])  # says which there are
-    check_resume(values, command.typed)
-    return command.fill(Probe, upstream=_upstream(values, command.typed))
+    if command.values["run"] not in TASKS:
+        find_task(command.values["run"])  # says which there are
+    check_resume(command.values, command.typed)
+    values = with_curve(command)
+    upstreams = _upstreams(values, command.typed)
+    return command.fill(Probe, upstreams=upstreams, each=values["each"], seeds=values["seeds"])
+
+
+def _upstreams(values: Mapping[str, Any], typed: Mapping[str, str]) -> tuple[UpstreamSpec, ...]:
+    """The upstreams, each with a name of its own; only a curve has several."""
+    given = values["upstream"] or [None]
+    if len(given) == 1:
+        return (_upstream({**values, "upstream": given[0]}, typed),)
+    apart = {name: flag for name, flag in typed.items() if name not in ("ckpt", "ckpdir", "assume")}  # of some of them
+    specs = tuple(_upstream({**values, "upstream": text}, apart) for text in given)
+    if "ckpt" in typed and not any(s.of_checkpoint and not s.source for s in map(UpstreamSpec.parse, given)):
+        raise ValueError(f"--ckpt {values['ckpt']} would change nothing: every upstream names its own, or takes none")
+    if "assume" in typed and not any(spec.of_checkpoint for spec in specs):
+        raise ValueError(f"{typed['assume']} would change nothing: no upstream is a checkpoint")
+    return specs
 
 
 def _upstream(values: Mapping[str, Any], typed: Mapping[str, str]) -> UpstreamSpec:
-    """The upstream, its checkpoint found as every command finds it."""
+    """An upstream, its checkpoint found as every command finds it."""
     if values["upstream"] == "apc":
         raise ValueError(
             "--upstream apc: type --upstream pretrained --ckpt FILE, an APC checkpoint opens like any other"
@@ -128,7 +153,7 @@ def _upstream(values: Mapping[str, Any], typed: Mapping[str, str]) -> UpstreamSp
         raise ValueError(f"which upstream? {error}; --upstream baseline probes the features themselves") from None
     if values["msg"]:
         print(f"checkpoint: {chosen}")
-    return UpstreamSpec("pretrained", str(chosen), word="pretrained")
+    return replace(UpstreamSpec.parse(values["upstream"] or "pretrained"), source=str(chosen))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """Probe or fine-tune an upstream, once or for many seeds and settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from commands.common import ELSEWHERE, ended, read_online, say_notes
+from commands.curves import curve_in_words, curve_plan_in_words, with_upstreams
 from commands.dry_run import print_plan
 from commands.settings import Probe
-from downstream.config import DownstreamConfig, OnlineFile
+from downstream.config import ConfigFile, DownstreamConfig, OnlineFile
+from downstream.curves import CURVES, CurvePlan, Value, each_key, parse_each, run_curve
 from downstream.experiment import ONLINE, Experiment
 from downstream.fold_runs import fold_folders, fold_settings, run_folds
 from downstream.opened import Opened
@@ -47,23 +49,32 @@ def probe(settings: Probe) -> int:
 def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
     directory = group.by_leader(lambda: _folder(settings, stack))
     online, given = _online(settings, directory), _given(settings, directory)
-    choices = _choices(settings, given, {} if online is None else {"data": online.data})
+    above = {} if online is None else {"data": online.data}
+    values = _values(settings, lambda words: _choices(settings, given, above, words))
+    choices, task = values[0].choices, values[0].task
     config = choices[0].config
-    task = _task(settings.run, choices)
     _check_complete(settings, config)
     device = claim_device(settings.cpu, config.trainer.precision)
     quiet = not settings.msg or not group.leads
-    setting = Setting(task, settings.upstream, config, settings.seed, device, quiet, group, Stop(), settings.assume)
+    setting = Setting(task, settings.upstreams[0], config, settings.seed, device, quiet, group, Stop(), settings.assume)
     setting = setting if online is None else replace(setting, online=online.online)
-    single = settings.seeds == 1 and not settings.sweep and not settings.folds
+    single = settings.seeds == 1 and not settings.sweep and not settings.folds and not settings.each
     if group.world > 1 and not (single and config.upstream.fine_tune):
         raise ValueError(
-            "several processes are for one --fine_tune run, without --seeds, --sweep and --folds; start this"
+            "several processes are for one --fine_tune run, without --seeds, --sweep, --folds and --each; start this"
         )
     if group.leads:
         say_notes(given)
     seeds = range(settings.seed, settings.seed + settings.seeds)
-    if settings.dry_run and settings.folds:
+    if settings.each:
+        plan = CurvePlan(each_key(settings.each), values, seeds, settings.folds)
+        upstreams = with_upstreams(setting, settings.upstreams)
+        if settings.dry_run:
+            print_experiment(Experiment(replace(upstreams[0], config=config), directory))
+            print(curve_plan_in_words(plan, upstreams, directory))
+        else:
+            print(curve_in_words(run_curve(plan, upstreams, directory), directory))
+    elif settings.dry_run and settings.folds:
         _print_folds(setting, choices, len(seeds), directory)
     elif settings.dry_run:
         for choice in choices:
@@ -84,7 +95,8 @@ def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
 
 def _folder(settings: Probe, stack: ExitStack) -> Path:
     """The run's folder, where no other run writes until the stack ends."""
-    folder = run_folder(settings.expdir, settings.upstream.label, settings.run, settings.name, settings.resume)
+    upstream = settings.upstreams[0].label if len(settings.upstreams) == 1 else CURVES
+    folder = run_folder(settings.expdir, upstream, settings.run, settings.name, settings.resume)
     if not settings.dry_run:
         stack.enter_context(held(folder, ELSEWHERE))
     return folder
@@ -146,14 +158,35 @@ def _given(settings: Probe, directory: Path) -> ConfigSource:
     return read_probing_config(file, settings.run)
 
 
-def _choices(settings: Probe, given: ConfigSource, above: Mapping[str, Any]) -> list[Choice]:
+def _choices(
+    settings: Probe, given: ConfigSource, above: Mapping[str, Any], of_value: Sequence[str] = ()
+) -> list[Choice]:
+    """The settings of a sweep; `of_value` are overrides of one value of a curve."""
     flags = {"layer": settings.layer, "weighted_sum": settings.weighted_sum, "fine_tune": settings.fine_tune}
     words = [f"upstream.{name}={value}" for name, value in flags.items() if value is not None]
     return [
         Choice(
-            choice_name(sweep), resolve(DownstreamConfig, given.source, [*words, *settings.overrides, *sweep], above)
+            choice_name(sweep),
+            resolve(ConfigFile, given.source, [*words, *settings.overrides, *of_value, *sweep], above).config,
         )
         for sweep in parse_sweep(settings.sweep)
+    ]
+
+
+def _values(settings: Probe, choices_of: Callable[[Sequence[str]], list[Choice]]) -> list[Value]:
+    """The values of --each; without it one, with the settings of the sweep."""
+    if settings.each is None:
+        choices = choices_of(())
+        return [Value("", _task(settings.run, choices), choices)]
+    flags = {f"upstream.{name}": f"--{name}" for name in ("layer", "weighted_sum", "fine_tune")}
+    said = {key: flag for key, flag in flags.items() if getattr(settings, flag[2:]) is not None}
+    said |= {word.partition("=")[0]: word for word in settings.overrides}
+    said |= {word.partition("=")[0]: "--sweep" for swept in parse_sweep(settings.sweep) for word in swept}
+    each = parse_each(settings.each, said)
+    return [
+        Value(choice_name((word,)), _task(settings.run, choices), choices)
+        for word in each
+        for choices in [choices_of([word])]
     ]
 
 
@@ -173,7 +206,7 @@ def _check_complete(settings: Probe, config: DownstreamConfig) -> None:
     """Say in one line all that is missing to probe a run of which nothing but its name is known."""
     if config.data.train:
         return
-    train = f"data.train=[{','.join(_pretraining_data(settings.upstream)) or 'data/NAME/SPLIT'}]"
+    train = f"data.train=[{','.join(_pretraining_data(settings.upstreams[0])) or 'data/NAME/SPLIT'}]"
     phones = "" if config.data.alignment else " data.alignment=data/NAME (of preprocess_alignment.py, for phones)"
     raise ValueError(
         f"data.train is empty: list the splits to train on in a YAML of --config or in {DEFAULT_PROBING_CONFIG}, or "

@@ -139,10 +139,10 @@ class PlotAlterations:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """`run_downstream.py --run`."""
+    """`run_downstream.py --run`; several upstreams, and `each`, are for a curve."""
 
     run: str
-    upstream: UpstreamSpec
+    upstreams: tuple[UpstreamSpec, ...]
     assume: Assume
     layer: str | None
     weighted_sum: bool | None
@@ -153,6 +153,7 @@ class Probe:
     seeds: int
     sweep: list[str]
     folds: bool
+    each: str | None
     expdir: Path
     name: str | None
     resume: str | None

@@ -1,6 +1,7 @@
 """The configuration of a probing run; config/downstream.yaml shows every key."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -230,6 +231,27 @@ class DownstreamConfig:
     decode: DecodeConfig = pydantic.Field(default_factory=DecodeConfig)
     optimizer: ProbeOptimizer = pydantic.Field(default_factory=ProbeOptimizer)
     trainer: ProbeTraining = pydantic.Field(default_factory=ProbeTraining)
+
+
+@section
+class CurveConfig:
+    """What a file of --config may say in the place of flags; a flag that is typed wins."""
+
+    each: str | None = None  # --each
+    upstreams: list[str] = pydantic.Field(default_factory=list)  # an --upstream each
+    seeds: int | None = pydantic.Field(None, ge=1)  # --seeds
+
+
+@section
+class ConfigFile(DownstreamConfig):
+    """A file of --config."""
+
+    curve: CurveConfig = pydantic.Field(default_factory=CurveConfig)
+
+    @property
+    def config(self) -> DownstreamConfig:
+        """What of it shapes a run."""
+        return DownstreamConfig(**{field.name: getattr(self, field.name) for field in fields(DownstreamConfig)})
 
 
 @section

@@ -37,8 +37,12 @@ RESULT = {  # what is read of a result again, and what it must be
 
 def run_folder(expdir: Path, upstream: str, task: str, name: str | None, resume: str | None) -> Path:
     """The folder of a probing run; see `folder_below`."""
-    word = re.sub(r"[^\w.-]+", "-", upstream)
-    return folder_below(expdir / f"result_{word}_{task}", name, resume)
+    return folder_below(expdir / f"result_{folder_word(upstream)}_{task}", name, resume)
+
+
+def folder_word(name: str) -> str:
+    """A name as a part of a folder's."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def describe_result(result: Mapping[str, Any], folder: Path) -> str:

@@ -99,6 +99,8 @@ def divide(utterances: Utterances, division: Division, config: DataConfig) -> Pa
         _check_groups(utterances.groups, divided)
     if division.known_speakers:
         _check_speakers(utterances, divided)
+    if division.known_speakers:
+        _check_fraction(utterances, divided.train, config.label_fraction)
     return replace(divided, train=_fraction(utterances, divided.train, config.label_fraction))
 
 
@@ -263,6 +265,16 @@ def _check_speakers(utterances: Utterances, parts: Parts) -> None:
             raise ValueError(
                 f"{len(unknown)} speakers of the {part} part are not in train, {short(unknown[0])} for one"
             )
+
+
+def _check_fraction(utterances: Utterances, train: np.ndarray, fraction: float) -> None:
+    """Raise ValueError where a share is less than an utterance of each speaker, who keeps one all the same."""
+    speakers = len({utterances.speakers[i] for i in train})
+    if round(fraction * len(train), 6) < speakers:
+        raise ValueError(
+            f"data.label_fraction={fraction:g} of {len(train)} training utterances is less than one for each of the "
+            f"{speakers} speakers, who are the classes: the least is {ceil(1e4 * speakers / len(train)) / 1e4:g}"
+        )
 
 
 def _fraction(utterances: Utterances, train: np.ndarray, fraction: float) -> np.ndarray:

@@ -26,14 +26,14 @@ class Choice:
     config: DownstreamConfig
 
 
-def parse_sweep(words: Sequence[str]) -> list[tuple[str, ...]]:
+def parse_sweep(words: Sequence[str], flag: str = "--sweep") -> list[tuple[str, ...]]:
     """All combinations of words like `lr=1e-3,4e-3`, as overrides `section.key=value`; no words give one, empty."""
     axes = []
     for word in words:
         key, equals, values = word.partition("=")
         listed = [value for value in values.split(",") if value]
         if not equals or not listed:
-            raise ValueError(f"--sweep {short(word)}: expected key=value,value,... as in lr=1e-3,4e-3")
+            raise ValueError(f"{flag} {short(word)}: expected key=value,value,... as in lr=1e-3,4e-3")
         path = leaf_path(DownstreamConfig, key)
         axes.append([f"{path}={value}" for value in listed])
     paths = [axis[0].partition("=")[0] for axis in axes]
@@ -81,7 +81,8 @@ def run_many(
             warn(experiment)
         if not choice.config.upstream.fine_tune and experiment.layers.number is not None:
             read.add(experiment.layers.number)
-    opened.together = tuple(sorted(read)) if len(read) > 1 else ()
+    if shared is None or not shared.together:  # else who shares it has looked further
+        opened.together = tuple(sorted(read)) if len(read) > 1 else ()
     rows = [_run_seed(setting, choices, seed, directory / f"seed_{seed}", opened) for seed in seeds]
     tests, devs = ([row[key] for row in rows] for key in ("test_value", "dev_value"))
     metric = setting.task.metric

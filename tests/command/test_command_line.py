@@ -101,7 +101,7 @@ def test_ckpt_is_a_file_a_path_below_ckpdir_or_a_run_s_folder_everywhere(here, c
         assert told.ckpt.resolve() == (here / BEST).resolve()
         _, _, told = runner_mockingjay.read(["--train_phone", "--run_apc", "--apc_path", word])
         assert told.ckpt.resolve() == (here / BEST).resolve()
-        probed = run_downstream.read(["--run=phone_linear", "--ckpt", word]).upstream
+        probed = run_downstream.read(["--run=phone_linear", "--ckpt", word]).upstreams[0]
         assert Path(probed.source).resolve() == (here / BEST).resolve()
     for words in (["--extract", "--ckpt"], ["--info"], ["--train_phone", "--run_apc", "--apc_path"]):
         assert "absent does not exist" in refused(runner_mockingjay.read, *words, "absent")
@@ -348,6 +348,7 @@ SAMPLES = {  # destination -> words that give the flag another value than it has
     "upstream": ["--upstream", "baseline"],
     "seeds": ["--seeds", "2"],
     "sweep": ["--sweep", "lr=1e-3,1e-2"],
+    "each": ["--each", "lr=1e-3,1e-2"],
 }
 PROBE = ["--config", "config/downstream.yaml"]
 CLASSIC = {

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from analysis.config import AnalysisConfig
-from downstream.config import DownstreamConfig
+from downstream.config import ConfigFile, DownstreamConfig
 from examples.compare import table as compare
 from examples.table import table
 from mockingjay.config import PretrainConfig
@@ -44,8 +44,8 @@ FLOORS = {
         {"states", "inspection", "export"},
     ),
     "downstream": (
-        {"figures", "heads", "label_modes", "metrics", "model", "outcomes", "predictions", "solver"},
-        {"config"},
+        {"figures", "heads", "label_modes", "metrics", "model", "outcomes", "predictions", "solver"} | {"crossings"},
+        {"config", "curve_figure"},
         {"folds", "layers", "sources", "tuning"},
         {"splits", "utterances"},
         {"examples", "labels"},
@@ -56,6 +56,7 @@ FLOORS = {
         {"report"},
         {"sweep"},
         {"fold_runs"},
+        {"curves"},
     ),
     "analysis": (
         {"__init__", "attention", "centring", "folds", "information", "layer_weights", "original_cca", "packed"}
@@ -172,6 +173,7 @@ def test_imports_are_declared():
 @pytest.mark.parametrize("path", sorted((PROJECT / "config").glob("*.yaml")), ids=lambda p: p.name)
 def test_configs_are_valid_and_hold_only_what_differs(path):
     schema = DownstreamConfig if path.name.startswith(("demo_", "real_", "s3prl_", "downstream")) else PretrainConfig
+    schema = ConfigFile if path.name.startswith("paper_") else schema
     schema = AnalysisConfig if path.name.startswith("analysis") else schema
     config = as_dict(resolve(schema, path))
     defaults = as_dict(schema())
