@@ -1,0 +1,174 @@
+"""How sure a score is, from the files of predictions: over speakers, or over the utterances of too few speakers.
+
+A score of few speakers has an interval of t around the score itself, from the scores without each speaker; one of many
+has percentiles of resampled speakers. Both count speakers of unequal sizes as fewer: docs/tasks.md has the coverage."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from downstream.outcomes import Outcomes
+from downstream.predictions import SPEAKER, read_predictions
+from downstream.tasks.base import Task
+from utility.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    effective_number,
+    jackknife_interval,
+    resampled_counts,
+    widened_percentiles,
+)
+from utility.seeds import numpy_generator
+from utility.text import short
+
+MANY, FEW = 20, 4  # speakers: from MANY on they are resampled, below FEW the utterances are
+SEED = 0
+BLOCK = 1 << 20  # numbers that are computed at once, as times of utterances
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What files of predictions say: outcomes of utterances, who speaks them, and the answers of all rows by id.
+
+    `speakers` are in the order of the outcomes' ids, empty where unknown. An answer is only told from others."""
+
+    outcomes: Outcomes
+    speakers: Sequence[str]
+    answers: Mapping[str, int]
+
+    @classmethod
+    def read(cls, task: Task, files: Iterable[Path]) -> "Predicted":
+        """All rows of some files together, as of the folds of a run, whose utterances differ."""
+        speakers: dict[str, str] = {}
+        answers: dict[str, int] = {}
+
+        def noted() -> Iterator[Mapping[str, str]]:
+            for row in chain.from_iterable(map(read_predictions, files)):
+                if row["id"] in answers:
+                    raise ValueError(
+                        f"utterance {short(row['id'])} was predicted in two folds: they are not of one run"
+                    )
+                answers[row["id"]] = hash(row[task.columns[0]])
+                speakers[row["id"]] = row.get(SPEAKER, "")
+                yield row
+
+        outcomes = task.outcomes(noted())
+        return cls(outcomes, [speakers.get(key, "") for key in outcomes.ids], answers)
+
+    @property
+    def value(self) -> float:
+        """The metric, every utterance counted once; NaN where it has no value."""
+        return float(self.outcomes.values(np.ones((1, len(self.outcomes.ids))))[0])
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A sum of the metrics of several runs on the same utterances: their mean, or a difference."""
+
+    parts: Sequence[Outcomes]
+    weights: Sequence[float]
+    orders: Sequence[np.ndarray]  # for each part, where its utterances are among those of the first
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The utterances."""
+        return self.parts[0].ids
+
+    def values(self, times: np.ndarray) -> np.ndarray:
+        """See `Outcomes`."""
+        parts = zip(self.parts, self.weights, self.orders, strict=True)
+        return sum((weight * part.values(times[:, order]) for part, weight, order in parts), np.zeros(len(times)))
+
+
+def weighed(runs: Sequence[Predicted], weights: Sequence[float]) -> Predicted:
+    """Several runs as one; ValueError names an utterance that only one of them was scored on."""
+    first, orders = runs[0], []
+    number = {key: place for place, key in enumerate(first.outcomes.ids)}
+    for run in runs:
+        for one, other in ((first, run), (run, first)):
+            if lacking := next((key for key in one.answers if key not in other.answers), None):
+                raise ValueError(f"they were scored on other utterances: one has no {short(lacking)}")
+        orders.append(np.array([number[key] for key in run.outcomes.ids], np.int64))
+    speakers = [next(filter(None, known), "") for known in zip(*(_ordered(run, first) for run in runs), strict=True)]
+    return Predicted(Weighed([run.outcomes for run in runs], weights, orders), speakers, first.answers)
+
+
+def _ordered(run: Predicted, first: Predicted) -> list[str]:
+    named = dict(zip(run.outcomes.ids, run.speakers, strict=True))
+    return [named[key] for key in first.outcomes.ids]
+
+
+def mean_of(runs: Sequence[Predicted]) -> Predicted:
+    """The mean of the metrics of several seeds."""
+    return weighed(runs, [1 / len(runs)] * len(runs))
+
+
+def difference(run: Predicted, other: Predicted) -> Predicted:
+    """The metric of a run minus that of another."""
+    return weighed([run, other], [1.0, -1.0])
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """An interval, or why there is none."""
+
+    interval: Interval | None
+    reason: str | None = None
+
+    def about(self, name: str = "interval") -> dict[str, Any]:
+        """As a result says it."""
+        return {name: self.interval and asdict(self.interval), f"no_{name}": self.reason}
+
+
+def sureness(predicted: Predicted, limits: tuple[float, float] = (-inf, inf)) -> Sureness:
+    """The 95 % interval of a metric that has values between `limits`."""
+    names, unit = _units(predicted)
+    kinds, codes, sizes = np.unique(np.array(names), return_inverse=True, return_counts=True)
+    if len(kinds) < 2:
+        return Sureness(None, f"{len(names)} utterance{'s' * (len(names) != 1)} in the part")
+    degrees = max(effective_number(sizes) - 1, 1.0)
+    if len(kinds) < MANY:
+        interval = _left_out(predicted, codes, degrees, unit)
+    else:
+        interval = _resampled(predicted.outcomes, codes, degrees, unit)
+    if interval is None:
+        return Sureness(None, f"the metric has no value on parts of these {len(kinds)} {unit}")
+    if interval.high - interval.low < 1e-9:
+        return Sureness(None, f"no {unit.removesuffix('s')} differs from the others, so that resampling says nothing")
+    low, high = limits
+    return Sureness(replace(interval, low=max(interval.low, low), high=min(interval.high, high)))
+
+
+def _units(predicted: Predicted) -> tuple[Sequence[str], str]:
+    """What is resampled, for each utterance, and what it is called."""
+    speakers = predicted.speakers
+    if all(speakers) and len(set(speakers)) >= FEW:
+        return speakers, "speakers"
+    return predicted.outcomes.ids, "utterances"
+
+
+def _left_out(predicted: Predicted, codes: np.ndarray, degrees: float, unit: str) -> Interval | None:
+    groups = int(codes.max()) + 1
+    without = predicted.outcomes.values((codes != np.arange(groups)[:, None]).astype(np.float64))
+    value = predicted.value
+    if not np.isfinite(without).all() or not isfinite(value):
+        return None
+    return jackknife_interval(value, without, LEVEL, degrees, unit)
+
+
+def _resampled(outcomes: Outcomes, codes: np.ndarray, degrees: float, unit: str) -> Interval | None:
+    """In blocks of resamples: all times of all utterances at once would be large."""
+    groups, generator = int(codes.max()) + 1, numpy_generator(SEED)
+    rows, values = max(BLOCK // len(codes), 1), []
+    for start in range(0, RESAMPLES, rows):
+        counts = resampled_counts(groups, min(rows, RESAMPLES - start), generator)
+        values.append(outcomes.values(counts.astype(np.float64)[:, codes]))
+    known = np.concatenate(values)
+    known = known[np.isfinite(known)]
+    return widened_percentiles(known, groups, degrees, unit) if len(known) else None
