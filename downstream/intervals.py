@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from downstream.outcomes import Outcomes
-from downstream.predictions import SPEAKER, read_predictions
+from downstream.predictions import SPEAKER, predictions_of, read_predictions
 from downstream.tasks.base import Task
 from utility.intervals import (
     LEVEL,
@@ -86,14 +86,17 @@ class Weighed:
         return sum((weight * part.values(times[:, order]) for part, weight, order in parts), np.zeros(len(times)))
 
 
+def lacking(run: Predicted, other: Predicted) -> str | None:
+    """An utterance that only one of two runs was scored on."""
+    return min(run.answers.keys() ^ other.answers.keys(), default=None)
+
+
 def weighed(runs: Sequence[Predicted], weights: Sequence[float]) -> Predicted:
-    """Several runs as one; ValueError names an utterance that only one of them was scored on."""
+    """Several runs on the same utterances as one."""
     first, orders = runs[0], []
     number = {key: place for place, key in enumerate(first.outcomes.ids)}
     for run in runs:
-        for one, other in ((first, run), (run, first)):
-            if lacking := next((key for key in one.answers if key not in other.answers), None):
-                raise ValueError(f"they were scored on other utterances: one has no {short(lacking)}")
+        assert lacking(first, run) is None, "who asks has looked"
         orders.append(np.array([number[key] for key in run.outcomes.ids], np.int64))
     speakers = [next(filter(None, known), "") for known in zip(*(_ordered(run, first) for run in runs), strict=True)]
     return Predicted(Weighed([run.outcomes for run in runs], weights, orders), speakers, first.answers)
@@ -143,6 +146,18 @@ def sureness(predicted: Predicted, limits: tuple[float, float] = (-inf, inf)) ->
         return Sureness(None, f"no {unit.removesuffix('s')} differs from the others, so that resampling says nothing")
     low, high = limits
     return Sureness(replace(interval, low=max(interval.low, low), high=min(interval.high, high)))
+
+
+def of_runs(task: Task, seeds: Sequence[Sequence[Path]], part: str = "test") -> tuple[float | None, Sureness]:
+    """The mean over seeds of the metric of a part, and its interval; of each seed the folders of its folds, or one."""
+    files = [[predictions_of(folder, part) for folder in folders] for folders in seeds]
+    if missing := next((file for file in chain.from_iterable(files) if not file.is_file()), None):
+        return None, Sureness(None, f"{missing} is not there")
+    runs = [Predicted.read(task, of_seed) for of_seed in files]
+    if any(lacking(runs[0], run) for run in runs[1:]):
+        return None, Sureness(None, f"the seeds have other utterances in the {part} part")
+    mean = mean_of(runs)
+    return (mean.value if isfinite(mean.value) else None), sureness(mean, task.metric.limits)
 
 
 def _units(predicted: Predicted) -> tuple[Sequence[str], str]:

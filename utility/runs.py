@@ -49,8 +49,12 @@ def with_unit(value: float, unit: str, digits: int = 2) -> str:
 
 def with_interval(value: float, interval: Mapping[str, Any] | None, unit: str, digits: int = 2) -> str:
     """A value with the interval that a result states of it, as `71.20 % [69.10, 73.30]`."""
-    said = with_unit(value, unit, digits)
-    return f"{said} [{interval['low']:.{digits}f}, {interval['high']:.{digits}f}]" if interval else said
+    return with_unit(value, unit, digits) + in_brackets(interval, digits)
+
+
+def in_brackets(interval: Mapping[str, Any] | None, digits: int = 2) -> str:
+    """An interval behind a value, a space before it; nothing where there is none."""
+    return f" [{interval['low']:.{digits}f}, {interval['high']:.{digits}f}]" if interval else ""
 
 
 @dataclass(frozen=True)
