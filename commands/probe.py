@@ -12,8 +12,9 @@ from commands.settings import Probe
 from downstream.config import DownstreamConfig, OnlineFile
 from downstream.experiment import ONLINE, Experiment
 from downstream.fold_runs import fold_folders, fold_settings, run_folds
+from downstream.intervals import stated
 from downstream.opened import Opened
-from downstream.report import describe_result, method_of, run_folder
+from downstream.report import describe_result, run_folder
 from downstream.setting import Setting
 from downstream.splits import PARTS
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
@@ -206,7 +207,7 @@ def _print_summary(summary: Mapping[str, Any], directory: Path) -> None:
         f"{summary['task']} {summary['upstream']}: test {value}, {summary['runs']} seeds "
         f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
     )
-    print(method_of(summary))
+    print(stated(summary))
 
 
 def _print_fold_summary(summary: Mapping[str, Any], directory: Path) -> None:
@@ -225,4 +226,4 @@ def _print_fold_summary(summary: Mapping[str, Any], directory: Path) -> None:
         f"{summary['task']} {summary['upstream']}: test {value} over {len(summary['folds'])} folds{pooled} "
         f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
     )
-    print(method_of(summary))
+    print(stated(summary))

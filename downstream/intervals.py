@@ -117,6 +117,13 @@ def difference(run: Predicted, other: Predicted) -> Predicted:
     return weighed([run, other], [1.0, -1.0])
 
 
+def stated(result: Mapping[str, Any]) -> str:
+    """How the interval of a result, or of a summary, was made, in words, or why it has none."""
+    if (interval := result.get("interval")) is not None:
+        return f"{100 * interval['level']:g} % interval: {interval['method']}"
+    return f"no interval: {result.get('no_interval') or 'of an earlier version'}"
+
+
 @dataclass(frozen=True)
 class Sureness:
     """An interval, or why there is none."""
@@ -127,6 +134,11 @@ class Sureness:
     def about(self, name: str = "interval") -> dict[str, Any]:
         """As a result says it."""
         return {name: self.interval and asdict(self.interval), f"no_{name}": self.reason}
+
+    @property
+    def in_words(self) -> str:
+        """How it was made, or why there is none."""
+        return stated(self.about())
 
 
 def sureness(predicted: Predicted, limits: tuple[float, float] = (-inf, inf)) -> Sureness:

@@ -14,7 +14,7 @@ import numpy as np
 from downstream.examples import Frames
 from downstream.experiment import ONLINE, Experiment
 from downstream.figures import curves_figure
-from downstream.intervals import Predicted, Sureness, sureness
+from downstream.intervals import Predicted, Sureness, stated, sureness
 from downstream.labels.base import Labels
 from downstream.metrics.base import TIE, Score, selection_error
 from downstream.predictions import predictions_of
@@ -54,20 +54,13 @@ def describe_result(result: Mapping[str, Any], folder: Path) -> str:
     scores = f"dev {dev}, test {with_interval(result['value'], result.get('interval'), unit)}"
     steps = f"best step {result['best_step']} of {result['steps']}"
     text = f"{result['task']} {result['upstream']}: {scores} ({steps}); {folder}/result.json"
-    text += "".join(f"\n{line}" for line in (method_of(result), result.get("warning")) if line)
+    text += "".join(f"\n{line}" for line in (stated(result), result.get("warning")) if line)
     if result.get("tuned_upstream"):
         text += f"\nthe tuned upstream: --upstream {result['tuned_upstream']}"
     if result["layer_weights"]:
         names = f"{result['layers'][0]} to {result['layers'][-1]}" if result.get("layers") else "0..L"
         text += f"\nlayer weights {names}: " + " ".join(f"{weight:.3f}" for weight in result["layer_weights"])
     return text
-
-
-def method_of(result: Mapping[str, Any], name: str = "interval") -> str | None:
-    """How the interval of a result, or of a summary, was made, in words, or why it has none."""
-    if (interval := result.get(name)) is not None:
-        return f"{100 * interval['level']:g} % interval: {interval['method']}"
-    return f"no interval: {result[f'no_{name}']}" if result.get(f"no_{name}") else None
 
 
 def read_result(path: Path) -> dict[str, Any]:
