@@ -27,9 +27,9 @@ def compare(paths: Sequence[Path]) -> int:
 
 
 def _part(predicted: Predicted) -> str:
-    count, speakers = len(predicted.outcomes.ids), set(predicted.speakers)
+    speakers = set(predicted.speakers)
     known = f"{len(speakers)} speakers" if all(speakers) else "unknown speakers"
-    return f"{count} test utterances of {known}"
+    return f"{len(predicted.answers)} test predictions of {known}"
 
 
 def _row(one: Beside, metric: Metric) -> str:

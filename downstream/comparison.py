@@ -42,6 +42,10 @@ class FinishedRun:
             raise ValueError(
                 f"--compare {path}: no {RESULT} or {SUMMARY} there: the run has not finished, or is no run"
             )
+        if any(read_result(one / RESULT)["value"] is None for folds in seeds for one in folds):
+            raise ValueError(
+                f"--compare {path}: its test part is unread, dev chose another setting: name the whole sweep"
+            )
         result = read_result(seeds[0][0] / RESULT)
         for one in (one for folds in seeds for one in folds):
             if not predictions_of(one, "test").is_file():
@@ -94,7 +98,12 @@ def _folders(file: Path) -> list[list[Path]]:
 def _there(summary: Path, folder: Path) -> Path:
     """A folder below that of the summary, wherever the latter is now."""
     tails = (summary.joinpath(*folder.parts[start:]) for start in range(1, len(folder.parts)))
-    return next((tail for tail in tails if (tail / RESULT).is_file()), folder)
+    found = next((tail for tail in (*tails, folder) if (tail / RESULT).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"{summary / SUMMARY} names {folder}, where no {RESULT} is: name folders of single runs"
+        )
+    return found
 
 
 @dataclass(frozen=True)

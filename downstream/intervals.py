@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from downstream.outcomes import Outcomes
-from downstream.predictions import SPEAKER, predictions_of, read_predictions
+from downstream.outcomes import Outcomes, SpeakerOutcomes
+from downstream.predictions import AGAIN, SPEAKER, predictions_of, read_predictions
 from downstream.tasks.base import Task
 from utility.intervals import (
     LEVEL,
@@ -36,35 +36,63 @@ BLOCK = 1 << 20  # numbers that are computed at once, as times of utterances
 class Predicted:
     """What files of predictions say: outcomes of utterances, who speaks them, and the answers of all rows by id.
 
-    `speakers` are in the order of the outcomes' ids, empty where unknown. An answer is only told from others."""
+    `speakers` are in the order of the outcomes' ids, empty where unknown. An answer is only told from others.
+    `by_utterance` is false where the outcomes are of speakers, so that utterances cannot be resampled."""
 
     outcomes: Outcomes
     speakers: Sequence[str]
     answers: Mapping[str, int]
+    by_utterance: bool = True
 
     @classmethod
     def read(cls, task: Task, files: Iterable[Path]) -> "Predicted":
-        """All rows of some files together, as of the folds of a run, whose utterances differ."""
-        speakers: dict[str, str] = {}
-        answers: dict[str, int] = {}
+        """All rows of some files together, as of the folds of a run, whose utterances differ.
 
-        def noted() -> Iterator[Mapping[str, str]]:
-            for row in chain.from_iterable(map(read_predictions, files)):
-                if row["id"] in answers:
-                    raise ValueError(
-                        f"utterance {short(row['id'])} was predicted in two folds: they are not of one run"
-                    )
-                answers[row["id"]] = hash(row[task.columns[0]])
-                speakers[row["id"]] = row.get(SPEAKER, "")
-                yield row
-
-        outcomes = task.outcomes(noted())
-        return cls(outcomes, [speakers.get(key, "") for key in outcomes.ids], answers)
+        ValueError says the file, and where it can the line, of what is not of the task."""
+        reading = _Reading(task, files)
+        try:
+            outcomes = task.outcomes(reading.rows())
+        except ValueError as error:
+            if str(error).startswith(str(reading.file)):
+                raise
+            raise ValueError(f"{reading.place}: damaged, {error}; {AGAIN}") from None
+        if not reading.answers:
+            raise ValueError(f"{reading.file}: no prediction in it; {AGAIN}")
+        if isinstance(outcomes, SpeakerOutcomes):
+            return cls(outcomes, outcomes.speakers, reading.answers, by_utterance=False)
+        return cls(outcomes, [reading.speakers.get(key, "") for key in outcomes.ids], reading.answers)
 
     @property
     def value(self) -> float:
         """The metric, every utterance counted once; NaN where it has no value."""
         return float(self.outcomes.values(np.ones((1, len(self.outcomes.ids))))[0])
+
+
+class _Reading:
+    """Rows on their way to a task, of which speakers and answers are kept."""
+
+    def __init__(self, task: Task, files: Iterable[Path]):
+        self.columns, self.files = task.columns, files
+        self.speakers: dict[str, str] = {}
+        self.answers: dict[str, int] = {}
+        self.file, self.place = Path(), ""
+
+    def rows(self) -> Iterator[Mapping[str, str]]:
+        for file in self.files:
+            self.file = file
+            for number, row in enumerate(read_predictions(file), 2):
+                self.place = f"{file}:{number}"
+                for column in self.columns:
+                    if column not in row:
+                        raise ValueError(f"{file}:1: no column {column!r}: predictions of another task")
+                if row["id"] in self.answers:
+                    raise ValueError(
+                        f"{self.place}: {short(row['id'])} is in another fold too: they are not of one run"
+                    )
+                self.answers[row["id"]] = hash(row[self.columns[0]])
+                self.speakers[row["id"]] = row.get(SPEAKER, "")
+                yield row
+            self.place = str(file)
 
 
 @dataclass(frozen=True)
@@ -99,7 +127,8 @@ def weighed(runs: Sequence[Predicted], weights: Sequence[float]) -> Predicted:
         assert lacking(first, run) is None, "who asks has looked"
         orders.append(np.array([number[key] for key in run.outcomes.ids], np.int64))
     speakers = [next(filter(None, known), "") for known in zip(*(_ordered(run, first) for run in runs), strict=True)]
-    return Predicted(Weighed([run.outcomes for run in runs], weights, orders), speakers, first.answers)
+    outcomes = Weighed([run.outcomes for run in runs], weights, orders)
+    return Predicted(outcomes, speakers, first.answers, first.by_utterance)
 
 
 def _ordered(run: Predicted, first: Predicted) -> list[str]:
@@ -143,6 +172,8 @@ class Sureness:
 
 def sureness(predicted: Predicted, limits: tuple[float, float] = (-inf, inf)) -> Sureness:
     """The 95 % interval of a metric that has values between `limits`."""
+    if not predicted.by_utterance and len(predicted.speakers) < FEW:
+        return Sureness(None, f"{len(predicted.speakers)} speakers, of whom {FEW} or more are wanted")
     names, unit = _units(predicted)
     kinds, codes, sizes = np.unique(np.array(names), return_inverse=True, return_counts=True)
     if len(kinds) < 2:
@@ -175,7 +206,7 @@ def of_runs(task: Task, seeds: Sequence[Sequence[Path]], part: str = "test") -> 
 def _units(predicted: Predicted) -> tuple[Sequence[str], str]:
     """What is resampled, for each utterance, and what it is called."""
     speakers = predicted.speakers
-    if all(speakers) and len(set(speakers)) >= FEW:
+    if not predicted.by_utterance or (all(speakers) and len(set(speakers)) >= FEW):
         return speakers, "speakers"
     return predicted.outcomes.ids, "utterances"
 

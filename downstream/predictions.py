@@ -11,6 +11,7 @@ from utility.files import naming, replacing
 from utility.temporary_array import temporary_place
 from utility.text import short
 
+AGAIN = "remove it and result.json beside it, and go on with that run (--resume)"
 SPEAKER = "speaker"  # the last column; files of earlier versions have none
 
 
@@ -65,9 +66,9 @@ def read_predictions(path: Path) -> Iterator[dict[str, str]]:
         for number, line in lines:
             cells = _cells(path, number, line)
             if len(cells) != len(columns):
-                raise ValueError(f"{path}:{number}: damaged, {len(cells)} cells of {len(columns)} columns: score again")
+                raise ValueError(f"{path}:{number}: damaged, {len(cells)} cells of {len(columns)} columns; {AGAIN}")
             if cells[0] == before:
-                raise ValueError(f"{path}:{number}: damaged, {short(before)} is there twice: score again")
+                raise ValueError(f"{path}:{number}: damaged, {short(before)} is there twice; {AGAIN}")
             before = cells[0]
             yield dict(zip(columns, cells, strict=True))
 
@@ -76,7 +77,7 @@ def _cells(path: Path, number: int, line: bytes) -> list[str]:
     try:
         return line.decode().removesuffix("\n").split("\t")
     except UnicodeDecodeError:
-        raise ValueError(f"{path}:{number}: damaged, not UTF-8 text: score again") from None
+        raise ValueError(f"{path}:{number}: damaged, not UTF-8 text; {AGAIN}") from None
 
 
 def _cell(text: str) -> str:

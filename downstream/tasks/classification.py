@@ -82,7 +82,10 @@ class ByFrame:
 
     def pairs(self, true: str, predicted: str) -> Iterable[tuple[str, str]]:
         """Those of the frames."""
-        return zip(true.split(" "), predicted.split(" "), strict=True)
+        answers, guesses = true.split(" "), predicted.split(" ")
+        if len(answers) != len(guesses):
+            raise ValueError(f"{len(answers)} answers, {len(guesses)} predicted")
+        return zip(answers, guesses, strict=True)
 
     def caution(self, features: FeatureConfig | None) -> None:
         """No kind of features is known to spoil it."""

@@ -292,7 +292,7 @@ def test_comparison_of_two_runs(finished, capsys):
         hits.append(np.array([row["true"] == row["predicted"] for row in rows], float))
     minus = difference(*(predicted(own, [row[SPEAKER] for row in rows]) for own in hits[::-1]))
     interval = sureness(minus).interval
-    assert lines[0] == "speaker_utterance: utterance accuracy (%) of 6 test utterances of 6 speakers; higher is better"
+    assert lines[0] == "speaker_utterance: utterance accuracy (%) of 6 test predictions of 6 speakers; higher is better"
     verdict = "not clear" if interval.covers(0) else "better"
     said = f"{scores[1] - scores[0]:+.2f} [{interval.low:.2f}, {interval.high:.2f}] {verdict}"
     assert said in lines[3]
