@@ -106,10 +106,11 @@ def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict
     if test is not None:
         kept += f", test {with_interval(content['value'], content['interval'], unit, 1)}"
     records, loss = read_metrics(directory), setting.task.loss_label
-    save_figure(curves_figure(records, best_step, metric, loss, f"{name}: {kept}"), directory / "curves.png")
+    sure = stated(content).split(",")[0]  # in a line below: how it was made, without the details
+    save_figure(curves_figure(records, best_step, metric, loss, f"{name}: {kept}\n{sure}"), directory / "curves.png")
     if test is not None:
         value = with_interval(content["value"], content["interval"], unit, 1)
-        title = f"{name}: test {value} of {test.count} {setting.task.item}s"
+        title = f"{name}: test {value} of {test.count} {setting.task.item}s\n{sure}"
         for file, figure in setting.task.figures(test, experiment.corpus.labels, title).items():
             save_figure(figure, directory / f"{file}.png")
     write_json(directory / "result.json", content)

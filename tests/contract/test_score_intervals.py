@@ -4,7 +4,7 @@ import json
 import shutil
 import statistics
 import tracemalloc
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +110,33 @@ def test_what_says_nothing_has_no_interval_but_the_reason():
     valueless = Predicted(Summed(["u", "v"], np.eye(2), lambda sums: sums[:, 0] / 0 * np.nan), ["", ""], {})
     with np.errstate(invalid="ignore", divide="ignore"):
         assert sureness(valueless).reason == "the metric has no value on parts of these 2 utterances"
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Outcomes of speakers, as of trials: the rows have no speaker of their own."""
+
+    ids: list[str]
+
+    @property
+    def speakers(self):
+        return self.ids
+
+    def values(self, times):
+        return 100 * (times * np.arange(len(self.ids))).sum(1) / times.sum(1)
+
+
+def test_outcomes_of_speakers_are_never_taken_for_utterances(finished):
+    class Trials(NumberOfUtterance):
+        def outcomes(self, rows):
+            return Pairs(sorted({row["id"].split("-")[0] for row in rows})[: self.count])
+
+    task, file = Trials(), predictions_of(finished["folds"] / "fold_s0", "test")
+    files = [file.parents[1] / f"fold_s{speaker}" / file.name for speaker in range(SPEAKERS)]
+    for task.count, words in ((6, "jackknife over 6 speakers"), (3, "no interval: 3 speakers, of whom 4 or more")):
+        run = Predicted.read(task, files)
+        assert words in sureness(run).in_words
+        assert sureness(mean_of([run, run])).interval == sureness(run).interval
 
 
 def test_resamples_without_a_value_are_left_out():
