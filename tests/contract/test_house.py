@@ -50,11 +50,11 @@ FLOORS = {
         {"splits", "utterances"},
         {"examples", "labels"},
         {"tasks"},
-        {"corpus", "probe", "setting", "solved"},
+        {"corpus", "intervals", "probe", "setting", "solved"},
         {"opened"},
         {"experiment"},
         {"report"},
-        {"sweep"},
+        {"comparison", "sweep"},
         {"fold_runs"},
     ),
     "analysis": (
