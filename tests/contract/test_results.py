@@ -188,4 +188,5 @@ def test_results_side_by_side_say_what_they_gain_over_the_features_and_cost(fini
     rows = [dict(zip(head.split(" | "), line.split(" | "))) for line in (first, second)]
     assert [row["above features"] for row in rows] == ["+0.0", "+5.0"]
     assert [row["| upstream"] for row in rows] == [f"| {plain['upstream']}", "| ours"]
+    assert rows[0]["test"] == f"{plain['value']:.1f} [{plain['interval']['low']:.1f}, {plain['interval']['high']:.1f}]"
     assert (rows[1]["states s"], rows[1]["training s |"]) == ("12.3", "- |")

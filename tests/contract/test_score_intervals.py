@@ -27,8 +27,9 @@ from tests.contract.test_tasks import NumberOfUtterance
 from tests.helpers.downstream_corpus import SPEAKERS, Small
 from tests.helpers.interval_coverage import DIFFERENCE, WORLDS, World, coverage, table
 from tests.helpers.interval_coverage import SPEAKERS as SIMULATED
-from utility.intervals import widened_percentiles
+from utility.intervals import resampled_counts, widened_percentiles
 from utility.runs import Metric
+from utility.seeds import numpy_generator
 
 
 def predicted(hits, speakers) -> Predicted:
@@ -80,9 +81,9 @@ def test_many_speakers_are_resampled_as_wide_as_t():
     hits = generator.random(24 * 20) < np.repeat(generator.uniform(0.5, 0.9, 24), 20)
     interval = sureness(predicted(hits, np.repeat(np.arange(24), 20).astype(str))).interval
     assert interval.method.startswith("bootstrap over 24 speakers, 1000 resamples, percentiles widened by t with 23.0")
-    scores = 100 * hits.reshape(24, 20).mean(1)
-    expected = stats.t.interval(0.95, 23, scores.mean(), stats.sem(scores))
-    assert interval.high - interval.low == pytest.approx(expected[1] - expected[0], rel=0.1)
+    scores = resampled_counts(24, 1000, numpy_generator(0)) @ (100 * hits.reshape(24, 20).mean(1)) / 24
+    tail = stats.norm.cdf(-np.sqrt(24 / 23) * stats.t.ppf(0.975, 23))  # 0.017, not 0.025
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(scores, [tail, 1 - tail])))
     assert (interval.groups, interval.level) == (24, 0.95)
 
 
