@@ -1,8 +1,9 @@
 """Print probing results of any upstreams side by side, each with what it cost.
 
-Reads DIR/result_UPSTREAM_TASK/NAME/{summary,result}.json. For each task a Markdown table: test score with its 95 % interval, dev score, how far
-the test score is from that of the features (baseline), layer, weights, and the seconds of the hidden states and of
-training; `-` where these were kept from an earlier run. Of several seeds or folds it shows means."""
+Reads DIR/result_UPSTREAM_TASK/NAME/{summary,result}.json. For each task a Markdown table: test score with its 95 %
+interval, dev score, how far the test score is from that of the features (baseline), layer, weights, and the seconds of
+the hidden states and of training; `-` where these were kept from an earlier run. Of several seeds or folds it shows
+means."""
 
 import json
 import statistics

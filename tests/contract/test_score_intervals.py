@@ -81,7 +81,9 @@ def test_many_speakers_are_resampled_as_wide_as_t():
     hits = generator.random(24 * 20) < np.repeat(generator.uniform(0.5, 0.9, 24), 20)
     interval = sureness(predicted(hits, np.repeat(np.arange(24), 20).astype(str))).interval
     assert interval.method.startswith("bootstrap over 24 speakers, 1000 resamples, percentiles widened by t with 23.0")
-    scores = resampled_counts(24, 1000, numpy_generator(0)) @ (100 * hits.reshape(24, 20).mean(1)) / 24
+    sorted_by_name = sorted(range(24), key=str)
+    scores = 100 * hits.reshape(24, 20).mean(1)[sorted_by_name]
+    scores = resampled_counts(24, 1000, numpy_generator(0)) @ scores / 24
     tail = stats.norm.cdf(-np.sqrt(24 / 23) * stats.t.ppf(0.975, 23))  # 0.017, not 0.025
     assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(scores, [tail, 1 - tail])))
     assert (interval.groups, interval.level) == (24, 0.95)
