@@ -15,10 +15,11 @@ from mockingjay.runs import CKPDIR, chosen_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from originals.flags import PROBING_ANSWERS, in_our_words
 from utility.command import run
-from utility.flags import DEFAULT_SEED, Mode, Parser, folder_name, seed
+from utility.flags import DEFAULT_SEED, Command, Mode, Parser, folder_name, seed
 
 LAYERS = "hidden state that is probed: a number (0: embedding), a label (T3, C7), last or average (default: last)"
-MODES = (Mode("--run"),)
+MODES = (Mode("--run"), Mode("--compare", overrides=()))
+RUN = ("--run",)
 EXAMPLES = """
 tasks:
 {tasks}
@@ -32,11 +33,12 @@ examples:
   python run_downstream.py --run utterance --upstream baseline --config moods.yaml data.label_column=emotion --folds
   python run_downstream.py --run phone_linear --upstream a=pretrained:run_a --upstream baseline --config my.yaml \\
       --each data.label_fraction=1,0.1,0.01 --seeds 3
+  python run_downstream.py --compare result/result_baseline_phone_linear/a result/result_pretrained_phone_linear/b
 
 A run leaves result.json, config.yaml, confusion.png, curves.png, metrics.jsonl, TensorBoard files and checkpoints in
 EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep, --seeds or --folds in folders below it, and summary.json beside them.
 --each leaves a folder for each value, and curve.json, curve.png and curve.svg beside them.
---fine_tune leaves the tuned upstream too.
+--fine_tune leaves the tuned upstream too. --compare leaves nothing.
 """
 
 
@@ -58,6 +60,7 @@ def make_parser() -> Parser:
     parser.add(
         "--upstream",
         group=what,
+        modes=RUN,
         action="append",
         default=[],
         metavar="[NAME=]SPEC",
@@ -67,47 +70,65 @@ def make_parser() -> Parser:
         "Repeated with --each: a curve of each",
     )
     about = "of the upstream, if it does not name one: a file, a path below --ckpdir, or a run's folder"
-    parser.add("--ckpt", group=what, type=Path, help=about)
-    parser.add("--assume", group=what, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
-    parser.add("--ckpdir", group=what, type=Path, default=CKPDIR, help="folder of the pre-training runs")
-    parser.add("--layer", group=what, help=LAYERS)
+    parser.add("--ckpt", group=what, modes=RUN, type=Path, help=about)
+    parser.add("--assume", group=what, modes=RUN, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
+    parser.add("--ckpdir", group=what, modes=RUN, type=Path, default=CKPDIR, help="folder of the pre-training runs")
+    parser.add("--layer", group=what, modes=RUN, help=LAYERS)
     about = "probe a learnt softmax sum of all hidden states, or of those of --layer A,B,..."
-    parser.add_boolean("--weighted_sum", None, group=what, help=about)
-    parser.add_boolean("--fine_tune", None, group=what, help="train the upstream too, at probe.upstream_lr")
+    parser.add_boolean("--weighted_sum", None, group=what, modes=RUN, help=about)
+    parser.add_boolean("--fine_tune", None, group=what, modes=RUN, help="train the upstream too, at probe.upstream_lr")
     _add_rest(parser)
+    compared = parser.add_argument_group("comparison of finished runs")
+    about = "folders of runs of one task: the others beside the first, with intervals of the paired differences"
+    parser.add("--compare", group=compared, nargs="+", type=Path, metavar="DIR", help=about)
     return parser
 
 
 def _add_rest(parser: Parser) -> None:
     how = parser.add_argument_group("how")
     about = "keys that differ from the defaults (default: config/downstream.yaml, which shows all)"
-    parser.add("--config", group=how, type=Path, metavar="YAML", help=about)
+    parser.add("--config", group=how, modes=RUN, type=Path, metavar="YAML", help=about)
     about = "features of recordings, where the upstream does not say them: YAML with a section online"
-    parser.add("--online_config", group=how, type=Path, metavar="YAML", help=about)
+    parser.add("--online_config", group=how, modes=RUN, type=Path, metavar="YAML", help=about)
     about = "of weights and batches; the division has data.split_seed"
-    parser.add("--seed", group=how, type=seed, default=DEFAULT_SEED, help=about)
+    parser.add("--seed", group=how, modes=RUN, type=seed, default=DEFAULT_SEED, help=about)
     about = "run seeds SEED ... SEED+N-1; report mean and spread"
-    parser.add("--seeds", group=how, type=int, default=1, metavar="N", help=about)
+    parser.add("--seeds", group=how, modes=RUN, type=int, default=1, metavar="N", help=about)
     about = "try these values of a config key, all combinations if repeated; dev chooses"
-    parser.add("--sweep", group=how, action="append", default=[], metavar="KEY=A,B", help=about)
+    parser.add("--sweep", group=how, modes=RUN, action="append", default=[], metavar="KEY=A,B", help=about)
     about = "a run for each group of data.group_column, or speaker, as the test part; report mean, spread, pooled score"
-    parser.add_boolean("--folds", group=how, help=about)
+    parser.add_boolean("--folds", group=how, modes=RUN, help=about)
     about = "a whole run for each of these values of a config key, as data.label_fraction=1,0.1,0.01; draw the curve"
-    parser.add("--each", group=how, action="append", default=[], metavar="KEY=A,B", help=about)
-    parser.add_boolean("--cpu", group=how, help="do not use a GPU")
+    parser.add("--each", group=how, modes=RUN, action="append", default=[], metavar="KEY=A,B", help=about)
+    parser.add_boolean("--cpu", group=how, modes=RUN, help="do not use a GPU")
     about = "print the resolved config, the data and the sizes of the models, and end"
-    parser.add_boolean("--dry_run", group=how, help=about)
+    parser.add_boolean("--dry_run", group=how, modes=RUN, help=about)
     where = parser.add_argument_group("where")
-    parser.add("--expdir", group=where, type=Path, default=Path("result"), metavar="DIR", help="folder of all results")
-    parser.add("--name", group=where, type=folder_name, help="folder of this run (default: the next free exp_NNN)")
+    parser.add(
+        "--expdir",
+        group=where,
+        modes=RUN,
+        type=Path,
+        default=Path("result"),
+        metavar="DIR",
+        help="folder of all results",
+    )
+    parser.add(
+        "--name", group=where, modes=RUN, type=folder_name, help="folder of this run (default: the next free exp_NNN)"
+    )
     about = "continue the run --name, or the run in DIR, exactly where it stopped; auto: begin where there is none"
-    parser.add("--resume", group=where, nargs="?", const="", metavar="DIR", help=about)
-    parser.add_boolean("--msg", True, group=where, help="progress bars; --no-msg for none")
+    parser.add("--resume", group=where, modes=RUN, nargs="?", const="", metavar="DIR", help=about)
+    parser.add_boolean("--msg", True, group=where, modes=RUN, help="progress bars; --no-msg for none")
 
 
 def main(argv: Sequence[str]) -> int:
     """Run what the command line says and print the result."""
-    settings = read(argv)
+    command = make_parser().read(argv)
+    if command.mode == "--compare":
+        from commands.compare import compare
+
+        return compare(command.values["compare"])
+    settings = _settings(command)
 
     from commands.probe import probe  # heavy, and wanted only now
 
@@ -116,7 +137,10 @@ def main(argv: Sequence[str]) -> int:
 
 def read(argv: Sequence[str]) -> Probe:
     """The settings of the probe that the words ask for."""
-    command = make_parser().read(argv)
+    return _settings(make_parser().read(argv))
+
+
+def _settings(command: Command) -> Probe:
     if command.values["run"] not in TASKS:
         find_task(command.values["run"])  # says which there are
     check_resume(command.values, command.typed)

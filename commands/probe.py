@@ -14,6 +14,7 @@ from downstream.config import ConfigFile, DownstreamConfig, OnlineFile
 from downstream.curves import CURVES, CurvePlan, Value, each_key, parse_each, run_curve
 from downstream.experiment import ONLINE, Experiment
 from downstream.fold_runs import fold_folders, fold_settings, run_folds
+from downstream.intervals import stated
 from downstream.opened import Opened
 from downstream.report import describe_result, run_folder
 from downstream.setting import Setting
@@ -28,7 +29,7 @@ from originals.probing_config import read_probing_config
 from utility.config import read_yaml, resolve
 from utility.device import claim_device, pick_device
 from utility.locks import held
-from utility.runs import with_unit
+from utility.runs import in_brackets, with_interval, with_unit
 from utility.text import cut
 from utility.training.distributed import Group
 from utility.training.stopping import Stop, Stopped
@@ -231,14 +232,15 @@ def _print_summary(summary: Mapping[str, Any], directory: Path) -> None:
     for row in summary["seeds"]:
         for name, dev in row["tried"].items():
             chosen = name == row["chosen"]
-            test = f"{row['test_value']:7.2f} <- chosen on dev" if chosen else f"{'':7}"
+            test = f"{with_interval(row['test_value'], row['test_interval'], ''):>7} <- chosen on dev" if chosen else ""
             print(f"{row['seed']:>6}  {name or '(as configured)':<32} {dev:7.2f} {test}".rstrip())
     spread = f" +- {summary['test_deviation']:.2f}" if summary["test_deviation"] is not None else ""
-    value = f"{summary['test_mean']:.2f}{spread} {unit}".rstrip()
+    value = f"{summary['test_mean']:.2f}{spread} {unit}".rstrip() + in_brackets(summary["interval"])
     print(
         f"{summary['task']} {summary['upstream']}: test {value}, {summary['runs']} seeds "
         f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
     )
+    print(stated(summary))
 
 
 def _print_fold_summary(summary: Mapping[str, Any], directory: Path) -> None:
@@ -246,11 +248,15 @@ def _print_fold_summary(summary: Mapping[str, Any], directory: Path) -> None:
     print(f"{'fold':<24} {f'dev {unit}':>7} {f'test {unit}':>7}")
     for fold in summary["folds"]:
         spread = f" +- {fold['test_deviation']:.2f}" if fold["test_deviation"] is not None else ""
-        print(f"{cut(fold['fold'], 24):<24} {fold['dev_value']:7.2f} {fold['test_value']:7.2f}{spread}")
+        test = f"{fold['test_value']:7.2f}{spread}{in_brackets(fold['test_interval'])}"
+        print(f"{cut(fold['fold'], 24):<24} {fold['dev_value']:7.2f} {test}")
     together = summary["pooled"]
-    pooled = "" if together is None else f", of all their predictions {with_unit(together, unit)}"
+    pooled = (
+        "" if together is None else f", of all their predictions {with_interval(together, summary['interval'], unit)}"
+    )
     value = f"{summary['test_mean']:.2f} +- {with_unit(summary['test_deviation'], unit)}"
     print(
         f"{summary['task']} {summary['upstream']}: test {value} over {len(summary['folds'])} folds{pooled} "
         f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
     )
+    print(stated(summary))

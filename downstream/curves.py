@@ -5,6 +5,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from downstream.crossings import crossings
 from downstream.curve_figure import curve_figure
 from downstream.experiment import Experiment
 from downstream.fold_runs import fold_folders, fold_settings, of_fold, run_folds
+from downstream.intervals import Predicted, difference, lacking, mean_of, sureness
 from downstream.opened import Opened
+from downstream.predictions import predictions_of
 from downstream.report import folder_word
 from downstream.setting import Setting
 from downstream.sweep import Choice, parse_sweep, run_many, run_single
@@ -270,7 +273,23 @@ def _content(plan: CurvePlan, curves: Sequence[Mapping[str, Any]]) -> dict[str, 
         "deviation_over": "folds" if plan.folds else "seeds",
         "curves": list(curves),
     }
-    return {**content, "crossings": crossings(content)}
+    return {**content, "crossings": crossings(content, partial(_paired, task))}
+
+
+def _paired(task: Task, one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The interval of the metric of a point minus that of another; None where their predictions are not of the same
+    utterances."""
+    first, second = ([_predicted(task, seed["folder"]) for seed in point["seeds"]] for point in (one, other))
+    if any(lacking(first[0], run) for run in (*first, *second)):
+        return None
+    interval = sureness(difference(mean_of(first), mean_of(second))).interval
+    return None if interval is None else (interval.low, interval.high)
+
+
+def _predicted(task: Task, folder: str | Mapping[str, str]) -> Predicted:
+    """The test predictions of a seed, of all its folds where there are some."""
+    folders = [folder] if isinstance(folder, str) else folder.values()
+    return Predicted.read(task, [predictions_of(Path(one), "test") for one in folders])
 
 
 def _steps(key: str, config: DownstreamConfig) -> str:

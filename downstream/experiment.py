@@ -16,7 +16,7 @@ from downstream.examples import Frames, Sound, Unread, Use
 from downstream.layers import ProbedLayers
 from downstream.metrics.base import Score, selection_error
 from downstream.opened import Opened
-from downstream.predictions import PredictionFile
+from downstream.predictions import PredictionFile, predictions_of
 from downstream.probe import Probe, evaluate
 from downstream.setting import Setting
 from downstream.solved import SOLVER, check_solvable, solve
@@ -212,7 +212,9 @@ class Experiment:
             return self.test.score(self.probe, self.setting.device, predictions)
 
     def _predictions(self, part: str) -> PredictionFile:
-        return PredictionFile(self.directory / f"predictions_{part}.tsv", self.setting.task.columns)
+        framed, chosen = self.corpus.utterances, getattr(self.corpus.parts, part).tolist()
+        speakers = {framed.ids[i]: framed.speakers[i] for i in chosen}
+        return PredictionFile(predictions_of(self.directory, part), self.setting.task.columns, speakers)
 
     def layer_weights(self) -> list[float] | None:
         """The learnt weights of hidden states 0..L, if there are any."""

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from downstream.experiment import Experiment
+from downstream.intervals import of_runs
 from downstream.layers import ProbedLayers
 from downstream.opened import Opened
 from downstream.report import read_result
 from downstream.setting import Setting
-from downstream.sweep import Choice, run_many, run_single, warn
+from downstream.sweep import Choice, run_many, run_single, test_interval, warn
+from downstream.tasks.base import Task
 from utility.runs import write_json
 from utility.seeds import text_seed
 from utility.text import short
@@ -74,12 +76,12 @@ def run_folds(
         if single:
             result = run_single(replace(settings[name], seed=seeds[0]), folder, opened)
             assert result is not None, "one process runs folds"
-            rows = [_row(result, folder, seeds[0])]
+            rows = [_row(result, folder, seeds[0], setting.task)]
         else:
             rows = run_many(settings[name], [of_fold(choice, name) for choice in choices], seeds, folder, opened)[
                 "seeds"
             ]
-        folds.append(_fold(name, folder, rows))
+        folds.append(_fold(name, folder, rows, setting.task))
     content = _summary(setting, folds, len(seeds))
     write_json(directory / "summary.json", content)
     return content
@@ -93,13 +95,14 @@ def _named(name: str, setting: Setting, folder: Path, opened: Opened) -> Experim
         raise ValueError(f"fold {short(name)}: {error}") from None
 
 
-def _row(result: Mapping[str, Any], folder: Path, seed: int) -> dict[str, Any]:
+def _row(result: Mapping[str, Any], folder: Path, seed: int, task: Task) -> dict[str, Any]:
     """What `run_many` says of a seed, of a single run."""
-    dev, test = result["dev_value"], result["value"]
-    return {"seed": seed, "chosen": "", "folder": str(folder), "dev_value": dev, "test_value": test, "tried": {"": dev}}
+    dev, test, interval = result["dev_value"], result["value"], test_interval(result, task, folder)
+    row = {"seed": seed, "chosen": "", "folder": str(folder), "dev_value": dev, "test_value": test}
+    return {**row, "test_interval": interval, "tried": {"": dev}}
 
 
-def _fold(name: str, folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _fold(name: str, folder: Path, rows: Sequence[Mapping[str, Any]], task: Task) -> dict[str, Any]:
     scored = [read_result(Path(row["folder"]) / "result.json").get("scored", {}).get("test") for row in rows]
     tests = [row["test_value"] for row in rows]
     return {
@@ -108,6 +111,9 @@ def _fold(name: str, folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[st
         "dev_value": statistics.fmean(row["dev_value"] for row in rows),
         "test_value": statistics.fmean(tests),
         "test_deviation": statistics.stdev(tests) if len(tests) > 1 else None,
+        "test_interval": rows[0]["test_interval"]
+        if len(rows) == 1
+        else of_runs(task, [[Path(row["folder"])] for row in rows])[1].about()["interval"],
         "scored": scored[0],
         "seeds": [*rows],
     }
@@ -128,15 +134,13 @@ def _summary(setting: Setting, folds: Sequence[Mapping[str, Any]], seeds: int) -
         "test_deviation": statistics.stdev(tests),
         "dev_mean": statistics.fmean(devs),
         "dev_deviation": statistics.stdev(devs),
-        "pooled": _pooled(folds, metric.key),
+        **_pooled(setting.task, folds),
         "folds": [*folds],
     }
 
 
-def _pooled(folds: Sequence[Mapping[str, Any]], metric: str) -> float | None:
-    """The score of all test predictions together, the mean over the seeds; None for a metric that counts do not give.
-
-    An accuracy is hits of scored items, whose sums over the folds these are."""
-    if metric != "accuracy" or not all(fold["scored"] for fold in folds):
-        return None
-    return sum(fold["test_value"] * fold["scored"] for fold in folds) / sum(fold["scored"] for fold in folds)
+def _pooled(task: Task, folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The score of all test predictions together, the mean over the seeds, and its interval; None where one is gone."""
+    by_seed = zip(*(fold["seeds"] for fold in folds), strict=True)
+    value, sure = of_runs(task, [[Path(row["folder"]) for row in rows] for rows in by_seed])
+    return {"pooled": value, "interval_of": "pooled", **sure.about()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,15 @@ class Outcomes(Protocol):
 
     def values(self, times: np.ndarray) -> np.ndarray:
         """The metric where each utterance counts so many `times` [R, U] -> [R]; NaN where it has no value."""
+
+
+@runtime_checkable
+class SpeakerOutcomes(Outcomes, Protocol):
+    """Outcomes that are of speakers, not of utterances, as those of trials: `ids` are the speakers."""
+
+    @property
+    def speakers(self) -> Sequence[str]:
+        """Who they are, in the order of `ids`."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import re
 import shlex
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,20 @@ import numpy as np
 from downstream.examples import Frames
 from downstream.experiment import ONLINE, Experiment
 from downstream.figures import curves_figure
+from downstream.intervals import Predicted, Sureness, stated, sureness
+from downstream.labels.base import Labels
 from downstream.metrics.base import TIE, Score, selection_error
+from downstream.predictions import predictions_of
+from downstream.tasks.base import Task
 from mockingjay.foreign.assumptions import in_words
 from utility.config import as_dict
 from utility.locks import folder_below
 from utility.plot import save_figure
-from utility.runs import Origin, header, read_json, with_unit, write_json
+from utility.runs import Metric, Origin, header, read_json, with_interval, with_unit, write_json
 from utility.text import short
 from utility.training.log import read_metrics
 
+UNREAD = "the test part is unread"
 RESULT = {  # what is read of a result again, and what it must be
     "task": str,
     "upstream": str,
@@ -48,9 +54,11 @@ def folder_word(name: str) -> str:
 def describe_result(result: Mapping[str, Any], folder: Path) -> str:
     """A run's scores in a line, and its layer weights in another if it has any."""
     unit = result["metric"]["unit"]
-    scores = f"dev {with_unit(result['dev_value'], unit)}, test {with_unit(result['value'], unit)}"
+    dev = with_interval(result["dev_value"], result.get("dev_interval"), unit)
+    scores = f"dev {dev}, test {with_interval(result['value'], result.get('interval'), unit)}"
     steps = f"best step {result['best_step']} of {result['steps']}"
     text = f"{result['task']} {result['upstream']}: {scores} ({steps}); {folder}/result.json"
+    text += "".join(f"\n{line}" for line in (stated(result), result.get("warning")) if line)
     if result.get("tuned_upstream"):
         text += f"\nthe tuned upstream: --upstream {result['tuned_upstream']}"
     if result["layer_weights"]:
@@ -75,9 +83,18 @@ def read_result(path: Path) -> dict[str, Any]:
             raise ValueError(f"{path}: damaged, {wrong}: remove it, and it is written again")
     if not isinstance(content["metric"].get("unit"), str):
         raise ValueError(f"{path}: damaged, its metric has no unit: remove it, and it is written again")
+    if not all(map(_is_interval, (content.get("interval"), content.get("dev_interval")))):
+        raise ValueError(f"{path}: damaged, its interval is none: remove it, and it is written again")
     if not all(type(weight) in (int, float) for weight in content["layer_weights"] or ()):
         raise ValueError(f"{path}: damaged, layer_weights are no numbers: remove it, and it is written again")
     return content
+
+
+def _is_interval(value: Any) -> bool:
+    kinds = {"low": float | int, "high": float | int, "level": float, "method": str, "groups": int}
+    return value is None or (
+        isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in kinds.items())
+    )
 
 
 def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:
@@ -89,17 +106,44 @@ def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict
     tuned = None if test is None else experiment.write_tuned()
     content = _content(experiment, dev, test) | {"tuned_upstream": tuned and str(tuned)}
     name, unit = f"{setting.task.name}, {setting.upstream.label}", metric.unit
-    kept = f"dev {with_unit(content['dev_value'], unit, 1)}"
+    kept = f"dev {with_interval(content['dev_value'], content['dev_interval'], unit, 1)}"
     if test is not None:
-        kept += f", test {with_unit(content['value'], unit, 1)}"
+        kept += f", test {with_interval(content['value'], content['interval'], unit, 1)}"
     records, loss = read_metrics(directory), setting.task.loss_label
-    save_figure(curves_figure(records, best_step, metric, loss, f"{name}: {kept}"), directory / "curves.png")
+    sure = stated(content).split(",")[0]  # in a line below: how it was made, without the details
+    save_figure(curves_figure(records, best_step, metric, loss, f"{name}: {kept}\n{sure}"), directory / "curves.png")
     if test is not None:
-        title = f"{name}: test {with_unit(content['value'], unit, 1)} of {test.count} {setting.task.item}s"
+        value = with_interval(content["value"], content["interval"], unit, 1)
+        title = f"{name}: test {value} of {test.count} {setting.task.item}s\n{sure}"
         for file, figure in setting.task.figures(test, experiment.corpus.labels, title).items():
             save_figure(figure, directory / f"{file}.png")
     write_json(directory / "result.json", content)
     return content
+
+
+def _sureness(experiment: Experiment, part: str) -> Sureness:
+    """Of the score of a part whose predictions were just written."""
+    task = experiment.setting.task
+    return sureness(Predicted.read(task, [predictions_of(experiment.directory, part)]), task.metric.limits)
+
+
+def _controls(task: Task, test: Score | None, labels: Labels) -> dict[str, Any]:
+    """What the metric of the test part is without a look at the states, or why nobody says."""
+    if test is None:
+        return {"controls": None, "no_controls": UNREAD}
+    controls = {name: asdict(control) for name, control in task.controls(test, labels).items()}
+    reason = None if controls else f"{task.name} has no score of a blind guess"
+    return {"controls": controls or None, "no_controls": reason}
+
+
+def _warning(metric: Metric, value: float, controls: Mapping[str, Any] | None) -> str | None:
+    """Of a test score for which nobody has to look at the states."""
+    blind = (controls or {}).get("majority")
+    if blind is None or metric.error(value) < metric.error(blind["value"]):
+        return None
+    always = "" if blind["answer"] is None else f" (always {blind['answer']})"
+    line = f"the test score is no better than {with_unit(blind['value'], metric.unit)} of one answer for everything"
+    return f"warning: {line}{always}"
 
 
 def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:
@@ -117,6 +161,8 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
     }
     if (rows := corpus.utterances.rows) is not None:
         origins["labels"] = Origin(rows.digest, {"table": rows.file, "columns": [*rows.values]})
+    interval = (Sureness(None, UNREAD) if test is None else _sureness(experiment, "test")).about()
+    controls = _controls(setting.task, test, corpus.labels)
     head = header(
         kind="probe",
         task=setting.task.name,
@@ -129,11 +175,17 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
         seed=setting.seed,
         origins=origins,
         command=command(experiment),
+        interval=interval["interval"],
+        controls=controls["controls"],
     )
     sign = f"{metric.best:g} - dev {metric}" if metric.better == "higher" else f"dev {metric}"
     return {
         **head,
         "about": setting.task.about,
+        **interval,
+        **_sureness(experiment, "dev").about("dev_interval"),
+        **controls,
+        "warning": None if test is None else _warning(metric, test.figures()[metric.key], controls["controls"]),
         **{f"{part}_{metric.key}": value for part, value in values.items()},
         "selection_error": selection_error(metric, dev.figures()),
         "selection": f"step (and setting, in a sweep) with the lowest selection_error, {sign} + {TIE:g} * dev loss; "

@@ -3,16 +3,18 @@
 import itertools
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment
+from downstream.intervals import of_runs
 from downstream.opened import Opened
 from downstream.report import read_result, write_report
 from downstream.setting import Setting
+from downstream.tasks.base import Task
 from utility.config import leaf_path
 from utility.runs import write_json
 from utility.text import short
@@ -97,6 +99,8 @@ def run_many(
         "test_deviation": statistics.stdev(tests) if len(tests) > 1 else None,
         "dev_mean": statistics.fmean(devs),
         "dev_deviation": statistics.stdev(devs) if len(devs) > 1 else None,
+        "interval_of": "test_mean",
+        **of_runs(setting.task, [[Path(row["folder"])] for row in rows])[1].about(),
         "seeds": rows,
     }
     write_json(directory / "summary.json", content)
@@ -128,9 +132,17 @@ def _run_seed(
         "test_value": chosen["value"],
         f"dev_{key}": chosen["dev_value"],
         f"test_{key}": chosen["value"],
+        "test_interval": test_interval(chosen, setting.task, folder),
         "layer_weights": chosen["layer_weights"],
         "tried": {choice.name: result["dev_value"] for choice, result in zip(choices, tried)},
     }
+
+
+def test_interval(result: Mapping[str, Any], task: Task, folder: Path) -> dict[str, Any] | None:
+    """That of a run's test score; of the result of an earlier version it is made here."""
+    if "interval" in result:
+        return result["interval"]
+    return of_runs(task, [[folder]])[1].about()["interval"]
 
 
 def _folder(directory: Path, choice: Choice) -> Path:

@@ -2,14 +2,15 @@
 
 A group is what is independent of the rest: an utterance, or better a speaker. Scores that are sums (hits of labelled
 items, products of two views) are kept as sums per group, so a resample is one product of matrices and no second run.
-Efron and Tibshirani 1993 (percentiles, jackknife); Fisher 1921 (correlations)."""
+Efron and Tibshirani 1993 (percentiles, jackknife); Hesterberg 2015 (widened percentiles); Kish 1965 (effective
+number); Fisher 1921 (correlations)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import atanh, inf, isfinite, sqrt, tanh
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -83,6 +84,28 @@ def percentile_interval(values: np.ndarray, groups: int, level: float = LEVEL) -
     )
 
 
+def effective_number(sizes: np.ndarray) -> float:
+    """How many groups of one size say as much as groups of these sizes [G]: (Σ s)² / Σ s²."""
+    sizes = np.asarray(sizes, np.float64)
+    return float(sizes.sum() ** 2 / (sizes @ sizes))
+
+
+def widened_percentiles(
+    values: np.ndarray, groups: int, degrees: float, unit: str = "groups", level: float = LEVEL
+) -> Interval:
+    """Percentiles of resampled figures [R], as far out as few groups want: those of a mean are near its t interval.
+
+    The tail α becomes Φ(−√(G / (G − 1)) t_{1−α}), t with so many `degrees` of freedom. ValueError as
+    `percentile_interval`."""
+    quantile = float(stdtrit(degrees, (1 + level) / 2))
+    share = 1 - 2 * float(ndtr(-sqrt(groups / (groups - 1)) * quantile))
+    inside = percentile_interval(values, groups, share)
+    method = (
+        f"bootstrap over {groups} {unit}, {len(values)} resamples, percentiles widened by t with {degrees:.1f} degrees"
+    )
+    return Interval(inside.low, inside.high, level, f"{method} of freedom", groups)
+
+
 def bootstrap(
     statistic: Callable[[np.ndarray], np.ndarray],
     sums: np.ndarray,
@@ -134,17 +157,25 @@ def paired_difference(
     return Difference(float(value[0]), percentile_interval(drawn, len(sums), level))
 
 
-def jackknife_interval(value: float, without: np.ndarray, level: float = LEVEL) -> Interval:
-    """`value` ± normal quantile times the jackknife's standard error, from the scores without each group [G].
+def jackknife_interval(
+    value: float, without: np.ndarray, level: float = LEVEL, degrees: float | None = None, unit: str = "groups"
+) -> Interval:
+    """`value` ± a quantile times the jackknife's standard error, from the scores without each group [G].
 
-    For scores that resampling with replacement would raise, because a sample drawn twice equals itself: debiased CKA,
-    mutual information. ValueError for fewer than 2 groups."""
+    The quantile is the normal one, or of t with so many `degrees` of freedom. For few groups, and for scores that
+    resampling with replacement would raise, because a sample drawn twice equals itself: debiased CKA, mutual
+    information. ValueError for fewer than 2 groups."""
     groups = len(without)
     if groups < 2:
         raise ValueError(f"{groups} groups: a jackknife needs at least 2")
     deviation = without - without.mean()
-    half = ndtri((1 + level) / 2) * sqrt((groups - 1) / groups * float(deviation @ deviation))
-    return Interval(value - half, value + half, level, "jackknife over groups", groups)
+    tail = (1 + level) / 2
+    quantile = float(ndtri(tail) if degrees is None else stdtrit(degrees, tail))
+    half = quantile * sqrt((groups - 1) / groups * float(deviation @ deviation))
+    method = f"jackknife over {unit}"
+    if degrees is not None:
+        method = f"jackknife over {groups} {unit}, t with {degrees:.1f} degrees of freedom"
+    return Interval(value - half, value + half, level, method, groups)
 
 
 def fisher_interval(correlation: float, count: int, level: float = LEVEL) -> Interval:

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,13 @@ class Metric:
     def __str__(self) -> str:
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Between which its values lie: a share in percent whose best is 100 is never below 0."""
+        if self.better == "lower":
+            return self.best, inf
+        return (0.0 if self.unit == "%" and self.best == 100 else -inf), self.best
+
     def error(self, value: float) -> float:
         """How far a value is from the best one; lower is better, whatever the metric."""
         return self.best - value if self.better == "higher" else value - self.best
@@ -37,6 +45,16 @@ class Metric:
 def with_unit(value: float, unit: str, digits: int = 2) -> str:
     """A value as it is printed, as `71.20 %`."""
     return f"{value:.{digits}f} {unit}".rstrip()
+
+
+def with_interval(value: float, interval: Mapping[str, Any] | None, unit: str, digits: int = 2) -> str:
+    """A value with the interval that a result states of it, as `71.20 % [69.10, 73.30]`."""
+    return with_unit(value, unit, digits) + in_brackets(interval, digits)
+
+
+def in_brackets(interval: Mapping[str, Any] | None, digits: int = 2) -> str:
+    """An interval behind a value, a space before it; nothing where there is none."""
+    return f" [{interval['low']:.{digits}f}, {interval['high']:.{digits}f}]" if interval else ""
 
 
 @dataclass(frozen=True)
@@ -60,12 +78,13 @@ def header(
     seed: int,
     origins: Mapping[str, Origin],
     command: str,
+    interval: Mapping[str, Any] | None = None,
     controls: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The fields that every result.json begins with, as plain types.
 
-    `value` is of the test part, None while that is unread. `interval` is its 95 % interval, None until it is computed;
-    `controls` are the same metric of features, random weights and chance."""
+    `value` is of the test part, None while that is unread. `interval` is its 95 % interval, None where there is
+    none; `controls` are the same metric of features, random weights and chance."""
     return {
         "kind": kind,
         "task": task,
@@ -73,7 +92,7 @@ def header(
         "metric": {name: part for name, part in asdict(metric).items() if name in ("name", "unit", "better")},
         "value": value,
         "dev_value": dev_value,
-        "interval": None,
+        "interval": interval,
         "controls": controls,
         "division": division,
         "config": config,

@@ -12,6 +12,7 @@ from downstream.config import DataConfig, DecodeConfig, DownstreamConfig, ProbeC
 from downstream.examples import Examples, Use
 from downstream.labels.base import Labels, LabelSource
 from downstream.metrics.base import Score
+from downstream.metrics.controls import Control
 from downstream.outcomes import Outcomes
 from downstream.splits import Division, Indices
 from downstream.utterances import FramedUtterances
@@ -109,6 +110,9 @@ class Task(Protocol[L, S]):
 
     def solver(self, config: ProbeConfig) -> Solver | None:
         """What gives the head its weights from the training part at once; None where they are trained step by step."""
+
+    def controls(self, score: S, labels: L) -> Mapping[str, Control]:
+        """What the metric would be on the same part without a look at the states, by name; empty where nothing says."""
 
     def figures(self, score: S, labels: L, title: str) -> Mapping[str, Figure]:
         """Pictures of the score of the test part, by file name."""

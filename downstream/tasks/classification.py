@@ -17,6 +17,7 @@ from downstream.heads.linear import Linears, join_context
 from downstream.heads.pooling import mean_pool
 from downstream.labels.base import Classes, FrameClasses, LabelSource, UtteranceClasses
 from downstream.metrics.classes import ClassScore, accuracy, class_loss, class_score
+from downstream.metrics.controls import Control, blind_guesses
 from downstream.outcomes import Summed, percentage
 from downstream.splits import Division, Indices
 from downstream.utterances import FramedUtterances
@@ -81,7 +82,10 @@ class ByFrame:
 
     def pairs(self, true: str, predicted: str) -> Iterable[tuple[str, str]]:
         """Those of the frames."""
-        return zip(true.split(" "), predicted.split(" "), strict=True)
+        answers, guesses = true.split(" "), predicted.split(" ")
+        if len(answers) != len(guesses):
+            raise ValueError(f"{len(answers)} answers, {len(guesses)} predicted")
+        return zip(answers, guesses, strict=True)
 
     def caution(self, features: FeatureConfig | None) -> None:
         """No kind of features is known to spoil it."""
@@ -187,6 +191,10 @@ class Classification:
 
     def solver(self, config: ProbeConfig) -> None:
         """Weights are trained step by step."""
+
+    def controls(self, score: ClassScore, labels: Classes) -> Mapping[str, Control]:
+        """Of one class for everything, and of any."""
+        return blind_guesses(score, labels.classes, self.metric.key)
 
     def figures(self, score: ClassScore, labels: Classes, title: str) -> Mapping[str, Figure]:
         """The confusion matrix."""

@@ -63,10 +63,10 @@ def test_predictions_appear_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match="shorter"), PredictionFile(path, ["true"]) as file:
         file.write(["b", "c"], [["x"]])
     assert path.read_text() == "old"
-    with PredictionFile(path, ["true"]) as file:
+    with PredictionFile(path, ["true"], {"b": "anna"}) as file:
         file.write(["b", "c"], [["x"], ["tab\tand\nline"]])
         file.write(["a"], [["ü"]])
-    assert path.read_text() == "id\ttrue\na\tü\nb\tx\nc\ttab and line\n"
+    assert path.read_text() == "id\ttrue\tspeaker\na\tü\t\nb\tx\tanna\nc\ttab and line\t\n"
     assert [row["id"] for row in read_predictions(path)] == ["a", "b", "c"]
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
@@ -80,7 +80,9 @@ def test_result_begins_with_the_header_that_all_results_share(finished, small):
     assert list(result)[: len(HEADER)] == HEADER
     assert result["metric"] == {"name": "frame accuracy", "unit": "%", "better": "higher"}
     assert (result["value"], result["dev_value"]) == (result["test_accuracy"], result["dev_accuracy"])
-    assert result["interval"] is None
+    assert (
+        result["interval"]["method"] == "jackknife over 6 utterances, t with 5.0 degrees of freedom"
+    )  # of one speaker
     assert result["fingerprints"]["store"]["splits"] == [f"{small.root}/store/all"]
     assert result["fingerprints"]["upstream"].keys() == {"fingerprint", "name", "spec", "checkpoint", "step"}
     assert result["selection_error"] == pytest.approx(100 - result["dev_accuracy"], abs=1e-3)
@@ -186,4 +188,5 @@ def test_results_side_by_side_say_what_they_gain_over_the_features_and_cost(fini
     rows = [dict(zip(head.split(" | "), line.split(" | "))) for line in (first, second)]
     assert [row["above features"] for row in rows] == ["+0.0", "+5.0"]
     assert [row["| upstream"] for row in rows] == [f"| {plain['upstream']}", "| ours"]
+    assert rows[0]["test"] == f"{plain['value']:.1f} [{plain['interval']['low']:.1f}, {plain['interval']['high']:.1f}]"
     assert (rows[1]["states s"], rows[1]["training s |"]) == ("12.3", "- |")

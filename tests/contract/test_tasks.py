@@ -24,7 +24,7 @@ from downstream.tasks.base import Task
 from downstream.tasks.table import MODULES, TASKS, find_task
 from tests.conftest import PROJECT
 from utility.labels.alignment import IGNORE
-from utility.runs import Metric
+from utility.runs import Metric, with_interval
 from utility.store import reading
 
 
@@ -112,6 +112,9 @@ class NumberOfUtterance:
     def solver(self, config):
         return least_squares if config.solver == "exact" else None
 
+    def controls(self, score, labels):
+        return {}
+
     def figures(self, score, labels, title):
         return {}
 
@@ -195,7 +198,7 @@ def test_task_of_ones_own_runs_end_to_end(small):
     assert np.mean(numbers(folder, "test", "error")) == pytest.approx(found["value"], abs=1e-3)
     assert len(numbers(folder, "test", "error")) == found["scored"]["test"]
     assert not (folder / "confusion.png").exists()
-    assert f"test {found['value']:.2f} (best step" in describe_result(found, folder)
+    assert f"test {with_interval(found['value'], found['interval'], '')} (best step" in describe_result(found, folder)
     summary = run_many(setting, [Choice("", setting.config)], [1], folder.parent / "many")
     assert summary["seeds"][0]["test_mae"] == summary["test_mean"] == found["value"]
     assert summary["metric"]["better"] == "lower"
