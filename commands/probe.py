@@ -198,13 +198,13 @@ def _print_summary(summary: Mapping[str, Any], directory: Path) -> None:
     for row in summary["seeds"]:
         for name, dev in row["tried"].items():
             chosen = name == row["chosen"]
-            test = f"{row['test_value']:7.2f} <- chosen on dev" if chosen else f"{'':7}"
-            print(f"{row['seed']:>6}  {name or '(as configured)':<32} {dev:7.2f} {test}".rstrip())
+            test = f"{with_unit(row['test_value'], ''):>7} <- chosen on dev" if chosen else f"{'':7}"
+            print(f"{row['seed']:>6}  {name or '(as configured)':<32} {with_unit(dev, ''):>7} {test}".rstrip())
     spread = f" +- {summary['test_deviation']:.2f}" if summary["test_deviation"] is not None else ""
-    value = f"{summary['test_mean']:.2f}{spread} {unit}".rstrip()
+    value = f"{with_unit(summary['test_mean'], '')}{spread} {unit}".rstrip()
     print(
         f"{summary['task']} {summary['upstream']}: test {value}, {summary['runs']} seeds "
-        f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
+        f"(dev {with_unit(summary['dev_mean'], '')}); {directory}/summary.json"
     )
 
 
@@ -213,11 +213,12 @@ def _print_fold_summary(summary: Mapping[str, Any], directory: Path) -> None:
     print(f"{'fold':<24} {f'dev {unit}':>7} {f'test {unit}':>7}")
     for fold in summary["folds"]:
         spread = f" +- {fold['test_deviation']:.2f}" if fold["test_deviation"] is not None else ""
-        print(f"{cut(fold['fold'], 24):<24} {fold['dev_value']:7.2f} {fold['test_value']:7.2f}{spread}")
+        dev, test = (with_unit(fold[f"{part}_value"], "") for part in ("dev", "test"))
+        print(f"{cut(fold['fold'], 24):<24} {dev:>7} {test:>7}{spread}")
     together = summary["pooled"]
     pooled = "" if together is None else f", of all their predictions {with_unit(together, unit)}"
-    value = f"{summary['test_mean']:.2f} +- {with_unit(summary['test_deviation'], unit)}"
+    value = f"{with_unit(summary['test_mean'], '')} +- {with_unit(summary['test_deviation'], unit)}"
     print(
         f"{summary['task']} {summary['upstream']}: test {value} over {len(summary['folds'])} folds{pooled} "
-        f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
+        f"(dev {with_unit(summary['dev_mean'], '')}); {directory}/summary.json"
     )

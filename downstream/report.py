@@ -18,7 +18,7 @@ from mockingjay.foreign.assumptions import in_words
 from utility.config import as_dict
 from utility.locks import folder_below
 from utility.plot import save_figure
-from utility.runs import Origin, header, read_json, with_unit, write_json
+from utility.runs import Origin, defined, header, read_json, with_unit, write_json
 from utility.text import short
 from utility.training.log import read_metrics
 
@@ -27,7 +27,7 @@ RESULT = {  # what is read of a result again, and what it must be
     "upstream": str,
     "metric": dict,
     "value": float | int | None,
-    "dev_value": float | int,
+    "dev_value": float | int | None,
     "selection_error": float | int,
     "best_step": int,
     "steps": int,
@@ -101,7 +101,7 @@ def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict
 def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:
     setting, corpus, state = experiment.setting, experiment.corpus, experiment.state()
     metric, tuned = setting.task.metric, setting.config.upstream
-    figures = {"dev": dev.figures(), "test": None if test is None else test.figures()}
+    figures = {part: score and _defined(score) for part, score in (("dev", dev), ("test", test))}
     values = {part: None if named is None else named[metric.key] for part, named in figures.items()}
     spec, layers = setting.upstream, experiment.layers
     upstream: dict[str, Any] = {"name": spec.label, "spec": str(spec), "step": experiment.upstream.step}
@@ -154,6 +154,11 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
         "features": corpus.store.info.features and as_dict(corpus.store.info.features),
         "seconds": round(time.perf_counter() - experiment.started, 1),
     }
+
+
+def _defined(score: Score) -> dict[str, float | None]:
+    """The figures of a score; None for what is not defined of it, as the correlation with a constant."""
+    return {name: defined(value) for name, value in score.figures().items()}
 
 
 def _cost(experiment: Experiment) -> dict[str, Any]:

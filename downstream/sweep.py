@@ -1,7 +1,6 @@
 """Several settings and seeds of one run: dev chooses a setting for each seed, test is read for the chosen ones."""
 
 import itertools
-import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from downstream.opened import Opened
 from downstream.report import read_result, write_report
 from downstream.setting import Setting
 from utility.config import leaf_path
-from utility.runs import write_json
+from utility.runs import deviation, mean, write_json
 from utility.text import short
 
 
@@ -92,10 +91,10 @@ def run_many(
         "selection": f"for each seed the setting with the best dev {metric.name}; test read once per seed, after the "
         "choice",
         "runs": len(rows),
-        "test_mean": statistics.fmean(tests),
-        "test_deviation": statistics.stdev(tests) if len(tests) > 1 else None,
-        "dev_mean": statistics.fmean(devs),
-        "dev_deviation": statistics.stdev(devs) if len(devs) > 1 else None,
+        "test_mean": mean(tests),
+        "test_deviation": deviation(tests),
+        "dev_mean": mean(devs),
+        "dev_deviation": deviation(devs),
         "seeds": rows,
     }
     write_json(directory / "summary.json", content)
