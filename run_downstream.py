@@ -1,4 +1,4 @@
-"""Probe or fine-tune an upstream: phones, speakers and classes of your own, from frames or utterances."""
+"""Probe or fine-tune an upstream: phones, speakers, classes and numbers of your own, from frames or utterances."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from downstream.tasks.table import TASKS, find_task
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
 from mockingjay.runs import CKPDIR, chosen_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
-from originals.flags import PROBING_ANSWERS, in_our_words
+from originals.flags import ALIASES, PROBING_ANSWERS, in_our_words
 from utility.command import run
 from utility.flags import DEFAULT_SEED, Mode, Parser, folder_name, seed
 
@@ -49,7 +49,8 @@ def make_parser() -> Parser:
         usage="%(prog)s --run TASK [--upstream UPSTREAM] [options] [section.key=value ...]",
     )
     what = parser.add_argument_group("what is run")
-    parser.add("--run", group=what, metavar="TASK", help="one of the tasks below")
+    names = f"one of the tasks below, or SUPERB's or S3PRL's name of one ({', '.join(ALIASES)})"
+    parser.add("--run", group=what, metavar="TASK", help=names)
     parser.add(
         "--upstream",
         group=what,
@@ -108,10 +109,13 @@ def read(argv: Sequence[str]) -> Probe:
     """The settings of the probe that the words ask for."""
     command = make_parser().read(argv)
     values = command.values
-    if values["run"] not in TASKS:
-        find_task(values["run"])  # says which there are
+    task = ALIASES.get(values["run"], values["run"])
+    if task not in TASKS:
+        find_task(task)  # says which there are
     check_resume(values, command.typed)
-    return command.fill(Probe, upstream=_upstream(values, command.typed))
+    if task != values["run"] and values["msg"]:
+        print(f"task: {values['run']} is {task} here")
+    return command.fill(Probe, run=task, upstream=_upstream(values, command.typed))
 
 
 def _upstream(values: Mapping[str, Any], typed: Mapping[str, str]) -> UpstreamSpec:

@@ -84,6 +84,9 @@ def run_many(
     rows = [_run_seed(setting, choices, seed, directory / f"seed_{seed}", opened) for seed in seeds]
     tests, devs = ([row[key] for row in rows] for key in ("test_value", "dev_value"))
     metric = setting.task.metric
+    warning = rate_warning(choices, [row["chosen"] for row in rows])
+    if warning is not None:
+        print(f"warning: {directory}: {warning}", file=sys.stderr)
     content = {
         "task": setting.task.name,
         "metric": {"name": metric.name, "unit": metric.unit, "better": metric.better},
@@ -95,10 +98,28 @@ def run_many(
         "test_deviation": deviation(tests),
         "dev_mean": mean(devs),
         "dev_deviation": deviation(devs),
+        "warning": warning,
         "seeds": rows,
     }
     write_json(directory / "summary.json", content)
     return content
+
+
+def rate_warning(choices: Sequence[Choice], chosen: Sequence[str]) -> str | None:
+    """That the best rate may lie beyond those of a sweep, of which the `chosen` ones are named, one for each seed."""
+    rates = {choice.name: choice.config.optimizer.lr for choice in choices}
+    low, high = min(rates.values()), max(rates.values())
+    if low == high:
+        return None
+    found = [rates[name] for name in chosen]
+    ends = [("lowest", "lower", low, found.count(low)), ("highest", "higher", high, found.count(high))]
+    said = [
+        f"dev chose the {end} rate of the sweep, optimizer.lr={rate:g}, for {count} of {len(found)} seeds: {beyond} "
+        "ones may do better"
+        for end, beyond, rate, count in ends
+        if count
+    ]
+    return "; ".join(said) or None
 
 
 def _run_seed(

@@ -19,7 +19,8 @@ from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 
 PHONES, SPEAKERS, EACH, WIDTH, SHIFT = ["aa", "b", "sil"], 6, 6, 8, 0.01
-TABLELESS = tuple(name for name in TASKS if not MODULES[name].endswith(".utterances"))  # a corpus has their answers
+OF_CORPUS = ("downstream.tasks.phones", "downstream.tasks.speakers")
+TABLELESS = tuple(name for name in TASKS if MODULES[name] in OF_CORPUS)  # tasks of which a corpus has the answers
 QUICK = ["trainer.steps=30", "trainer.eval_every=10", "trainer.save_every=10", "optimizer.lr=0.02"]
 
 
