@@ -15,7 +15,8 @@ def linear(inputs: int, outputs: int, generator: torch.Generator, bias: bool = T
 
 def gru(inputs: int, outputs: int, generator: torch.Generator) -> nn.GRU:
     """One layer of a GRU over [B, T, inputs], as `linear`."""
-    return drawn(nn.utils.skip_init(nn.GRU, inputs, outputs, batch_first=True), outputs**-0.5, generator)
+    module = nn.GRU(inputs, outputs, batch_first=True, device="meta")  # nothing is drawn from elsewhere
+    return drawn(module.to_empty(device="cpu"), outputs**-0.5, generator)
 
 
 def drawn(module: M, bound: float, generator: torch.Generator) -> M:
