@@ -95,18 +95,8 @@ class DataConfig:
             raise ValueError(f"label_mode emotion takes {COLUMNS} columns, label_column has {len(self.label_columns)}")
         if self.label_mode == "regression" and self.label_kind == "class":
             raise ValueError("label_mode regression goes with label_kind number")
-        if self.label_kind == "number" or self.label_mode == "regression":
-            self._check_number()
         if self.label_mode not in (None, "regression") and self.label_kind == "number":
             raise ValueError(f"label_mode {self.label_mode} makes classes: it goes with label_kind class")
-
-    def _check_number(self) -> None:
-        """Refuse keys that mean nothing of numbers."""
-        for name in ("label_map", "classes"):
-            if getattr(self, name):
-                raise ValueError(f"{name} would change nothing: labels are numbers (label_kind, label_mode)")
-        if len(self.label_columns) > 1:
-            raise ValueError(f"label_column lists {len(self.label_columns)} columns, a number is in one: choose it")
 
     @property
     def label_columns(self) -> list[str]:

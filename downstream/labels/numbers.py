@@ -60,7 +60,14 @@ def table_numbers(
     """The numbers in the table of the utterances; ValueError names the line of what is none, or beyond `bounds`."""
     rows = rows_of(task, utterances)
     check_named(task, config.label_columns, rows)
-    (column,) = config.label_columns
+    if len(config.label_columns) > 1:
+        raise ValueError(f"{task}: data.label_column lists {len(config.label_columns)} columns, a number is in one")
+    for name in ("label_map", "classes"):
+        if getattr(config, name):
+            raise ValueError(
+                f"data.{name} would change nothing: labels are numbers; data.label_kind=class takes classes"
+            )
+    column = config.label_columns[0]
     numbers, usable = np.full(len(utterances), np.nan), []
     there, left_out = with_row(task, utterances, config)
     for index in there:
@@ -73,10 +80,10 @@ def table_numbers(
         except ValueError:
             value = math.inf
         if not math.isfinite(value):
-            raise ValueError(f"{rows.at(index)}: {column} is {short(text)}: {task} predicts numbers")
+            raise ValueError(f"{rows.at(index)}: {column} is {short(text)}, expected a finite number")
         if bounds and not bounds[0] <= value <= bounds[1]:
             raise ValueError(
-                f"{rows.at(index)}: {column} is {short(text)}, beyond probe.bounds={list(bounds)}: none is predicted"
+                f"{rows.at(index)}: {column} is {short(text)}, beyond probe.bounds={list(bounds)}: none would be predicted"
             )
         numbers[index] = value
         usable.append(index)

@@ -174,7 +174,7 @@ def test_means_are_kept_only_where_the_mean_is_all_that_is_read(labelled):
 
 def test_balanced_training_draws_classes_equally_often_and_dev_is_whole(labelled):
     """S3PRL drew keyword spotting's dev part at random, too."""
-    setting = labelled.setting("keyword_spotting", "mood", data={"balance": True})
+    setting = labelled.setting("keyword_spotting", "mood", data={"balance": True, "batch_utterances": 5})
     experiment = Experiment(setting, labelled.folder("none"))
     assert [loader.shares is None for loader in (experiment._loader("train"), experiment._loader("dev"))] == [
         True,
@@ -350,7 +350,7 @@ def test_a_number_is_learnt_and_its_predictions_say_all(labelled):
 
 @pytest.mark.parametrize("metric", ["spearman", "pearson", "mse"])
 def test_quality_is_bounded_and_dev_chooses_by_the_metric(labelled, metric):
-    probe = {"bounds": [-1, 4], "pool": "attention", "metric": metric, "loss": "mae"}
+    probe = {"bounds": [-3, 3], "pool": "attention", "metric": metric, "loss": "mae"}
     setting = labelled.setting(
         "mos", "level", OWN, probe=probe, data={"max_frames": 20}, upstream={"fine_tune": True}, **FAST
     )
@@ -359,7 +359,7 @@ def test_quality_is_bounded_and_dev_chooses_by_the_metric(labelled, metric):
     assert found["value"] == found["figures"]["test"][metric] == outcome(setting, folder, "test")
     assert found["metric"]["name"] == NUMBER_METRICS[metric].name
     rows = [float(row["predicted"]) for row in read_predictions(folder / "predictions_test.tsv")]
-    assert -1 < min(rows) < max(rows) < 4
+    assert -3 < min(rows) < max(rows) < 3
     assert found["figures"]["test"]["pearson"] > 0.6
 
 
