@@ -287,8 +287,9 @@ class Experiment:
         chosen = getattr(self.corpus.parts, part)
         frames = self.frames if frames is None else frames
         examples = self.setting.task.source(frames, self.corpus.labels, chosen, use)
-        crops = config.data.max_frames if training else None
-        loader = LoaderConfig(batch_frames=examples.batch_frames(use), max_frames=crops)
+        sound = isinstance(frames, Sound)
+        crop = None if sound else examples.crop  # recordings are read whole
+        loader = LoaderConfig(batch_frames=examples.batch_frames(use), max_frames=crop)
         if use.fine_tune and self.upstream.takes == "features":
             loader = replace(loader, batch_frames=config.data.fine_tune_frames, pad_multiple=PAD_MULTIPLE)
         elif use.fine_tune:
@@ -297,5 +298,4 @@ class Experiment:
         target, shares = examples.target, None
         if training and config.data.balance:
             shares = balanced_shares([int(target.read(number)) for number in range(len(examples.ids))])
-        sound = isinstance(frames, Sound)
         return Loader(examples, loader, self.setting.seed, target, waveforms=sound, shares=shares)

@@ -82,9 +82,7 @@ def table_numbers(
         if not math.isfinite(value):
             raise ValueError(f"{rows.at(index)}: {column} is {short(text)}, expected a finite number")
         if bounds and not bounds[0] <= value <= bounds[1]:
-            raise ValueError(
-                f"{rows.at(index)}: {column} is {short(text)}, beyond probe.bounds={list(bounds)}: none would be predicted"
-            )
+            raise ValueError(f"{rows.at(index)}: {column} is {short(text)}, beyond probe.bounds={list(bounds)}")
         numbers[index] = value
         usable.append(index)
     check_some(task, usable, left_out)

@@ -112,9 +112,11 @@ class ByUtterance:
     def source(self, frames: Source, labels: Any, chosen: Indices, use: Use) -> Wholes | Means:
         """Means, made once, of frozen states that are averaged; whole utterances for any other head, for crops of them,
         and for an upstream that is trained."""
+        crop = use.data.max_frames if use.training else None
         means = use.probe.head != "gru" and use.probe.pool in (None, "mean")
-        cropped = use.training and use.data.max_frames is not None
-        return (Means if means and not cropped and not use.fine_tune else Wholes)(frames, labels.utterance, chosen)
+        if means and crop is None and not use.fine_tune:
+            return Means(frames, labels.utterance, chosen)
+        return Wholes(frames, labels.utterance, chosen, crop)
 
     def head(self, width: int, outputs: int, config: ProbeConfig, generator: torch.Generator) -> Linears:
         """Outputs [B, outputs], such as class scores."""

@@ -326,6 +326,7 @@ def outcome(setting: Setting, folder: Path, part: str) -> float:
 
 
 FAST = {"optimizer": {"lr": 0.05}, "trainer": {"steps": 60, "eval_every": 20}}
+SLOWER = {"optimizer": {"lr": 0.005}, "trainer": {"steps": 60, "eval_every": 20}}
 
 
 def test_a_number_is_learnt_and_its_predictions_say_all(labelled):
@@ -352,7 +353,7 @@ def test_a_number_is_learnt_and_its_predictions_say_all(labelled):
 def test_quality_is_bounded_and_dev_chooses_by_the_metric(labelled, metric):
     probe = {"bounds": [-3, 3], "pool": "attention", "metric": metric, "loss": "mae"}
     setting = labelled.setting(
-        "mos", "level", OWN, probe=probe, data={"max_frames": 20}, upstream={"fine_tune": True}, **FAST
+        "mos", "level", OWN, probe=probe, data={"max_frames": 20}, upstream={"fine_tune": True}, **SLOWER
     )
     folder = labelled.folder(metric)
     found = run_single(setting, folder)
