@@ -86,7 +86,7 @@ class TableSource:
                         "not in train; data.classes lists the classes that are used"
                     )
         check_classes(self.task, classes if len(found) > 1 else sorted(found))
-        return NameLabels(self.names, self.utterances.lengths, classes, parts.all())
+        return NameLabels(self.names, self.utterances.lengths, classes, parts.all(), parts.train)
 
 
 def in_order(labels: set[str]) -> list[str]:

@@ -17,6 +17,7 @@ from downstream.heads.linear import Linears, join_context
 from downstream.heads.pooling import AttentivePool, Pool, Projected, mean_pool, statistics_pool
 from downstream.heads.recurrent_pooling import LastState
 from downstream.labels.base import Classes, FrameClasses, LabelSource
+from downstream.labels.speakers import NameLabels
 from downstream.metrics.classes import ClassScore, Confused, class_loss, class_metric, class_score
 from downstream.outcomes import Outcomes, Summed, percentage
 from downstream.splits import Division, Indices
@@ -28,8 +29,8 @@ from utility.loader import Source
 from utility.runs import Metric
 
 NO_LABEL = "-"
-OF_NUMBERS = ("probe.metric", "probe.head", "probe.projector", "probe.pool", "probe.skip", "data.max_frames")
-OF_UTTERANCES = (*OF_NUMBERS, "data.balance")  # keys that answers by utterance use, such as classes
+OF_CLASSES = ("probe.metric",)  # keys that a choice between classes uses,
+OF_UTTERANCES = ("probe.head", "probe.projector", "probe.pool", "probe.skip", "data.max_frames")  # and what pools
 GRU_SIZE, GRU_SKIP = 32, 5  # of the original's RnnClassifier
 
 
@@ -47,6 +48,8 @@ class Level(Protocol):
 
     def pairs(self, true: str, predicted: str) -> Iterable[tuple[str, str]]:
         """The true and the predicted class of every item of a row of predictions."""
+
+    def facts(self, labels: Any) -> Mapping[str, object]: ...
 
     def caution(self, features: FeatureConfig | None) -> str | None: ...
 
@@ -86,6 +89,10 @@ class ByFrame:
     def pairs(self, true: str, predicted: str) -> Iterable[tuple[str, str]]:
         """Those of the frames that have a label."""
         return (pair for pair in zip(true.split(" "), predicted.split(" "), strict=True) if pair[0] != NO_LABEL)
+
+    def facts(self, labels: FrameClasses) -> Mapping[str, object]:
+        """Nothing more."""
+        return {}
 
     def caution(self, features: FeatureConfig | None) -> None:
         """No kind of features is known to spoil it."""
@@ -160,6 +167,10 @@ class ByUtterance:
         """One pair."""
         return [(true, predicted)]
 
+    def facts(self, labels: NameLabels) -> Mapping[str, object]:
+        """The share of the training utterances that is of their most frequent class, in percent."""
+        return {"train_majority": labels.majority}
+
     def caution(self, features: FeatureConfig | None) -> str | None:
         """Normalised features have no mean."""
         if not self.averages:
@@ -186,7 +197,7 @@ class Classification:
     read_labels: Callable[[str, FramedUtterances, DataConfig], LabelSource]
     level: Level
     division: Division
-    uses: Collection[str] = ("probe.metric",)
+    uses: Collection[str] = OF_CLASSES
     chosen: str = "accuracy"
     columns: Sequence[str] = ("true", "predicted")
     loss_label: str = "cross-entropy (nats)"
@@ -244,8 +255,8 @@ class Classification:
         return {"confusion": confusion_figure(score.confusions.cpu().numpy(), labels.classes, title)}
 
     def facts(self, labels: Classes) -> Mapping[str, object]:
-        """The number of classes."""
-        return {"classes": len(labels.classes)}
+        """The number of classes, and what the level says of them."""
+        return {"classes": len(labels.classes), **self.level.facts(labels)}
 
     def caution(self, features: FeatureConfig | None) -> str | None:
         """What spoils a result on plain features."""

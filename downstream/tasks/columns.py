@@ -138,7 +138,7 @@ class Columns:
 
 def _pair(name: str) -> tuple[str, str]:
     """The columns of a file of predictions that a column of labels gives."""
-    name = "_".join(name.split())
+    name = " ".join(name.split())
     return f"true_{name}", f"predicted_{name}"
 
 

@@ -7,7 +7,7 @@ from downstream.labels.table import table_classes, table_speakers
 from downstream.metrics.classes import CLASS_METRICS
 from downstream.splits import Division
 from downstream.tasks.base import chosen_metric
-from downstream.tasks.classification import OF_UTTERANCES, ByFrame, ByUtterance, Classification
+from downstream.tasks.classification import OF_CLASSES, OF_UTTERANCES, ByFrame, ByUtterance, Classification
 from downstream.tasks.table import TASKS
 from downstream.utterances import FramedUtterances
 
@@ -28,6 +28,6 @@ def task(name: str, config: DownstreamConfig) -> Classification:
         _answers,
         ByFrame() if frames else ByUtterance.of(config.probe),
         Division("utterance", known_speakers=True),
-        uses=("probe.metric",) if frames else OF_UTTERANCES,
+        uses=OF_CLASSES if frames else (*OF_CLASSES, *OF_UTTERANCES, "data.balance"),
         chosen=chosen_metric(name, config.probe.metric, CLASS_METRICS, "accuracy"),
     )

@@ -9,7 +9,7 @@ from downstream.metrics.classes import CLASS_METRICS
 from downstream.metrics.numbers import NUMBER_METRICS
 from downstream.splits import Division
 from downstream.tasks.base import Task, chosen_metric
-from downstream.tasks.classification import OF_NUMBERS, OF_UTTERANCES, ByUtterance, Classification
+from downstream.tasks.classification import OF_CLASSES, OF_UTTERANCES, ByUtterance, Classification
 from downstream.tasks.columns import Columns
 from downstream.tasks.regression import Regression
 from downstream.tasks.table import TASKS
@@ -47,7 +47,7 @@ def task(name: str, config: DownstreamConfig) -> Task:
             TASKS[name],
             level,
             DIVISION,
-            uses=(*OF_NUMBERS, "probe.loss", "probe.bounds"),
+            uses=("probe.metric", "probe.loss", "probe.bounds", *OF_UTTERANCES),
             chosen=chosen_metric(name, probe.metric, NUMBER_METRICS, preset.metric),
             lowers=probe.loss or "mse",
             bounds=tuple(probe.bounds),
@@ -55,9 +55,11 @@ def task(name: str, config: DownstreamConfig) -> Task:
         )
     if len(data.label_columns) > 1 and data.label_mode != "emotion":
         chosen_metric(f"{name} of several columns", probe.metric, ["accuracy"], "accuracy")
-        return Columns(name, TASKS[name], level, tuple(data.label_columns), DIVISION, OF_UTTERANCES)
+        uses = ("probe.metric", "data.balance", *OF_UTTERANCES)
+        return Columns(name, TASKS[name], level, tuple(data.label_columns), DIVISION, uses)
     chosen = chosen_metric(name, probe.metric, CLASS_METRICS, "accuracy")
-    return Classification(name, TASKS[name], table_classes, level, DIVISION, OF_UTTERANCES, chosen)
+    uses = (*OF_CLASSES, *OF_UTTERANCES, "data.balance")
+    return Classification(name, TASKS[name], table_classes, level, DIVISION, uses, chosen)
 
 
 def _kind(preset: Preset, data: DataConfig) -> str:

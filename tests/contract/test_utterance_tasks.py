@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,7 +206,7 @@ def ids_of(loader: Loader, start: Position, count: int) -> list[str]:
 
 def test_shares_are_one_over_classes_times_utterances():
     assert balanced_shares([4, 4, 4, 9]).tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
-    source = Wholes(type("Twelve", (), {"ids": list("abcd"), "lengths": np.array([3, 4, 5, 6])})(), np.int64, range(4))
+    source = Wholes(type("Twelve", (), {"ids": list("abcd"), "lengths": np.array([1, 1, 1, 6])})(), np.int64, range(4))
     loader = Loader(source, LoaderConfig(batch_frames=6), shares=np.array([0, 0, 0, 1.0]))
     assert [batch.tolist() for batch in loader.epoch(0)] == [[3]] * 4  # and budgets are of what was drawn
 
@@ -375,6 +376,9 @@ def test_labels_are_standardised_by_train_and_the_loss_is_in_their_deviations(la
     plain = replace(setting.task, bounds=())
     expected = (output[:, 0].double() - (target - labels.mean) / labels.deviation).square().mean()
     assert plain.loss(output, batch, labels)["loss"] == pytest.approx(float(expected), rel=1e-6)
+    assert labelled.setting("mos", "level", probe={"loss": "mae"}).task.lowers == "mae"
+    absolute = (output[:, 0].double() - (target - labels.mean) / labels.deviation).abs().mean()
+    assert replace(plain, lowers="mae").loss(output, batch, labels)["loss"] == pytest.approx(float(absolute), rel=1e-6)
     squeezed = (1 + 4 * output[:, 0].double().tanh() - target) / labels.deviation
     assert setting.task.loss(output, batch, labels)["loss"] == pytest.approx(float(squeezed.square().mean()), rel=1e-6)
 
@@ -400,6 +404,7 @@ def test_several_columns_are_right_together_and_each_is_reported(labelled):
     folder = labelled.folder("columns")
     found = run_single(setting, folder)
     assert found["classes"] == {"act": 2, "on": 3, "mood": 2}
+    assert found["metric"]["name"] == "utterance accuracy"
     rows = list(read_predictions(folder / "predictions_test.tsv"))
     right = {name: [row[f"true_{name}"] == row[f"predicted_{name}"] for row in rows] for name in ("act", "on", "mood")}
     for name, hits in right.items():
@@ -419,6 +424,10 @@ def test_dev_chooses_by_another_metric_of_classes(labelled, metric):
     assert found["value"] == found["figures"]["test"][metric] == outcome(setting, folder, "test")
     assert found["selection_error"] == pytest.approx(100 - found["figures"]["dev"][metric], abs=1e-4)
     assert found["value"] != found["figures"]["test"]["accuracy"]
+    table = dict(line.split(",")[:2] for line in labelled.table.read_text().splitlines())
+    other = {row["id"] for part in ("dev", "test") for row in read_predictions(folder / f"predictions_{part}.tsv")}
+    train = [mood for key, mood in table.items() if key not in other | {"id"}]
+    assert found["train_majority"] == pytest.approx(100 * train.count("sad") / len(train))
 
 
 @pytest.mark.parametrize("tuned", [False, True])
@@ -517,3 +526,57 @@ def test_sentiment_of_the_originals_runner_is_trained_and_scored_again(labelled,
     capsys.readouterr()
     assert not runner_mockingjay.main(["--test_sentiment", "--dckpt", probe, *data])
     assert f"test {found['value']:.2f} % of {found['scored']['test']}" in capsys.readouterr().out
+
+
+def test_presets_project_to_256_and_utterance_is_linear():
+    labels = SimpleNamespace(classes=range(4))
+    found = {}
+    for name in ("utterance", "speaker_utterance", "keyword_spotting", "intent", "emotion", "sentiment", "mos"):
+        head = find_task(name).head(WIDTH, labels, ProbeConfig(), torch.Generator().manual_seed(0))
+        found[name] = [tuple(value.shape) for key, value in head.state_dict().items() if key.endswith("weight")]
+    linear, projected = [(4, WIDTH)], [(256, WIDTH), (4, 256)]
+    assert found.pop("mos") == [(256, WIDTH), (1, 256)]
+    assert found.pop("utterance") == found.pop("speaker_utterance") == linear
+    assert set(map(tuple, found.values())) == {tuple(projected)}
+    assert [find_task(name).metric.key for name in ("mos", "emotion")] == ["spearman", "accuracy"]
+
+
+def test_recurrent_head_is_that_of_the_legacy_classifier():
+    head = head_of(head="gru", dropout=0.5)
+    shapes = {name: tuple(value.shape) for name, value in head.state_dict().items() if "weight" in name}
+    assert shapes == {
+        "gather.gru.weight_ih_l0": (96, WIDTH),
+        "gather.gru.weight_hh_l0": (96, 32),
+        "gather.linear.weight": (32, 32),
+        "linears.0.weight": (4, 32),
+    }
+    assert (head.gather.skip, head_of(**HEADS["gru"]).gather.skip) == (5, 3)
+    assert head_of(head="gru", hidden_layers=2).linears[0].weight.shape == (32, 32)
+    states, lengths = padded(0.0)
+    head.train()
+    assert torch.equal(head.gather(states, lengths), head.gather(states, lengths))  # dropout is behind the ReLU alone
+
+
+def test_seven_rounds_and_only_seven_trunc_cuts_toward_zero():
+    """The legacy mode original said rounded, and cut."""
+    values = [-2.7, -0.6, 0.5, 1.2, 2.9]
+    assert [number_class("seven", value) for value in values] == ["-3", "-1", "1", "1", "3"]
+    assert [number_class("seven_trunc", value) for value in values] == ["-2", "0", "0", "1", "2"]
+
+
+def test_several_columns_are_renamed_and_counted(labelled):
+    lines = labelled.table.read_text().splitlines()
+    holes = [line.replace("gay", "").replace(",a1", ",a1" if index % 5 else ",") for index, line in enumerate(lines)]
+    table = labelled.table.with_name("holes.csv")
+    table.write_text("\n".join(holes))
+    data = {"labels": str(table), "unaligned": "leave_out", "label_map": {"a0": "x", "b 1": "b 2"}}
+    with pytest.raises(ValueError, match="column mood: needs at least 2 classes"):
+        Experiment(labelled.setting("intent", ["act", "on", "mood"], data=data), labelled.folder("none"))
+    made = Experiment(labelled.setting("intent", ["act", "on"], data=data), labelled.folder("none")).corpus
+    assert {name: own.classes for name, own in made.labels.columns.items()} == {
+        "act": ["a1", "x"],
+        "on": ["b 0", "b 2"],
+    }
+    lacking = sum(not line.split(",")[3] for line in holes[1:])
+    assert made.parts.left_out == {"without a label": lacking}
+    assert lacking > 1
