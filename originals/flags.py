@@ -5,16 +5,25 @@ from pathlib import Path
 from typing import Any
 
 from downstream.tasks.table import TASKS as OURS
-from downstream.tasks.table import find_task
 from utility.flags import Mode, Parser
 
 # The paper's probes; the original's own "linear" had two hidden layers: `run_downstream.py --run phone_1hidden`.
 TASKS = {"phone": "phone_linear", "speaker": "speaker_utterance", "sentiment": "sentiment"}
 ALIASES = {  # SUPERB's and S3PRL's names of tasks -> ours
-    **{"pr": "ctc_phone", "ctc": "ctc_phone", "asr": "ctc_char"},
-    **{"ks": "keyword_spotting", "speech_commands": "keyword_spotting", "ic": "intent", "fluent_commands": "intent"},
-    **{"er": "emotion", "sid": "speaker_utterance", "voxceleb1": "speaker_utterance"},
-    **{"asv": "asv_xvector", "sv_voxceleb1": "asv_xvector", "mosei": "sentiment", "mos_prediction": "mos"},
+    "pr": "ctc_phone",
+    "ctc": "ctc_phone",
+    "asr": "ctc_char",
+    "ks": "keyword_spotting",
+    "speech_commands": "keyword_spotting",
+    "ic": "intent",
+    "fluent_commands": "intent",
+    "er": "emotion",
+    "sid": "speaker_utterance",
+    "voxceleb1": "speaker_utterance",
+    "asv": "asv_xvector",
+    "sv_voxceleb1": "asv_xvector",
+    "mosei": "sentiment",
+    "mos_prediction": "mos",
 }
 TRAIN, TEST = (tuple(f"--{what}_{label}" for label in TASKS) for what in ("train", "test"))
 UPSTREAMS = {  # (--run_mockingjay, --run_apc, --with_head)
