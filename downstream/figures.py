@@ -42,7 +42,7 @@ def scatter_figure(true: np.ndarray, predicted: np.ndarray, title: str) -> Figur
     axes = figure.add_subplot()
     low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
     axes.plot([low, high], [low, high], color="gray", linestyle=":", label="equal")
-    size = float(np.clip(600 / len(true), 2, 16))
+    size = float(np.clip(4000 / len(true), 3, 25))
     axes.scatter(true, predicted, s=size, color="tab:blue", alpha=0.6, linewidths=0, rasterized=len(true) > MANY**2)
     axes.set(xlabel="label", ylabel="prediction")
     axes.set_aspect("equal", adjustable="datalim")

@@ -20,7 +20,7 @@ from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import Batch
 from utility.loader import Source
-from utility.runs import Metric
+from utility.runs import Metric, defined, with_unit
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss}
 
@@ -96,8 +96,8 @@ class Regression:
 
     def figures(self, score: NumberScore, labels: NumberLabels, title: str) -> Mapping[str, Figure]:
         """Predictions against true numbers."""
-        correlation = score.figures()["pearson"]
-        return {"scatter": scatter_figure(*score.pairs(), f"{title}\nr = {correlation:.2f}")}
+        correlation = with_unit(defined(score.figures()["pearson"]), "")
+        return {"scatter": scatter_figure(*score.pairs(), f"{title}\nr = {correlation}")}
 
     def facts(self, labels: NumberLabels) -> Mapping[str, object]:
         """What labels are standardised by."""
