@@ -566,12 +566,11 @@ def test_seven_rounds_and_only_seven_trunc_cuts_toward_zero():
 
 def test_several_columns_are_renamed_and_counted(labelled):
     lines = labelled.table.read_text().splitlines()
-    holes = [line.replace("gay", "").replace(",a1", ",a1" if index % 5 else ",") for index, line in enumerate(lines)]
+    holes = [line.replace(",a1", ",a1" if index % 5 else ",") for index, line in enumerate(lines)]
     table = labelled.table.with_name("holes.csv")
     table.write_text("\n".join(holes))
     data = {"labels": str(table), "unaligned": "leave_out", "label_map": {"a0": "x", "b 1": "b 2"}}
-    with pytest.raises(ValueError, match="column mood: needs at least 2 classes"):
-        Experiment(labelled.setting("intent", ["act", "on", "mood"], data=data), labelled.folder("none"))
+    data |= {"split": "utterance"}
     made = Experiment(labelled.setting("intent", ["act", "on"], data=data), labelled.folder("none")).corpus
     assert {name: own.classes for name, own in made.labels.columns.items()} == {
         "act": ["a1", "x"],
