@@ -101,7 +101,7 @@ def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict
 def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:
     setting, corpus, state = experiment.setting, experiment.corpus, experiment.state()
     metric, tuned = setting.task.metric, setting.config.upstream
-    figures = {part: score and _defined(score) for part, score in (("dev", dev), ("test", test))}
+    figures = {"dev": _defined(dev), "test": None if test is None else _defined(test)}
     values = {part: None if named is None else named[metric.key] for part, named in figures.items()}
     spec, layers = setting.upstream, experiment.layers
     upstream: dict[str, Any] = {"name": spec.label, "spec": str(spec), "step": experiment.upstream.step}
