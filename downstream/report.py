@@ -66,7 +66,7 @@ def read_result(path: Path) -> dict[str, Any]:
             "selection_error": content.get("criterion"),
         }
     for name, kind in RESULT.items():
-        if not isinstance(content.get(name), kind) or isinstance(content[name], bool):
+        if name not in content or not isinstance(content[name], kind) or isinstance(content[name], bool):
             wrong = f"{name} is {short(content.get(name))}"
             raise ValueError(f"{path}: damaged, {wrong}: remove it, and it is written again")
     if not isinstance(content["metric"].get("unit"), str):
