@@ -1,4 +1,4 @@
-"""Probe or fine-tune an upstream: phones, speakers and classes of your own, from frames or utterances."""
+"""Probe or fine-tune an upstream: phones, speakers, classes and numbers of your own, from frames or utterances."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from downstream.tasks.table import TASKS, find_task
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
 from mockingjay.runs import CKPDIR, chosen_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
-from originals.flags import PROBING_ANSWERS, in_our_words
+from originals.flags import ALIASES, PROBING_ANSWERS, in_our_words
 from utility.command import run
 from utility.flags import DEFAULT_SEED, Command, Mode, Parser, folder_name, seed
 
@@ -56,7 +56,8 @@ def make_parser() -> Parser:
         usage="%(prog)s --run TASK [--upstream UPSTREAM] [options] [section.key=value ...]",
     )
     what = parser.add_argument_group("what is run")
-    parser.add("--run", group=what, metavar="TASK", help="one of the tasks below")
+    names = f"one of the tasks below, or SUPERB's or S3PRL's name of one ({', '.join(ALIASES)})"
+    parser.add("--run", group=what, metavar="TASK", help=names)
     parser.add(
         "--upstream",
         group=what,
@@ -141,12 +142,16 @@ def read(argv: Sequence[str]) -> Probe:
 
 
 def _settings(command: Command) -> Probe:
-    if command.values["run"] not in TASKS:
-        find_task(command.values["run"])  # says which there are
+    named = command.values["run"]
+    task = ALIASES.get(named, named)
+    if task not in TASKS:
+        find_task(task)  # says which there are
     check_resume(command.values, command.typed)
+    if task != named and command.values["msg"]:
+        print(f"task: {named} is {task} here")
     values = with_curve(command)
     upstreams = _upstreams(values, command.typed)
-    return command.fill(Probe, upstreams=upstreams, each=values["each"], seeds=values["seeds"])
+    return command.fill(Probe, run=task, upstreams=upstreams, each=values["each"], seeds=values["seeds"])
 
 
 def _upstreams(values: Mapping[str, Any], typed: Mapping[str, str]) -> tuple[UpstreamSpec, ...]:

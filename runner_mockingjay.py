@@ -243,7 +243,7 @@ def _probed(command: Command) -> dict[str, Any]:
     action, _, label = what.partition("_")
     upstream, ckpt, flag = classic.classic_upstream(values)
     task = classic.TASKS[label]
-    settled: dict[str, Any] = {"task": classic.supported(task), "upstream": upstream}
+    settled: dict[str, Any] = {"task": task, "upstream": upstream}
     if action == "test":
         if values["dckpt"] is None:
             raise ValueError(f"--{what} needs the probe: --dckpt result/result_{upstream}_{task}/<run>/best.ckpt")

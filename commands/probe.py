@@ -233,12 +233,12 @@ def _print_summary(summary: Mapping[str, Any], directory: Path) -> None:
         for name, dev in row["tried"].items():
             chosen = name == row["chosen"]
             test = f"{with_interval(row['test_value'], row['test_interval'], ''):>7} <- chosen on dev" if chosen else ""
-            print(f"{row['seed']:>6}  {name or '(as configured)':<32} {dev:7.2f} {test}".rstrip())
+            print(f"{row['seed']:>6}  {name or '(as configured)':<32} {with_unit(dev, ''):>7} {test}".rstrip())
     spread = f" +- {summary['test_deviation']:.2f}" if summary["test_deviation"] is not None else ""
-    value = f"{summary['test_mean']:.2f}{spread} {unit}".rstrip() + in_brackets(summary["interval"])
+    value = f"{with_unit(summary['test_mean'], '')}{spread} {unit}".rstrip() + in_brackets(summary["interval"])
     print(
         f"{summary['task']} {summary['upstream']}: test {value}, {summary['runs']} seeds "
-        f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
+        f"(dev {with_unit(summary['dev_mean'], '')}); {directory}/summary.json"
     )
     print(stated(summary))
 
@@ -248,15 +248,16 @@ def _print_fold_summary(summary: Mapping[str, Any], directory: Path) -> None:
     print(f"{'fold':<24} {f'dev {unit}':>7} {f'test {unit}':>7}")
     for fold in summary["folds"]:
         spread = f" +- {fold['test_deviation']:.2f}" if fold["test_deviation"] is not None else ""
-        test = f"{fold['test_value']:7.2f}{spread}{in_brackets(fold['test_interval'])}"
-        print(f"{cut(fold['fold'], 24):<24} {fold['dev_value']:7.2f} {test}")
+        dev, test = (with_unit(fold[f"{part}_value"], "") for part in ("dev", "test"))
+        between = in_brackets(fold["test_interval"])
+        print(f"{cut(fold['fold'], 24):<24} {dev:>7} {test:>7}{spread}{between}")
     together = summary["pooled"]
     pooled = (
         "" if together is None else f", of all their predictions {with_interval(together, summary['interval'], unit)}"
     )
-    value = f"{summary['test_mean']:.2f} +- {with_unit(summary['test_deviation'], unit)}"
+    value = f"{with_unit(summary['test_mean'], '')} +- {with_unit(summary['test_deviation'], unit)}"
     print(
         f"{summary['task']} {summary['upstream']}: test {value} over {len(summary['folds'])} folds{pooled} "
-        f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
+        f"(dev {with_unit(summary['dev_mean'], '')}); {directory}/summary.json"
     )
     print(stated(summary))

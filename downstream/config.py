@@ -36,9 +36,9 @@ class DataConfig:
     unaligned: Literal["error", "leave_out"] = "error"  # utterances without a label, or not in the store
     label_rule: Literal["time", "index"] = "time"  # a frame's label: that of its centre, or of its number
     labels: str | None = None  # CSV or TSV with labels of utterances; tasks of utterances and speakers take it
-    label_column: str | list[str] | None = None  # several are six intensities, of label_mode emotion
-    label_kind: Literal["class", "number"] = "class"
-    label_mode: Mode | None = None  # classes of numbers
+    label_column: str | list[str] | None = None  # several: a class of each, or intensities of label_mode emotion
+    label_kind: Literal["class", "number"] | None = None  # None: as the task and label_mode have it
+    label_mode: Mode | None = None  # classes of numbers, or regression: the numbers themselves
     label_map: dict[Name, Name] = pydantic.Field(default_factory=dict)  # renames labels before anything else
     classes: list[Name] = pydantic.Field(default_factory=list)  # in this order; others are left out
     split_column: str | None = None  # divides: train, dev, test
@@ -64,9 +64,9 @@ class DataConfig:
     max_frames: int | None = pydantic.Field(None, gt=0)  # of a training utterance: a longer one gives a random crop
     cache: str = "data/representations"  # frozen representations are kept here
     cache_dtype: Literal["float32", "float16"] = "float16"
-    batch_frames: int = pydantic.Field(2000, gt=0)  # frozen upstream, frame tasks,
+    batch_frames: int = pydantic.Field(2000, gt=0)  # frozen upstream, frame tasks and utterances read whole,
     piece_frames: int = pydantic.Field(50, gt=0)  # drawn in pieces of this many frames
-    batch_utterances: int = pydantic.Field(32, gt=0)  # frozen upstream, utterance tasks
+    batch_utterances: int = pydantic.Field(32, gt=0)  # frozen upstream, means of utterances
     fine_tune_frames: int = pydantic.Field(6000, gt=0)  # whole utterances through an upstream of features,
     fine_tune_seconds: float = pydantic.Field(60.0, gt=0)  # or of waveforms
 
@@ -169,10 +169,10 @@ class DecodeConfig:
 class ProbeConfig:
     """The classifier."""
 
-    hidden_size: int = pydantic.Field(768, gt=0, le=1 << 20)  # of each hidden layer
+    hidden_size: int | None = pydantic.Field(None, gt=0, le=1 << 20)  # of each hidden layer; None: as the head has it
     hidden_layers: Literal[0, 1, 2] | None = None  # ReLU behind each; None: as the task has it
     context: int | None = pydantic.Field(None, gt=0, le=999)  # frames side by side, odd; None: as the task has it
-    dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before each linear layer
+    dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before each linear layer; of a GRU head behind its ReLU
     upstream_lr: float = pydantic.Field(1e-4, gt=0)  # rate of the upstream's own weights with fine_tune
     solver: Literal["sgd", "exact"] = "sgd"  # exact: the optimum of a linear head, without a rate
     l2: list[Annotated[float, pydantic.Field(ge=0)]] = pydantic.Field(default_factory=list)  # exact: dev chooses
@@ -192,10 +192,13 @@ class ProbeConfig:
             raise ValueError(
                 f"context is {self.context}: expected an odd number of frames, the middle one is classified"
             )
+        if self.bounds and not (len(self.bounds) == 2 and self.bounds[0] < self.bounds[1]):
+            raise ValueError(f"bounds are {self.bounds}: expected the lowest and the highest number, as [1, 5]")
 
-    def hidden(self, usual: int) -> list[int]:
-        """Widths of the hidden layers, where a task usually has so many."""
-        return [self.hidden_size] * (usual if self.hidden_layers is None else self.hidden_layers)
+    def hidden(self, usual: int, size: int = 768) -> list[int]:
+        """Widths of the hidden layers, where a task usually has so many of that size."""
+        width = size if self.hidden_size is None else self.hidden_size
+        return [width] * (usual if self.hidden_layers is None else self.hidden_layers)
 
 
 @section

@@ -23,7 +23,7 @@ from downstream.sweep import Choice, parse_sweep, run_many, run_single
 from downstream.tasks.base import Task
 from utility.config import as_dict
 from utility.plot import save_figure
-from utility.runs import write_json
+from utility.runs import deviation, mean, write_json
 
 CURVES = "curves"  # in the place of an upstream's name, where there are several
 FRACTION, LAYER, MEAN = "data.label_fraction", "upstream.layer", "test_mean"
@@ -228,8 +228,8 @@ def _of_seed(number: int, by_fold: Mapping[str, Sequence[Mapping[str, Any]]]) ->
     folded = list(rows) != [""]
     return {
         "seed": first["seed"],
-        "dev_value": statistics.fmean(row["dev_value"] for row in rows.values()),
-        "test_value": statistics.fmean(row["test_value"] for row in rows.values()),
+        "dev_value": mean(row["dev_value"] for row in rows.values()),
+        "test_value": mean(row["test_value"] for row in rows.values()),
         "chosen": {fold: row["chosen"] for fold, row in rows.items()} if folded else first["chosen"],
         "folder": {fold: row["folder"] for fold, row in rows.items()} if folded else first["folder"],
     }
@@ -244,8 +244,8 @@ def _means(seeds: Sequence[Mapping[str, Any]], content: Mapping[str, Any]) -> di
     means: dict[str, float | None] = {}
     for part in ("test", "dev"):
         values = [seed[f"{part}_value"] for seed in seeds]
-        means[f"{part}_mean"] = statistics.fmean(values)
-        means[f"{part}_deviation"] = statistics.stdev(values) if len(values) > 1 else None
+        means[f"{part}_mean"] = mean(values)
+        means[f"{part}_deviation"] = deviation(values)
     return means
 
 

@@ -5,7 +5,9 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from mockingjay.upstreams.baseline import Baseline
 from mockingjay.upstreams.spec import UpstreamSpec
 from utility.config import as_dict, build, differences, write_yaml
 from utility.files import remove_leftovers, replace_folder, temporary
-from utility.loader import Loader, LoaderConfig, Source
+from utility.loader import Loader, LoaderConfig, Source, balanced_shares
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
 from utility.text import short
@@ -80,6 +82,9 @@ class Experiment:
         self.upstream, sources = self.opened.upstream(setting)
         if config.upstream.fine_tune and not any(True for _ in self.upstream.parameters()):
             raise ValueError(f"fine_tune: upstream {name} has no weights to train")
+        heard = self.upstream.takes == "waveform" or isinstance(sources.whole, Recordings)
+        if config.upstream.fine_tune and config.data.max_frames and heard:
+            raise ValueError("data.max_frames: recordings that tune an upstream are read whole: leave it out")
         self.layers = ProbedLayers.of(config.upstream, self.upstream, name)
         framed = self.opened.utterances(self.upstream, sources, self.layers.labels[0])
         self.corpus = self.opened.corpus(task, config.data, sources, framed)
@@ -165,7 +170,8 @@ class Experiment:
 
         def evaluated() -> dict[str, float]:
             figures = evaluate(self.probe, dev.once(), self.setting.device).figures()
-            return {**figures, "selection_error": selection_error(self.setting.task.metric, figures)}
+            error = selection_error(self.setting.task.metric, figures)
+            return {**{name: value for name, value in figures.items() if not isnan(value)}, "selection_error": error}
 
         training = Training(
             module=self.probe,
@@ -283,10 +289,15 @@ class Experiment:
         chosen = getattr(self.corpus.parts, part)
         frames = self.frames if frames is None else frames
         examples = self.setting.task.source(frames, self.corpus.labels, chosen, use)
-        loader = LoaderConfig(batch_frames=examples.batch_frames(use))
+        sound = isinstance(frames, Sound)
+        crop = None if sound else examples.crop  # recordings are read whole
+        loader = LoaderConfig(batch_frames=examples.batch_frames(use), max_frames=crop)
         if use.fine_tune and self.upstream.takes == "features":
-            loader = LoaderConfig(batch_frames=config.data.fine_tune_frames, pad_multiple=PAD_MULTIPLE)
+            loader = replace(loader, batch_frames=config.data.fine_tune_frames, pad_multiple=PAD_MULTIPLE)
         elif use.fine_tune:
             budget = config.data.fine_tune_seconds / self.corpus.utterances.info.frame_shift
-            loader = LoaderConfig(batch_frames=max(round(budget), 1))
-        return Loader(examples, loader, self.setting.seed, examples.target, waveforms=isinstance(frames, Sound))
+            loader = replace(loader, batch_frames=max(round(budget), 1))
+        target, shares = examples.target, None
+        if training and config.data.balance:
+            shares = balanced_shares([int(target.read(number)) for number in range(len(examples.ids))])
+        return Loader(examples, loader, self.setting.seed, target, waveforms=sound, shares=shares)

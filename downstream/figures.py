@@ -1,4 +1,4 @@
-"""Figures of a probing run: the confusion matrix and the training curves."""
+"""Figures of a probing run: the confusion matrix, predicted against true numbers, and the training curves."""
 
 from collections.abc import Sequence
 
@@ -32,6 +32,21 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> 
         axes.set_yticks(range(len(classes)), classes, fontsize=size, parse_math=False)
     together = f" ({group} to a cell)" if group > 1 else ""
     axes.set(xlabel=f"predicted class{together}", ylabel=f"true class{together}")
+    axes.set_title(title, fontsize=10, parse_math=False)
+    return figure
+
+
+def scatter_figure(true: np.ndarray, predicted: np.ndarray, title: str) -> Figure:
+    """Predicted numbers [N] against true ones, with the line where both are equal."""
+    figure = new_figure(5.5, 5.5)
+    axes = figure.add_subplot()
+    low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
+    axes.plot([low, high], [low, high], color="gray", linestyle=":", label="equal")
+    size = float(np.clip(4000 / len(true), 3, 25))
+    axes.scatter(true, predicted, s=size, color="tab:blue", alpha=0.6, linewidths=0, rasterized=len(true) > MANY**2)
+    axes.set(xlabel="label", ylabel="prediction")
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.legend(fontsize=8)
     axes.set_title(title, fontsize=10, parse_math=False)
     return figure
 

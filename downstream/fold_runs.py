@@ -1,7 +1,6 @@
 """One run for each fold: every group is the test part once; mean and spread over the folds, and the pooled score."""
 
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from downstream.report import read_result
 from downstream.setting import Setting
 from downstream.sweep import Choice, run_many, run_single, test_interval, warn
 from downstream.tasks.base import Task
-from utility.runs import write_json
+from utility.runs import deviation, mean, write_json
 from utility.seeds import text_seed
 from utility.text import short
 
@@ -108,9 +107,9 @@ def _fold(name: str, folder: Path, rows: Sequence[Mapping[str, Any]], task: Task
     return {
         "fold": name,
         "folder": str(folder),
-        "dev_value": statistics.fmean(row["dev_value"] for row in rows),
-        "test_value": statistics.fmean(tests),
-        "test_deviation": statistics.stdev(tests) if len(tests) > 1 else None,
+        "dev_value": mean(row["dev_value"] for row in rows),
+        "test_value": mean(tests),
+        "test_deviation": deviation(tests),
         "test_interval": rows[0]["test_interval"]
         if len(rows) == 1
         else of_runs(task, [[Path(row["folder"])] for row in rows])[1].about()["interval"],
@@ -130,10 +129,10 @@ def _summary(setting: Setting, folds: Sequence[Mapping[str, Any]], seeds: int) -
         "selection": f"each {setting.config.data.group_column or 'speaker'} is the test part once; in each fold dev "
         f"{metric.name} chooses step and setting, and test is read once per seed, after the choice",
         "runs": len(folds) * seeds,
-        "test_mean": statistics.fmean(tests),
-        "test_deviation": statistics.stdev(tests),
-        "dev_mean": statistics.fmean(devs),
-        "dev_deviation": statistics.stdev(devs),
+        "test_mean": mean(tests),
+        "test_deviation": deviation(tests),
+        "dev_mean": mean(devs),
+        "dev_deviation": deviation(devs),
         **_pooled(setting.task, folds),
         "folds": [*folds],
     }

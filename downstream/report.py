@@ -23,7 +23,7 @@ from mockingjay.foreign.assumptions import in_words
 from utility.config import as_dict
 from utility.locks import folder_below
 from utility.plot import save_figure
-from utility.runs import Metric, Origin, header, read_json, with_interval, with_unit, write_json
+from utility.runs import Metric, Origin, defined, header, read_json, with_interval, with_unit, write_json
 from utility.text import short
 from utility.training.log import read_metrics
 
@@ -33,7 +33,7 @@ RESULT = {  # what is read of a result again, and what it must be
     "upstream": str,
     "metric": dict,
     "value": float | int | None,
-    "dev_value": float | int,
+    "dev_value": float | int | None,
     "selection_error": float | int,
     "best_step": int,
     "steps": int,
@@ -78,7 +78,7 @@ def read_result(path: Path) -> dict[str, Any]:
             "selection_error": content.get("criterion"),
         }
     for name, kind in RESULT.items():
-        if not isinstance(content.get(name), kind) or isinstance(content[name], bool):
+        if name not in content or not isinstance(content[name], kind) or isinstance(content[name], bool):
             wrong = f"{name} is {short(content.get(name))}"
             raise ValueError(f"{path}: damaged, {wrong}: remove it, and it is written again")
     if not isinstance(content["metric"].get("unit"), str):
@@ -149,7 +149,7 @@ def _warning(metric: Metric, value: float, controls: Mapping[str, Any] | None) -
 def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:
     setting, corpus, state = experiment.setting, experiment.corpus, experiment.state()
     metric, tuned = setting.task.metric, setting.config.upstream
-    figures = {"dev": dev.figures(), "test": None if test is None else test.figures()}
+    figures = {"dev": _defined(dev), "test": None if test is None else _defined(test)}
     values = {part: None if named is None else named[metric.key] for part, named in figures.items()}
     spec, layers = setting.upstream, experiment.layers
     upstream: dict[str, Any] = {"name": spec.label, "spec": str(spec), "step": experiment.upstream.step}
@@ -210,6 +210,11 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
         "features": corpus.store.info.features and as_dict(corpus.store.info.features),
         "seconds": round(time.perf_counter() - experiment.started, 1),
     }
+
+
+def _defined(score: Score) -> dict[str, float | None]:
+    """The figures of a score; None for what is not defined of it, as the correlation with a constant."""
+    return {name: defined(value) for name, value in score.figures().items()}
 
 
 def _cost(experiment: Experiment) -> dict[str, Any]:

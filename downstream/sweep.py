@@ -1,7 +1,6 @@
 """Several settings and seeds of one run: dev chooses a setting for each seed, test is read for the chosen ones."""
 
 import itertools
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from downstream.report import read_result, write_report
 from downstream.setting import Setting
 from downstream.tasks.base import Task
 from utility.config import leaf_path
-from utility.runs import write_json
+from utility.runs import deviation, mean, write_json
 from utility.text import short
 
 
@@ -88,6 +87,9 @@ def run_many(
     rows = [_run_seed(setting, choices, seed, directory / f"seed_{seed}", opened) for seed in seeds]
     tests, devs = ([row[key] for row in rows] for key in ("test_value", "dev_value"))
     metric = setting.task.metric
+    warning = rate_warning(choices, [row["chosen"] for row in rows])
+    if warning is not None:
+        print(f"warning: {directory}: {warning}", file=sys.stderr)
     content = {
         "task": setting.task.name,
         "metric": {"name": metric.name, "unit": metric.unit, "better": metric.better},
@@ -95,16 +97,34 @@ def run_many(
         "selection": f"for each seed the setting with the best dev {metric.name}; test read once per seed, after the "
         "choice",
         "runs": len(rows),
-        "test_mean": statistics.fmean(tests),
-        "test_deviation": statistics.stdev(tests) if len(tests) > 1 else None,
-        "dev_mean": statistics.fmean(devs),
-        "dev_deviation": statistics.stdev(devs) if len(devs) > 1 else None,
+        "test_mean": mean(tests),
+        "test_deviation": deviation(tests),
+        "dev_mean": mean(devs),
+        "dev_deviation": deviation(devs),
         "interval_of": "test_mean",
         **of_runs(setting.task, [[Path(row["folder"])] for row in rows])[1].about(),
+        "warning": warning,
         "seeds": rows,
     }
     write_json(directory / "summary.json", content)
     return content
+
+
+def rate_warning(choices: Sequence[Choice], chosen: Sequence[str]) -> str | None:
+    """That the best rate may lie beyond those of a sweep, of which the `chosen` ones are named, one for each seed."""
+    rates = {choice.name: choice.config.optimizer.lr for choice in choices}
+    low, high = min(rates.values()), max(rates.values())
+    if low == high:
+        return None
+    found = [rates[name] for name in chosen]
+    ends = [("lowest", "lower", low, found.count(low)), ("highest", "higher", high, found.count(high))]
+    said = [
+        f"dev chose the {end} rate of the sweep, optimizer.lr={rate:g}, for {count} of {len(found)} seeds: {beyond} "
+        "ones may do better"
+        for end, beyond, rate, count in ends
+        if count
+    ]
+    return "; ".join(said) or None
 
 
 def _run_seed(

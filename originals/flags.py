@@ -1,17 +1,30 @@
 """The originals' probing flags, and S3PRL's command lines in our words; it loads nothing heavy."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from downstream.tasks.table import TASKS as OURS
-from downstream.tasks.table import find_task
 from utility.flags import Mode, Parser
 
 # The paper's probes; the original's own "linear" had two hidden layers: `run_downstream.py --run phone_1hidden`.
 TASKS = {"phone": "phone_linear", "speaker": "speaker_utterance", "sentiment": "sentiment"}
-SUPPORTED = ("phone", "speaker")
+ALIASES = {  # SUPERB's and S3PRL's names of tasks -> ours
+    "pr": "ctc_phone",
+    "ctc": "ctc_phone",
+    "asr": "ctc_char",
+    "ks": "keyword_spotting",
+    "speech_commands": "keyword_spotting",
+    "ic": "intent",
+    "fluent_commands": "intent",
+    "er": "emotion",
+    "sid": "speaker_utterance",
+    "voxceleb1": "speaker_utterance",
+    "asv": "asv_xvector",
+    "sv_voxceleb1": "asv_xvector",
+    "mosei": "sentiment",
+    "mos_prediction": "mos",
+}
 TRAIN, TEST = (tuple(f"--{what}_{label}" for label in TASKS) for what in ("train", "test"))
 UPSTREAMS = {  # (--run_mockingjay, --run_apc, --with_head)
     (True, False, False): "transformer",
@@ -23,6 +36,8 @@ SCORED_BY = (  # what the score of a trained probe depends on
     *("data.train", "data.dev", "data.test", "data.alignment", "data.unaligned", "data.split", "data.split_seed"),
     *("data.dev_share", "data.test_share", "data.dev_speakers", "data.test_speakers", "data.min_utterances"),
     *("data.cache", "data.cache_dtype", "data.batch_frames", "data.batch_utterances", "data.fine_tune_frames"),
+    *("data.labels", "data.label_column", "data.label_kind", "data.label_mode", "data.label_map", "data.classes"),
+    *("data.split_column", "data.group_column"),
 )
 MODES = (
     *(Mode(name, shown=name == TRAIN[0]) for name in TRAIN),
@@ -45,8 +60,7 @@ def add_classic_flags(parser: Parser) -> None:
             "test": "score the probe --dckpt on its test set",
         }
         for what, text in helps.items():
-            shown = text if label in SUPPORTED else argparse.SUPPRESS
-            parser.add_boolean(f"--{what}_{label}", group=flags, help=shown)
+            parser.add_boolean(f"--{what}_{label}", group=flags, help=text)
     both: dict[str, Any] = {"group": flags, "modes": (*TRAIN, *TEST)}
     parser.add_boolean("--run_mockingjay", help="probe --ckpt; without it or --run_apc, the features", **both)
     parser.add_boolean("--run_apc", help="probe --apc_path", **both)
@@ -73,13 +87,6 @@ def classic_upstream(values: Mapping[str, Any]) -> tuple[str, Path | None, str]:
     return UPSTREAMS[flags], ckpt, flag
 
 
-def supported(task: str) -> str:
-    """The task, if there is one of that name; else a ValueError that lists all."""
-    if task not in OURS:
-        find_task(task)
-    return task
-
-
 def in_our_words(argv: Sequence[str]) -> str | None:
     """What to type instead of S3PRL's `-m train -u U -d TASK -n NAME -o a.b=c`; None for another command line."""
     if not any(word in ("-m", "-u", "-d") for word in argv):
@@ -93,7 +100,8 @@ def in_our_words(argv: Sequence[str]) -> str | None:
         if word == "-o":
             ours += [part.strip().removeprefix("config.") for part in value.split(",,")]
         elif word == "-d":
-            ours += ["--run", value if value in OURS else f"TASK ({', '.join(OURS)})"]
+            task = ALIASES.get(value, value)
+            ours += ["--run", task if task in OURS else f"TASK ({', '.join(OURS)})"]
         elif word == "-u":
             ours += ["--upstream", "baseline" if value in FEATURES else value if ":" in value else "pretrained"]
             ours += ["--ckpt", "FILE"] if ours[-1] == "pretrained" and "-k" not in argv else []

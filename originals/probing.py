@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from downstream.experiment import KIND, Experiment, plain_part
-from utility.runs import with_unit
+from utility.runs import defined, with_unit
 from utility.text import short
 from utility.training.checkpoint import load_checkpoint, load_weights
 
@@ -29,5 +29,5 @@ def score_again(experiment: Experiment, saved: Mapping[str, Any], path: Path) ->
         raise ValueError(f"--dckpt {path} was trained on another upstream than {short(str(setting.upstream))}")
     load_weights(experiment.probe, saved.get("model", {}), path)
     score = experiment.test.score(experiment.probe, setting.device)
-    value = with_unit(score.figures()[task.metric.key], task.metric.unit)
+    value = with_unit(defined(score.figures()[task.metric.key]), task.metric.unit)
     return f"{task.name} {setting.upstream.label}: test {value} of {score.count} {task.item}s; {path}"

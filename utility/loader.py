@@ -88,10 +88,17 @@ def frame_batches(lengths: np.ndarray, budget: int, rng: np.random.Generator | N
     return batches
 
 
+def balanced_shares(classes: Sequence[int]) -> np.ndarray:
+    """How probably each utterance is drawn so that all classes are drawn equally often: [U], their sum 1."""
+    _, which, counts = np.unique(np.asarray(classes), return_inverse=True, return_counts=True)
+    return 1 / (len(counts) * counts[which])
+
+
 class Loader:
     """Batches of a corpus: `stream` without end for training, `once` for each utterance once, whole, in fixed order.
 
-    They are `Waveforms` where the source reads `waveforms`, else a `Batch`."""
+    They are `Waveforms` where the source reads `waveforms`, else a `Batch`. With `shares`, one of each utterance that
+    is read, an epoch of `stream` draws as many utterances as there are, with replacement, as probably as these say."""
 
     def __init__(
         self,
@@ -101,9 +108,10 @@ class Loader:
         target: Target | None = None,
         subset: np.ndarray | None = None,
         waveforms: bool = False,
+        shares: np.ndarray | None = None,
     ):
         self.source, self.config, self.seed, self.target = source, config, seed, target
-        self.waveforms = waveforms
+        self.waveforms, self.shares = waveforms, shares
         self.subset = np.arange(len(source.ids)) if subset is None else np.asarray(subset)
         if not len(self.subset):
             raise ValueError("the loader got no utterances")
@@ -134,8 +142,12 @@ class Loader:
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch as utterance indices."""
         rng = numpy_generator(self.seed, epoch)
-        batches = frame_batches(self._rounded(self.cropped), self.config.batch_frames, rng)
-        return [self.subset[batch] for batch in batches]
+        subset, cropped = self.subset, self.cropped
+        if self.shares is not None:
+            drawn = rng.choice(len(subset), len(subset), p=self.shares)
+            subset, cropped = subset[drawn], cropped[drawn]
+        batches = frame_batches(self._rounded(cropped), self.config.batch_frames, rng)
+        return [subset[batch] for batch in batches]
 
     def _rounded(self, lengths: np.ndarray) -> np.ndarray:
         return -(-lengths // self.config.pad_multiple) * self.config.pad_multiple

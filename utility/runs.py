@@ -3,8 +3,10 @@
 It stands in `utility` because those three may not import each other, and the report reads all of them."""
 
 import json
+import math
 import platform
-from collections.abc import Mapping
+import statistics
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from math import inf
@@ -42,12 +44,29 @@ class Metric:
         return self.best - value if self.better == "higher" else value - self.best
 
 
-def with_unit(value: float, unit: str, digits: int = 2) -> str:
-    """A value as it is printed, as `71.20 %`."""
-    return f"{value:.{digits}f} {unit}".rstrip()
+def with_unit(value: float | None, unit: str, digits: int = 2) -> str:
+    """A value as it is printed, as `71.20 %`; a metric may have none."""
+    return "undefined" if value is None else f"{value:.{digits}f} {unit}".rstrip()
 
 
-def with_interval(value: float, interval: Mapping[str, Any] | None, unit: str, digits: int = 2) -> str:
+def defined(value: float) -> float | None:
+    """None for a figure that is not defined (NaN), as files say it."""
+    return None if math.isnan(value) else value
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Of the values that are defined; None where there is none."""
+    there = [value for value in values if value is not None]
+    return statistics.fmean(there) if there else None
+
+
+def deviation(values: Iterable[float | None]) -> float | None:
+    """The sample deviation of the values that are defined; None of fewer than two."""
+    there = [value for value in values if value is not None]
+    return statistics.stdev(there) if len(there) > 1 else None
+
+
+def with_interval(value: float | None, interval: Mapping[str, Any] | None, unit: str, digits: int = 2) -> str:
     """A value with the interval that a result states of it, as `71.20 % [69.10, 73.30]`."""
     return with_unit(value, unit, digits) + in_brackets(interval, digits)
 

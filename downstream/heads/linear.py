@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from downstream.heads.drawn import linear
+
 
 def join_context(features: Tensor, lengths: Tensor, size: int) -> Tensor:
     """Put `size` frames (odd) side by side: [B, T, D] -> [B, T, size * D].
@@ -39,21 +41,12 @@ class Linears(nn.Module):
         super().__init__()
         self.gather = gather
         self.dropout = nn.Dropout(dropout)
-        self.linears = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
+        self.linears = nn.ModuleList(linear(a, b, generator) for a, b in pairwise(sizes))
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Features [B, T, D] with true lengths [B] -> [B, T, outputs], which mean nothing at padded frames; or
         [B, outputs] where `gather` pools."""
         hidden = self.gather(features, lengths)
-        for linear in self.linears[:-1]:
-            hidden = F.relu(linear(self.dropout(hidden)))
+        for layer in self.linears[:-1]:
+            hidden = F.relu(layer(self.dropout(hidden)))
         return self.linears[-1](self.dropout(hidden))
-
-
-def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
-    """A linear layer with torch's default initialisation, drawn from `generator`."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
-    return layer

@@ -16,13 +16,22 @@ from utility.text import short
 class NameLabels:
     """A name for each chosen utterance (its speaker, or what a table says), as an index into `classes`.
 
-    `names` [U] and `lengths` [U], in frames, are those of all utterances."""
+    `names` [U] and `lengths` [U], in frames, are those of all utterances. `majority` is the share of those in `train`
+    that have their most frequent name, in percent; None without."""
 
-    def __init__(self, names: Sequence[str], lengths: np.ndarray, classes: Sequence[str], chosen: Indices):
+    def __init__(
+        self,
+        names: Sequence[str],
+        lengths: np.ndarray,
+        classes: Sequence[str],
+        chosen: Indices,
+        train: np.ndarray | None = None,
+    ):
         self.classes, self.lengths = list(classes), lengths
         codes = {name: code for code, name in enumerate(self.classes)}
         self.code = np.full(len(names), IGNORE, np.int32)  # one place for each utterance: folds keep many of these
         self.code[chosen] = [codes[names[index]] for index in chosen]
+        self.majority = None if train is None else float(100 * np.bincount(self.code[train]).max() / len(train))
 
     def frames(self, index: int, start: int, stop: int) -> np.ndarray:
         """The code at every frame `start` to `stop`, int64."""
@@ -51,7 +60,7 @@ class SpeakerSource:
         """The speakers; the classes are those of the training part."""
         classes = sorted({self.utterances.speakers[i] for i in parts.train})
         check_classes(self.task, classes)
-        return NameLabels(self.utterances.speakers, self.utterances.lengths, classes, parts.all())
+        return NameLabels(self.utterances.speakers, self.utterances.lengths, classes, parts.all(), parts.train)
 
 
 def speakers(task: str, utterances: FramedUtterances, _config: DataConfig) -> SpeakerSource:

@@ -86,7 +86,7 @@ class TableSource:
                         "not in train; data.classes lists the classes that are used"
                     )
         check_classes(self.task, classes if len(found) > 1 else sorted(found))
-        return NameLabels(self.names, self.utterances.lengths, classes, parts.all())
+        return NameLabels(self.names, self.utterances.lengths, classes, parts.all(), parts.train)
 
 
 def in_order(labels: set[str]) -> list[str]:
@@ -99,25 +99,21 @@ def in_order(labels: set[str]) -> list[str]:
 
 def table_classes(task: str, utterances: FramedUtterances, config: DataConfig) -> TableSource:
     """The classes in the table of the utterances; ValueError names the line where a label cannot be used."""
-    rows, columns = _rows(utterances), config.label_columns
-    if config.label_kind == "number":
+    rows, columns = rows_of(task, utterances), config.label_columns
+    if config.label_kind == "number" or config.label_mode == "regression":
         raise ValueError(
-            f"{task}: data.label_kind number: no task takes numbers yet; data.label_mode makes classes of them"
+            f"{task} takes classes, data.label_kind number is of --run utterance; data.label_mode makes classes of them"
         )
-    if not columns:
-        raise ValueError(f"{task}: data.label_column is not set: name the column of {rows.file} with the labels")
+    check_named(task, columns, rows)
     if len(columns) > 1 and config.label_mode != "emotion":
-        raise ValueError(f"{task}: data.label_column lists {len(columns)} columns, a task takes one: choose it")
-    raw = [_renamed(config, rows, name) for name in columns]
+        raise ValueError(f"{task}: data.label_column lists {len(columns)} columns, a speaker is in one: choose it")
+    raw = [renamed(config, rows, name) for name in columns]
     listed = config.classes or _classes_of(config)
     allowed, names, usable = set(listed), [""] * len(utterances), []
-    with_row, left_out = _with_row(task, utterances, config)
-    for index in with_row:
+    there, left_out = with_row(task, utterances, config)
+    for index in there:
         texts = [column[index] for column in raw]
-        if not all(texts):
-            if config.unaligned == "error":
-                empty = columns[texts.index("")]
-                raise ValueError(f"{rows.at(index)}: {empty} is empty; data.unaligned=leave_out goes on without such")
+        if without_label(config, rows, index, texts):
             left_out.add("without a label")
         elif (label := _class(config, rows, index, texts)) is None:
             left_out.add(f"label 0, which {config.label_mode} drops")
@@ -126,27 +122,35 @@ def table_classes(task: str, utterances: FramedUtterances, config: DataConfig) -
         else:
             names[index] = label
             usable.append(index)
-    _check_some(task, usable, left_out)
+    check_some(task, usable, left_out)
     return TableSource(task, utterances, rows, names, np.array(usable, np.int64), left_out, listed)
+
+
+def check_named(task: str, columns: Sequence[str], rows: LabelRows) -> None:
+    """Raise ValueError where no column of labels is named."""
+    if not columns:
+        raise ValueError(f"{task}: data.label_column is not set: name the column of {rows.file} with the labels")
 
 
 def table_speakers(task: str, utterances: FramedUtterances, config: DataConfig) -> SpeakerSource:
     """The speaker column of the corpus, of the utterances that the table has."""
     source = speakers(task, utterances, config)
-    usable, left_out = _with_row(task, utterances, config)
+    usable, left_out = with_row(task, utterances, config)
     return replace(
         source, usable=np.array(usable, np.int64), strata=[source.strata[i] for i in usable], left_out=left_out
     )
 
 
-def _rows(utterances: FramedUtterances) -> LabelRows:
-    assert utterances.rows is not None, "there is a table"
+def rows_of(task: str, utterances: FramedUtterances) -> LabelRows:
+    """The rows of the table; ValueError where there is none."""
+    if utterances.rows is None:
+        raise ValueError(f"{task}: data.labels is not set: name a CSV or TSV table, and data.label_column")
     return utterances.rows
 
 
-def _with_row(task: str, utterances: FramedUtterances, config: DataConfig) -> tuple[list[int], "Counted"]:
+def with_row(task: str, utterances: FramedUtterances, config: DataConfig) -> tuple[list[int], "Counted"]:
     """The utterances that the table has, in a part of the division if it says the parts."""
-    rows, left_out = _rows(utterances), Counted()
+    rows, left_out = rows_of(task, utterances), Counted()
     missing = np.flatnonzero(rows.lines == 0).tolist()
     if missing and config.unaligned == "error":
         raise ValueError(
@@ -164,14 +168,25 @@ def _with_row(task: str, utterances: FramedUtterances, config: DataConfig) -> tu
         if len(chosen) < len(there):
             left_out[f"{config.split_column} is no part"] = len(there) - len(chosen)
         there = chosen
-    _check_some(task, there, left_out)
+    check_some(task, there, left_out)
     return there, left_out
 
 
-def _check_some(task: str, usable: Sequence[int], left_out: Mapping[str, int]) -> None:
+def check_some(task: str, usable: Sequence[int], left_out: Mapping[str, int]) -> None:
+    """Raise ValueError where no utterance is left."""
     if not usable:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in left_out.items())
         raise ValueError(f"{task}: no utterance has a label that is used; left out, {reasons}")
+
+
+def without_label(config: DataConfig, rows: LabelRows, index: int, texts: Sequence[str]) -> bool:
+    """Whether one of the labels of an utterance is empty; ValueError where that is an error."""
+    if all(texts):
+        return False
+    if config.unaligned == "error":
+        empty = config.label_columns[texts.index("")]
+        raise ValueError(f"{rows.at(index)}: {empty} is empty; data.unaligned=leave_out goes on without such")
+    return True
 
 
 class Counted(dict[str, int]):
@@ -182,14 +197,15 @@ class Counted(dict[str, int]):
         self[reason] = self.get(reason, 0) + 1
 
 
-def _renamed(config: DataConfig, rows: LabelRows, column: str) -> Sequence[str]:
+def renamed(config: DataConfig, rows: LabelRows, column: str) -> Sequence[str]:
     """The values of a column under `data.label_map`; ValueError for a name of the map that no utterance has."""
     values = rows.values[column]
     if not config.label_map:
         return values
-    unknown = sorted(set(config.label_map) - set(values))
+    known = set().union(*(rows.values[name] for name in config.label_columns))
+    unknown = sorted(set(config.label_map) - known)
     if unknown:
-        seen = cut(", ".join(sorted(set(values) - {""})))
+        seen = cut(", ".join(sorted(known - {""})))
         raise ValueError(f"data.label_map: no utterance has {column} {short(unknown[0])}; {config.labels} has {seen}")
     return [config.label_map.get(value, value) for value in values]
 

@@ -124,6 +124,15 @@ class Task(Protocol[L, S]):
         """What is likely to spoil the result on plain features of that kind without being an error."""
 
 
+def chosen_metric(task: str, asked: str | None, known: Iterable[str], usual: str) -> str:
+    """What dev chooses by: `probe.metric` if it is `asked`; ValueError for one that the task does not compute."""
+    if asked is None:
+        return usual
+    if asked not in known:
+        raise ValueError(f"probe.metric={short(asked)}: {task} computes {', '.join(known)}")
+    return asked
+
+
 def check_used(task: Task, config: DownstreamConfig) -> None:
     """Raise ValueError for a key that is set and that the task has no use for."""
     usual = DownstreamConfig()

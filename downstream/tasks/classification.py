@@ -1,7 +1,7 @@
 """Tasks that choose one of some classes, for every frame or for every utterance."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,11 +14,13 @@ from downstream.config import DataConfig, ProbeConfig
 from downstream.examples import Examples, Means, Pieces, Use, Wholes
 from downstream.figures import confusion_figure
 from downstream.heads.linear import Linears, join_context
-from downstream.heads.pooling import mean_pool
-from downstream.labels.base import Classes, FrameClasses, LabelSource, UtteranceClasses
-from downstream.metrics.classes import ClassScore, accuracy, class_loss, class_score
+from downstream.heads.pooling import AttentivePool, Pool, Projected, mean_pool, statistics_pool
+from downstream.heads.recurrent_pooling import LastState
+from downstream.labels.base import Classes, FrameClasses, LabelSource
+from downstream.labels.speakers import NameLabels
+from downstream.metrics.classes import ClassScore, Confused, class_loss, class_metric, class_score
 from downstream.metrics.controls import Control, blind_guesses
-from downstream.outcomes import Summed, percentage
+from downstream.outcomes import Outcomes, Summed, percentage
 from downstream.splits import Division, Indices
 from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
@@ -28,6 +30,9 @@ from utility.loader import Source
 from utility.runs import Metric
 
 NO_LABEL = "-"
+OF_CLASSES = ("probe.metric",)  # keys that a choice between classes uses,
+OF_UTTERANCES = ("probe.head", "probe.projector", "probe.pool", "probe.skip", "data.max_frames")  # and what pools
+GRU_SIZE, GRU_SKIP = 32, 5  # of the original's RnnClassifier
 
 
 class Level(Protocol):
@@ -44,6 +49,8 @@ class Level(Protocol):
 
     def pairs(self, true: str, predicted: str) -> Iterable[tuple[str, str]]:
         """The true and the predicted class of every item of a row of predictions."""
+
+    def facts(self, labels: Any) -> Mapping[str, object]: ...
 
     def caution(self, features: FeatureConfig | None) -> str | None: ...
 
@@ -81,11 +88,15 @@ class ByFrame:
             yield " ".join(names[true[row, :length]]), " ".join(names[predicted[row, :length]])
 
     def pairs(self, true: str, predicted: str) -> Iterable[tuple[str, str]]:
-        """Those of the frames."""
+        """Those of the frames that have a label."""
         answers, guesses = true.split(" "), predicted.split(" ")
         if len(answers) != len(guesses):
             raise ValueError(f"{len(answers)} answers, {len(guesses)} predicted")
-        return zip(answers, guesses, strict=True)
+        return (pair for pair in zip(answers, guesses, strict=True) if pair[0] != NO_LABEL)
+
+    def facts(self, labels: FrameClasses) -> Mapping[str, object]:
+        """Nothing more."""
+        return {}
 
     def caution(self, features: FeatureConfig | None) -> None:
         """No kind of features is known to spoil it."""
@@ -93,21 +104,63 @@ class ByFrame:
 
 @dataclass(frozen=True)
 class ByUtterance:
-    """Every utterance gets a class, from the mean of its frames, by one linear layer, or with hidden ones before it."""
+    """Every utterance gets an answer, from all its frames by one linear layer, or with hidden ones before it.
 
+    `projector` is the width of a linear layer before the frames are pooled, 0 for none, where the config does not say
+    it. `averages` says whether features without a mean leave nothing to answer from."""
+
+    projector: int = 0
+    averages: bool = field(default=True, compare=False)  # settings of a sweep that differ in it are of one task
     item: str = "utterance"
 
-    def source(self, frames: Source, labels: UtteranceClasses, chosen: Indices, use: Use) -> Wholes | Means:
-        """Means, made once, of frozen states; whole utterances for an upstream that is trained."""
-        return (Wholes if use.fine_tune else Means)(frames, labels.utterance, chosen)
+    @classmethod
+    def of(cls, config: ProbeConfig, projector: int = 0) -> "ByUtterance":
+        """With what the config says of pooling."""
+        projected = projector if config.projector is None else config.projector
+        plain = config.pool == "statistics" and not projected
+        return cls(projector, config.head != "gru" and (config.pool in (None, "mean") or plain))
+
+    def source(self, frames: Source, labels: Any, chosen: Indices, use: Use) -> Wholes | Means:
+        """Means, made once, of frozen states that are averaged; whole utterances for any other head, for crops of them,
+        and for an upstream that is trained."""
+        crop = use.data.max_frames if use.training else None
+        means = use.probe.head != "gru" and use.probe.pool in (None, "mean")
+        if means and crop is None and not use.fine_tune:
+            return Means(frames, labels.utterance, chosen)
+        return Wholes(frames, labels.utterance, chosen, crop)
 
     def head(self, width: int, outputs: int, config: ProbeConfig, generator: torch.Generator) -> Linears:
-        """Class scores [B, outputs]."""
+        """Outputs [B, outputs], such as class scores."""
+        self._check(config)
+        recurrent = config.head == "gru"
+        size = (0 if recurrent else self.projector) if config.projector is None else config.projector
+        seen = size or width
+        pool: Pool = mean_pool
+        if recurrent:
+            state = config.hidden_size or GRU_SIZE
+            hidden = config.hidden(1, GRU_SIZE)  # the first of them is part of what pools: no dropout before it
+            pool = LastState(seen, state, config.skip or GRU_SKIP, bool(hidden), generator)
+            sizes = [state, *hidden[1:], outputs]
+        else:
+            if config.pool == "attention":
+                pool = AttentivePool(seen, generator)
+            elif config.pool == "statistics":
+                pool = statistics_pool
+            sizes = [seen * (2 if config.pool == "statistics" else 1), *config.hidden(0), outputs]
+        if size:
+            pool = Projected(width, size, pool, config.dropout, generator)
+        return Linears(pool, sizes, config.dropout, generator)
+
+    def _check(self, config: ProbeConfig) -> None:
+        """Raise ValueError for keys that another one leaves no use for."""
         if config.context is not None:
-            raise ValueError(
-                f"probe.context={config.context} would change nothing: the mean over an utterance has none"
-            )
-        return Linears(mean_pool, [width, *config.hidden(0), outputs], config.dropout, generator)
+            raise ValueError(f"probe.context={config.context} would change nothing: an utterance is seen whole")
+        if config.head not in (None, "linear", "gru"):
+            raise ValueError(f"probe.head={config.head} is of recognition: utterances have linear and gru")
+        if config.head == "gru" and config.pool is not None:
+            raise ValueError(f"probe.pool={config.pool} would change nothing: probe.head=gru takes the last state")
+        if config.head != "gru" and config.skip is not None:
+            raise ValueError(f"probe.skip={config.skip} would change nothing: it goes with probe.head=gru")
 
     def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]:
         """True and predicted class of an utterance."""
@@ -118,8 +171,14 @@ class ByUtterance:
         """One pair."""
         return [(true, predicted)]
 
+    def facts(self, labels: NameLabels) -> Mapping[str, object]:
+        """The share of the training utterances that is of their most frequent class, in percent."""
+        return {"train_majority": labels.majority}
+
     def caution(self, features: FeatureConfig | None) -> str | None:
         """Normalised features have no mean."""
+        if not self.averages:
+            return None
         if features is not None and features.cmvn in ("speaker", "speaker_mean"):
             return (
                 f"averages features that were normalised per speaker (cmvn: {features.cmvn}), which removes what tells "
@@ -135,14 +194,15 @@ class ByUtterance:
 
 @dataclass(frozen=True)
 class Classification:
-    """A task with one class for each frame or utterance, scored by accuracy."""
+    """A task with one class for each frame or utterance; dev chooses by `chosen`, one of `CLASS_METRICS`."""
 
     name: str
     about: str
     read_labels: Callable[[str, FramedUtterances, DataConfig], LabelSource]
     level: Level
     division: Division
-    uses: Collection[str] = ()
+    uses: Collection[str] = OF_CLASSES
+    chosen: str = "accuracy"
     columns: Sequence[str] = ("true", "predicted")
     loss_label: str = "cross-entropy (nats)"
 
@@ -153,8 +213,8 @@ class Classification:
 
     @property
     def metric(self) -> Metric:
-        """Accuracy over all labelled frames or utterances."""
-        return accuracy(self.level.item)
+        """Over all labelled frames or utterances at once."""
+        return class_metric(self.chosen, self.level.item)
 
     def labels(self, utterances: FramedUtterances, config: DataConfig) -> LabelSource:
         """The classes' source."""
@@ -180,14 +240,16 @@ class Classification:
         """True and predicted class, or those of all frames, by name."""
         return self.level.predictions(output, batch, labels.classes)
 
-    def outcomes(self, rows: Iterable[Mapping[str, str]]) -> Summed:
-        """Hits and labelled items of each utterance."""
-        ids, sums = [], []
-        for row in rows:
-            pairs = [pair for pair in self.level.pairs(row["true"], row["predicted"]) if pair[0] != NO_LABEL]
-            ids.append(row["id"])
-            sums.append((sum(true == predicted for true, predicted in pairs), len(pairs)))
-        return Summed(ids, np.array(sums, np.float64).reshape(-1, 2), percentage)
+    def outcomes(self, rows: Iterable[Mapping[str, str]]) -> Outcomes:
+        """Hits and labelled items of each utterance, or what another metric is made from."""
+        found = [(row["id"], row["true"], row["predicted"]) for row in rows]
+        ids = [key for key, *_ in found]
+        pairs = (self.level.pairs(true, predicted) for _, true, predicted in found)
+        if self.chosen != "accuracy":
+            return Confused.of(ids, pairs, self.chosen)
+        hits = [[true == predicted for true, predicted in own] for own in pairs]
+        sums = np.array([(sum(own), len(own)) for own in hits], np.float64)
+        return Summed(ids, sums.reshape(-1, 2), percentage)
 
     def solver(self, config: ProbeConfig) -> None:
         """Weights are trained step by step."""
@@ -201,8 +263,8 @@ class Classification:
         return {"confusion": confusion_figure(score.confusions.cpu().numpy(), labels.classes, title)}
 
     def facts(self, labels: Classes) -> Mapping[str, object]:
-        """The number of classes."""
-        return {"classes": len(labels.classes)}
+        """The number of classes, and what the level says of them."""
+        return {"classes": len(labels.classes), **self.level.facts(labels)}
 
     def caution(self, features: FeatureConfig | None) -> str | None:
         """What spoils a result on plain features."""

@@ -2,7 +2,9 @@
 
 from downstream.config import DownstreamConfig
 from downstream.labels.aligned import aligned_phones
+from downstream.metrics.classes import CLASS_METRICS
 from downstream.splits import Division
+from downstream.tasks.base import chosen_metric
 from downstream.tasks.classification import ByFrame, Classification
 from downstream.tasks.table import TASKS
 
@@ -11,4 +13,5 @@ LEVELS = {"phone_linear": ByFrame(), "phone_1hidden": ByFrame(hidden_layers=1), 
 
 def task(name: str, config: DownstreamConfig) -> Classification:
     """One of `LEVELS`."""
-    return Classification(name, TASKS[name], aligned_phones, LEVELS[name], Division("speaker"))
+    chosen = chosen_metric(name, config.probe.metric, CLASS_METRICS, "accuracy")
+    return Classification(name, TASKS[name], aligned_phones, LEVELS[name], Division("speaker"), chosen=chosen)

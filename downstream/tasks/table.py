@@ -15,7 +15,12 @@ TASKS = {
     "phone_concat": "phone of each frame from 9 frames side by side, linear",
     "speaker_frame": "speaker of each frame, one linear layer",
     "speaker_utterance": "speaker of the mean over an utterance's frames, linear",
-    "utterance": "class of an utterance by a table (data.labels), from the mean over its frames, linear",
+    "utterance": "class or number of an utterance by a table (data.labels), from the mean over its frames, linear",
+    "keyword_spotting": "word of an utterance by a table, projected, pooled and linear (config/superb_ks.yaml)",
+    "intent": "intent of an utterance, a class in each of several columns (config/superb_ic.yaml)",
+    "emotion": "emotion of an utterance by a table, best with --folds (config/superb_er.yaml)",
+    "sentiment": "sentiment of an utterance, a class or a number from -3 to 3 (config/sentiment.yaml)",
+    "mos": "quality of an utterance as listeners hear it, a number (config/superb_mos.yaml)",
 }
 MODULES = {  # where the function `task(name, config)` is that makes it
     "phone_linear": "downstream.tasks.phones",
@@ -24,6 +29,11 @@ MODULES = {  # where the function `task(name, config)` is that makes it
     "speaker_frame": "downstream.tasks.speakers",
     "speaker_utterance": "downstream.tasks.speakers",
     "utterance": "downstream.tasks.utterances",
+    "keyword_spotting": "downstream.tasks.utterances",
+    "intent": "downstream.tasks.utterances",
+    "emotion": "downstream.tasks.utterances",
+    "sentiment": "downstream.tasks.utterances",
+    "mos": "downstream.tasks.utterances",
 }
 
 

@@ -59,7 +59,7 @@ def test_train_and_test(small, ckpt, apc, label, which, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--train_sentiment"], "'sentiment'.*phone_linear"),
+        (["--train_sentiment"], r"sentiment: data\.labels is not set"),
         (["--train_phone", "--run_mockingjay"], "--run_mockingjay needs --ckpt"),
         (["--train_phone", "--run_apc"], "--run_apc needs --apc_path"),
         (["--train_phone", "--run_apc", "--run_mockingjay"], "choose one"),

@@ -316,7 +316,7 @@ PROBES = [
     case("resume of no run", f"{PHONE} baseline --name new --resume", "new", "holds no run"),
     case("resume of a probe made otherwise", f"{PHONE} baseline --name done --resume probe.dropout=0.5", "done", "probe.dropout", "0.0", "0.5"),
     case("resume of a probe with a damaged result", f"{PHONE} baseline --name marred --resume", "marred/result.json", "damaged"),
-    case("classic flag for a task to come", f"{CLASSIC} --train_sentiment", "'sentiment'", "phone_linear"),
+    case("classic flag without its table", f"{CLASSIC} --train_sentiment", "sentiment", "data.labels"),
     case("classic probe without its upstream", f"{CLASSIC} --train_phone --run_mockingjay", "--run_mockingjay", "--ckpt"),
     case("classic probe of APC without its path", f"{CLASSIC} --train_phone --run_apc", "--run_apc", "--apc_path"),
     case("classic probe of two upstreams", f"{CLASSIC} --train_phone --run_apc --run_mockingjay", "--run_apc", "--run_mockingjay"),

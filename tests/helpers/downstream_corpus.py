@@ -10,7 +10,7 @@ from torch import nn
 import run_downstream
 from downstream.config import DownstreamConfig
 from downstream.setting import Setting
-from downstream.tasks.table import TASKS, find_task
+from downstream.tasks.table import MODULES, TASKS, find_task
 from mockingjay.upstreams.spec import UpstreamSpec
 from utility.config import build
 from utility.labels.alignment import write_alignment
@@ -19,7 +19,8 @@ from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 
 PHONES, SPEAKERS, EACH, WIDTH, SHIFT = ["aa", "b", "sil"], 6, 6, 8, 0.01
-TABLELESS = tuple(name for name in TASKS if name != "utterance")  # tasks of which a corpus has the answers
+OF_CORPUS = ("downstream.tasks.phones", "downstream.tasks.speakers")
+TABLELESS = tuple(name for name in TASKS if MODULES[name] in OF_CORPUS)  # tasks of which a corpus has the answers
 QUICK = ["trainer.steps=30", "trainer.eval_every=10", "trainer.save_every=10", "optimizer.lr=0.02"]
 
 
