@@ -34,6 +34,10 @@ class Examples(Source, Protocol):
     def target(self) -> Target:
         """What goes with each."""
 
+    @property
+    def crop(self) -> int | None:
+        """A longer one gives a random piece of so many frames in training; None: all are read whole."""
+
     def batch_frames(self, use: Use) -> int:
         """Frames of a batch of frozen hidden states, padding included."""
 
@@ -103,6 +107,8 @@ class Pieces:
     Utterances are cut evenly into pieces of at most `size` frames. A piece is read with up to `reach` frames on either
     side, which get no label, so that a classifier with context sees what it would see in the whole utterance."""
 
+    crop = None
+
     def __init__(self, frames: Source, labels: FrameLabels, chosen: Indices, size: int | None = None, reach: int = 0):
         self.frames, self.labels, self.reach = frames, labels, reach
         self.chosen = np.asarray(chosen, dtype=np.int64)
@@ -147,10 +153,10 @@ class Pieces:
 
 
 class Wholes:
-    """Whole utterances with one label each."""
+    """Whole utterances with one label each; in training random pieces of those longer than `crop` frames."""
 
-    def __init__(self, frames: Source, label: UtteranceLabel, chosen: Indices):
-        self.frames, self.chosen = frames, [int(index) for index in chosen]
+    def __init__(self, frames: Source, label: UtteranceLabel, chosen: Indices, crop: int | None = None):
+        self.frames, self.chosen, self.crop = frames, [int(index) for index in chosen], crop
         self.lengths = frames.lengths[self.chosen]
         self.ids = [frames.ids[index] for index in self.chosen]
         self.target = Target(lambda number: label(self.chosen[number]))
@@ -169,6 +175,8 @@ class Means:
 
     The mean of a weighted sum of layers is the weighted sum of their means, so frozen features are pooled only once.
     """
+
+    crop = None
 
     def __init__(self, frames: Source, label: UtteranceLabel, chosen: Indices):
         whole = Wholes(frames, label, chosen)

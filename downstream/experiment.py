@@ -281,9 +281,11 @@ class Experiment:
         chosen = getattr(self.corpus.parts, part)
         frames = self.frames if frames is None else frames
         examples = self.setting.task.source(frames, self.corpus.labels, chosen, use)
-        loader = LoaderConfig(batch_frames=examples.batch_frames(use))
+        crop = None if isinstance(frames, Sound) else examples.crop  # recordings are read whole
+        loader = LoaderConfig(batch_frames=examples.batch_frames(use), max_frames=crop)
         if use.fine_tune and self.upstream.takes == "features":
-            loader = LoaderConfig(batch_frames=config.data.fine_tune_frames, pad_multiple=PAD_MULTIPLE)
+            budget = config.data.fine_tune_frames
+            loader = LoaderConfig(batch_frames=budget, max_frames=crop, pad_multiple=PAD_MULTIPLE)
         elif use.fine_tune:
             budget = config.data.fine_tune_seconds / self.corpus.utterances.info.frame_shift
             loader = LoaderConfig(batch_frames=max(round(budget), 1))
