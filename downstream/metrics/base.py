@@ -1,7 +1,7 @@
 """What a score is, and what a run is chosen by."""
 
-from collections.abc import Mapping
-from typing import Protocol, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, Self, runtime_checkable
 
 from utility.runs import Metric
 
@@ -19,6 +19,14 @@ class Score(Protocol):
 
     def figures(self) -> dict[str, float]:
         """Named figures of all items at once: "loss", the metric under its key, and what else is worth logging."""
+
+
+@runtime_checkable
+class RowsAtEnd(Protocol):
+    """A score that gives the rows of a file of predictions itself, when all of a part is scored, as for pairs."""
+
+    def rows(self) -> Iterable[Sequence[str]]:
+        """The id of each item, and the columns of the task."""
 
 
 def selection_error(metric: Metric, figures: Mapping[str, float]) -> float:

@@ -16,6 +16,8 @@ TASKS = {
     "speaker_frame": "speaker of each frame, one linear layer",
     "speaker_utterance": "speaker of the mean over an utterance's frames, linear",
     "utterance": "class of an utterance by a table (data.labels), from the mean over its frames, linear",
+    "asv_cosine": "whether two utterances are of one speaker (data.trials), cosine of their means, not trained",
+    "asv_xvector": "whether two utterances are of one speaker (data.trials), cosine of trained x-vectors",
 }
 MODULES = {  # where the function `task(name, config)` is that makes it
     "phone_linear": "downstream.tasks.phones",
@@ -24,6 +26,8 @@ MODULES = {  # where the function `task(name, config)` is that makes it
     "speaker_frame": "downstream.tasks.speakers",
     "speaker_utterance": "downstream.tasks.speakers",
     "utterance": "downstream.tasks.utterances",
+    "asv_cosine": "downstream.tasks.verification",
+    "asv_xvector": "downstream.tasks.verification",
 }
 
 
