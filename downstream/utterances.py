@@ -24,8 +24,8 @@ class FramedUtterances:
     """The utterances of `corpus`, each with so many frames.
 
     `lengths` [U] are those of the states, 0 of an utterance too short for one. `durations` [U] are in seconds, NaN
-    where nobody knows. `info` says when a frame is. `rows` is what `data.labels` says of them, if there is any, `trials` are
-    those of `data.trials`."""
+    where nobody knows. `info` says when a frame is. `rows` is what `data.labels` says of them, if there is any;
+    `trials` are those of `data.trials`."""
 
     corpus: Corpus
     lengths: np.ndarray

@@ -51,7 +51,7 @@ class XVector(nn.Module):
 
 
 def repeated(features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames [B, T, D] without what stands in the padding; of shorter utterances as many as `SHORTEST`, by repetition."""
+    """Frames [B, T, D] without what stands in the padding; shorter utterances are repeated up to `SHORTEST` frames."""
     features = F.pad(real_only(features, lengths), (0, 0, 0, max(SHORTEST - features.shape[1], 0)))
     time = torch.arange(SHORTEST, device=lengths.device).expand(len(lengths), -1)
     source = torch.where(lengths[:, None] < SHORTEST, time % lengths[:, None].clamp(min=1), time)

@@ -121,8 +121,8 @@ class TrialSource:
         for number in trials.utterances().tolist():
             if speakers[number] in train:
                 raise ValueError(
-                    f"{trials.at(number)}: speaker {short(speakers[number])} of {short(ids[number])} is in train, trials "
-                    f"are of others: take the speaker out of data.train, or leave data.{part} empty"
+                    f"{trials.at(number)}: speaker {short(speakers[number])} of {short(ids[number])} is in train, "
+                    f"trials are of others: take the speaker out of data.train, or leave data.{part} empty"
                 )
 
     def _check_apart(self, parts: Parts) -> None:
@@ -161,8 +161,8 @@ class TrialSource:
         target = np.array([target for target, _, _ in pairs], bool)
         if target.all() or not target.any():
             raise ValueError(
-                f"{self.task}: the {len(chosen)} utterances of the {len(own)} dev speakers give no trials of both kinds: "
-                "a larger data.dev_share, data.dev_speakers or data.dev_trials gives some"
+                f"{self.task}: the {len(chosen)} utterances of the {len(own)} dev speakers give no trials of both "
+                "kinds: a larger data.dev_share, data.dev_speakers or data.dev_trials gives some"
             )
         first, second = (np.array([numbers[pair[side]] for pair in pairs], np.int64) for side in (1, 2))
         return Trials("pairs of dev speakers", first, second, target, np.zeros(len(pairs), np.int64))

@@ -13,7 +13,7 @@ import numpy as np
 
 from utility.labels.table import ById, ByPath
 from utility.store.lists import Unaligned
-from utility.text import cut, short
+from utility.text import short
 
 LABELS = {"1": True, "0": False, "target": True, "nontarget": False}
 FORM = "a label (1 or 0, target or nontarget) and two utterances"
@@ -88,8 +88,7 @@ def read_trials(file: str, ids: Sequence[str], paths: Sequence[str], unaligned: 
     if not lines:
         why = f"none of its {missing} trials has both utterances in the data" if missing else "no trial in it"
         raise ValueError(f"{file}: {why}: expected {FORM} a line")
-    numbers = (np.frombuffer(each, np.int64) for each in (first, second, lines))
-    one, other, at = numbers
+    one, other, at = (np.frombuffer(each, np.int64) for each in (first, second, lines))
     trials = Trials(file, one, other, np.frombuffer(target, bool), at, missing, digest.hexdigest()[:16])
     _check_pairs(trials, ids)
     trials.check_both_kinds()
@@ -107,7 +106,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     line = 0
     try:
         with file.open(encoding="utf-8-sig") as text:
-            for line, words in enumerate(text, 1):  # noqa: B007 - told where the decoding fails
+            for line, words in enumerate(text, 1):
                 yield line, words
     except UnicodeDecodeError:
         raise ValueError(f"{file}: not UTF-8 text behind line {line}") from None
