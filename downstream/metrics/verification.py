@@ -169,7 +169,10 @@ class TrialOutcomes:
             scores.append(np.float32(row["score"]))
             target.append(row["label"] == "1")
         curve = ErrorCurve(np.array(scores, np.float32), np.array(target, bool))
-        return cls(list(codes), np.array(first, np.int64), np.array(second, np.int64), curve)
+        names = sorted(codes)
+        place = np.zeros(len(names), np.int64)
+        place[[codes[name] for name in names]] = np.arange(len(names))
+        return cls(names, place[first], place[second], curve)
 
     @property
     def speakers(self) -> Sequence[str]:

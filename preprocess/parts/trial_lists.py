@@ -69,7 +69,9 @@ class Speakers:
         self._where[key] = where
         self.ids.setdefault(speaker, []).append(key)
         if sex is not None and self.sexes.setdefault(speaker, sex) != sex:
-            raise ValueError(f"{where}: speaker {short(speaker)} is {short(sex)}, and {short(self.sexes[speaker])} before")
+            raise ValueError(
+                f"{where}: speaker {short(speaker)} is {short(sex)}, and {short(self.sexes[speaker])} before"
+            )
 
     def known_sexes(self) -> Mapping[str, str] | None:
         """The sex of every speaker; None where a table has none."""
