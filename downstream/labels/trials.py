@@ -92,16 +92,15 @@ class TrialSource:
 
     def read(self, parts: Parts) -> TrialLabels:
         """ValueError where a speaker is in two parts: the trials would be of speakers that are known."""
-        tables = dict(self._trials().tables)
+        tables, speakers = dict(self._trials().tables), self.utterances.speakers
+        train = {speakers[index] for index in parts.train.tolist()}
+        for part, table in tables.items():
+            self._check_new(part, table, train)
         if "dev" not in tables:
             tables["dev"] = self._made(parts.dev)
-        speakers = self.utterances.speakers
-        train = {speakers[index] for index in parts.train.tolist()}
-        for part in ("test", "dev"):
-            self._check_new(part, tables[part], train)
-            chosen = getattr(parts, part)
-            tables[part] = self._within(tables[part], chosen)
+            self._check_new("dev", tables["dev"], train)
         self._check_apart(parts)
+        tables = {part: self._within(table, getattr(parts, part)) for part, table in tables.items()}
         classes = sorted(train)
         if self.trains:
             check_classes(self.task, classes)

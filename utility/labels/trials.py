@@ -103,13 +103,12 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         raise ValueError(f"{file}: no such list of trials")
     if not stat.S_ISREG(file.stat().st_mode):
         raise ValueError(f"{file}: not a regular file: copy it to one")
-    line = 0
-    try:
-        with file.open(encoding="utf-8-sig") as text:
-            for line, words in enumerate(text, 1):
-                yield line, words
-    except UnicodeDecodeError:
-        raise ValueError(f"{file}: not UTF-8 text behind line {line}") from None
+    with file.open("rb") as lines:
+        for line, data in enumerate(lines, 1):
+            try:
+                yield line, data.decode("utf-8-sig" if line == 1 else "utf-8")
+            except UnicodeDecodeError:
+                raise ValueError(f"{file}: line {line}: not UTF-8 text") from None
 
 
 def _check_pairs(trials: Trials, ids: Sequence[str]) -> None:
