@@ -285,8 +285,8 @@ class Experiment:
         crop = None if isinstance(frames, Sound) else examples.crop  # recordings are read whole
         loader = LoaderConfig(batch_frames=examples.batch_frames(use), max_frames=crop)
         if use.fine_tune and self.upstream.takes == "features":
-            budget = config.data.fine_tune_frames
-            loader = LoaderConfig(batch_frames=budget, max_frames=crop, pad_multiple=PAD_MULTIPLE)
+            frames_at_once = config.data.fine_tune_frames
+            loader = LoaderConfig(batch_frames=frames_at_once, max_frames=crop, pad_multiple=PAD_MULTIPLE)
         elif use.fine_tune:
             budget = config.data.fine_tune_seconds / self.corpus.utterances.info.frame_shift
             loader = LoaderConfig(batch_frames=max(round(budget), 1))

@@ -17,7 +17,7 @@ from downstream.examples import Use
 from downstream.experiment import Experiment
 from downstream.heads.centred import Centred
 from downstream.heads.pooling import mean_pool, statistics_pool
-from downstream.heads.xvector import CONTEXTS, XVector, am_softmax
+from downstream.heads.xvector import XVector, am_softmax
 from downstream.metrics.verification import ErrorCurve, TrialOutcomes, equal_error_rate
 from downstream.predictions import read_predictions
 from downstream.probe import Probe
@@ -128,7 +128,7 @@ def test_a_batch_gives_the_embeddings_of_its_utterances_and_pools_no_padded_fram
 def test_x_vector_joins_frames_without_padding_and_repeats_what_is_short():
     head, (frames, _) = heads()["xvector"], features()
     hidden = head.projector(frames[:1, :30])[0]  # [T, width]
-    for layer, (size, distance) in zip(head.layers, CONTEXTS):
+    for layer, (size, distance) in zip(head.layers, ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1)), strict=True):
         steps = len(hidden) - (size - 1) * distance
         joined = torch.stack([hidden[k * distance : k * distance + steps] for k in range(size)], 2)
         hidden = F.relu(joined.flatten(1) @ layer.weight.flatten(1).T + layer.bias)
