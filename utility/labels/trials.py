@@ -6,6 +6,7 @@ import stat
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -137,22 +138,16 @@ class _Finder:
 
     def __init__(self, file: str, ids: Sequence[str], paths: Sequence[str]):
         self.file, self.paths = file, paths
-        self._by_id, self._by_path = ById(ids), None if any(paths) else _Nothing()
+        self._by_id = ById(ids)
 
     def number(self, word: str, line: int) -> int | None:
         """The utterance that a word means."""
         found = self._by_id.find(word, line)
-        if found is None:
-            self._by_path = self._by_path or ByPath(self.file, self.paths)
-            found = self._by_path.find(word, line)
-        return found
+        return self._by_path.find(word, line) if found is None else found
 
-
-class _Nothing:
-    """No recording has a path."""
-
-    def find(self, text: str, line: int) -> None:
-        """None."""
+    @cached_property
+    def _by_path(self) -> ByPath:
+        return ByPath(self.file, self.paths)
 
 
 @dataclass(frozen=True)
