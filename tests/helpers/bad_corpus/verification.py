@@ -60,6 +60,7 @@ CASES: list[Case] = [
     case("trials of a speaker of train", f"{COSINE}/held.txt data.test=[heard/held/all] data.dev_trials=heard/other.txt", "heard/held.txt: line 1", "speaker 's0'", "is in train"),
     case("trials of utterances listed for train", f"{COSINE}/good.txt data.test=[heard/apart/all]", "heard/good.txt: line 1", "'s0-0'", "data.train", "data.test"),
     case("trials of dev with a speaker of test", f"{COSINE}/good.txt data.dev_trials=heard/known.txt", "heard/known.txt: line 1", "'s0'", "heard/good.txt"),
+    case("speaker of test listed for dev", f"{COSINE}/held.txt data.train=[heard/rest/all] data.dev=[heard/near/all] data.test=[heard/held/all]", "asv_cosine", "speaker 's0'", "both dev and test"),
     case("trials of dev alone", f"{RUN} asv_cosine data.dev_trials=heard/good.txt", "dev_trials", "data.trials"),
     case("trials for another task", f"{RUN} speaker_utterance data.trials=heard/good.txt", "data.trials", "speaker_utterance has no use"),
     case("one dev speaker", f"{COSINE}/good.txt data.dev_speakers=[s2]", "asv_cosine", "1 dev speakers", "data.dev_trials"),
@@ -102,8 +103,9 @@ def build(root: Path) -> None:
     store("store", "0123")
     store("long", "012345", frames=210)
     store("more", "012345")
+    store("rest", "23")
     write_store(folder / "mute", "all", {f"-{number}": np.zeros((4, 2), np.float32) for number in range(3)})
-    held = {"held": ("s0-5", "s0-6", "s8-0"), "apart": ("s8-1", "s8-2", "s9-0")}
+    held = {"held": ("s0-5", "s0-6", "s8-0"), "apart": ("s8-1", "s8-2", "s9-0"), "near": ("s0-7", "s0-8", "s1-7")}
     for name, keys in held.items():
         write_store(folder / name, "all", {key: np.zeros((4, 2), np.float32) for key in keys})
     for name, text in LISTS.items():
