@@ -11,7 +11,7 @@ from downstream.labels.speakers import NameLabels
 from downstream.sources import Corpus
 from downstream.splits import Indices, Parts
 from downstream.utterances import FramedUtterances
-from utility.labels.trials import Caps, TrialParts, Trials, made_trials, read_trials
+from utility.labels.trials import Caps, PartTrials, TrialParts, Trials, made_trials, read_trials
 from utility.text import short
 
 SHORTEST = 2.0  # seconds: shorter utterances do not train
@@ -22,38 +22,10 @@ def read_trial_lists(config: DataConfig, corpus: Corpus) -> TrialParts | None:
     if config.trials is None:
         return None
     files = {"test": config.trials, "dev": config.dev_trials}
-    ids, paths = corpus.ids, corpus.paths_in_table
+    ids, paths, leave_out = corpus.ids, corpus.paths_in_table, config.unaligned == "leave_out"
     return TrialParts(
-        {part: read_trials(file, ids, paths, config.unaligned) for part, file in files.items() if file is not None}
+        {part: read_trials(file, ids, paths, leave_out) for part, file in files.items() if file is not None}
     )
-
-
-@dataclass(frozen=True)
-class PartTrials:
-    """The trials of a part: `first` and `second` [N] are places in its utterances, `target` [N] is one speaker's.
-
-    `ids` and `speakers` are those of the utterances, `rows` are their places by id."""
-
-    ids: Sequence[str]
-    speakers: Sequence[str]
-    rows: Mapping[str, int]
-    first: np.ndarray
-    second: np.ndarray
-    target: np.ndarray
-    about: Mapping[str, object]
-
-    @classmethod
-    def of(cls, trials: Trials, utterances: FramedUtterances, chosen: np.ndarray) -> "PartTrials":
-        """Those of the `chosen` utterances, which have both utterances of every trial."""
-        ids = [utterances.ids[index] for index in chosen.tolist()]
-        place = np.zeros(len(utterances), np.int64)
-        place[chosen] = np.arange(len(chosen))
-        targets = int(trials.target.sum())
-        about = {"list": trials.file, "targets": targets, "nontargets": len(trials) - targets}
-        about |= {"left_out": trials.left_out} if trials.left_out else {}
-        speakers = [utterances.speakers[index] for index in chosen.tolist()]
-        rows = {key: row for row, key in enumerate(ids)}
-        return cls(ids, speakers, rows, place[trials.first], place[trials.second], trials.target, about)
 
 
 class TrialLabels(NameLabels):
@@ -70,7 +42,8 @@ class TrialLabels(NameLabels):
         seconds = np.where(np.isnan(utterances.durations), utterances.lengths * self.shift, utterances.durations)
         self.long_enough = ~(seconds < SHORTEST)
         self.too_short = int((~self.long_enough[parts.train]).sum())
-        self.trials = {part: PartTrials.of(own, utterances, getattr(parts, part)) for part, own in trials.items()}
+        ids, speakers = utterances.ids, utterances.speakers
+        self.trials = {part: PartTrials.of(own, ids, speakers, getattr(parts, part)) for part, own in trials.items()}
 
     def long_ones(self, chosen: Indices) -> np.ndarray:
         """Those of the chosen utterances that train an x-vector."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from downstream.labels.trials import PartTrials
+from utility.labels.trials import PartTrials
 from utility.runs import Metric
 from utility.text import short
 

@@ -331,11 +331,11 @@ def test_lists_name_utterances_by_id_or_by_path_as_tables_do(tmp_path):
     ids, paths = ["a-1", "b-2", "c-3"], ["wav/id1/x/1.wav", "wav/id2/y/1.wav", "wav/id3/z/1.wav"]
     file = tmp_path / "trials.txt"
     file.write_text("1 id1/x/1.wav b-2\nnontarget id2/y/1.wav c-3\n\nTarget c-3 a-1\n1 a-1 c-3\n")
-    found = read_trials(str(file), ids, paths, "error")
+    found = read_trials(str(file), ids, paths)
     assert [found.first.tolist(), found.second.tolist()] == [[0, 1, 2, 0], [1, 2, 0, 2]]
     assert found.target.tolist() == [True, False, True, True]
     file.write_text("1 a-1 b-2\n0 a-1 nobody\n0 b-2 c-3\n")
-    left = read_trials(str(file), ids, paths, "leave_out")
+    left = read_trials(str(file), ids, paths, leave_out=True)
     assert (len(left), left.left_out, left.lines.tolist()) == (2, 1, [1, 3])
     assert left.digest != found.digest
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from utility.labels.table import ById, ByPath
-from utility.store.lists import Unaligned
 from utility.text import short
 
 LABELS = {"1": True, "0": False, "target": True, "nontarget": False}
@@ -55,12 +54,12 @@ class Trials:
             raise ValueError(f"{self.file}: all {len(self)} trials are {has}, an error rate needs {lacks} ones too")
 
 
-def read_trials(file: str, ids: Sequence[str], paths: Sequence[str], unaligned: Unaligned) -> Trials:
+def read_trials(file: str, ids: Sequence[str], paths: Sequence[str], leave_out: bool = False) -> Trials:
     """The trials of a file, `label id id` a line; empty lines are skipped.
 
     A word is the utterance with that id, else the one of that path of a recording, as in tables of labels (VoxCeleb's
     lists have paths). A pair may come in both orders, not twice in one. ValueError names the line of what is no trial,
-    twice, of one utterance, or of one that is not there; with `unaligned` leave_out such trials are left out."""
+    twice, of one utterance, or of one that is not there; where asked, such are left out."""
     find = _Finder(file, ids, paths)
     first, second, lines, target = array("q"), array("q"), array("q"), bytearray()
     digest, missing = hashlib.sha256(), 0
@@ -72,7 +71,7 @@ def read_trials(file: str, ids: Sequence[str], paths: Sequence[str], unaligned: 
             hint = "; the label comes first" if len(words) == 3 and words[2].lower() in LABELS else ""
             raise ValueError(f"{file}: line {line}: {short(text.strip())} is no trial: expected {FORM}{hint}")
         label, pair = LABELS[words[0].lower()], [find.number(word, line) for word in words[1:]]
-        if None in pair and unaligned == "error":
+        if None in pair and not leave_out:
             lost = short(words[1 + pair.index(None)])
             hint = f"ids there look like {short(ids[0])}; data.unaligned=leave_out goes on without such trials"
             raise ValueError(f"{file}: line {line}: the data has no utterance {lost}, {hint}")
@@ -217,6 +216,34 @@ def _check_labels(table: Trials, ids: Sequence[str], speakers: Sequence[str]) ->
         who = " and ".join(dict.fromkeys((short(speakers[one]), short(speakers[other]))))
         pair = short(f"{ids[one]} {ids[other]}")
         raise ValueError(f"{table.file}: line {table.lines[at]}: trial {pair} is {label}, but of {said}: {who}")
+
+
+@dataclass(frozen=True)
+class PartTrials:
+    """The trials of a part: `first` and `second` [N] are places in its utterances, `target` [N] is one speaker's.
+
+    `ids` and `speakers` are those of the utterances, `rows` are their places by id; `about` is what a result says."""
+
+    ids: Sequence[str]
+    speakers: Sequence[str]
+    rows: Mapping[str, int]
+    first: np.ndarray
+    second: np.ndarray
+    target: np.ndarray
+    about: Mapping[str, object]
+
+    @classmethod
+    def of(cls, trials: Trials, ids: Sequence[str], speakers: Sequence[str], chosen: np.ndarray) -> "PartTrials":
+        """Those of the `chosen` utterances of a corpus, which have both utterances of every trial."""
+        place = np.zeros(len(ids), np.int64)
+        place[chosen] = np.arange(len(chosen))
+        targets = int(trials.target.sum())
+        about: dict[str, object] = {"list": trials.file, "targets": targets, "nontargets": len(trials) - targets}
+        about |= {"left_out": trials.left_out} if trials.left_out else {}
+        own = [ids[index] for index in chosen.tolist()]
+        rows = {key: row for row, key in enumerate(own)}
+        said = [speakers[index] for index in chosen.tolist()]
+        return cls(own, said, rows, place[trials.first], place[trials.second], trials.target, about)
 
 
 @dataclass(frozen=True)
