@@ -59,7 +59,7 @@ def read_trials(file: str, ids: Sequence[str], paths: Sequence[str], leave_out: 
 
     A word is the utterance with that id, else the one of that path of a recording, as in tables of labels (VoxCeleb's
     lists have paths). A pair may come in both orders, not twice in one. ValueError names the line of what is no trial,
-    twice, of one utterance, or of one that is not there; where asked, such are left out."""
+    twice, of one utterance, or of one that is not there; with `leave_out` the last are left out."""
     find = _Finder(file, ids, paths)
     first, second, lines, target = array("q"), array("q"), array("q"), bytearray()
     digest, missing = hashlib.sha256(), 0
