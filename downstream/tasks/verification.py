@@ -103,9 +103,12 @@ class Trained:
         """Weights are trained step by step."""
 
     def caution(self, features: FeatureConfig | None) -> str | None:
-        """Its mean over an utterance may be lost, not what tells speakers apart."""
-        spoilt = features is not None and features.cmvn in ("speaker", "speaker_mean")
-        return ByUtterance().caution(features) if spoilt else None
+        """The mean of an utterance may be lost, not what tells speakers apart; but inputs must lie around 0."""
+        if features is not None and features.cmvn in ("speaker", "speaker_mean"):
+            return ByUtterance().caution(features)
+        if features is not None and features.cmvn == "none":
+            return "hardly learns from features far from 0 (cmvn: none): probe a store made with --cmvn global"
+        return None
 
 
 @dataclass(frozen=True)

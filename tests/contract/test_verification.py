@@ -27,6 +27,7 @@ from downstream.tasks.table import find_task
 from mockingjay.upstreams.spec import UpstreamSpec
 from preprocess import make_trials as script
 from tests.helpers.downstream_corpus import WIDTH, write_store
+from tests.helpers.speech import MEL
 from utility.config import build
 from utility.labels.trials import Caps, made_trials, read_trials
 
@@ -376,6 +377,26 @@ def test_run_that_goes_on_with_other_trials_is_refused(world, cosine):
     moved.write_text("".join((world.root / "test.txt").read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(ValueError, match=r"trials\.test was '[0-9a-f]{16}', now"):
         run_single(setting, world.root / "moved")
+
+
+def test_x_vector_learns_speakers_and_warns_of_features_far_from_0():
+    drawn = torch.Generator().manual_seed(0)
+    head, voices = XVector(WIDTH, 6, drawn, 32).train(), torch.randn(6, WIDTH, generator=drawn)
+    optimizer, losses = torch.optim.AdamW(head.parameters(), 2e-3), []
+    for _ in range(60):
+        speaker = torch.randint(6, (12,), generator=drawn)
+        frames = voices[speaker][:, None] + torch.randn(12, 40, WIDTH, generator=drawn)
+        losses.append(am_softmax(head(frames, torch.full((12,), 40)), speaker))
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[0] > 10
+    assert losses[-1] < 4
+    task = find_task("asv_xvector")
+    assert "--cmvn global" in task.caution(replace(MEL, cmvn="none"))
+    assert "tells speakers apart" in task.caution(replace(MEL, cmvn="speaker"))
+    assert task.caution(replace(MEL, cmvn="utterance")) is None
+    assert "close to chance" in find_task("asv_cosine").caution(replace(MEL, cmvn="utterance"))
 
 
 def test_nothing_in_a_head_is_drawn_but_from_its_generator():
