@@ -75,6 +75,8 @@ class DataConfig:
             raise ValueError(f"dev_share {self.dev_share} and test_share {self.test_share} leave nothing to train on")
         if self.label_rule != "time" and self.alignment is None:
             raise ValueError(f"label_rule {self.label_rule} would change nothing: data.alignment is not set")
+        if self.dev_trials is not None and self.trials is None:
+            raise ValueError("dev_trials would change nothing: data.trials names no list for the test part")
         self._check_labels()
 
     def _check_labels(self) -> None:
@@ -186,6 +188,7 @@ class ProbeConfig:
     metric: str | None = None  # that dev chooses by, of those that the task computes; None: its first
     bounds: list[float] = pydantic.Field(default_factory=list)  # lowest and highest number that can be predicted
     specaug: SpecAugConfig | None = None  # masks of the states in training
+    center: bool = True  # asv_cosine: embeddings get mean 0 and deviation 1 over the training utterances
 
     def __post_init__(self) -> None:
         if self.context is not None and self.context % 2 == 0:

@@ -82,6 +82,9 @@ def _answered(
     how many are left out, by reason."""
     lists = [part for part in PARTS for _ in getattr(config, part)]
     listed = [part for part, split in zip(lists, sources.splits, strict=True) for _ in range(len(split))]
+    if framed.trials is not None:
+        placed = framed.trials.placed(listed, framed.ids, framed.speakers)
+        framed, listed = replace(framed, trials=placed), list(placed.listed)
     source = task.labels(framed, config)
     long_enough = framed.lengths[source.usable] > 0
     usable, left_out = source.usable[long_enough], dict(source.left_out)

@@ -122,7 +122,8 @@ class Experiment:
             "config": as_dict(self.setting.config),
             **({"lists": lists} if (lists := self._lists()) else {}),
         }
-        rows = self.corpus.utterances.rows
+        rows, trials = self.corpus.utterances.rows, self.corpus.utterances.trials
+        about |= {} if trials is None else {"trials": dict(trials.digest)}
         return about if rows is None else {**about, "labels": rows.digest}
 
     def _lists(self) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""Figures of a probing run: the confusion matrix, predicted against true numbers, and the training curves."""
+"""Figures of a probing run: confusions, predicted against true numbers, errors of trials, and the training curves."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.special import ndtri
 
 from utility.plot import new_figure
 from utility.runs import Metric
@@ -72,4 +73,23 @@ def curves_figure(records: Sequence[dict[str, float]], chosen: int, metric: Metr
     scores.set(ylabel=f"dev {metric}, {metric.better} is better")
     handles = [handle for axes in (losses, scores) for handle in axes.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def detection_figure(false: np.ndarray, missed: np.ndarray, title: str) -> Figure:
+    """False acceptances against misses at every threshold, both shares on normal axes (Martin et al. 1997).
+
+    On the diagonal they are equal."""
+    figure = new_figure(5.5, 5)
+    axes = figure.add_subplot()
+    ticks = np.array([0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80])
+    edges = ndtri(np.array([0.0005, 0.9]))
+    axes.plot(*(ndtri(np.clip(share, 1e-4, 1 - 1e-4)) for share in (false, missed)), color="tab:blue")
+    axes.plot(edges, edges, color="gray", linestyle=":", label="equal error rate")
+    axes.set(xlabel="nontarget trials accepted (%)", ylabel="target trials missed (%)", xlim=edges, ylim=edges)
+    axes.set_xticks(ndtri(ticks / 100), [f"{tick:g}" for tick in ticks])
+    axes.set_yticks(ndtri(ticks / 100), [f"{tick:g}" for tick in ticks])
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    axes.set_title(title, fontsize=10, parse_math=False)
     return figure

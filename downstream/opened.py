@@ -12,6 +12,7 @@ from downstream.config import DataConfig
 from downstream.corpus import LabelledCorpus, fold_names, open_corpus
 from downstream.examples import Frames
 from downstream.labels.table import read_rows
+from downstream.labels.trials import read_trial_lists
 from downstream.layers import ProbedLayers
 from downstream.setting import Setting
 from downstream.sources import (
@@ -36,6 +37,7 @@ from mockingjay.upstreams.spec import YAMLS
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict
 from utility.labels.table import LabelRows
+from utility.labels.trials import TrialParts
 from utility.loader import Source
 from utility.store.info import StoreInfo
 from utility.store.reading import Store
@@ -60,6 +62,7 @@ class Opened:
         self._sources: dict[tuple, Sources] = {}
         self._samples: dict[tuple, np.ndarray] = {}
         self._rows: dict[tuple, LabelRows | None] = {}
+        self._trials: dict[tuple, TrialParts | None] = {}
         self._corpora: dict[tuple, LabelledCorpus] = {}
         self._upstream: tuple[tuple, Upstream] | None = None
         self._frames: dict[tuple, Frames] = {}
@@ -161,12 +164,15 @@ class Opened:
         return fold_names(task, config, sources, self._with_rows(config, framed))
 
     def _with_rows(self, config: DataConfig, framed: FramedUtterances) -> FramedUtterances:
-        """The utterances with what a table of labels says of them; it is read once for all folds and seeds."""
+        """The utterances with what a table of labels and trials say of them; both are read once for all seeds."""
         columns = tuple(config.label_columns), config.split_column, config.group_column
         key = config.labels, columns, tuple(map(str, framed.corpus.paths))
         if key not in self._rows:
             self._rows[key] = read_rows(config, framed.corpus)
-        return replace(framed, rows=self._rows[key])
+        lists = config.trials, config.dev_trials, config.unaligned, tuple(map(str, framed.corpus.paths))
+        if lists not in self._trials:
+            self._trials[lists] = read_trial_lists(config, framed.corpus)
+        return replace(framed, rows=self._rows[key], trials=self._trials[lists])
 
     def stored(
         self, upstream: Upstream, corpus: LabelledCorpus, layers: ProbedLayers, config: DataConfig, quiet: bool

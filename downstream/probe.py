@@ -11,7 +11,7 @@ from downstream.config import DownstreamConfig
 from downstream.heads.layer_sum import LayerSum
 from downstream.labels.base import Labels
 from downstream.layers import ProbedLayers
-from downstream.metrics.base import Score
+from downstream.metrics.base import RowsAtEnd, Score
 from downstream.predictions import PredictionFile
 from downstream.tasks.base import Task
 from downstream.tuning import freeze
@@ -110,8 +110,11 @@ def evaluate(
         output, batch = probe(loaded.to(device))
         score = probe.task.score(output, batch, probe.labels)
         total = score if total is None else total + score
-        if predictions is not None:
+        if predictions is not None and not isinstance(score, RowsAtEnd):
             predictions.write(batch.ids, probe.task.predictions(output, batch, probe.labels))
     if total is None or not total.count:
         raise ValueError(f"no labelled {probe.task.item} to score on: do the labels fit these recordings?")
+    if predictions is not None and isinstance(total, RowsAtEnd):
+        for key, *row in total.rows():
+            predictions.write([key], [row])
     return total

@@ -13,6 +13,7 @@ from mockingjay.inputs import Inputs
 from mockingjay.upstreams.base import Upstream
 from utility.audio.headers import SCAN_THREADS
 from utility.labels.table import LabelRows
+from utility.labels.trials import TrialParts
 from utility.store.info import StoreInfo
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
@@ -23,13 +24,15 @@ class FramedUtterances:
     """The utterances of `corpus`, each with so many frames.
 
     `lengths` [U] are those of the states, 0 of an utterance too short for one. `durations` [U] are in seconds, NaN
-    where nobody knows. `info` says when a frame is. `rows` is what `data.labels` says of them, if there is any."""
+    where nobody knows. `info` says when a frame is. `rows` is what `data.labels` says of them, if there is any;
+    `trials` are those of `data.trials`."""
 
     corpus: Corpus
     lengths: np.ndarray
     durations: np.ndarray
     info: StoreInfo
     rows: LabelRows | None = None
+    trials: TrialParts | None = None
 
     @classmethod
     def of(cls, corpus: Corpus) -> "FramedUtterances":

@@ -1,8 +1,8 @@
 """What a score is, and what a run is chosen by."""
 
 import math
-from collections.abc import Mapping
-from typing import Protocol, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, Self, runtime_checkable
 
 from utility.runs import Metric
 
@@ -23,6 +23,14 @@ class Score(Protocol):
         """Named figures of all items at once: "loss", the metric under its key, and what else is worth logging.
 
         A figure that is not defined, as the correlation with a constant, is NaN."""
+
+
+@runtime_checkable
+class RowsAtEnd(Protocol):
+    """A score that gives the rows of a file of predictions itself, when all of a part is scored, as for pairs."""
+
+    def rows(self) -> Iterable[Sequence[str]]:
+        """The id of each item, and the columns of the task."""
 
 
 def selection_error(metric: Metric, figures: Mapping[str, float]) -> float:

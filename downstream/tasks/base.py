@@ -29,6 +29,7 @@ USED_BY_SOME = (
     *(f"probe.{name}" for name in ("solver", "l2", "head", "projector", "pool", "layers", "stack", "skip")),
     *(f"probe.{name}" for name in ("loss", "metric", "bounds", "specaug")),
     *(f"decode.{field.name}" for field in fields(DecodeConfig)),
+    *("data.trials", "data.dev_trials", "probe.center"),
 )
 
 

@@ -21,6 +21,8 @@ TASKS = {
     "emotion": "emotion of an utterance by a table, best with --folds (config/superb_er.yaml)",
     "sentiment": "sentiment of an utterance, a class or a number from -3 to 3 (config/sentiment.yaml)",
     "mos": "quality of an utterance as listeners hear it, a number (config/superb_mos.yaml)",
+    "asv_cosine": "whether two utterances are of one speaker (data.trials), cosine of their means, not trained",
+    "asv_xvector": "whether two utterances are of one speaker (data.trials), cosine of trained x-vectors",
 }
 MODULES = {  # where the function `task(name, config)` is that makes it
     "phone_linear": "downstream.tasks.phones",
@@ -34,6 +36,8 @@ MODULES = {  # where the function `task(name, config)` is that makes it
     "emotion": "downstream.tasks.utterances",
     "sentiment": "downstream.tasks.utterances",
     "mos": "downstream.tasks.utterances",
+    "asv_cosine": "downstream.tasks.verification",
+    "asv_xvector": "downstream.tasks.verification",
 }
 
 

@@ -13,7 +13,18 @@ import pytest
 
 from tests.conftest import PROJECT
 from tests.helpers.bad_analysis_cases import ANALYSES
-from tests.helpers.bad_corpus import comparisons, curves, exports, importers, kaldi, labels, lists, texts, utterances
+from tests.helpers.bad_corpus import (
+    comparisons,
+    curves,
+    exports,
+    importers,
+    kaldi,
+    labels,
+    lists,
+    texts,
+    utterances,
+    verification,
+)
 from tests.helpers.bad_input_cases import TABLE as OTHERS
 from tests.helpers.bad_input_cases import Case
 from tests.helpers.bad_input_world import CANARY, build_world
@@ -25,7 +36,7 @@ from utility.training.checkpoint import save_checkpoint
 PAGE = Path(__file__).with_name("bad_input.md")
 UPDATE = os.environ.get("UPDATE_DOCS") == "1"
 *SECTIONS, FINISHED = OTHERS.items()
-CORPORA = (labels, lists, texts, kaldi, exports, importers, utterances, curves, comparisons)
+CORPORA = (labels, lists, texts, kaldi, exports, importers, utterances, verification, curves, comparisons)
 CORPUS_CASES = [case for module in CORPORA for case in module.CASES]
 TABLE = dict(
     [*SECTIONS, ("Upstreams", UPSTREAMS), ("Layer analysis", ANALYSES), ("Corpora and labels", CORPUS_CASES), FINISHED]
@@ -47,6 +58,7 @@ SCRIPTS = {
     "preprocess_mosei.py": "preprocess.preprocess_mosei",
     "export_kaldi.py": "preprocess.export_kaldi",
     "check_corpus.py": "preprocess.check_corpus",
+    "make_trials.py": "preprocess.make_trials",
 }
 QUIET = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)  # what Python hides by default
 JARGON = ("Traceback", "Error:", "Exception", "[Errno", "ndarray", "pydantic", "pandas", "weights_only", "object at 0x")

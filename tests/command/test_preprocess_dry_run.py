@@ -28,6 +28,7 @@ SCRIPTS = {
     "preprocess_kaldi": (["--data_dir", "kdir"], ("kind: fbank", "kdir: 2 utterances, 0.00 hours, 0 not usable")),
     "preprocess_text": (["--data_path", "corpus/text"], ("kaldi", "2 texts")),
     "export_kaldi": (["--store", "data/mine/train"], ("data/mine-kaldi/train: 2 utterances, 7 frames of 3",)),
+    "make_trials": (["--data_path", "data/trials/all", "--output", "t.txt"], ("t.txt would have 5 trials, 1 target",)),
     "demo_corpus": (["--minutes", "2"], ("minutes: 2.0", "data/demo_corpus")),
 }
 
@@ -51,6 +52,7 @@ def test_a_dry_run_says_what_would_be_made_and_writes_nothing(script, tmp_path, 
     (tmp_path / "apc.blogmel").write_text("a\n1 2\n3 4\n.\n")
     (tmp_path / "corpus/text").write_text("1-2-0 one\n1-2-1 two\n")
     write_store(tmp_path / "data/mine", "train", {"1-2-0": np.ones((3, 3)), "1-2-1": np.zeros((4, 3))})
+    write_store(tmp_path / "data/trials", "all", {f"{key}": np.ones((3, 3)) for key in ("a-0", "a-1", "b-0")})
     (tmp_path / "mosei.csv").write_text("file,index,start,end,split\n1-2-1,0,0,0.1,2\n1-2-1,1,0,0.1,3\n")
     before = tree(tmp_path)
     words, shown = SCRIPTS[script]

@@ -170,7 +170,7 @@ def test_imports_are_declared():
         assert imports(path) <= known, f"{path}: {imports(path) - known}"
 
 
-PROBES = ("demo_", "real_", "s3prl_", "superb_", "sentiment", "downstream")
+PROBES = ("demo_", "real_", "s3prl_", "superb_", "small_", "sentiment", "downstream")
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "config").glob("*.yaml")), ids=lambda p: p.name)

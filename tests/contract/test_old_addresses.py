@@ -21,6 +21,7 @@ SCRIPTS = [
     "demo_corpus",
     "export_kaldi",
     "generate_len_for_bucket",
+    "make_trials",
     "preprocess_alignment",
     "preprocess_any",
     "preprocess_apc",

@@ -50,7 +50,7 @@ def match_rows(file: str, columns: Sequence[str], ids: Sequence[str], paths: Seq
                 raise ValueError(f"{file}: no column {short(name)}; it has {cut(', '.join(names))}")
             if names.count(name) > 1:
                 raise ValueError(f"{file}: column {short(name)} is there {names.count(name)} times")
-        numbers: _Ids | _Paths = _Paths(file, paths) if key == PATH_COLUMN else _Ids(ids)
+        numbers: ById | ByPath = ByPath(file, paths) if key == PATH_COLUMN else ById(ids)
         lines = np.zeros(len(ids), np.int64)
         values = {name: [""] * len(ids) for name in columns}
         digest, spare, first = hashlib.sha256(), 0, None
@@ -92,7 +92,7 @@ def _key_column(file: str, names: Sequence[str]) -> str:
     return key
 
 
-class _Ids:
+class ById:
     """Utterances by their ids."""
 
     def __init__(self, ids: Sequence[str]):
@@ -104,7 +104,7 @@ class _Ids:
         return self._numbers.get(text)
 
 
-class _Paths:
+class ByPath:
     """Utterances by the paths of their recordings."""
 
     def __init__(self, file: str, paths: Sequence[str]):
