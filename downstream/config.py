@@ -145,9 +145,9 @@ class UpstreamConfig:
 class SpecAugConfig:
     """Stretches of states that training does not see, as many as drawn (Park et al. 2019, without the warp)."""
 
-    time: int = pydantic.Field(2, ge=0)  # stretches of frames,
+    time: int = pydantic.Field(2, ge=0, le=100)  # stretches of frames,
     time_width: int = pydantic.Field(40, ge=0)  # each 0 to so many
-    dims: int = pydantic.Field(4, ge=0)  # bands of dimensions,
+    dims: int = pydantic.Field(4, ge=0, le=100)  # bands of dimensions,
     dims_width: int = pydantic.Field(50, ge=0)  # each 0 to so many
 
 

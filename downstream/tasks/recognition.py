@@ -54,7 +54,7 @@ class Recognition:
     columns: Sequence[str] = ("reference", "hypothesis", "S", "D", "I")
     item: str = "utterance"
     loss_label: str = "CTC loss of a unit (nats)"
-    division: Division = Division("speaker", unknown_speakers=True)
+    division: Division = field(default_factory=lambda: Division("speaker", unknown_speakers=True))
 
     @property
     def metric(self) -> Metric:
