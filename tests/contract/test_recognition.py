@@ -436,8 +436,8 @@ def test_keys_that_would_change_nothing_are_refused(spoken):
 def test_eight_real_utterances_are_learnt_by_heart(corpora, tmp_path):
     folder = corpora / "an4"
     rows = [line.split("\t") for line in (folder / "utterances.tsv").read_text().splitlines()[1:]]
-    rows = sorted((row for row in rows if row[1] == "train"), key=lambda row: float(row[4]))[100:110]
-    extract, frames = FeatureExtractor(FeatureConfig(kind="kaldi_fbank", num_mels=40, cmvn="utterance")), {}
+    rows = sorted((row for row in rows if row[1] == "train"), key=lambda row: float(row[4]))[60:70]
+    extract, frames = FeatureExtractor(FeatureConfig(kind="kaldi_fbank", deltas=0)), {}
     for key, *_, path in rows:
         samples = torch.from_numpy(read_audio(folder / path))
         frames[f"{key.split('-')[1]}-{key}"] = extract(samples[None], torch.tensor([len(samples)]))[0][0].numpy()
@@ -448,12 +448,11 @@ def test_eight_real_utterances_are_learnt_by_heart(corpora, tmp_path):
             "train": [f"{tmp_path}/store/all"],
             "text": f"{tmp_path}/text",
             "lexicon": f"{folder}/an4.dic",
-            "split": "utterance",
             "cache": f"{tmp_path}/cache",
         },
-        "probe": {"head": "bilstm", "projector": 64, "hidden_size": 64, "layers": 1, "stack": 2},
-        "optimizer": {"lr": 5e-3, "warmup": 0.0, "schedule": "constant"},
-        "trainer": {"steps": 150, "eval_every": 150, "patience": None},
+        "probe": {"head": "bilstm", "projector": 64, "hidden_size": 64, "layers": 1, "stack": 3},
+        "optimizer": {"lr": 1e-2, "warmup": 0.0, "schedule": "constant"},
+        "trainer": {"steps": 180, "eval_every": 180, "patience": None},
     }
     config = build(DownstreamConfig, values)
     one = Setting(
