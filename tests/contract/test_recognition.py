@@ -450,9 +450,9 @@ def test_eight_real_utterances_are_learnt_by_heart(corpora, tmp_path):
             "lexicon": f"{folder}/an4.dic",
             "cache": f"{tmp_path}/cache",
         },
-        "probe": {"head": "bilstm", "projector": 64, "hidden_size": 64, "layers": 1, "stack": 3},
+        "probe": {"stack": 4},
         "optimizer": {"lr": 1e-2, "warmup": 0.0, "schedule": "constant"},
-        "trainer": {"steps": 180, "eval_every": 180, "patience": None},
+        "trainer": {"steps": 150, "eval_every": 150, "patience": None},
     }
     config = build(DownstreamConfig, values)
     one = Setting(
