@@ -56,7 +56,7 @@ def _of_today(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, An
     probe = config.get("probe") if isinstance(config, dict) else None
     if isinstance(probe, dict) and probe.get("hidden_size") == HIDDEN_SIZE:
         now = here["config"]["probe"]["hidden_size"]
-        config = {**config, "probe": {**probe, "hidden_size": HIDDEN_SIZE if now == HIDDEN_SIZE else None}}
+        config = {**(config or {}), "probe": {**probe, "hidden_size": HIDDEN_SIZE if now == HIDDEN_SIZE else None}}
     return {"facts": here["facts"], **there, "config": config}
 
 

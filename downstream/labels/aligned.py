@@ -73,6 +73,6 @@ def aligned_phones(task: str, utterances: FramedUtterances, config: DataConfig) 
     if config.alignment is None:
         raise ValueError(f"{task}: data.alignment is not set: name a folder made by preprocess_alignment.py")
     alignment = Alignment(config.alignment)
-    usable, missing = known_utterances(config.alignment, alignment, alignment.ids, utterances, config)
+    usable, missing = known_utterances(config.alignment, alignment, utterances, config)
     left_out = {"not in the alignment": missing} if missing else {}
     return PhoneSource(task, utterances, alignment, usable, left_out, config.label_rule)

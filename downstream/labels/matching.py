@@ -1,7 +1,8 @@
 """Utterances that a folder of answers knows by their ids."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -10,10 +11,19 @@ from downstream.utterances import FramedUtterances
 from utility.text import short
 
 
+class Known(Protocol):
+    """Answers by the ids of utterances."""
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+
+    def __contains__(self, key: str, /) -> bool: ...
+
+
 def known_utterances(
-    place: str | Path, known: Container[str], ids: Sequence[str], utterances: FramedUtterances, config: DataConfig
+    place: str | Path, known: Known, utterances: FramedUtterances, config: DataConfig
 ) -> tuple[np.ndarray, int]:
-    """The utterances that the folder `place` knows, by their number, and how many it lacks; `ids` are some of its own.
+    """The utterances that the folder `place` knows, by their number, and how many it lacks.
 
     ValueError where these are none, or where some are missing that `data.unaligned` does not leave out."""
     missing = [key for key in utterances.ids if key not in known]
@@ -21,7 +31,7 @@ def known_utterances(
         theirs = "the recordings'" if utterances.recorded else "the store's"
         raise ValueError(
             f"{place} has none of the {len(utterances)} utterances: its ids look like "
-            f"{short(ids[0])}, {theirs} like {short(missing[0])}"
+            f"{short(known.ids[0])}, {theirs} like {short(missing[0])}"
         )
     if missing and config.unaligned == "error":
         raise ValueError(

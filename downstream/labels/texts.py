@@ -129,13 +129,13 @@ def _of_texts(
                 "neither is set"
             )
         alignment = Alignment(config.alignment)
-        usable, lacks = known_utterances(config.alignment, alignment, alignment.ids, utterances, config)
+        usable, lacks = known_utterances(config.alignment, alignment, utterances, config)
         usable = usable if allowed is None else np.intersect1d(usable, allowed)
         return _aligned(alignment, config.strip_stress), usable, {"not in the alignment": lacks} if lacks else {}
     if config.text is None:
         raise ValueError(f"{task}: data.text is not set: name a folder made by preprocess_text.py")
     texts = Texts(config.text)
-    usable, lacks = known_utterances(config.text, texts, texts.ids, utterances, config)
+    usable, lacks = known_utterances(config.text, texts, utterances, config)
     usable = usable if allowed is None else np.intersect1d(usable, allowed)
     left_out = {"not in the texts": lacks} if lacks else {}
     if kind != "phone":
