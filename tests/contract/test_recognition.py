@@ -278,8 +278,9 @@ def test_too_short_utterances_are_left_out_of_training_counted_and_scored(spoken
     assert f"{line} and are left out of training: probe.stack=10" in capsys.readouterr().err
     warn(Experiment(setting(spoken, "ctc_char"), folder))
     assert "steps" not in capsys.readouterr().err
-    doubled = labels.codes(int(train[0]))
-    assert labels.needed[train[0]] == len(doubled) + sum(a == b for a, b in itertools.pairwise(doubled))
+    equal = {i: sum(a == b for a, b in itertools.pairwise(labels.codes(i).tolist())) for i in train.tolist()}
+    assert any(equal.values())
+    assert all(labels.needed[i] == len(labels.codes(i)) + more for i, more in equal.items())
     with pytest.raises(ValueError, match=r"fewer steps than units \(probe.stack=64\)"):
         run_single(setting(spoken, "ctc_char", probe={"stack": 64, "head": "linear"}), spoken.root / "unused")
 
