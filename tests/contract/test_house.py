@@ -49,6 +49,7 @@ FLOORS = {
         {"folds", "layers", "sources", "tuning"},
         {"splits", "utterances"},
         {"examples", "labels"},
+        {"decoding"},
         {"tasks"},
         {"corpus", "probe", "setting", "solved"},
         {"opened"},
