@@ -17,7 +17,6 @@ from downstream.report import describe_result, run_folder
 from downstream.setting import Setting
 from downstream.splits import PARTS
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
-from downstream.tasks.base import Task
 from downstream.tasks.table import find_task
 from mockingjay.foreign.configs import ConfigSource
 from mockingjay.runs import DEFAULT_PROBING_CONFIG
@@ -49,7 +48,8 @@ def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
     online, given = _online(settings, directory), _given(settings, directory)
     choices = _choices(settings, given, {} if online is None else {"data": online.data})
     config = choices[0].config
-    task = _task(settings.run, choices)
+    choices = _with_tasks(settings.run, choices)
+    task = find_task(settings.run, config)
     _check_complete(settings, config)
     device = claim_device(settings.cpu, config.trainer.precision)
     quiet = not settings.msg or not group.leads
@@ -67,7 +67,7 @@ def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
         _print_folds(setting, choices, len(seeds), directory)
     elif settings.dry_run:
         for choice in choices:
-            print_experiment(Experiment(replace(setting, config=choice.config), directory), choice.name)
+            print_experiment(Experiment(choice.of(setting), directory), choice.name)
         if not single:
             print(f"runs: {len(choices)} settings with {settings.seeds} seeds each")
     elif single:
@@ -157,8 +157,8 @@ def _choices(settings: Probe, given: ConfigSource, above: Mapping[str, Any]) -> 
     ]
 
 
-def _task(name: str, choices: Sequence[Choice]) -> Task:
-    """The task of all settings of a sweep; ValueError where they are not of one, so that dev cannot choose."""
+def _with_tasks(name: str, choices: Sequence[Choice]) -> list[Choice]:
+    """The settings of a sweep, each with its task; ValueError where these are not alike, so that dev cannot choose."""
     tasks = [find_task(name, choice.config) for choice in choices]
     for choice, task in zip(choices, tasks):
         if task != tasks[0]:
@@ -166,7 +166,7 @@ def _task(name: str, choices: Sequence[Choice]) -> Task:
                 f"--sweep: {choice.name} is another task than {choices[0].name}: dev cannot choose between them; run "
                 "each by itself"
             )
-    return tasks[0]
+    return [replace(choice, task=task) for choice, task in zip(choices, tasks)]
 
 
 def _check_complete(settings: Probe, config: DownstreamConfig) -> None:

@@ -19,6 +19,7 @@ def _name(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+HIDDEN_SIZE = 768  # of a hidden layer, where neither config nor task say it
 Name = Annotated[str, pydantic.BeforeValidator(_name)]
 
 
@@ -144,9 +145,9 @@ class UpstreamConfig:
 class SpecAugConfig:
     """Stretches of states that training does not see, as many as drawn (Park et al. 2019, without the warp)."""
 
-    time: int = pydantic.Field(2, ge=0)  # stretches of frames,
+    time: int = pydantic.Field(2, ge=0, le=100)  # stretches of frames,
     time_width: int = pydantic.Field(40, ge=0)  # each 0 to so many
-    dims: int = pydantic.Field(4, ge=0)  # bands of dimensions,
+    dims: int = pydantic.Field(4, ge=0, le=100)  # bands of dimensions,
     dims_width: int = pydantic.Field(50, ge=0)  # each 0 to so many
 
 
@@ -180,10 +181,10 @@ class DecodeConfig:
 class ProbeConfig:
     """The classifier."""
 
-    hidden_size: int = pydantic.Field(768, gt=0, le=1 << 20)  # of each hidden layer
+    hidden_size: int | None = pydantic.Field(None, gt=0, le=1 << 20)  # of a hidden layer; None: as the task has it
     hidden_layers: Literal[0, 1, 2] | None = None  # ReLU behind each; None: as the task has it
     context: int | None = pydantic.Field(None, gt=0, le=999)  # frames side by side, odd; None: as the task has it
-    dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before each linear layer
+    dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before each linear layer, or behind each recurrent one
     upstream_lr: float = pydantic.Field(1e-4, gt=0)  # rate of the upstream's own weights with fine_tune
     solver: Literal["sgd", "exact"] = "sgd"  # exact: the optimum of a linear head, without a rate
     l2: list[Annotated[float, pydantic.Field(ge=0)]] = pydantic.Field(default_factory=list)  # exact: dev chooses
@@ -206,7 +207,7 @@ class ProbeConfig:
 
     def hidden(self, usual: int) -> list[int]:
         """Widths of the hidden layers, where a task usually has so many."""
-        return [self.hidden_size] * (usual if self.hidden_layers is None else self.hidden_layers)
+        return [self.hidden_size or HIDDEN_SIZE] * (usual if self.hidden_layers is None else self.hidden_layers)
 
 
 @section

@@ -147,13 +147,13 @@ class Pieces:
 
 
 class Wholes:
-    """Whole utterances with one label each."""
+    """Whole utterances with one label each, or with `own_length` a sequence of labels."""
 
-    def __init__(self, frames: Source, label: UtteranceLabel, chosen: Indices):
+    def __init__(self, frames: Source, label: UtteranceLabel, chosen: Indices, own_length: bool = False):
         self.frames, self.chosen = frames, [int(index) for index in chosen]
         self.lengths = frames.lengths[self.chosen]
         self.ids = [frames.ids[index] for index in self.chosen]
-        self.target = Target(lambda number: label(self.chosen[number]))
+        self.target = Target(lambda number: label(self.chosen[number]), own_length=own_length)
 
     def batch_frames(self, use: Use) -> int:
         """A batch is counted in frames; what is only read may be larger."""

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from downstream.config import DownstreamConfig, OnlineFile
+from downstream.config import HIDDEN_SIZE, DownstreamConfig, OnlineFile
 from downstream.examples import Frames, Sound, Unread, Use
 from downstream.layers import ProbedLayers
 from downstream.metrics.base import Score, selection_error
 from downstream.opened import Opened
-from downstream.predictions import PredictionFile
+from downstream.predictions import PredictionFile, read_predictions
 from downstream.probe import Probe, evaluate
 from downstream.setting import Setting
 from downstream.solved import SOLVER, check_solvable, solve
@@ -26,7 +26,7 @@ from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.baseline import Baseline
 from mockingjay.upstreams.spec import UpstreamSpec
 from utility.config import as_dict, build, differences, write_yaml
-from utility.files import remove_leftovers, replace_folder, temporary
+from utility.files import remove_leftovers, replace_folder, replacing, temporary
 from utility.loader import Loader, LoaderConfig, Source
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
@@ -48,6 +48,16 @@ def plain_part(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str
     if not isinstance(part, dict):
         raise ValueError(f"{path}: damaged, or not of a probe: its {name!r} holds no plain values")
     return part
+
+
+def _of_today(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
+    """What an earlier version says that a run was made from, as it would be said now."""
+    config = there.get("config")
+    probe = config.get("probe") if isinstance(config, dict) else None
+    if isinstance(probe, dict) and probe.get("hidden_size") == HIDDEN_SIZE:
+        now = here["config"]["probe"]["hidden_size"]
+        config = {**config, "probe": {**probe, "hidden_size": HIDDEN_SIZE if now == HIDDEN_SIZE else None}}
+    return {"facts": here["facts"], **there, "config": config}
 
 
 class Sealed:
@@ -95,7 +105,7 @@ class Experiment:
         task = self.setting.task
         plain = isinstance(self.upstream, Baseline)
         caution = task.caution(self.corpus.store.info.features) if plain else None
-        warnings = [caution and f"{task.name} {caution}", self.corpus.parts.warning]
+        warnings = [caution and f"{task.name} {caution}", self.corpus.parts.warning, task.warning(self.corpus.labels)]
         return "\n".join(filter(None, warnings)) or None
 
     def source(self) -> str:
@@ -115,6 +125,7 @@ class Experiment:
             "store": self.source(),
             "seed": self.setting.seed,
             "config": as_dict(self.setting.config),
+            "facts": dict(self.setting.task.facts(self.corpus.labels)),
             **({"lists": lists} if (lists := self._lists()) else {}),
         }
         rows = self.corpus.utterances.rows
@@ -204,15 +215,30 @@ class Experiment:
         path = self.directory / "best.ckpt"
         load_weights(self.probe, load_checkpoint(path, KIND).get("model", {}), path)
         with self._predictions("dev") as predictions:
-            return evaluate(self.probe, self._loader("dev").once(), self.setting.device, predictions)
+            score = evaluate(self.probe, self._loader("dev").once(), self.setting.device, predictions)
+        self._write_beside("dev")
+        return score
 
     def score_test(self) -> Score:
         """Score the loaded weights on test, once, into predictions_test.tsv."""
         with self._predictions("test") as predictions:
-            return self.test.score(self.probe, self.setting.device, predictions)
+            score = self.test.score(self.probe, self.setting.device, predictions)
+        self._write_beside("test")
+        return score
 
     def _predictions(self, part: str) -> PredictionFile:
-        return PredictionFile(self.directory / f"predictions_{part}.tsv", self.setting.task.columns)
+        return PredictionFile(self._prediction_path(part), self.setting.task.columns)
+
+    def _prediction_path(self, part: str) -> Path:
+        return self.directory / f"predictions_{part}.tsv"
+
+    def _write_beside(self, part: str) -> None:
+        """Write the task's other files of a part: reference_test.trn ..."""
+        for name, column in self.setting.task.beside.items():
+            path = self.directory / f"{Path(name).stem}_{part}{Path(name).suffix}"
+            with replacing(path) as new, new.open("w", encoding="utf-8", newline="\n") as file:
+                for row in read_predictions(self._prediction_path(part)):
+                    file.write(f"{row[column]} ({row['id']})\n")
 
     def layer_weights(self) -> list[float] | None:
         """The learnt weights of hidden states 0..L, if there are any."""
@@ -232,6 +258,8 @@ class Experiment:
     def check_same(self) -> None:
         """Raise ValueError where the run in the directory was made from something else, naming both values."""
         there, here = self._newest("about")[1], self.about()
+        if "facts" not in there:
+            there = _of_today(there, here)
         with contextlib.suppress(ValueError, KeyError):  # an older version had fewer keys: the rest was as by default
             there = {**there, "config": as_dict(build(DownstreamConfig, there["config"]))}
         for name, was, now in sorted(differences(there, here), key=str):

@@ -13,6 +13,7 @@ from downstream.experiment import Experiment
 from downstream.opened import Opened
 from downstream.report import read_result, write_report
 from downstream.setting import Setting
+from downstream.tasks.base import Task
 from utility.config import leaf_path
 from utility.runs import write_json
 from utility.text import short
@@ -20,10 +21,15 @@ from utility.text import short
 
 @dataclass(frozen=True)
 class Choice:
-    """One setting of a sweep: what it is called, and the config that it makes."""
+    """One setting of a sweep: what it is called, the config that it makes, and the task for that; None: the run's."""
 
     name: str
     config: DownstreamConfig
+    task: Task | None = None
+
+    def of(self, setting: Setting) -> Setting:
+        """A run's setting with what is chosen."""
+        return replace(setting, config=self.config, task=self.task or setting.task)
 
 
 def parse_sweep(words: Sequence[str]) -> list[tuple[str, ...]]:
@@ -76,7 +82,7 @@ def run_many(
     `shared` these are of one fold of several: who runs them warns."""
     opened, read = shared or Opened(), set()
     for number, choice in enumerate(choices):  # what can be refused is refused before anything is trained
-        experiment = Experiment(replace(setting, config=choice.config, seed=seeds[0]), directory, opened)
+        experiment = Experiment(replace(choice.of(setting), seed=seeds[0]), directory, opened)
         if number == 0 and shared is None:
             warn(experiment)
         if not choice.config.upstream.fine_tune and experiment.layers.number is not None:
@@ -107,7 +113,7 @@ def _run_seed(
 ) -> dict[str, Any]:
     tried = []
     for choice in choices:
-        experiment = Experiment(replace(setting, config=choice.config, seed=seed), _folder(directory, choice), opened)
+        experiment = Experiment(replace(choice.of(setting), seed=seed), _folder(directory, choice), opened)
         result = _reported(experiment)
         if result is None:
             experiment.train()
@@ -117,7 +123,7 @@ def _run_seed(
     chosen, choice = tried[best], choices[best]
     folder = _folder(directory, choice)
     if chosen["value"] is None:
-        chosen = _finish(Experiment(replace(setting, config=choice.config, seed=seed), folder, opened))
+        chosen = _finish(Experiment(replace(choice.of(setting), seed=seed), folder, opened))
     key = setting.task.metric.key
     return {
         "seed": seed,

@@ -39,7 +39,7 @@ class Linears(nn.Module):
         super().__init__()
         self.gather = gather
         self.dropout = nn.Dropout(dropout)
-        self.linears = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
+        self.linears = nn.ModuleList(linear_layer(a, b, generator) for a, b in pairwise(sizes))
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Features [B, T, D] with true lengths [B] -> [B, T, outputs], which mean nothing at padded frames; or
@@ -50,7 +50,7 @@ class Linears(nn.Module):
         return self.linears[-1](self.dropout(hidden))
 
 
-def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+def linear_layer(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """A linear layer with torch's default initialisation, drawn from `generator`."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
     with torch.no_grad():

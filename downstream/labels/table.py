@@ -111,8 +111,8 @@ def table_classes(task: str, utterances: FramedUtterances, config: DataConfig) -
     raw = [_renamed(config, rows, name) for name in columns]
     listed = config.classes or _classes_of(config)
     allowed, names, usable = set(listed), [""] * len(utterances), []
-    with_row, left_out = _with_row(task, utterances, config)
-    for index in with_row:
+    there, left_out = with_row(task, utterances, config)
+    for index in there:
         texts = [column[index] for column in raw]
         if not all(texts):
             if config.unaligned == "error":
@@ -133,7 +133,7 @@ def table_classes(task: str, utterances: FramedUtterances, config: DataConfig) -
 def table_speakers(task: str, utterances: FramedUtterances, config: DataConfig) -> SpeakerSource:
     """The speaker column of the corpus, of the utterances that the table has."""
     source = speakers(task, utterances, config)
-    usable, left_out = _with_row(task, utterances, config)
+    usable, left_out = with_row(task, utterances, config)
     return replace(
         source, usable=np.array(usable, np.int64), strata=[source.strata[i] for i in usable], left_out=left_out
     )
@@ -144,7 +144,7 @@ def _rows(utterances: FramedUtterances) -> LabelRows:
     return utterances.rows
 
 
-def _with_row(task: str, utterances: FramedUtterances, config: DataConfig) -> tuple[list[int], "Counted"]:
+def with_row(task: str, utterances: FramedUtterances, config: DataConfig) -> tuple[list[int], "Counted"]:
     """The utterances that the table has, in a part of the division if it says the parts."""
     rows, left_out = _rows(utterances), Counted()
     missing = np.flatnonzero(rows.lines == 0).tolist()

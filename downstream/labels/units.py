@@ -39,6 +39,9 @@ class Units:
     def _code(self) -> dict[str, int]:
         return {name: code for code, name in enumerate(self.names)}
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._code
+
     def codes(self, sequence: Sequence[str]) -> np.ndarray:
         """Codes int64 [U]; a unit that is not here has that of UNKNOWN if there is one, else UNSEEN."""
         code = self._code

@@ -76,6 +76,10 @@ class Task(Protocol[L, S]):
         """Of the files of predictions, after the id."""
 
     @property
+    def beside(self) -> Mapping[str, str]:
+        """Files that a part leaves beside its predictions, a line `text (id)` for each: their column, by file name."""
+
+    @property
     def uses(self) -> Collection[str]:
         """Of the keys that only some tasks have a use for (`USED_BY_SOME`) those that this one reads."""
 
@@ -94,13 +98,13 @@ class Task(Protocol[L, S]):
     def head(self, width: int, labels: L, config: ProbeConfig, generator: torch.Generator) -> nn.Module:
         """A module (hidden states [B, T, width], lengths [B]) -> output, its weights drawn from `generator`."""
 
-    def loss(self, output: Tensor, batch: Batch, labels: L) -> Mapping[str, Tensor]:
+    def loss(self, output: Any, batch: Batch, labels: L) -> Mapping[str, Tensor]:
         """What training lowers, under "loss", a scalar; other scalars are logged beside it."""
 
-    def score(self, output: Tensor, batch: Batch, labels: L) -> S:
+    def score(self, output: Any, batch: Batch, labels: L) -> S:
         """Sums over a batch; their figures hold "loss" and the metric's key."""
 
-    def predictions(self, output: Tensor, batch: Batch, labels: L) -> Iterable[Sequence[str]]:
+    def predictions(self, output: Any, batch: Batch, labels: L) -> Iterable[Sequence[str]]:
         """The `columns` of each utterance of a batch; a batch of dev or test holds whole utterances."""
 
     def outcomes(self, rows: Iterable[Mapping[str, str]]) -> Outcomes:
@@ -115,6 +119,9 @@ class Task(Protocol[L, S]):
 
     def facts(self, labels: L) -> Mapping[str, object]:
         """What a report says of the labels, as plain types: the number of classes ..."""
+
+    def warning(self, labels: L) -> str | None:
+        """What of the labels is likely to spoil the result without being an error."""
 
     def caution(self, features: FeatureConfig | None) -> str | None:
         """What is likely to spoil the result on plain features of that kind without being an error."""

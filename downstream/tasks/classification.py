@@ -1,7 +1,7 @@
 """Tasks that choose one of some classes, for every frame or for every utterance."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -140,6 +140,7 @@ class Classification:
     division: Division
     uses: Collection[str] = ()
     columns: Sequence[str] = ("true", "predicted")
+    beside: Mapping[str, str] = field(default_factory=dict)
     loss_label: str = "cross-entropy (nats)"
 
     @property
@@ -195,6 +196,9 @@ class Classification:
     def facts(self, labels: Classes) -> Mapping[str, object]:
         """The number of classes."""
         return {"classes": len(labels.classes)}
+
+    def warning(self, labels: Classes) -> None:
+        """No labels are known to spoil it."""
 
     def caution(self, features: FeatureConfig | None) -> str | None:
         """What spoils a result on plain features."""

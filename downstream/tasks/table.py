@@ -16,6 +16,10 @@ TASKS = {
     "speaker_frame": "speaker of each frame, one linear layer",
     "speaker_utterance": "speaker of the mean over an utterance's frames, linear",
     "utterance": "class of an utterance by a table (data.labels), from the mean over its frames, linear",
+    "ctc_phone": "recognition of phones (data.lexicon or data.alignment) by CTC, linear: phone error rate",
+    "ctc_char": "recognition of texts (data.text) by characters and CTC, recurrent: word and character error rate",
+    "ctc_subword": "recognition of texts by subwords (data.subword_model) and CTC, recurrent",
+    "ctc_word": "recognition of texts by whole words and CTC, recurrent",
 }
 MODULES = {  # where the function `task(name, config)` is that makes it
     "phone_linear": "downstream.tasks.phones",
@@ -24,6 +28,10 @@ MODULES = {  # where the function `task(name, config)` is that makes it
     "speaker_frame": "downstream.tasks.speakers",
     "speaker_utterance": "downstream.tasks.speakers",
     "utterance": "downstream.tasks.utterances",
+    "ctc_phone": "downstream.tasks.recognition",
+    "ctc_char": "downstream.tasks.recognition",
+    "ctc_subword": "downstream.tasks.recognition",
+    "ctc_word": "downstream.tasks.recognition",
 }
 
 

@@ -79,6 +79,7 @@ class NumberOfUtterance:
     loss_label = "absolute error"
     division = Division("speaker")
     columns = ("true", "predicted", "error")
+    beside = {"level.trn": "true"}  # noqa: RUF012
     uses = ("probe.solver",)
 
     def labels(self, utterances, config):
@@ -117,6 +118,9 @@ class NumberOfUtterance:
 
     def facts(self, labels):
         return {"mean": labels.mean}
+
+    def warning(self, labels):
+        return f"the mean is {labels.mean:.1f}"
 
     def caution(self, features):
         return None

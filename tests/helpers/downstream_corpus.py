@@ -19,7 +19,9 @@ from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 
 PHONES, SPEAKERS, EACH, WIDTH, SHIFT = ["aa", "b", "sil"], 6, 6, 8, 0.01
-TABLELESS = tuple(name for name in TASKS if name != "utterance")  # tasks of which a corpus has the answers
+TABLELESS = tuple(
+    name for name in TASKS if name.startswith(("phone_", "speaker_"))
+)  # tasks of which a corpus has the answers
 QUICK = ["trainer.steps=30", "trainer.eval_every=10", "trainer.save_every=10", "optimizer.lr=0.02"]
 
 
