@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice, pairwise
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from downstream.config import DecodeConfig
-from downstream.decoding.beam import BLANK, search
+from downstream.decoding.beam import search
+from downstream.decoding.greedy import greedy
 from downstream.labels.units import Units
 
 # Outputs of one utterance, natural logarithms [T, V], to texts and their scores, the best one first.
@@ -40,10 +41,9 @@ def decode_batch(decoder: Decoder, emissions: Tensor, lengths: Tensor) -> Iterat
 
 
 def _greedy(units: Units, emissions: np.ndarray) -> list[tuple[str, float]]:
-    """The likeliest path: equal neighbours are one unit, and only then blanks are nothing."""
-    path = emissions.argmax(axis=1).tolist() if len(emissions) else []
-    codes = [code for before, code in pairwise([BLANK, *path]) if code not in (before, BLANK)]
-    return [(units.text(codes), float(emissions.max(axis=1).sum(dtype=np.float64)) if path else 0.0)]
+    """The likeliest path."""
+    codes = greedy(torch.from_numpy(emissions)[None], torch.tensor([len(emissions)]))[0]
+    return [(units.text(codes), float(emissions.max(axis=1, initial=-np.inf).sum(dtype=np.float64)))]
 
 
 def _beam(config: DecodeConfig, units: Units, emissions: np.ndarray) -> list[tuple[str, float]]:

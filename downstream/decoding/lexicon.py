@@ -33,6 +33,7 @@ class LexiconDecoder:
         known = sorted(set(words))
         self.words = tuple(word for word in known if all(letter in code for letter in word) and BOUNDARY not in word)
         self.unspelled = len(known) - len(self.words)
+        self._found = frozenset(self.words)
         if not self.words:
             where = "the training texts" if config.lexicon is None else config.lexicon
             why = f"; {short(known[0])} for one: the case must be that of the training texts" if known else ""
@@ -61,6 +62,10 @@ class LexiconDecoder:
         blank = units.names.index(BLANK)
         self._search = flashlight.LexiconDecoder(options, trie, model, self._boundary, blank, 0, [], False)
         self._kept = model, trie, dictionary  # the search does not hold them itself
+
+    def outside(self, text: str) -> int:
+        """How many words of a text cannot be found, whatever was said."""
+        return sum(word not in self._found for word in text.split())
 
     def __call__(self, emissions: np.ndarray) -> list[tuple[str, float]]:
         """Texts of natural logarithms [T, V] and their scores, best first.
@@ -130,12 +135,3 @@ def read_words(file: str) -> list[str]:
     if not words:
         raise ValueError(f"{file}: no word in it")
     return words
-
-
-def unreachable(references: Sequence[str], words: Sequence[str]) -> float:
-    """The share of the references' words that are not among those that can be found, in percent."""
-    known, total, missing = frozenset(words), 0, 0
-    for reference in references:
-        said = reference.split()
-        total, missing = total + len(said), missing + sum(word not in known for word in said)
-    return 100 * missing / total if total else 0.0
