@@ -81,15 +81,15 @@ class RecognitionHead(nn.Module):
 
 def _lstm(width: int, hidden: int, layers: int, dropout: float, generator: torch.Generator) -> nn.LSTM:
     """Bidirectional LSTMs with torch's default initialisation, drawn from `generator`."""
-    lstm = nn.utils.skip_init(
-        nn.LSTM,
+    lstm = nn.LSTM(
         width,
         hidden,
         num_layers=layers,
         batch_first=True,
         bidirectional=True,
         dropout=dropout if layers > 1 else 0.0,
-    )
+        device="meta",  # nothing is drawn from the process' own generator
+    ).to_empty(device="cpu")
     with torch.no_grad():
         for parameter in lstm.parameters():
             parameter.uniform_(-(hidden**-0.5), hidden**-0.5, generator=generator)

@@ -1,7 +1,7 @@
 """What a task is: all that a probing run does not know by itself."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -17,6 +17,7 @@ from downstream.splits import Division, Indices
 from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import Batch
+from utility.config import as_dict
 from utility.loader import Source
 from utility.runs import Metric
 from utility.text import short
@@ -140,4 +141,5 @@ def check_used(task: Task, config: DownstreamConfig) -> None:
         section, _, name = key.partition(".")
         value = getattr(getattr(config, section), name)
         if key not in task.uses and value != getattr(getattr(usual, section), name):
+            value = as_dict(value) if is_dataclass(value) else value
             raise ValueError(f"{key}={short(value)} would change nothing: {task.name} has no use for it")

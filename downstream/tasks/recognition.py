@@ -89,18 +89,18 @@ class Recognition:
     def source(self, frames: Source, labels: Transcripts, chosen: Indices, use: Use) -> Wholes:
         """Whole utterances; to train on, those whose units have a step each."""
         if use.training:
-            fits = labels.long_enough(chosen, use.probe.stack)
-            chosen = np.asarray(chosen)[fits]
-            if not len(chosen):
-                raise ValueError(
-                    f"{self.name}: each of the {len(fits)} training utterances has fewer steps than units "
-                    f"(probe.stack={use.probe.stack})"
-                )
+            chosen = np.asarray(chosen)[labels.long_enough(chosen, use.probe.stack)]
         return Wholes(frames, labels.codes, chosen, own_length=True)
 
     def head(self, width: int, labels: Transcripts, config: ProbeConfig, generator: torch.Generator) -> nn.Module:
-        """Linear layers, or with LSTMs between; gives `Emissions`. ValueError where these could not be decoded."""
+        """Linear layers, or with LSTMs between; gives `Emissions`. ValueError where no utterance could train it, or
+        its outputs could not be decoded."""
         _decoder(self.decode, labels)
+        if not labels.long_enough(labels.train, config.stack).any():
+            raise ValueError(
+                f"{self.name}: each of the {len(labels.train)} training utterances has fewer steps than units "
+                f"(probe.stack={config.stack})"
+            )
         recurrent = _head(self.kind, config) == "bilstm"
         usual = RECURRENT if recurrent else LINEAR
         return RecognitionHead(

@@ -172,7 +172,11 @@ def test_imports_are_declared():
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "config").glob("*.yaml")), ids=lambda p: p.name)
 def test_configs_are_valid_and_hold_only_what_differs(path):
-    schema = DownstreamConfig if path.name.startswith(("demo_", "real_", "s3prl_", "downstream")) else PretrainConfig
+    schema = (
+        DownstreamConfig
+        if path.name.startswith(("demo_", "real_", "s3prl_", "downstream", "superb_", "small_"))
+        else PretrainConfig
+    )
     schema = AnalysisConfig if path.name.startswith("analysis") else schema
     config = as_dict(resolve(schema, path))
     defaults = as_dict(schema())

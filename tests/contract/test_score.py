@@ -7,6 +7,7 @@ import pytest
 
 import run_downstream
 from commands.score import lowest_wer, score
+from tests.conftest import PROJECT
 from tests.helpers.shared import FIXTURES
 
 LINES = [("the cat sat", "the cat sat"), ("a b c d", "a x c"), ("nine", ""), ("one two", "one two three four")]
@@ -20,6 +21,8 @@ def table(tmp_path) -> Path:
 
 
 def test_table_of_the_originals_is_scored_as_a_whole_and_as_they_did(table, capsys):
+    page = (PROJECT / "docs/originals.md").read_text(encoding="utf-8")
+    assert "| `runner_asr.py --eval --file FILE` | `run_downstream.py --score FILE`" in page
     assert run_downstream.main(["--score", str(table)]) == 0
     where, words, characters, means = capsys.readouterr().out.splitlines()
     assert where == f"{table}: 4 utterances"
@@ -74,6 +77,7 @@ def test_lowest_rates_of_kaldi_are_named_as_chosen_by_what_they_score(tmp_path, 
     (tmp_path / "a/wer_details").mkdir()
     (tmp_path / "a/wer_details/wer_bootci").write_text("Set1: %WER 1.00 95% Conf Interval [ 0.9, 1.1 ]\n")
     (tmp_path / "best_wer").write_text("%WER 0.00\n")
+    assert "| `run_downstream.py --lowest_wer DIR` |" in (PROJECT / "docs/originals.md").read_text(encoding="utf-8")
     assert lowest_wer(tmp_path) == 0
     *lowest, mean, warning = capsys.readouterr().out.splitlines()
     assert lowest == [

@@ -3,8 +3,11 @@
 
 from pathlib import Path
 
+from tests.helpers.bad_corpus.recognition import CHARS, PHONES
 from tests.helpers.bad_input_cases import PHONE, Case, case
 
+NEEDED = "flashlight.lib.text"
+WORDS = f"{CHARS} decode.method=lexicon"
 SCORE, LOWEST = "run_downstream.py --score", "run_downstream.py --lowest_wer"
 
 CASES: list[Case] = [
@@ -27,6 +30,20 @@ CASES: list[Case] = [
     case("folder of Kaldi that is not there", f"{LOWEST} nowhere", "nowhere", "no such folder"),
     case("folder without Kaldi's rates", f"{LOWEST} scores/kaldi_none", "scores/kaldi_none", "no file wer_*"),
     case("rate of Kaldi that is none", f"{LOWEST} scores/kaldi", "scores/kaldi/wer_7: line 2", "%WER"),
+    case("decoding by a method that there is not", f"{CHARS} decode.method=viterbi", "decode.method", "greedy", "beam"),
+    case("beam of no hypothesis", f"{CHARS} decode.method=beam decode.beam=0", "decode.beam", "greater than or equal to 1"),
+    case("beam of greedy decoding", f"{CHARS} decode.beam=5", "decode.beam=5", "decode.method is greedy"),
+    case("hypotheses of greedy decoding", f"{CHARS} --sweep decode.nbest=1,3", "decode.nbest=3", "decode.method is greedy"),
+    case("language model of a beam", f"{CHARS} decode.method=beam decode.lm=scores/no.arpa", "decode.lm=scores/no.arpa", "decode.method is beam"),
+    case("weight of no language model", f"{WORDS} decode.lm_weight=2", "decode.lm_weight=2", "decode.lm is not set"),
+    case("words without their package", WORDS, "flashlight-text", "pip install -r requirements-decode.txt", without=NEEDED),
+    case("language model that is not there", f"{WORDS} decode.lm=nowhere.arpa", "decode.lm=nowhere.arpa", "no such file", needs=NEEDED),
+    case("language model that is none", f"{WORDS} decode.lm=scores/good.tsv", "scores/good.tsv", "ARPA", needs=NEEDED),
+    case("list of words that is not there", f"{WORDS} decode.lexicon=nowhere.txt", "nowhere.txt", needs=NEEDED),
+    case("list with two words in a line", f"{WORDS} decode.lexicon=scores/two.txt", "scores/two.txt: line 2", "'NO YES'", needs=NEEDED),
+    case("list without words", f"{WORDS} decode.lexicon=scores/empty.tsv", "scores/empty.tsv", "no word", needs=NEEDED),
+    case("list of words in the other case", f"{WORDS} decode.lexicon=scores/lower.txt", "scores/lower.txt", "none of 1 words", "'no'", needs=NEEDED),
+    case("words of a list from phones", f"{PHONES}/good.dic decode.method=lexicon", "decode.method=lexicon", "by characters", "phones"),
     case("decoding where nothing is decoded", f"{PHONE} baseline decode.beam=5", "decode.beam=5", "phone_linear has no use"),
 ]  # fmt: skip
 
@@ -42,6 +59,8 @@ FILES = {
     "short.tsv": "id\treference\thypothesis\na\tone\tone\nb\ttwo\n",
     "empty.tsv": "",
     "wordless.tsv": "\tone\n \t\n",
+    "two.txt": "YES\nNO YES\n",
+    "lower.txt": "no\n",
     "kaldi_none/best_wer": "%WER 3.0 [ 3 / 100 ]\n",
     "kaldi/wer_7": "compute-wer\nno rate\n",
 }
