@@ -157,7 +157,8 @@ def _reported(experiment: Experiment) -> dict[str, Any] | None:
 def _decoded(result: Mapping[str, Any]) -> dict[str, Any]:
     """How outputs were decoded for a result; one of an earlier version does not say it."""
     config = result.get("config")
-    return as_dict(DecodeConfig()) | (config.get("decode", {}) if isinstance(config, Mapping) else {})
+    decode = config.get("decode") if isinstance(config, Mapping) else None
+    return as_dict(DecodeConfig()) | (dict(decode) if isinstance(decode, Mapping) else {})
 
 
 def warn(experiment: Experiment) -> None:

@@ -13,7 +13,7 @@ import torch
 from downstream.config import DecodeConfig
 from downstream.decoding.beam import search
 from downstream.decoding.decoder import decode_batch, make_decoder
-from downstream.decoding.lexicon import read_words, unreachable
+from downstream.decoding.lexicon import read_words
 from downstream.labels.units import Units
 from utility.arpa import write_arpa
 from utility.error_rate import ErrorCounts, as_words, count_all
@@ -220,8 +220,8 @@ def test_words_help_and_so_does_what_usually_follows_them(flashlight, arpa):
 def test_what_a_lexicon_cannot_find_is_counted(flashlight):
     decoder = make_decoder(DecodeConfig(method="lexicon"), LETTERS, ["AB", "BAD", "A|B"])
     assert (decoder.words, decoder.unspelled) == (("AB",), 2)
-    assert unreachable(["AB BAD", "AB C"], decoder.words) == 50.0
-    assert unreachable([""], decoder.words) == 0.0
+    assert decoder.outside("AB BAD AB C") == 2
+    assert decoder.outside("") == 0
 
 
 def test_words_of_a_list(tmp_path):
