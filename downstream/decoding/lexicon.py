@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,15 +40,8 @@ class LexiconDecoder:
             why = f"; {short(known[0])} for one: the case must be that of the training texts" if known else ""
             raise ValueError(f"{where}: none of {len(known)} words can be spelled with the outputs{why}")
         self._nbest, self._outputs = config.nbest, len(code) + 1
-        dictionary = flashlight.Dictionary([UNKNOWN, *self.words])
-        dictionary.set_default_index(0)
-        model = flashlight.ZeroLM() if config.lm is None else _language_model(flashlight.KenLM, config.lm, dictionary)
-        trie = flashlight.Trie(self._outputs, self._boundary)
-        begin = model.start(False)
-        for number, word in enumerate(self.words, 1):
-            _, score = model.score(begin, number)
-            trie.insert([*(code[letter] for letter in word), self._boundary], number, score)
-        trie.smear(flashlight.SmearingMode.MAX)
+        spellings = tuple((*(code[letter] for letter in word), self._boundary) for word in self.words)
+        model, trie = _tree(config.lm, self.words, spellings, self._outputs)
         options = flashlight.LexiconDecoderOptions(
             beam_size=config.beam,
             beam_size_token=self._outputs,
@@ -61,7 +55,7 @@ class LexiconDecoder:
         )
         blank = units.names.index(BLANK)
         self._search = flashlight.LexiconDecoder(options, trie, model, self._boundary, blank, 0, [], False)
-        self._kept = model, trie, dictionary  # the search does not hold them itself
+        self._kept = model, trie  # the search does not hold them itself
 
     def outside(self, text: str) -> int:
         """How many words of a text cannot be found, whatever was said."""
@@ -96,6 +90,24 @@ def _flashlight() -> Any:
     names = ("CriterionType", "LexiconDecoder", "LexiconDecoderOptions", "SmearingMode", "Trie", "ZeroLM")
     of_decoder = {name: getattr(decoder, name) for name in names}
     return SimpleNamespace(**of_decoder, Dictionary=dictionary.Dictionary, KenLM=KenLM)
+
+
+@lru_cache(maxsize=1)
+def _tree(file: str | None, words: tuple[str, ...], spellings: tuple[tuple[int, ...], ...], outputs: int) -> Any:
+    """A language model (none: words have no score) and the tree of the spellings, which end in the sign between words.
+
+    Words are numbered from 1. A sweep over weights makes it once."""
+    flashlight = _flashlight()
+    dictionary = flashlight.Dictionary([UNKNOWN, *words])
+    dictionary.set_default_index(0)
+    model = flashlight.ZeroLM() if file is None else _language_model(flashlight.KenLM, file, dictionary)
+    trie = flashlight.Trie(outputs, spellings[0][-1])
+    begin = model.start(False)
+    for number, spelling in enumerate(spellings, 1):
+        _, score = model.score(begin, number)
+        trie.insert(list(spelling), number, score)
+    trie.smear(flashlight.SmearingMode.MAX)
+    return model, trie
 
 
 def _language_model(kind: Callable[[str, Any], Any], file: str, dictionary: Any) -> Any:
