@@ -13,10 +13,11 @@ from mockingjay.runs import CKPDIR, chosen_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from originals.flags import PROBING_ANSWERS, in_our_words
 from utility.command import run
-from utility.flags import DEFAULT_SEED, Mode, Parser, folder_name, seed
+from utility.flags import DEFAULT_SEED, Command, Mode, Parser, folder_name, seed
 
 LAYERS = "hidden state that is probed: a number (0: embedding), a label (T3, C7), last or average (default: last)"
-MODES = (Mode("--run"),)
+MODES = (Mode("--run"), Mode("--score", overrides=()), Mode("--lowest_wer", overrides=()))
+RUN = ("--run",)
 EXAMPLES = """
 tasks:
 {tasks}
@@ -28,10 +29,11 @@ examples:
   python run_downstream.py --run phone_linear --upstream hubert=hf:models/hubert --layer T9 --config my.yaml
   python run_downstream.py --run speaker_utterance --upstream my_package.models:Encoder --config my.yaml
   python run_downstream.py --run utterance --upstream baseline --config moods.yaml data.label_column=emotion --folds
+  python run_downstream.py --score reference.trn hypothesis.trn
 
 A run leaves result.json, config.yaml, confusion.png, curves.png, metrics.jsonl, TensorBoard files and checkpoints in
 EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep, --seeds or --folds in folders below it, and summary.json beside them.
---fine_tune leaves the tuned upstream too.
+--fine_tune leaves the tuned upstream too. --score and --lowest_wer leave nothing.
 """
 
 
@@ -53,51 +55,76 @@ def make_parser() -> Parser:
     parser.add(
         "--upstream",
         group=what,
+        modes=RUN,
         metavar="[NAME=]SPEC",
         help=f"{GRAMMAR}. The default is pretrained: of --ckpt, or of the run of runner_mockingjay.py --train. "
         "pretrained_head:... has its head's state as the last layer, random:... fresh weights, baseline is the "
         "features themselves. NAME is what results call it; the old word transformer means pretrained",
     )
     about = "of the upstream, if it does not name one: a file, a path below --ckpdir, or a run's folder"
-    parser.add("--ckpt", group=what, type=Path, help=about)
-    parser.add("--assume", group=what, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
-    parser.add("--ckpdir", group=what, type=Path, default=CKPDIR, help="folder of the pre-training runs")
-    parser.add("--layer", group=what, help=LAYERS)
+    parser.add("--ckpt", group=what, modes=RUN, type=Path, help=about)
+    parser.add("--assume", group=what, modes=RUN, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
+    parser.add("--ckpdir", group=what, modes=RUN, type=Path, default=CKPDIR, help="folder of the pre-training runs")
+    parser.add("--layer", group=what, modes=RUN, help=LAYERS)
     about = "probe a learnt softmax sum of all hidden states, or of those of --layer A,B,..."
-    parser.add_boolean("--weighted_sum", None, group=what, help=about)
-    parser.add_boolean("--fine_tune", None, group=what, help="train the upstream too, at probe.upstream_lr")
+    parser.add_boolean("--weighted_sum", None, group=what, modes=RUN, help=about)
+    parser.add_boolean("--fine_tune", None, group=what, modes=RUN, help="train the upstream too, at probe.upstream_lr")
     _add_rest(parser)
+    files = parser.add_argument_group("scoring of files")
+    about = "error rates of a table `reference TAB hypothesis`, or of two .trn files, that of the references first"
+    parser.add("--score", group=files, nargs="+", type=Path, metavar="FILE", help=about)
+    about = "the lowest rates of Kaldi's files wer_* below a folder, and their mean, as the originals' script"
+    parser.add("--lowest_wer", group=files, type=Path, metavar="DIR", help=about)
     return parser
 
 
 def _add_rest(parser: Parser) -> None:
     how = parser.add_argument_group("how")
     about = "keys that differ from the defaults (default: config/downstream.yaml, which shows all)"
-    parser.add("--config", group=how, type=Path, metavar="YAML", help=about)
+    parser.add("--config", group=how, modes=RUN, type=Path, metavar="YAML", help=about)
     about = "features of recordings, where the upstream does not say them: YAML with a section online"
-    parser.add("--online_config", group=how, type=Path, metavar="YAML", help=about)
+    parser.add("--online_config", group=how, modes=RUN, type=Path, metavar="YAML", help=about)
     about = "of weights and batches; the division has data.split_seed"
-    parser.add("--seed", group=how, type=seed, default=DEFAULT_SEED, help=about)
+    parser.add("--seed", group=how, modes=RUN, type=seed, default=DEFAULT_SEED, help=about)
     about = "run seeds SEED ... SEED+N-1; report mean and spread"
-    parser.add("--seeds", group=how, type=int, default=1, metavar="N", help=about)
+    parser.add("--seeds", group=how, modes=RUN, type=int, default=1, metavar="N", help=about)
     about = "try these values of a config key, all combinations if repeated; dev chooses"
-    parser.add("--sweep", group=how, action="append", default=[], metavar="KEY=A,B", help=about)
+    parser.add("--sweep", group=how, modes=RUN, action="append", default=[], metavar="KEY=A,B", help=about)
     about = "a run for each group of data.group_column, or speaker, as the test part; report mean, spread, pooled score"
-    parser.add_boolean("--folds", group=how, help=about)
-    parser.add_boolean("--cpu", group=how, help="do not use a GPU")
+    parser.add_boolean("--folds", group=how, modes=RUN, help=about)
+    parser.add_boolean("--cpu", group=how, modes=RUN, help="do not use a GPU")
     about = "print the resolved config, the data and the sizes of the models, and end"
-    parser.add_boolean("--dry_run", group=how, help=about)
+    parser.add_boolean("--dry_run", group=how, modes=RUN, help=about)
     where = parser.add_argument_group("where")
-    parser.add("--expdir", group=where, type=Path, default=Path("result"), metavar="DIR", help="folder of all results")
-    parser.add("--name", group=where, type=folder_name, help="folder of this run (default: the next free exp_NNN)")
+    parser.add(
+        "--expdir",
+        group=where,
+        modes=RUN,
+        type=Path,
+        default=Path("result"),
+        metavar="DIR",
+        help="folder of all results",
+    )
+    parser.add(
+        "--name", group=where, modes=RUN, type=folder_name, help="folder of this run (default: the next free exp_NNN)"
+    )
     about = "continue the run --name, or the run in DIR, exactly where it stopped; auto: begin where there is none"
-    parser.add("--resume", group=where, nargs="?", const="", metavar="DIR", help=about)
-    parser.add_boolean("--msg", True, group=where, help="progress bars; --no-msg for none")
+    parser.add("--resume", group=where, modes=RUN, nargs="?", const="", metavar="DIR", help=about)
+    parser.add_boolean("--msg", True, group=where, modes=RUN, help="progress bars; --no-msg for none")
 
 
 def main(argv: Sequence[str]) -> int:
     """Run what the command line says and print the result."""
-    settings = read(argv)
+    command = make_parser().read(argv)
+    if command.mode == "--score":
+        from commands.score import score
+
+        return score(command.values["score"])
+    if command.mode == "--lowest_wer":
+        from commands.score import lowest_wer
+
+        return lowest_wer(command.values["lowest_wer"])
+    settings = _settings(command)
 
     from commands.probe import probe  # heavy, and wanted only now
 
@@ -106,7 +133,10 @@ def main(argv: Sequence[str]) -> int:
 
 def read(argv: Sequence[str]) -> Probe:
     """The settings of the probe that the words ask for."""
-    command = make_parser().read(argv)
+    return _settings(make_parser().read(argv))
+
+
+def _settings(command: Command) -> Probe:
     values = command.values
     if values["run"] not in TASKS:
         find_task(values["run"])  # says which there are

@@ -164,6 +164,18 @@ class DecodeConfig:
     word_score: float = 0.0  # added for each word
     nbest: int = pydantic.Field(1, ge=1)  # hypotheses that are written
 
+    def check(self) -> None:
+        """Raise ValueError for a key that is set, and that the chosen method has no use for."""
+        searched = ("beam", "threshold", "nbest")
+        used = {"greedy": (), "beam": searched, "lexicon": (*searched, "lexicon", "lm", "word_score")}[self.method]
+        used = used if self.lm is None else (*used, "lm_weight")
+        usual = DecodeConfig()
+        for name in ("beam", "threshold", "lexicon", "lm", "lm_weight", "word_score", "nbest"):
+            value = getattr(self, name)
+            if name not in used and value != getattr(usual, name):
+                needs = "decode.lm is not set" if name == "lm_weight" else f"decode.method is {self.method}"
+                raise ValueError(f"decode.{name}={value} would change nothing: {needs}")
+
 
 @section
 class ProbeConfig:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -36,6 +37,7 @@ from utility.training.trainer import Progress, Run, Trainer, Training, count_ste
 
 KIND = STEM = "probe"
 ONLINE = "online.yaml"  # beside config.yaml
+RESULT = "result.json"
 
 
 def plain_part(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
@@ -50,13 +52,20 @@ def plain_part(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str
     return part
 
 
+def trained_by(config: DownstreamConfig) -> dict[str, Any]:
+    """What of a config shapes the weights: all but how the outputs of a trained probe are decoded."""
+    return {name: values for name, values in as_dict(config).items() if name != "decode"}
+
+
 def _of_today(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
-    """What an earlier version says that a run was made from, as it would be said now."""
+    """What a checkpoint, perhaps of an earlier version, says that it was made from, as it would be said now."""
     config = there.get("config")
     probe = config.get("probe") if isinstance(config, dict) else None
-    if isinstance(probe, dict) and probe.get("hidden_size") == HIDDEN_SIZE:
+    if "facts" not in there and isinstance(probe, dict) and probe.get("hidden_size") == HIDDEN_SIZE:
         now = here["config"]["probe"]["hidden_size"]
         config = {**(config or {}), "probe": {**probe, "hidden_size": HIDDEN_SIZE if now == HIDDEN_SIZE else None}}
+    with contextlib.suppress(ValueError, TypeError):  # there were fewer keys: the rest was as by default
+        config = trained_by(build(DownstreamConfig, config))
     return {"facts": here["facts"], **there, "config": config}
 
 
@@ -124,7 +133,7 @@ class Experiment:
             "upstream": self.fingerprint,
             "store": self.source(),
             "seed": self.setting.seed,
-            "config": as_dict(self.setting.config),
+            "config": trained_by(self.setting.config),
             "facts": dict(self.setting.task.facts(self.corpus.labels)),
             **({"lists": lists} if (lists := self._lists()) else {}),
         }
@@ -169,13 +178,29 @@ class Experiment:
             self.probe, self.probe.classifier, self.solver, self._loader("train"), self._loader("dev"), self._run()
         )
 
+    def take_over(self, folder: Path) -> bool:
+        """Begin with what a finished run in another folder was trained to, where that differs in nothing but decoding.
+
+        Its checkpoint comes last: without it nothing was taken."""
+        newest = newest_checkpoint(folder, STEM)
+        if newest is None or not (folder / RESULT).is_file() or newest_checkpoint(self.directory, STEM) is not None:
+            return False
+        if differences(
+            _of_today(plain_part(load_checkpoint(newest, KIND), "about", newest), self.about()), self.about()
+        ):
+            return False
+        for path in (folder / "metrics.jsonl", folder / "best.ckpt", newest):
+            with replacing(self.directory / path.name) as new:
+                shutil.copyfile(path, new)
+        return True
+
     def trainer(self) -> Trainer:
         """What trains the probe from its start; a frozen upstream has run before it is there."""
         config = self.setting.config
         train, dev = self._loader("train", training=True), self._loader("dev")
 
         def evaluated() -> dict[str, float]:
-            figures = evaluate(self.probe, dev.once(), self.setting.device).figures()
+            figures = evaluate(self.probe, dev.once(), self.setting.device, task=self.setting.task.watched).figures()
             return {**figures, "selection_error": selection_error(self.setting.task.metric, figures)}
 
         training = Training(
@@ -257,11 +282,8 @@ class Experiment:
 
     def check_same(self) -> None:
         """Raise ValueError where the run in the directory was made from something else, naming both values."""
-        there, here = self._newest("about")[1], self.about()
-        if "facts" not in there:
-            there = _of_today(there, here)
-        with contextlib.suppress(ValueError, KeyError):  # an older version had fewer keys: the rest was as by default
-            there = {**there, "config": as_dict(build(DownstreamConfig, there["config"]))}
+        here = self.about()
+        there = _of_today(self._newest("about")[1], here)
         for name, was, now in sorted(differences(there, here), key=str):
             change = f"{name} was {short(was)}, now {short(now)}"
             raise ValueError(f"{self.directory} cannot be continued: {change}; give the run another --name")

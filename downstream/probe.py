@@ -106,17 +106,24 @@ class Probe(nn.Module):
 
 @torch.no_grad()
 def evaluate(
-    probe: Probe, batches: Iterable[AnyBatch], device: torch.device, predictions: PredictionFile | None = None
+    probe: Probe,
+    batches: Iterable[AnyBatch],
+    device: torch.device,
+    predictions: PredictionFile | None = None,
+    task: Task | None = None,
 ) -> Score:
-    """Score a probe on batches, whose sizes do not matter, and write what it predicted where that is asked for."""
+    """Score a probe on batches, whose sizes do not matter, and write what it predicted where that is asked for.
+
+    A `task` reads the outputs in the place of the probe's own."""
     probe.eval()
+    task = probe.task if task is None else task
     total: Score | None = None
     for loaded in batches:
         output, batch = probe(loaded.to(device))
-        score = probe.task.score(output, batch, probe.labels)
+        score = task.score(output, batch, probe.labels)
         total = score if total is None else total + score
         if predictions is not None:
-            predictions.write(batch.ids, probe.task.predictions(output, batch, probe.labels))
+            predictions.write(batch.ids, task.predictions(output, batch, probe.labels))
     if total is None or not total.count:
-        raise ValueError(f"no labelled {probe.task.item} to score on: do the labels fit these recordings?")
+        raise ValueError(f"no labelled {task.item} to score on: do the labels fit these recordings?")
     return total

@@ -3,18 +3,18 @@
 import itertools
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from downstream.config import DownstreamConfig
-from downstream.experiment import Experiment
+from downstream.config import DecodeConfig, DownstreamConfig
+from downstream.experiment import Experiment, trained_by
 from downstream.opened import Opened
 from downstream.report import read_result, write_report
 from downstream.setting import Setting
 from downstream.tasks.base import Task
-from utility.config import leaf_path
+from utility.config import as_dict, leaf_path
 from utility.runs import write_json
 from utility.text import short
 
@@ -111,11 +111,14 @@ def run_many(
 def _run_seed(
     setting: Setting, choices: Sequence[Choice], seed: int, directory: Path, opened: Opened
 ) -> dict[str, Any]:
-    tried = []
-    for choice in choices:
+    tried: list[dict[str, Any]] = []
+    for number, choice in enumerate(choices):
         experiment = Experiment(replace(choice.of(setting), seed=seed), _folder(directory, choice), opened)
         result = _reported(experiment)
         if result is None:
+            alike = [other for other in choices[:number] if trained_by(other.config) == trained_by(choice.config)]
+            folders = [directory.parent, *(_folder(directory, other) for other in alike)]  # the run itself may be there
+            any(experiment.take_over(folder) for folder in folders)
             experiment.train()
             result = write_report(experiment, experiment.load_best(), None)
         tried.append(result)
@@ -147,7 +150,15 @@ def _reported(experiment: Experiment) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     experiment.check_same()
-    return read_result(path)
+    result = read_result(path)
+    return result if _decoded(result) == as_dict(experiment.setting.config.decode) else None
+
+
+def _decoded(result: Mapping[str, Any]) -> dict[str, Any]:
+    """How outputs were decoded for a result; one of an earlier version does not say it."""
+    config = result.get("config")
+    decode = config.get("decode") if isinstance(config, Mapping) else None
+    return as_dict(DecodeConfig()) | (dict(decode) if isinstance(decode, Mapping) else {})
 
 
 def warn(experiment: Experiment) -> None:

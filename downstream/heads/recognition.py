@@ -14,11 +14,12 @@ from utility.batches import real_frames
 class Emissions:
     """Logits [B, S, V] of the units at each step, of which each utterance has so many (`lengths` [B]).
 
-    `texts` are what was recognised, once somebody has asked for it: a search may take long."""
+    `found` are the texts that were recognised in each utterance with their scores, the best first, once somebody has
+    asked for them: a search may take long."""
 
     logits: Tensor
     lengths: Tensor
-    texts: list[str] = field(default_factory=list)
+    found: list[list[tuple[str, float]]] = field(default_factory=list)
 
     def log_probabilities(self) -> Tensor:
         """Natural logarithms [B, S, V], float32."""

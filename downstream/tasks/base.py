@@ -77,6 +77,12 @@ class Task(Protocol[L, S]):
         """Of the files of predictions, after the id."""
 
     @property
+    def watched(self) -> "Task[L, S]":
+        """The task that dev is scored by while weights are trained: itself, or one that is quicker to read outputs.
+
+        So how a config has outputs decoded shapes no weights, and a trained probe can be decoded in several ways."""
+
+    @property
     def beside(self) -> Mapping[str, str]:
         """Files that a part leaves beside its predictions, a line `text (id)` for each: their column, by file name."""
 

@@ -144,6 +144,11 @@ class Classification:
     loss_label: str = "cross-entropy (nats)"
 
     @property
+    def watched(self) -> "Classification":
+        """Classes are read at once."""
+        return self
+
+    @property
     def item(self) -> str:
         """What gets a class."""
         return self.level.item

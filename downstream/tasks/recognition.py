@@ -1,7 +1,8 @@
 """What was said: phones, characters, subwords or words, by connectionist temporal classification (CTC)."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from downstream.config import DataConfig, DecodeConfig, DownstreamConfig, ProbeConfig
+from downstream.decoding.decoder import Decoder, decode_batch, make_decoder
 from downstream.decoding.greedy import greedy
+from downstream.decoding.lexicon import LexiconDecoder
 from downstream.examples import Use, Wholes
 from downstream.heads.recognition import Emissions, RecognitionHead
 from downstream.labels.texts import TextSource, Transcripts, text_source
@@ -34,6 +37,7 @@ KINDS: dict[str, tuple[UnitKind, Sequence[ErrorMetric]]] = {
     "ctc_word": ("word", (WER,)),
 }
 KEYS = {"phone": {"data.strip_stress"}, "subword": {"data.subword_model"}, "word": {"data.min_count"}, "char": set()}
+OTHERS = ("hypothesis", "score")  # columns of the second hypothesis, the third ...
 LINEAR, RECURRENT = 256, 1024  # usual widths
 LEFT_OUT = 0.01  # of the training utterances: more that are too short are worth a warning
 
@@ -51,7 +55,6 @@ class Recognition:
     uses: Collection[str] = field(compare=False)
     stack: int = field(default=1, compare=False)
     decode: DecodeConfig = field(default_factory=DecodeConfig, compare=False)
-    columns: Sequence[str] = ("reference", "hypothesis", "S", "D", "I")
     item: str = "utterance"
     loss_label: str = "CTC loss of a unit (nats)"
     division: Division = field(default_factory=lambda: Division("speaker", unknown_speakers=True))
@@ -60,6 +63,19 @@ class Recognition:
     def metric(self) -> Metric:
         """The first error rate."""
         return self.metrics[0].metric
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Texts and errors; of several hypotheses the scores, and the others."""
+        columns = ["reference", "hypothesis", "S", "D", "I"]
+        if self.decode.nbest > 1:
+            columns += ["score", *(f"{name}_{k}" for k in range(2, self.decode.nbest + 1) for name in OTHERS)]
+        return columns
+
+    @property
+    def watched(self) -> "Recognition":
+        """Read greedily: a search would take longer than the steps between two looks at dev."""
+        return replace(self, decode=DecodeConfig())
 
     @property
     def beside(self) -> Mapping[str, str]:
@@ -77,7 +93,9 @@ class Recognition:
         return Wholes(frames, labels.codes, chosen, own_length=True)
 
     def head(self, width: int, labels: Transcripts, config: ProbeConfig, generator: torch.Generator) -> nn.Module:
-        """Linear layers, or with LSTMs between; gives `Emissions`. ValueError where no utterance could train it."""
+        """Linear layers, or with LSTMs between; gives `Emissions`. ValueError where no utterance could train it, or
+        its outputs could not be decoded."""
+        _decoder(self.decode, labels)
         if not labels.long_enough(labels.train, config.stack).any():
             raise ValueError(
                 f"{self.name}: each of the {len(labels.train)} training utterances has fewer steps than units "
@@ -106,15 +124,22 @@ class Recognition:
     def score(self, output: Emissions, batch: Batch, labels: Transcripts) -> RecognitionScore:
         """Loss and errors."""
         loss, units = ctc_loss(output, *_target(batch))
-        pairs = list(zip(map(labels.reference, batch.ids), self._recognised(output, labels), strict=True))
+        pairs = self._pairs(output, batch, labels)
         errors = {one.metric.key: ErrorCounts.of(_count(one, pairs)) for one in self.metrics}
-        return RecognitionScore(loss.double(), int(units), errors)
+        decoder, outside = _decoder(self.decode, labels), None
+        if isinstance(decoder, LexiconDecoder):
+            outside = sum(decoder.outside(reference) for reference, _ in pairs)
+        return RecognitionScore(loss.double(), int(units), errors, outside)
 
     def predictions(self, output: Emissions, batch: Batch, labels: Transcripts) -> Iterable[Sequence[str]]:
-        """What was said, what was recognised, and its errors of the first metric."""
-        pairs = list(zip(map(labels.reference, batch.ids), self._recognised(output, labels), strict=True))
-        for (reference, hypothesis), (_, *errors) in zip(pairs, _count(self.metrics[0], pairs).tolist()):
-            yield reference, hypothesis, *map(str, errors)
+        """What was said, what was recognised, and its errors of the first metric; the other hypotheses."""
+        pairs = self._pairs(output, batch, labels)
+        counts = _count(self.metrics[0], pairs).tolist()
+        for (reference, hypothesis), (_, *errors), found in zip(pairs, counts, self._found(output, labels)):
+            cells = [reference, hypothesis, *map(str, errors)]
+            if self.decode.nbest > 1:
+                cells += [cell for text, score in found for cell in (text, f"{score:.4f}")][1:]
+            yield cells + [""] * (len(self.columns) - len(cells))
 
     def outcomes(self, rows: Iterable[Mapping[str, str]]) -> Summed:
         """Errors and reference tokens of each utterance."""
@@ -158,11 +183,33 @@ class Recognition:
     def _too_short(self, labels: Transcripts) -> int:
         return int((~labels.long_enough(labels.train, self.stack)).sum())
 
-    def _recognised(self, output: Emissions, labels: Transcripts) -> Sequence[str]:
-        """The text of each utterance; the search is made once for a batch."""
-        if not output.texts:
-            output.texts = [labels.units.text(codes) for codes in greedy(output.logits, output.lengths)]
-        return output.texts
+    def _pairs(self, output: Emissions, batch: Batch, labels: Transcripts) -> list[tuple[str, str]]:
+        """Reference and hypothesis of each utterance."""
+        best = (found[0][0] for found in self._found(output, labels))
+        return list(zip(map(labels.reference, batch.ids), best, strict=True))
+
+    def _found(self, output: Emissions, labels: Transcripts) -> list[list[tuple[str, float]]]:
+        """The texts of each utterance, best first; the search is made once for a batch."""
+        if not output.found:
+            decoder = _decoder(self.decode, labels)
+            if decoder is None:
+                codes = greedy(output.logits, output.lengths)
+                output.found = [[(labels.units.text(one), 0.0)] for one in codes]
+            else:
+                output.found = list(decode_batch(decoder, output.log_probabilities(), output.lengths))
+        return output.found
+
+
+def _decoder(config: DecodeConfig, labels: Transcripts) -> Decoder | None:
+    """What searches for texts; None for greedy reading, which takes a whole batch."""
+    return None if config.method == "greedy" else _search(config, labels)
+
+
+@lru_cache(maxsize=1)
+def _search(config: DecodeConfig, labels: Transcripts) -> Decoder:
+    """Made once, for a language model may be large."""
+    words = labels.training_words() if config.method == "lexicon" and config.lexicon is None else None
+    return make_decoder(config, labels.units, words)
 
 
 def ctc_loss(output: Emissions, target: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,5 +264,6 @@ def task(name: str, config: DownstreamConfig) -> Recognition:
         metrics = sorted(metrics, key=lambda one: one.metric.key != probe.metric)
     uses = {f"probe.{key}" for key in ("head", "projector", "stack", "specaug", "metric")} | KEYS[kind]
     uses |= {"probe.layers"} if head == "bilstm" else set()
-    uses |= {"decode.method"} if decode.method == "greedy" else {f"decode.{one.name}" for one in fields(DecodeConfig)}
+    uses |= {f"decode.{one.name}" for one in fields(DecodeConfig)}
+    decode.check()
     return Recognition(name, TASKS[name], kind, tuple(metrics), frozenset(uses), probe.stack, decode)

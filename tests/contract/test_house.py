@@ -162,7 +162,7 @@ def test_only_the_exported_code_imports_transformers():
 
 
 def test_imports_are_declared():
-    names = {"PyYAML": "yaml", "scikit-learn": "sklearn"}
+    names = {"PyYAML": "yaml", "scikit-learn": "sklearn", "flashlight-text": "flashlight"}
     lines = [line for file in PROJECT.glob("requirements*.txt") for line in file.read_text().splitlines()]
     declared = {line.partition("==")[0] for line in lines if "==" in line}
     known = {names.get(name, name.replace("-", "_")) for name in declared} | ROOMS | sys.stdlib_module_names

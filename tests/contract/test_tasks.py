@@ -82,6 +82,10 @@ class NumberOfUtterance:
     beside = {"level.trn": "true"}  # noqa: RUF012
     uses = ("probe.solver",)
 
+    @property
+    def watched(self):
+        return self
+
     def labels(self, utterances, config):
         return FirstFeature(utterances.corpus)
 
