@@ -60,10 +60,12 @@ def trained_by(config: DownstreamConfig) -> dict[str, Any]:
 def _of_today(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint, perhaps of an earlier version, says that it was made from, as it would be said now."""
     config = there.get("config")
-    probe = config.get("probe") if isinstance(config, dict) else None
+    if not isinstance(config, dict):
+        return {"facts": here["facts"], **there}
+    probe = config.get("probe")
     if "facts" not in there and isinstance(probe, dict) and probe.get("hidden_size") == HIDDEN_SIZE:
         now = here["config"]["probe"]["hidden_size"]
-        config = {**(config or {}), "probe": {**probe, "hidden_size": HIDDEN_SIZE if now == HIDDEN_SIZE else None}}
+        config = {**config, "probe": {**probe, "hidden_size": HIDDEN_SIZE if now == HIDDEN_SIZE else None}}
     with contextlib.suppress(ValueError, TypeError):  # there were fewer keys: the rest was as by default
         config = trained_by(build(DownstreamConfig, config))
     return {"facts": here["facts"], **there, "config": config}
