@@ -18,7 +18,12 @@ from utility.command import run
 from utility.flags import DEFAULT_SEED, Command, Mode, Parser, folder_name, seed
 
 LAYERS = "hidden state that is probed: a number (0: embedding), a label (T3, C7), last or average (default: last)"
-MODES = (Mode("--run"), Mode("--compare", overrides=()))
+MODES = (
+    Mode("--run"),
+    Mode("--compare", overrides=()),
+    Mode("--score", overrides=()),
+    Mode("--lowest_wer", overrides=()),
+)
 RUN = ("--run",)
 EXAMPLES = """
 tasks:
@@ -34,11 +39,12 @@ examples:
   python run_downstream.py --run phone_linear --upstream a=pretrained:run_a --upstream baseline --config my.yaml \\
       --each data.label_fraction=1,0.1,0.01 --seeds 3
   python run_downstream.py --compare result/result_baseline_phone_linear/a result/result_pretrained_phone_linear/b
+  python run_downstream.py --score reference.trn hypothesis.trn
 
 A run leaves result.json, config.yaml, confusion.png, curves.png, metrics.jsonl, TensorBoard files and checkpoints in
 EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep, --seeds or --folds in folders below it, and summary.json beside them.
 --each leaves a folder for each value, and curve.json, curve.png and curve.svg beside them.
---fine_tune leaves the tuned upstream too. --compare leaves nothing.
+--fine_tune leaves the tuned upstream too. --compare, --score and --lowest_wer leave nothing.
 """
 
 
@@ -82,6 +88,11 @@ def make_parser() -> Parser:
     compared = parser.add_argument_group("comparison of finished runs")
     about = "folders of runs of one task: the others beside the first, with intervals of the paired differences"
     parser.add("--compare", group=compared, nargs="+", type=Path, metavar="DIR", help=about)
+    files = parser.add_argument_group("scoring of files")
+    about = "error rates of a table `reference TAB hypothesis`, or of two .trn files, that of the references first"
+    parser.add("--score", group=files, nargs="+", type=Path, metavar="FILE", help=about)
+    about = "the lowest rates of Kaldi's files wer_* below a folder, and their mean, as the originals' script"
+    parser.add("--lowest_wer", group=files, type=Path, metavar="DIR", help=about)
     return parser
 
 
@@ -129,6 +140,14 @@ def main(argv: Sequence[str]) -> int:
         from commands.compare import compare
 
         return compare(command.values["compare"])
+    if command.mode == "--score":
+        from commands.score import score
+
+        return score(command.values["score"])
+    if command.mode == "--lowest_wer":
+        from commands.score import lowest_wer
+
+        return lowest_wer(command.values["lowest_wer"])
     settings = _settings(command)
 
     from commands.probe import probe  # heavy, and wanted only now

@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from analysis.sampling import SILENCES, LeftOut, Sample, Sampling, Tokens, draw
+from analysis.sampling import LeftOut, Sample, Sampling, Tokens, draw
 from analysis.segments import microseconds
 from utility.intervals import resampled_counts
+from utility.labels.phone_sets import SILENCES
 
 Speakers = Literal["within", "across"]
 PHONE, PREVIOUS, NEXT, SPEAKER = "#phone", "prev-phone", "next-phone", "speaker"  # of an item file

@@ -21,9 +21,9 @@ from analysis.boundaries import (
     boundaries_of,
     find_boundaries,
 )
-from analysis.sampling import SILENCES
 from analysis.segments import microseconds
 from utility.labels.alignment import TimedLabels
+from utility.labels.phone_sets import SILENCES
 from utility.text import short
 
 Scoring = Literal["standard", "literature", "original"]

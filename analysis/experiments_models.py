@@ -15,12 +15,12 @@ from analysis.material import Material
 from analysis.reconstruction import L1, reconstruction_loss, reconstruction_score
 from analysis.robustness_content import lnsr_content
 from analysis.robustness_experiment import LnsrOptions, LossOf, drift, measure_lnsr
-from analysis.sampling import SILENCES
 from analysis.utterance_inputs import UtteranceInputs
 from mockingjay.upstreams.attentive import attentive
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.labels.alignment import Alignment
+from utility.labels.phone_sets import SILENCES
 
 Content = dict[str, Any]
 PROBE, RECONSTRUCTION, DRIFT = "probe", "reconstruction", "drift"

@@ -12,11 +12,10 @@ from analysis.segments import microseconds
 from utility.files import replacing
 from utility.labels.alignment import TOLERANCE, Alignment, TimedLabels
 from utility.labels.formats import read_json
-from utility.labels.phone_sets import SILENCE_MARKS
+from utility.labels.phone_sets import SILENCES
 from utility.seeds import numpy_generator, text_seed
 from utility.text import cut, short
 
-SILENCES = SILENCE_MARKS | {"h#", "pau", "epi"}  # of CMU's and of TIMIT's labels
 TOKEN = np.dtype([("utterance", "<i4"), ("start", "<f8"), ("end", "<f8"), ("label", "<i4")])
 
 

@@ -20,7 +20,6 @@ from downstream.report import describe_result, run_folder
 from downstream.setting import Setting
 from downstream.splits import PARTS
 from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
-from downstream.tasks.base import Task
 from downstream.tasks.table import find_task
 from mockingjay.foreign.configs import ConfigSource
 from mockingjay.runs import DEFAULT_PROBING_CONFIG
@@ -79,7 +78,7 @@ def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
         _print_folds(setting, choices, len(seeds), directory)
     elif settings.dry_run:
         for choice in choices:
-            print_experiment(Experiment(replace(setting, config=choice.config), directory), choice.name)
+            print_experiment(Experiment(choice.of(setting), directory), choice.name)
         if not single:
             print(f"runs: {len(choices)} settings with {settings.seeds} seeds each")
     elif single:
@@ -177,22 +176,24 @@ def _choices(
 def _values(settings: Probe, choices_of: Callable[[Sequence[str]], list[Choice]]) -> list[Value]:
     """The values of --each; without it one, with the settings of the sweep."""
     if settings.each is None:
-        choices = choices_of(())
-        return [Value("", _task(settings.run, choices), choices)]
+        return [_value("", settings.run, choices_of(()))]
     flags = {f"upstream.{name}": f"--{name}" for name in ("layer", "weighted_sum", "fine_tune")}
     said = {key: flag for key, flag in flags.items() if getattr(settings, flag[2:]) is not None}
     said |= {word.partition("=")[0]: word for word in settings.overrides}
     said |= {word.partition("=")[0]: "--sweep" for swept in parse_sweep(settings.sweep) for word in swept}
     each = parse_each(settings.each, said)
-    return [
-        Value(choice_name((word,)), _task(settings.run, choices), choices)
-        for word in each
-        for choices in [choices_of([word])]
-    ]
+    return [_value(choice_name((word,)), settings.run, choices_of([word])) for word in each]
 
 
-def _task(name: str, choices: Sequence[Choice]) -> Task:
-    """The task of all settings of a sweep; ValueError where they are not of one, so that dev cannot choose."""
+def _value(name: str, run: str, choices: Sequence[Choice]) -> Value:
+    """A value, with the settings of its sweep and their task."""
+    choices = _with_tasks(run, choices)
+    assert choices[0].task is not None, "each has one"
+    return Value(name, choices[0].task, choices)
+
+
+def _with_tasks(name: str, choices: Sequence[Choice]) -> list[Choice]:
+    """The settings of a sweep, each with its task; ValueError where these are not alike, so that dev cannot choose."""
     tasks = [find_task(name, choice.config) for choice in choices]
     for choice, task in zip(choices, tasks):
         if task != tasks[0]:
@@ -200,7 +201,7 @@ def _task(name: str, choices: Sequence[Choice]) -> Task:
                 f"--sweep: {choice.name} is another task than {choices[0].name}: dev cannot choose between them; run "
                 "each by itself"
             )
-    return tasks[0]
+    return [replace(choice, task=task) for choice, task in zip(choices, tasks)]
 
 
 def _check_complete(settings: Probe, config: DownstreamConfig) -> None:

@@ -20,6 +20,7 @@ def _name(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+HIDDEN_SIZE = 768  # of a hidden layer, where neither config nor task say it
 Name = Annotated[str, pydantic.BeforeValidator(_name)]
 
 
@@ -147,9 +148,9 @@ class UpstreamConfig:
 class SpecAugConfig:
     """Stretches of states that training does not see, as many as drawn (Park et al. 2019, without the warp)."""
 
-    time: int = pydantic.Field(2, ge=0)  # stretches of frames,
+    time: int = pydantic.Field(2, ge=0, le=100)  # stretches of frames,
     time_width: int = pydantic.Field(40, ge=0)  # each 0 to so many
-    dims: int = pydantic.Field(4, ge=0)  # bands of dimensions,
+    dims: int = pydantic.Field(4, ge=0, le=100)  # bands of dimensions,
     dims_width: int = pydantic.Field(50, ge=0)  # each 0 to so many
 
 
@@ -166,6 +167,18 @@ class DecodeConfig:
     word_score: float = 0.0  # added for each word
     nbest: int = pydantic.Field(1, ge=1)  # hypotheses that are written
 
+    def check(self) -> None:
+        """Raise ValueError for a key that is set, and that the chosen method has no use for."""
+        searched = ("beam", "threshold", "nbest")
+        used = {"greedy": (), "beam": searched, "lexicon": (*searched, "lexicon", "lm", "word_score")}[self.method]
+        used = used if self.lm is None else (*used, "lm_weight")
+        usual = DecodeConfig()
+        for name in ("beam", "threshold", "lexicon", "lm", "lm_weight", "word_score", "nbest"):
+            value = getattr(self, name)
+            if name not in used and value != getattr(usual, name):
+                needs = "decode.lm is not set" if name == "lm_weight" else f"decode.method is {self.method}"
+                raise ValueError(f"decode.{name}={value} would change nothing: {needs}")
+
 
 @section
 class ProbeConfig:
@@ -174,7 +187,7 @@ class ProbeConfig:
     hidden_size: int | None = pydantic.Field(None, gt=0, le=1 << 20)  # of each hidden layer; None: as the head has it
     hidden_layers: Literal[0, 1, 2] | None = None  # ReLU behind each; None: as the task has it
     context: int | None = pydantic.Field(None, gt=0, le=999)  # frames side by side, odd; None: as the task has it
-    dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before each linear layer; of a GRU head behind its ReLU
+    dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before linear layers; of recurrent heads behind their layers
     upstream_lr: float = pydantic.Field(1e-4, gt=0)  # rate of the upstream's own weights with fine_tune
     solver: Literal["sgd", "exact"] = "sgd"  # exact: the optimum of a linear head, without a rate
     l2: list[Annotated[float, pydantic.Field(ge=0)]] = pydantic.Field(default_factory=list)  # exact: dev chooses
@@ -198,7 +211,7 @@ class ProbeConfig:
         if self.bounds and not (len(self.bounds) == 2 and self.bounds[0] < self.bounds[1]):
             raise ValueError(f"bounds are {self.bounds}: expected the lowest and the highest number, as [1, 5]")
 
-    def hidden(self, usual: int, size: int = 768) -> list[int]:
+    def hidden(self, usual: int, size: int = HIDDEN_SIZE) -> list[int]:
         """Widths of the hidden layers, where a task usually has so many of that size."""
         width = size if self.hidden_size is None else self.hidden_size
         return [width] * (usual if self.hidden_layers is None else self.hidden_layers)

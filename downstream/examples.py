@@ -153,13 +153,21 @@ class Pieces:
 
 
 class Wholes:
-    """Whole utterances with one label each; in training random pieces of those longer than `crop` frames."""
+    """Whole utterances with one label each, or with `own_length` a sequence of them; in training random pieces of those
+    longer than `crop` frames."""
 
-    def __init__(self, frames: Source, label: UtteranceLabel, chosen: Indices, crop: int | None = None):
+    def __init__(
+        self,
+        frames: Source,
+        label: UtteranceLabel,
+        chosen: Indices,
+        crop: int | None = None,
+        own_length: bool = False,
+    ):
         self.frames, self.chosen, self.crop = frames, [int(index) for index in chosen], crop
         self.lengths = frames.lengths[self.chosen]
         self.ids = [frames.ids[index] for index in self.chosen]
-        self.target = Target(lambda number: label(self.chosen[number]))
+        self.target = Target(lambda number: label(self.chosen[number]), own_length=own_length)
 
     def batch_frames(self, use: Use) -> int:
         """A batch is counted in frames; what is only read may be larger."""

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,12 +14,12 @@ from typing import Any
 
 import torch
 
-from downstream.config import DownstreamConfig, OnlineFile
+from downstream.config import HIDDEN_SIZE, DownstreamConfig, OnlineFile
 from downstream.examples import Frames, Sound, Unread, Use
 from downstream.layers import ProbedLayers
 from downstream.metrics.base import Score, selection_error
 from downstream.opened import Opened
-from downstream.predictions import PredictionFile, predictions_of
+from downstream.predictions import PredictionFile, predictions_of, read_predictions
 from downstream.probe import Probe, evaluate
 from downstream.setting import Setting
 from downstream.solved import SOLVER, check_solvable, solve
@@ -28,7 +29,7 @@ from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.baseline import Baseline
 from mockingjay.upstreams.spec import UpstreamSpec
 from utility.config import as_dict, build, differences, write_yaml
-from utility.files import remove_leftovers, replace_folder, temporary
+from utility.files import remove_leftovers, replace_folder, replacing, temporary
 from utility.loader import Loader, LoaderConfig, Source, balanced_shares
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
@@ -38,6 +39,7 @@ from utility.training.trainer import Progress, Run, Trainer, Training, count_ste
 
 KIND = STEM = "probe"
 ONLINE = "online.yaml"  # beside config.yaml
+RESULT = "result.json"
 
 
 def plain_part(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
@@ -50,6 +52,25 @@ def plain_part(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str
     if not isinstance(part, dict):
         raise ValueError(f"{path}: damaged, or not of a probe: its {name!r} holds no plain values")
     return part
+
+
+def trained_by(config: DownstreamConfig) -> dict[str, Any]:
+    """What of a config shapes the weights: all but how the outputs of a trained probe are decoded."""
+    return {name: values for name, values in as_dict(config).items() if name != "decode"}
+
+
+def _of_today(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint, perhaps of an earlier version, says that it was made from, as it would be said now."""
+    config = there.get("config")
+    if not isinstance(config, dict):
+        return {"facts": here["facts"], **there}
+    probe = config.get("probe")
+    if "facts" not in there and isinstance(probe, dict) and probe.get("hidden_size") == HIDDEN_SIZE:
+        now = here["config"]["probe"]["hidden_size"]
+        config = {**config, "probe": {**probe, "hidden_size": HIDDEN_SIZE if now == HIDDEN_SIZE else None}}
+    with contextlib.suppress(ValueError, TypeError):  # there were fewer keys: the rest was as by default
+        config = trained_by(build(DownstreamConfig, config))
+    return {"facts": here["facts"], **there, "config": config}
 
 
 class Sealed:
@@ -100,7 +121,7 @@ class Experiment:
         task = self.setting.task
         plain = isinstance(self.upstream, Baseline)
         caution = task.caution(self.corpus.store.info.features) if plain else None
-        warnings = [caution and f"{task.name} {caution}", self.corpus.parts.warning]
+        warnings = [caution and f"{task.name} {caution}", self.corpus.parts.warning, task.warning(self.corpus.labels)]
         return "\n".join(filter(None, warnings)) or None
 
     def source(self) -> str:
@@ -119,7 +140,8 @@ class Experiment:
             "upstream": self.fingerprint,
             "store": self.source(),
             "seed": self.setting.seed,
-            "config": as_dict(self.setting.config),
+            "config": trained_by(self.setting.config),
+            "facts": dict(self.setting.task.facts(self.corpus.labels)),
             **({"lists": lists} if (lists := self._lists()) else {}),
         }
         rows, trials = self.corpus.utterances.rows, self.corpus.utterances.trials
@@ -164,13 +186,29 @@ class Experiment:
             self.probe, self.probe.classifier, self.solver, self._loader("train"), self._loader("dev"), self._run()
         )
 
+    def take_over(self, folder: Path) -> bool:
+        """Begin with what a finished run in another folder was trained to, where that differs in nothing but decoding.
+
+        Its checkpoint comes last: without it nothing was taken."""
+        newest = newest_checkpoint(folder, STEM)
+        if newest is None or not (folder / RESULT).is_file() or newest_checkpoint(self.directory, STEM) is not None:
+            return False
+        if differences(
+            _of_today(plain_part(load_checkpoint(newest, KIND), "about", newest), self.about()), self.about()
+        ):
+            return False
+        for path in (folder / "metrics.jsonl", folder / "best.ckpt", newest):
+            with replacing(self.directory / path.name) as new:
+                shutil.copyfile(path, new)
+        return True
+
     def trainer(self) -> Trainer:
         """What trains the probe from its start; a frozen upstream has run before it is there."""
         config = self.setting.config
         train, dev = self._loader("train", training=True), self._loader("dev")
 
         def evaluated() -> dict[str, float]:
-            figures = evaluate(self.probe, dev.once(), self.setting.device).figures()
+            figures = evaluate(self.probe, dev.once(), self.setting.device, task=self.setting.task.watched).figures()
             error = selection_error(self.setting.task.metric, figures)
             return {**{name: value for name, value in figures.items() if not isnan(value)}, "selection_error": error}
 
@@ -211,17 +249,29 @@ class Experiment:
         path = self.directory / "best.ckpt"
         load_weights(self.probe, load_checkpoint(path, KIND).get("model", {}), path)
         with self._predictions("dev") as predictions:
-            return evaluate(self.probe, self._loader("dev").once(), self.setting.device, predictions)
+            score = evaluate(self.probe, self._loader("dev").once(), self.setting.device, predictions)
+        self._write_beside("dev")
+        return score
 
     def score_test(self) -> Score:
         """Score the loaded weights on test, once, into predictions_test.tsv."""
         with self._predictions("test") as predictions:
-            return self.test.score(self.probe, self.setting.device, predictions)
+            score = self.test.score(self.probe, self.setting.device, predictions)
+        self._write_beside("test")
+        return score
 
     def _predictions(self, part: str) -> PredictionFile:
         framed, chosen = self.corpus.utterances, getattr(self.corpus.parts, part).tolist()
         speakers = {framed.ids[i]: framed.speakers[i] for i in chosen}
         return PredictionFile(predictions_of(self.directory, part), self.setting.task.columns, speakers)
+
+    def _write_beside(self, part: str) -> None:
+        """Write the task's other files of a part: reference_test.trn ..."""
+        for name, column in self.setting.task.beside.items():
+            path = self.directory / f"{Path(name).stem}_{part}{Path(name).suffix}"
+            with replacing(path) as new, new.open("w", encoding="utf-8", newline="\n") as file:
+                for row in read_predictions(predictions_of(self.directory, part)):
+                    file.write(f"{row[column]} ({row['id']})\n")
 
     def layer_weights(self) -> list[float] | None:
         """The learnt weights of hidden states 0..L, if there are any."""
@@ -240,9 +290,8 @@ class Experiment:
 
     def check_same(self) -> None:
         """Raise ValueError where the run in the directory was made from something else, naming both values."""
-        there, here = self._newest("about")[1], self.about()
-        with contextlib.suppress(ValueError, KeyError):  # an older version had fewer keys: the rest was as by default
-            there = {**there, "config": as_dict(build(DownstreamConfig, there["config"]))}
+        here = self.about()
+        there = _of_today(self._newest("about")[1], here)
         for name, was, now in sorted(differences(there, here), key=str):
             change = f"{name} was {short(was)}, now {short(now)}"
             raise ValueError(f"{self.directory} cannot be continued: {change}; give the run another --name")

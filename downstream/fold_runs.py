@@ -64,7 +64,7 @@ def run_folds(
     warned = shared is not None
     for name, folder in folders.items():  # what can be refused is refused before anything is trained
         for choice in choices:
-            checked = replace(setting, config=of_fold(choice, name).config, seed=seeds[0])
+            checked = replace(of_fold(choice, name).of(setting), seed=seeds[0])
             experiment = _named(name, checked, folder, opened)
             if not warned:
                 warn(experiment)

@@ -1,7 +1,8 @@
 """A probe as the trainer sees it: hidden states in, loss out; and its scores on held-out examples."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from downstream.config import DownstreamConfig
 from downstream.heads.layer_sum import LayerSum
+from downstream.heads.specaug import mask_states
 from downstream.labels.base import Labels
 from downstream.layers import ProbedLayers
 from downstream.metrics.base import RowsAtEnd, Score
@@ -36,7 +38,7 @@ class Probe(nn.Module):
         seed: int,
     ):
         super().__init__()
-        self.task, self.labels, self.layers = task, labels, layers
+        self.task, self.labels, self.layers, self.specaug = task, labels, layers, config.probe.specaug
         generator = torch.Generator().manual_seed(seed)
         self.classifier = task.head(width, labels, config.probe, generator)  # its tensors' name in every checkpoint
         self.layer_sum = LayerSum(len(layers.labels)) if layers.weighted else None
@@ -55,8 +57,9 @@ class Probe(nn.Module):
             module.eval()
         return self
 
-    def forward(self, batch: AnyBatch) -> tuple[Tensor, Batch]:
-        """The head's output, and the batch as hidden states [B, T, H] that it is of.
+    def forward(self, batch: AnyBatch, generator: torch.Generator | None = None) -> tuple[Any, Batch]:
+        """The head's output, and the batch as hidden states [B, T, H] that it is of; with a `generator`, as training
+        has it, masks of the states are drawn where the config says so.
 
         A batch holds stored states, [B, T, n, H] of several layers; or where the upstream is tuned what that takes."""
         states: Tensor | Sequence[Tensor]
@@ -68,6 +71,8 @@ class Probe(nn.Module):
         if self.layer_sum is not None:
             states = self.layer_sum(states)
         assert isinstance(states, Tensor), "several states are weighed"
+        if self.specaug is not None and generator is not None:
+            states = mask_states(states, batch.lengths, generator, **asdict(self.specaug))
         seen = replace(batch, features=states) if isinstance(batch, Batch) else batch.with_features(states, None)
         return self.classifier(states, batch.lengths), seen
 
@@ -85,7 +90,7 @@ class Probe(nn.Module):
 
     def step(self, batch: AnyBatch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """The task's loss of a batch, and what is logged beside it."""
-        output, seen = self(batch)
+        output, seen = self(batch, generator)
         return self.task.loss(output, seen, self.labels)
 
     def groups(self, config: DownstreamConfig) -> list[dict]:
@@ -101,19 +106,26 @@ class Probe(nn.Module):
 
 @torch.no_grad()
 def evaluate(
-    probe: Probe, batches: Iterable[AnyBatch], device: torch.device, predictions: PredictionFile | None = None
+    probe: Probe,
+    batches: Iterable[AnyBatch],
+    device: torch.device,
+    predictions: PredictionFile | None = None,
+    task: Task | None = None,
 ) -> Score:
-    """Score a probe on batches, whose sizes do not matter, and write what it predicted where that is asked for."""
+    """Score a probe on batches, whose sizes do not matter, and write what it predicted where that is asked for.
+
+    A `task` reads the outputs in the place of the probe's own."""
     probe.eval()
+    task = probe.task if task is None else task
     total: Score | None = None
     for loaded in batches:
         output, batch = probe(loaded.to(device))
-        score = probe.task.score(output, batch, probe.labels)
+        score = task.score(output, batch, probe.labels)
         total = score if total is None else total + score
         if predictions is not None and not isinstance(score, RowsAtEnd):
-            predictions.write(batch.ids, probe.task.predictions(output, batch, probe.labels))
+            predictions.write(batch.ids, task.predictions(output, batch, probe.labels))
     if total is None or not total.count:
-        raise ValueError(f"no labelled {probe.task.item} to score on: do the labels fit these recordings?")
+        raise ValueError(f"no labelled {task.item} to score on: do the labels fit these recordings?")
     if predictions is not None and isinstance(total, RowsAtEnd):
         for key, *row in total.rows():
             predictions.write([key], [row])

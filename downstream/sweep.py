@@ -7,24 +7,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from downstream.config import DownstreamConfig
-from downstream.experiment import Experiment
+from downstream.config import DecodeConfig, DownstreamConfig
+from downstream.experiment import Experiment, trained_by
 from downstream.intervals import of_runs
 from downstream.opened import Opened
 from downstream.report import read_result, write_report
 from downstream.setting import Setting
 from downstream.tasks.base import Task
-from utility.config import leaf_path
+from utility.config import as_dict, leaf_path
 from utility.runs import deviation, mean, write_json
 from utility.text import short
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One setting of a sweep: what it is called, and the config that it makes."""
+    """One setting of a sweep: what it is called, the config that it makes, and the task for that; None: the run's."""
 
     name: str
     config: DownstreamConfig
+    task: Task | None = None
+
+    def of(self, setting: Setting) -> Setting:
+        """A run's setting with what is chosen."""
+        return replace(setting, config=self.config, task=self.task or setting.task)
 
 
 def parse_sweep(words: Sequence[str], flag: str = "--sweep") -> list[tuple[str, ...]]:
@@ -77,7 +82,7 @@ def run_many(
     `shared` these are of one fold of several: who runs them warns."""
     opened, read = shared or Opened(), set()
     for number, choice in enumerate(choices):  # what can be refused is refused before anything is trained
-        experiment = Experiment(replace(setting, config=choice.config, seed=seeds[0]), directory, opened)
+        experiment = Experiment(replace(choice.of(setting), seed=seeds[0]), directory, opened)
         if number == 0 and shared is None:
             warn(experiment)
         if not choice.config.upstream.fine_tune and experiment.layers.number is not None:
@@ -130,11 +135,14 @@ def rate_warning(choices: Sequence[Choice], chosen: Sequence[str]) -> str | None
 def _run_seed(
     setting: Setting, choices: Sequence[Choice], seed: int, directory: Path, opened: Opened
 ) -> dict[str, Any]:
-    tried = []
-    for choice in choices:
-        experiment = Experiment(replace(setting, config=choice.config, seed=seed), _folder(directory, choice), opened)
+    tried: list[dict[str, Any]] = []
+    for number, choice in enumerate(choices):
+        experiment = Experiment(replace(choice.of(setting), seed=seed), _folder(directory, choice), opened)
         result = _reported(experiment)
         if result is None:
+            alike = [other for other in choices[:number] if trained_by(other.config) == trained_by(choice.config)]
+            folders = [directory.parent, *(_folder(directory, other) for other in alike)]  # the run itself may be there
+            any(experiment.take_over(folder) for folder in folders)
             experiment.train()
             result = write_report(experiment, experiment.load_best(), None)
         tried.append(result)
@@ -142,7 +150,7 @@ def _run_seed(
     chosen, choice = tried[best], choices[best]
     folder = _folder(directory, choice)
     if chosen["value"] is None:
-        chosen = _finish(Experiment(replace(setting, config=choice.config, seed=seed), folder, opened))
+        chosen = _finish(Experiment(replace(choice.of(setting), seed=seed), folder, opened))
     key = setting.task.metric.key
     return {
         "seed": seed,
@@ -174,7 +182,15 @@ def _reported(experiment: Experiment) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     experiment.check_same()
-    return read_result(path)
+    result = read_result(path)
+    return result if _decoded(result) == as_dict(experiment.setting.config.decode) else None
+
+
+def _decoded(result: Mapping[str, Any]) -> dict[str, Any]:
+    """How outputs were decoded for a result; one of an earlier version does not say it."""
+    config = result.get("config")
+    decode = config.get("decode") if isinstance(config, Mapping) else None
+    return as_dict(DecodeConfig()) | (dict(decode) if isinstance(decode, Mapping) else {})
 
 
 def warn(experiment: Experiment) -> None:

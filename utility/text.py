@@ -13,13 +13,30 @@ LONGEST = 1000  # characters of a message
 def read_text(file: Path | str) -> str:
     """The UTF-8 text of a regular file; ValueError for other text, and for a device or a pipe, which need not end."""
     file = Path(file)
-    mode = os.stat(file).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ValueError(f"{file}: not a regular file: copy it to one")
+    _check_regular(file)
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: not UTF-8 text at byte {error.start}") from None
+
+
+def _check_regular(file: Path) -> None:
+    mode = os.stat(file).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(f"{file}: not a regular file: copy it to one")
+
+
+def numbered_lines(file: Path) -> Iterator[tuple[int, str, str]]:
+    """Number and text of each line of a regular file, one at a time, and the reason where it is none."""
+    _check_regular(file)
+    with file.open("rb") as stream:
+        for number, raw in enumerate(stream, 1):
+            try:
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                yield number, "", "not UTF-8 text"
+                continue
+            yield number, text.rstrip("\r\n"), ""
 
 
 def parse_json(text: str) -> Any:

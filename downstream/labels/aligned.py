@@ -7,11 +7,11 @@ import numpy as np
 
 from downstream.config import DataConfig
 from downstream.labels.base import check_classes
+from downstream.labels.matching import known_utterances
 from downstream.splits import Indices, Parts
 from downstream.utterances import FramedUtterances
 from utility.labels.alignment import IGNORE, Alignment
 from utility.temporary_array import TemporaryArray
-from utility.text import short
 
 LabelRule = Literal["time", "index"]
 
@@ -73,18 +73,6 @@ def aligned_phones(task: str, utterances: FramedUtterances, config: DataConfig) 
     if config.alignment is None:
         raise ValueError(f"{task}: data.alignment is not set: name a folder made by preprocess_alignment.py")
     alignment = Alignment(config.alignment)
-    missing = [key for key in utterances.ids if key not in alignment]
-    if len(missing) == len(utterances):
-        theirs = "the recordings'" if utterances.recorded else "the store's"
-        raise ValueError(
-            f"{config.alignment} has none of the {len(utterances)} utterances: its ids look like "
-            f"{short(alignment.ids[0])}, {theirs} like {short(missing[0])}"
-        )
-    if missing and config.unaligned == "error":
-        raise ValueError(
-            f"{config.alignment} lacks {len(missing)} of the {len(utterances)} utterances, {short(missing[0])} for "
-            f"one; data.unaligned=leave_out goes on without them"
-        )
-    usable = np.array([i for i, key in enumerate(utterances.ids) if key in alignment], dtype=np.int64)
-    left_out = {"not in the alignment": len(missing)} if missing else {}
+    usable, missing = known_utterances(config.alignment, alignment, utterances, config)
+    left_out = {"not in the alignment": missing} if missing else {}
     return PhoneSource(task, utterances, alignment, usable, left_out, config.label_rule)

@@ -1,7 +1,7 @@
 """What a task is: all that a probing run does not know by itself."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -18,6 +18,7 @@ from downstream.splits import Division, Indices
 from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import Batch
+from utility.config import as_dict
 from utility.loader import Source
 from utility.runs import Metric
 from utility.text import short
@@ -78,6 +79,16 @@ class Task(Protocol[L, S]):
         """Of the files of predictions, after the id."""
 
     @property
+    def watched(self) -> "Task[L, S]":
+        """The task that dev is scored by while weights are trained: itself, or one that is quicker to read outputs.
+
+        So how a config has outputs decoded shapes no weights, and a trained probe can be decoded in several ways."""
+
+    @property
+    def beside(self) -> Mapping[str, str]:
+        """Files that a part leaves beside its predictions, a line `text (id)` for each: their column, by file name."""
+
+    @property
     def uses(self) -> Collection[str]:
         """Of the keys that only some tasks have a use for (`USED_BY_SOME`) those that this one reads."""
 
@@ -96,13 +107,13 @@ class Task(Protocol[L, S]):
     def head(self, width: int, labels: L, config: ProbeConfig, generator: torch.Generator) -> nn.Module:
         """A module (hidden states [B, T, width], lengths [B]) -> output, its weights drawn from `generator`."""
 
-    def loss(self, output: Tensor, batch: Batch, labels: L) -> Mapping[str, Tensor]:
+    def loss(self, output: Any, batch: Batch, labels: L) -> Mapping[str, Tensor]:
         """What training lowers, under "loss", a scalar; other scalars are logged beside it."""
 
-    def score(self, output: Tensor, batch: Batch, labels: L) -> S:
+    def score(self, output: Any, batch: Batch, labels: L) -> S:
         """Sums over a batch; their figures hold "loss" and the metric's key."""
 
-    def predictions(self, output: Tensor, batch: Batch, labels: L) -> Iterable[Sequence[str]]:
+    def predictions(self, output: Any, batch: Batch, labels: L) -> Iterable[Sequence[str]]:
         """The `columns` of each utterance of a batch; a batch of dev or test holds whole utterances."""
 
     def outcomes(self, rows: Iterable[Mapping[str, str]]) -> Outcomes:
@@ -120,6 +131,9 @@ class Task(Protocol[L, S]):
 
     def facts(self, labels: L) -> Mapping[str, object]:
         """What a report says of the labels, as plain types: the number of classes ..."""
+
+    def warning(self, labels: L) -> str | None:
+        """What of the labels is likely to spoil the result without being an error."""
 
     def caution(self, features: FeatureConfig | None) -> str | None:
         """What is likely to spoil the result on plain features of that kind without being an error."""
@@ -141,4 +155,5 @@ def check_used(task: Task, config: DownstreamConfig) -> None:
         section, _, name = key.partition(".")
         value = getattr(getattr(config, section), name)
         if key not in task.uses and value != getattr(getattr(usual, section), name):
+            value = as_dict(value) if is_dataclass(value) else value
             raise ValueError(f"{key}={short(value)} would change nothing: {task.name} has no use for it")

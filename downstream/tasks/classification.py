@@ -204,7 +204,13 @@ class Classification:
     uses: Collection[str] = OF_CLASSES
     chosen: str = "accuracy"
     columns: Sequence[str] = ("true", "predicted")
+    beside: Mapping[str, str] = field(default_factory=dict)
     loss_label: str = "cross-entropy (nats)"
+
+    @property
+    def watched(self) -> "Classification":
+        """Classes are read at once."""
+        return self
 
     @property
     def item(self) -> str:
@@ -265,6 +271,9 @@ class Classification:
     def facts(self, labels: Classes) -> Mapping[str, object]:
         """The number of classes, and what the level says of them."""
         return {"classes": len(labels.classes), **self.level.facts(labels)}
+
+    def warning(self, labels: Classes) -> None:
+        """No labels are known to spoil it."""
 
     def caution(self, features: FeatureConfig | None) -> str | None:
         """What spoils a result on plain features."""

@@ -119,6 +119,19 @@ class Columns:
     def solver(self, config: ProbeConfig) -> None:
         """Weights are trained step by step."""
 
+    @property
+    def watched(self) -> "Columns":
+        """Outputs are read at once."""
+        return self
+
+    @property
+    def beside(self) -> Mapping[str, str]:
+        """No more files."""
+        return {}
+
+    def warning(self, labels: ColumnLabels) -> None:
+        """Nothing is doubtful about them."""
+
     def controls(self, score: ColumnsScore, labels: ColumnLabels) -> Mapping[str, Control]:
         """There are none yet."""
         return {}

@@ -95,6 +95,19 @@ class Regression:
     def solver(self, config: ProbeConfig) -> None:
         """Weights are trained step by step."""
 
+    @property
+    def watched(self) -> "Regression":
+        """Outputs are read at once."""
+        return self
+
+    @property
+    def beside(self) -> Mapping[str, str]:
+        """No more files."""
+        return {}
+
+    def warning(self, labels: NumberLabels) -> None:
+        """Nothing is doubtful about them."""
+
     def controls(self, score: NumberScore, labels: NumberLabels) -> Mapping[str, Control]:
         """There are none yet."""
         return {}

@@ -23,6 +23,10 @@ TASKS = {
     "mos": "quality of an utterance as listeners hear it, a number (config/superb_mos.yaml)",
     "asv_cosine": "whether two utterances are of one speaker (data.trials), cosine of their means, not trained",
     "asv_xvector": "whether two utterances are of one speaker (data.trials), cosine of trained x-vectors",
+    "ctc_phone": "recognition of phones (data.lexicon or data.alignment) by CTC, linear: phone error rate",
+    "ctc_char": "recognition of texts (data.text) by characters and CTC, recurrent: word and character error rate",
+    "ctc_subword": "recognition of texts by subwords (data.subword_model) and CTC, recurrent",
+    "ctc_word": "recognition of texts by whole words and CTC, recurrent",
 }
 MODULES = {  # where the function `task(name, config)` is that makes it
     "phone_linear": "downstream.tasks.phones",
@@ -38,6 +42,10 @@ MODULES = {  # where the function `task(name, config)` is that makes it
     "mos": "downstream.tasks.utterances",
     "asv_cosine": "downstream.tasks.verification",
     "asv_xvector": "downstream.tasks.verification",
+    "ctc_phone": "downstream.tasks.recognition",
+    "ctc_char": "downstream.tasks.recognition",
+    "ctc_subword": "downstream.tasks.recognition",
+    "ctc_word": "downstream.tasks.recognition",
 }
 
 

@@ -177,6 +177,19 @@ class Verification:
         """That of the embedding."""
         return self.embedding.solver(config)
 
+    @property
+    def watched(self) -> "Verification":
+        """Outputs are read at once."""
+        return self
+
+    @property
+    def beside(self) -> Mapping[str, str]:
+        """No more files."""
+        return {}
+
+    def warning(self, labels: TrialLabels) -> None:
+        """Nothing is doubtful about them."""
+
     def controls(self, score: TrialScore, labels: TrialLabels) -> Mapping[str, Control]:
         """What scores would have that know nothing of the speakers."""
         return {"chance": Control(50.0, "scores that say nothing of the speakers")}

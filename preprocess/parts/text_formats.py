@@ -9,8 +9,9 @@ from typing import NamedTuple
 from preprocess.parts.names import PARTS, PATH_COLUMNS, SPLIT_COLUMNS
 from utility.files import files_below
 from utility.labels.table import ID_COLUMNS
+from utility.labels.trn import parse_trn
 from utility.tables import one_of, open_table
-from utility.text import cut, short
+from utility.text import cut, numbered_lines, short
 from utility.utterance_ids import TIMIT, timit_id, utterance_ids
 
 TABLES = (".csv", ".tsv")
@@ -82,21 +83,14 @@ def _form_of(file: Path) -> str:
     return form
 
 
-def _raw_lines(file: Path) -> Iterator[tuple[int, str, str]]:
-    """Number and text of each line, and the reason where it is none."""
-    with file.open("rb") as stream:
-        for number, raw in enumerate(stream, 1):
-            try:
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                yield number, "", "not UTF-8 text"
-                continue
-            yield number, text.strip(), ""
+def _lines(file: Path) -> Iterator[tuple[int, str, str]]:
+    """Number and text of each line, without blanks around it, and the reason where it is none."""
+    return ((number, text.strip(), reason) for number, text, reason in numbered_lines(file))
 
 
 def _keyed(file: Path, split: str) -> Lines:
     """`ID TEXT`: transcripts of LibriSpeech, and Kaldi's `text`."""
-    for number, text, reason in _raw_lines(file):
+    for number, text, reason in _lines(file):
         if text or reason:
             key, _, said = text.replace("\t", " ", 1).partition(" ")
             yield Line(file, number, key, said, split, reason)
@@ -105,7 +99,7 @@ def _keyed(file: Path, split: str) -> Lines:
 def _timit(file: Path, split: str) -> Lines:
     """`0 N TEXT`, one line: the samples that the text spans."""
     key, said = timit_id(file), []
-    for number, text, reason in _raw_lines(file):
+    for number, text, reason in _lines(file):
         start, *rest = text.split(None, 2) or ("",)
         if reason or (text and not (start.isdecimal() and len(rest) == 2 and rest[0].isdecimal())):
             yield Line(file, number, key, "", split, reason or f"expected 0 SAMPLES TEXT, got {short(text)}")
@@ -116,13 +110,13 @@ def _timit(file: Path, split: str) -> Lines:
 
 def _trn(file: Path, split: str) -> Lines:
     """NIST's `text (id)`; lines that begin with `;;` are comments."""
-    for number, text, reason in _raw_lines(file):
-        if not reason and (not text or text.startswith(";;")):
-            continue
-        said, bracket, key = text.removesuffix(")").rpartition("(")
-        if not reason and not (bracket and text.endswith(")")):
-            reason = f"expected TEXT (ID), got {short(text)}"
-        yield Line(file, number, key.strip(), said, split, reason)
+    for number, text, reason in _lines(file):
+        try:
+            found = None if reason else parse_trn(text)
+        except ValueError as error:
+            found, reason = None, str(error)
+        if found is not None or reason:
+            yield Line(file, number, *(found or ("", "")), split, reason)
 
 
 def _table(file: Path, column: str) -> Lines:

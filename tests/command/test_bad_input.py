@@ -21,6 +21,8 @@ from tests.helpers.bad_corpus import (
     kaldi,
     labels,
     lists,
+    recognition,
+    scoring,
     texts,
     utterances,
     verification,
@@ -36,7 +38,8 @@ from utility.training.checkpoint import save_checkpoint
 PAGE = Path(__file__).with_name("bad_input.md")
 UPDATE = os.environ.get("UPDATE_DOCS") == "1"
 *SECTIONS, FINISHED = OTHERS.items()
-CORPORA = (labels, lists, texts, kaldi, exports, importers, utterances, verification, curves, comparisons)
+CORPORA = (labels, lists, texts, kaldi, exports, importers)
+CORPORA += (utterances, verification, recognition, scoring, curves, comparisons)
 CORPUS_CASES = [case for module in CORPORA for case in module.CASES]
 TABLE = dict(
     [*SECTIONS, ("Upstreams", UPSTREAMS), ("Layer analysis", ANALYSES), ("Corpora and labels", CORPUS_CASES), FINISHED]

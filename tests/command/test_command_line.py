@@ -350,6 +350,8 @@ SAMPLES = {  # destination -> words that give the flag another value than it has
     "sweep": ["--sweep", "lr=1e-3,1e-2"],
     "each": ["--each", "lr=1e-3,1e-2"],
     "compare": ["--compare", "one", "other"],
+    "score": ["--score", "said.tsv"],
+    "lowest_wer": ["--lowest_wer", "kaldi"],
 }
 PROBE = ["--config", "config/downstream.yaml"]
 CLASSIC = {
@@ -367,6 +369,8 @@ BASES = {  # what a mode needs besides its own flags
     **{mode: [*OURS, *PROBE, *own] for mode, own in CLASSIC.items()},
     "--run": ["phone_linear"],
     "--compare": ["one", "other"],
+    "--score": ["said.tsv"],
+    "--lowest_wer": ["kaldi"],
 }
 OTHERS = {  # (mode, destination) -> words it is added to, where the mode's own do not go with it
     ("--train", "ckpt"): ["--train", "--load"],
@@ -393,7 +397,7 @@ class Told:
 
 def told(probing: bool, words: list[str]) -> Told:
     try:
-        if probing and not {"--compare"} & {*words}:
+        if probing and not {"--compare", "--score", "--lowest_wer"} & {*words}:
             return Told("commands.probe.probe", run_downstream.read(words))
         if probing:
             return Told(run_downstream.make_parser().read(words).mode)

@@ -79,7 +79,12 @@ class NumberOfUtterance:
     loss_label = "absolute error"
     division = Division("speaker")
     columns = ("true", "predicted", "error")
+    beside = {"level.trn": "true"}  # noqa: RUF012
     uses = ("probe.solver",)
+
+    @property
+    def watched(self):
+        return self
 
     def labels(self, utterances, config):
         return FirstFeature(utterances.corpus)
@@ -120,6 +125,9 @@ class NumberOfUtterance:
 
     def facts(self, labels):
         return {"mean": labels.mean}
+
+    def warning(self, labels):
+        return f"the mean is {labels.mean:.1f}"
 
     def caution(self, features):
         return None

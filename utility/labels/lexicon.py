@@ -42,6 +42,10 @@ class Lexicon:
         """The phones of a text's words, one after the other; ValueError for a word that is not here."""
         return [phone for word in text.split() for phone in self._of(word)]
 
+    def knows(self, text: str) -> bool:
+        """Whether all words of a text are here."""
+        return all(word.upper() in self.phones for word in text.split())
+
     def check(self, texts: Iterable[str], remedy: str) -> None:
         """Raise ValueError naming the ten most frequent words of the texts that are not here, and a `remedy`."""
         missing: Counter[str] = Counter()

@@ -7,6 +7,7 @@ from utility.text import short
 
 SILENCE = "sil"
 SILENCE_MARKS = frozenset(("", "sil", "sp", "spn"))
+SILENCES = SILENCE_MARKS | {"h#", "pau", "epi"}  # of CMU's and of TIMIT's labels, in small letters
 
 _ARPABET = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
 ARPABET_39 = frozenset(_ARPABET.split())
@@ -39,6 +40,11 @@ TIMIT_48_TO_39 = {
     "ix": "ih",
     "zh": "sh",
 }
+
+
+def without_stress(phone: str) -> str:
+    """`AH0` -> `AH`: without the stress, 0 to 2, behind a vowel's letters."""
+    return re.sub(r"(?<=[^\W\d_])[012]$", "", phone)
 
 
 def as_is(label: str) -> str:
