@@ -59,7 +59,7 @@ def trained_by(config: DownstreamConfig) -> dict[str, Any]:
 
 def _of_today(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint, perhaps of an earlier version, says that it was made from, as it would be said now."""
-    config = there.get("config")
+    config: Any = there.get("config")
     probe = config.get("probe") if isinstance(config, dict) else None
     if "facts" not in there and isinstance(probe, dict) and probe.get("hidden_size") == HIDDEN_SIZE:
         now = here["config"]["probe"]["hidden_size"]
