@@ -32,8 +32,9 @@ class ErrorCounts:
     @classmethod
     def of(cls, counts: np.ndarray) -> Self:
         """The sums of what `count_all` gives, [U, 4]."""
-        wrong = np.count_nonzero(counts[:, 1:].any(axis=1))
-        return cls(*(int(total) for total in counts.sum(axis=0)), len(counts), int(wrong))
+        correct, substitutions, deletions, insertions = counts.sum(axis=0).tolist()
+        wrong = int(np.count_nonzero(counts[:, 1:].any(axis=1)))
+        return cls(correct, substitutions, deletions, insertions, len(counts), wrong)
 
     def __add__(self, other: Self) -> Self:
         pairs = zip(self._values(), other._values())
@@ -80,7 +81,8 @@ def count_all(pairs: Iterable[tuple[Tokens, Tokens]]) -> np.ndarray:
     """The same of many utterances, (reference, hypothesis) each: int64 [U, 4]. It holds few of them at a time."""
     rest, counts = iter(pairs), [np.empty((0, 4), np.int64)]
     while some := list(islice(rest, AT_ONCE)):
-        references, starts = _coded([pair[0] for pair in some], codes := {})
+        codes: dict[Hashable, int] = {}
+        references, starts = _coded([pair[0] for pair in some], codes)
         hypotheses, begins = _coded([pair[1] for pair in some], codes)
         counts.append(_count(references, starts, hypotheses, begins))
     return np.concatenate(counts)
