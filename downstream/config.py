@@ -174,7 +174,9 @@ class ProbeConfig:
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before each linear layer
     upstream_lr: float = pydantic.Field(1e-4, gt=0)  # rate of the upstream's own weights with fine_tune
     solver: Literal["sgd", "exact"] = "sgd"  # exact: the optimum of a linear head, without a rate
-    l2: list[Annotated[float, pydantic.Field(ge=0)]] = pydantic.Field(default_factory=list)  # exact: dev chooses
+    l2: list[Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]] = pydantic.Field(
+        default_factory=list
+    )  # exact
     head: Literal["linear", "bilstm", "gru"] | None = None  # None: as the task has it
     projector: int | None = pydantic.Field(None, ge=0, le=1 << 20)  # width of a linear layer in front; 0: none
     pool: Literal["mean", "statistics", "attention"] | None = None  # frames -> utterance; None: as the task has it
@@ -191,6 +193,12 @@ class ProbeConfig:
             raise ValueError(
                 f"context is {self.context}: expected an odd number of frames, the middle one is classified"
             )
+        if self.l2 and self.solver == "sgd":
+            raise ValueError(
+                "l2 would change nothing: with solver sgd optimizer.weight_decay is what keeps weights small"
+            )
+        if len(set(self.l2)) < len(self.l2):
+            raise ValueError("l2 names one strength twice")
 
     def hidden(self, usual: int) -> list[int]:
         """Widths of the hidden layers, where a task usually has so many."""

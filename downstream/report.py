@@ -45,7 +45,8 @@ def describe_result(result: Mapping[str, Any], folder: Path) -> str:
     """A run's scores in a line, and its layer weights in another if it has any."""
     unit = result["metric"]["unit"]
     scores = f"dev {with_unit(result['dev_value'], unit)}, test {with_unit(result['value'], unit)}"
-    steps = f"best step {result['best_step']} of {result['steps']}"
+    solved = (result.get("solver") or {}).get("in_words")
+    steps = solved or f"best step {result['best_step']} of {result['steps']}"
     text = f"{result['task']} {result['upstream']}: {scores} ({steps}); {folder}/result.json"
     if result.get("tuned_upstream"):
         text += f"\nthe tuned upstream: --upstream {result['tuned_upstream']}"

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from downstream.config import DataConfig, ProbeConfig
+from downstream.exact.checks import check_linear, check_linear_config
+from downstream.exact.solver import Exact
 from downstream.examples import Examples, Means, Pieces, Use, Wholes
 from downstream.figures import confusion_figure
 from downstream.heads.linear import Linears, join_context
@@ -66,7 +68,7 @@ class ByFrame:
         """Class scores [B, T, outputs]."""
         context = config.context or self.context
         sizes = [width * context, *config.hidden(self.hidden_layers), outputs]
-        return Linears(partial(join_context, size=context), sizes, config.dropout, generator)
+        return Linears(partial(join_context, size=context), sizes, config.dropout, generator, config.solver == "exact")
 
     def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]:
         """True and predicted classes of an utterance's frames, in order, separated by spaces.
@@ -103,7 +105,8 @@ class ByUtterance:
             raise ValueError(
                 f"probe.context={config.context} would change nothing: the mean over an utterance has none"
             )
-        return Linears(mean_pool, [width, *config.hidden(0), outputs], config.dropout, generator)
+        sizes = [width, *config.hidden(0), outputs]
+        return Linears(mean_pool, sizes, config.dropout, generator, config.solver == "exact")
 
     def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]:
         """True and predicted class of an utterance."""
@@ -138,7 +141,7 @@ class Classification:
     read_labels: Callable[[str, FramedUtterances, DataConfig], LabelSource]
     level: Level
     division: Division
-    uses: Collection[str] = ()
+    uses: Collection[str] = ("probe.solver", "probe.l2")
     columns: Sequence[str] = ("true", "predicted")
     loss_label: str = "cross-entropy (nats)"
 
@@ -162,7 +165,10 @@ class Classification:
 
     def head(self, width: int, labels: Classes, config: ProbeConfig, generator: torch.Generator) -> nn.Module:
         """A score for every class."""
-        return self.level.head(width, len(labels.classes), config, generator)
+        head = self.level.head(width, len(labels.classes), config, generator)
+        if config.solver == "exact":
+            check_linear(self.name, head)
+        return head
 
     def loss(self, output: Tensor, batch: Batch, labels: Classes) -> Mapping[str, Tensor]:
         """Mean cross-entropy over the labelled items, and their accuracy in percent."""
@@ -185,8 +191,12 @@ class Classification:
             sums.append((sum(true == predicted for true, predicted in pairs), len(pairs)))
         return Summed(ids, np.array(sums, np.float64).reshape(-1, 2), percentage)
 
-    def solver(self, config: ProbeConfig) -> None:
-        """Weights are trained step by step."""
+    def solver(self, config: ProbeConfig) -> Exact | None:
+        """The optimum of a linear layer where the config asks for it."""
+        if config.solver == "sgd":
+            return None
+        check_linear_config(config)
+        return Exact(tuple(config.l2), self.metric, lambda output, batch: class_score(output, _target(batch)))
 
     def figures(self, score: ClassScore, labels: Classes, title: str) -> Mapping[str, Figure]:
         """The confusion matrix."""
