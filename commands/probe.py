@@ -16,7 +16,7 @@ from downstream.opened import Opened
 from downstream.report import describe_result, run_folder
 from downstream.setting import Setting
 from downstream.splits import PARTS
-from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
+from downstream.sweep import Choice, by_layer, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks.base import Task
 from downstream.tasks.table import find_task
 from mockingjay.foreign.configs import ConfigSource
@@ -51,11 +51,15 @@ def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
     config = choices[0].config
     task = _task(settings.run, choices)
     _check_complete(settings, config)
+    _check_seeds(settings, choices)
     device = claim_device(settings.cpu, config.trainer.precision)
     quiet = not settings.msg or not group.leads
     setting = Setting(task, settings.upstream, config, settings.seed, device, quiet, group, Stop(), settings.assume)
     setting = setting if online is None else replace(setting, online=online.online)
-    single = settings.seeds == 1 and not settings.sweep and not settings.folds
+    opened = Opened()
+    choices = by_layer(setting, choices, opened)
+    setting = replace(setting, config=choices[0].config)
+    single = len(choices) == 1 and not choices[0].name and settings.seeds == 1 and not settings.folds
     if group.world > 1 and not (single and config.upstream.fine_tune):
         raise ValueError(
             "several processes are for one --fine_tune run, without --seeds, --sweep and --folds; start this"
@@ -76,9 +80,9 @@ def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
             print(describe_result(result, directory))
         group.leave()
     elif settings.folds:
-        _print_fold_summary(run_folds(setting, choices, seeds, directory), directory)
+        _print_fold_summary(run_folds(setting, choices, seeds, directory, opened), directory)
     else:
-        _print_summary(run_many(setting, choices, seeds, directory), directory)
+        _print_summary(run_many(setting, choices, seeds, directory, opened, warned=False), directory)
     return 0
 
 
@@ -181,6 +185,16 @@ def _check_complete(settings: Probe, config: DownstreamConfig) -> None:
     )
 
 
+def _check_seeds(settings: Probe, choices: Sequence[Choice]) -> None:
+    """Refuse several seeds where nothing is drawn: no head, and no weights of the upstream."""
+    drawn = settings.upstream.kind == "random" or any(choice.config.probe.solver != "exact" for choice in choices)
+    if settings.seeds > 1 and not drawn:
+        raise ValueError(
+            f"--seeds {settings.seeds} would change nothing: probe.solver=exact draws nothing, all seeds give the "
+            "same; leave it out"
+        )
+
+
 def _pretraining_data(spec: UpstreamSpec) -> list[str]:
     """The stores that the run of a checkpoint was trained on, where its folder says so."""
     file = Path(spec.source).parent / "config.yaml" if spec.of_checkpoint and spec.source else None
@@ -199,13 +213,21 @@ def _print_summary(summary: Mapping[str, Any], directory: Path) -> None:
         for name, dev in row["tried"].items():
             chosen = name == row["chosen"]
             test = f"{row['test_value']:7.2f} <- chosen on dev" if chosen else f"{'':7}"
-            print(f"{row['seed']:>6}  {name or '(as configured)':<32} {dev:7.2f} {test}".rstrip())
+            solved = row.get("solved", {}).get(name)
+            how = "" if solved is None else f"  {solved['layer']:<8} {_how_solved(solved)}"
+            print(f"{row['seed']:>6}  {name or '(as configured)':<32} {dev:7.2f}{how} {test}".rstrip())
     spread = f" +- {summary['test_deviation']:.2f}" if summary["test_deviation"] is not None else ""
     value = f"{summary['test_mean']:.2f}{spread} {unit}".rstrip()
     print(
         f"{summary['task']} {summary['upstream']}: test {value}, {summary['runs']} seeds "
         f"(dev {summary['dev_mean']:.2f}); {directory}/summary.json"
     )
+
+
+def _how_solved(solved: Mapping[str, Any]) -> str:
+    """What a row of the table says of a solved head."""
+    formats = {"l2": "l2 {:<7g}", "gap": "gap {:.0e}", "seconds": "{:6.1f} s"}
+    return " ".join(text.format(solved[name]) for name, text in formats.items() if name in solved)
 
 
 def _print_fold_summary(summary: Mapping[str, Any], directory: Path) -> None:

@@ -45,12 +45,14 @@ def fold_folders(names: Sequence[str], directory: Path) -> dict[str, Path]:
     }
 
 
-def run_folds(setting: Setting, choices: Sequence[Choice], seeds: Sequence[int], directory: Path) -> dict[str, Any]:
+def run_folds(
+    setting: Setting, choices: Sequence[Choice], seeds: Sequence[int], directory: Path, opened: Opened | None = None
+) -> dict[str, Any]:
     """Train and score every fold, each with every seed, whose choices dev decides between.
 
     A fold is a folder with what a single run leaves, or with what `run_many` leaves. What a finished run has reported
     is only read. Writes summary.json: the folds, mean and deviation over them, and the score of all together."""
-    opened = Opened()
+    opened = opened or Opened()
     settings = fold_settings(setting, opened)
     folders = fold_folders(list(settings), directory)
     warned = False

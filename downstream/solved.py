@@ -36,7 +36,8 @@ def check_solvable(config: DownstreamConfig) -> None:
     for name, wanted in asked.items():
         if wanted:
             raise ValueError(
-                f"{name} goes with training by steps (probe.solver=sgd): this head is solved for one frozen hidden state"
+                f"{name} goes with training by steps: this head is solved for one frozen hidden state; leave it out, "
+                "or set probe.solver=sgd"
             )
     usual = as_dict(DownstreamConfig())
     for section, names in OF_STEPS.items():

@@ -111,6 +111,11 @@ class Objective:
         self.rows, self.moments, self.passes = rows, moments, 0
         self.dtype: torch.dtype | None = None  # of products
 
+    def product_type(self, inputs: Tensor) -> torch.dtype:
+        """What products of such inputs are made of; it is asked once."""
+        self.dtype = self.dtype or product_type(inputs, len(self.moments.shares))
+        return self.dtype
+
     def folded(self, point: Point) -> tuple[Tensor, Tensor]:
         """Weight and bias for inputs that are not standardised."""
         weight = point.weight / self.moments.scale
@@ -123,7 +128,7 @@ class Objective:
         loss, together = bias.new_zeros(()), bias.new_zeros(len(bias), len(bias))
         by_class, by_input = torch.zeros_like(bias), torch.zeros_like(weight)
         for block in self.rows:
-            dtype = self.dtype = self.dtype or product_type(block.inputs, len(bias))
+            dtype = self.product_type(block.inputs)
             inputs = block.inputs.to(dtype)
             scores = torch.addmm(bias.to(dtype), inputs, weight.T.to(dtype))
             likely = torch.log_softmax(scores, 1)

@@ -10,6 +10,7 @@ from utility.batches import Batch
 from utility.labels.alignment import IGNORE
 
 BLOCK = 4096  # rows of a block: few enough for float32 sums, and for a processor's cache
+FAR = 4.0  # a mean of so many deviations is taken away, so that float32 products lose no digits
 KEPT = 2 << 30  # bytes of rows that are kept between passes; more are read again in each
 
 
@@ -22,7 +23,7 @@ class Block:
 
 
 class Rows:
-    """All labelled rows of a part, `BLOCK` at a time, in the order of its batches.
+    """All labelled rows of a part less `shift` [D], `BLOCK` at a time, in the order of its batches.
 
     `batches` gives these anew for each pass; `gather` makes of states and lengths what the layer reads. The first pass
     keeps the rows, float16 where that loses nothing, as long as they take no more than `kept` bytes."""
@@ -35,6 +36,7 @@ class Rows:
     ):
         self.batches, self.gather, self.budget = batches, gather, kept
         self.kept: list[Block] | None = None  # of a whole pass
+        self.shift: Tensor | None = None  # known with the first block
 
     def __iter__(self) -> Iterator[Block]:
         """The blocks, float32; all but the last have `BLOCK` rows."""
@@ -44,6 +46,7 @@ class Rows:
             return
         kept, room = [], self.budget
         for block in self._read():
+            self._shift(block.inputs)
             yield block
             if room >= 0:
                 narrow = _narrow(block.inputs)
@@ -52,6 +55,16 @@ class Rows:
             if room < 0:
                 kept.clear()
         self.kept = kept if room >= 0 else None
+
+    def _shift(self, inputs: Tensor) -> None:
+        """Take the shift away, in place; it is about the mean of the first block where that is far from 0."""
+        if self.shift is None:
+            values = inputs.double()
+            mean, deviation = values.mean(0), values.std(0, correction=0)
+            self.shift = torch.where(mean.abs() > FAR * deviation, mean.half().float(), 0.0)
+            self._far = self.shift.nonzero()[:, 0]
+        if len(self._far):
+            inputs[:, self._far] -= self.shift[self._far]
 
     def _read(self) -> Iterator[Block]:
         inputs: list[Tensor] = []

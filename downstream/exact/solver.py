@@ -55,8 +55,10 @@ class Exact:
             start, before = time.perf_counter(), objective.passes
             point, found = minimise(objective, point, curvature, l2, self.flat, PASSES)
             curvature = found.curvature
-            for parameter, value in zip((linear.weight, linear.bias), objective.folded(_with_unseen(point, moments))):
-                parameter.copy_(value)
+            weight, bias = objective.folded(_with_unseen(point, moments))
+            assert rows.shift is not None, "there was a block"
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias - weight @ rows.shift.double())
             figures = _figures(head, dev, self.score)
             cost = {"passes": objective.passes - before, "seconds": time.perf_counter() - start}
             dev_figures = {f"dev_{name}": value for name, value in figures.items()}
