@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import PROJECT
 from tests.helpers.bad_analysis_cases import ANALYSES
-from tests.helpers.bad_corpus import exports, importers, kaldi, labels, lists, texts
+from tests.helpers.bad_corpus import exact, exports, importers, kaldi, labels, lists, texts
 from tests.helpers.bad_input_cases import TABLE as OTHERS
 from tests.helpers.bad_input_cases import Case
 from tests.helpers.bad_input_world import CANARY, build_world
@@ -25,7 +25,7 @@ from utility.training.checkpoint import save_checkpoint
 PAGE = Path(__file__).with_name("bad_input.md")
 UPDATE = os.environ.get("UPDATE_DOCS") == "1"
 *SECTIONS, FINISHED = OTHERS.items()
-CORPORA = (labels, lists, texts, kaldi, exports, importers)
+CORPORA = (labels, lists, texts, kaldi, exports, importers, exact)
 CORPUS_CASES = [case for module in CORPORA for case in module.CASES]
 TABLE = dict(
     [*SECTIONS, ("Upstreams", UPSTREAMS), ("Layer analysis", ANALYSES), ("Corpora and labels", CORPUS_CASES), FINISHED]
