@@ -9,8 +9,9 @@ from utility.text import short
 BY_STEPS = "probe.solver=exact solves for one linear layer: leave it out, or set probe.solver=sgd"
 
 
-def check_linear_config(config: ProbeConfig) -> None:
-    """Raise ValueError for a key that makes the head more than a linear layer."""
+def check_linear_config(task: str, config: ProbeConfig, hidden: int = 0) -> None:
+    """Raise ValueError for a key that makes the head more than a linear layer, or a task that usually has `hidden`
+    layers and is not told otherwise."""
     plain = {
         "hidden_layers": (None, 0),
         "dropout": (0.0,),
@@ -23,12 +24,17 @@ def check_linear_config(config: ProbeConfig) -> None:
         value = getattr(config, name)
         if value not in values:
             raise ValueError(f"probe.{name}={short(value)}: {BY_STEPS}")
+    if config.hidden(hidden):
+        raise _more(task)
 
 
 def check_linear(task: str, head: nn.Module) -> None:
     """Raise ValueError for a head that is more than a linear layer by the task's own choice."""
     if not isinstance(head, Linears) or len(head.linears) != 1:
-        raise ValueError(
-            f"probe.solver=exact solves for one linear layer, the head of {task} is more than that: set "
-            "probe.solver=sgd"
-        )
+        raise _more(task)
+
+
+def _more(task: str) -> ValueError:
+    return ValueError(
+        f"probe.solver=exact solves for one linear layer, the head of {task} is more than that: set probe.solver=sgd"
+    )

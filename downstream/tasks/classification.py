@@ -195,7 +195,8 @@ class Classification:
         """The optimum of a linear layer where the config asks for it."""
         if config.solver == "sgd":
             return None
-        check_linear_config(config)
+        usual = self.level.hidden_layers if isinstance(self.level, ByFrame) else 0
+        check_linear_config(self.name, config, usual)
         return Exact(tuple(config.l2), self.metric, lambda output, batch: class_score(output, _target(batch)))
 
     def figures(self, score: ClassScore, labels: Classes, title: str) -> Mapping[str, Figure]:
