@@ -73,9 +73,10 @@ def main() -> None:
     seconds = sum(row["seconds"] for row in said["strengths"])
     operations = 4 * given.frames * given.size * given.classes * (said["passes"] - 1)  # scores, and the gradient
     print(f"{whole:.1f} s with reading and moments; dev chose l2 {said['l2']:g}, {said['passes']} passes")
+    each, done = seconds / (said["passes"] - 1), operations / seconds
     print(
-        f"{seconds / (said['passes'] - 1):.3f} s a pass: {operations / seconds / 1e9:.1f} of {rate / 1e9:.1f} GFLOP/s of "
-        f"large products, {100 * operations / seconds / rate:.0f} % ({torch.get_num_threads()} threads)"
+        f"{each:.3f} s a pass: {done / 1e9:.1f} of {rate / 1e9:.1f} GFLOP/s of large products, {100 * done / rate:.0f} % "
+        f"({torch.get_num_threads()} threads)"
     )
 
 
