@@ -75,7 +75,7 @@ def main() -> None:
     print(f"{whole:.1f} s with reading and moments; dev chose l2 {said['l2']:g}, {said['passes']} passes")
     each, done = seconds / (said["passes"] - 1), operations / seconds
     print(
-        f"{each:.3f} s a pass: {done / 1e9:.1f} of {rate / 1e9:.1f} GFLOP/s of large products, {100 * done / rate:.0f} % "
+        f"{each:.3f} s a pass: {done / 1e9:.1f} of {rate / 1e9:.1f} GFLOP/s, {100 * done / rate:.0f} % "
         f"({torch.get_num_threads()} threads)"
     )
 
