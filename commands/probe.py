@@ -110,7 +110,8 @@ def print_experiment(experiment: Experiment, name: str = "") -> None:
     more.append(f"hidden state: {experiment.layers.in_words()} (of {', '.join(experiment.upstream.layers)})")
     trainer = experiment.setting.config.trainer
     epochs = f" ({trainer.epochs} epochs)" if trainer.epochs else ""
-    more.append(f"steps: {trainer.steps or experiment.steps()}{epochs}")
+    steps = f"{trainer.steps or experiment.steps()}{epochs}"
+    more.append(f"steps: {steps if experiment.solver is None else 'none, it is solved for'}")
     print_plan(experiment.setting.config, lines, models, experiment.directory, *more)
 
 
