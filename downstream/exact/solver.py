@@ -45,6 +45,7 @@ class Exact:
         """See `downstream.tasks.base.Solver`."""
         assert isinstance(head, Linears), "check_linear has looked"
         linear, rows = head.linears[-1], Rows(train, head.gather, self.kept)
+        assert isinstance(linear, nn.Linear), "it is the only layer"
         moments = Moments.of(rows, linear.out_features)
         objective = Objective(rows, moments)
         objective.passes = 1

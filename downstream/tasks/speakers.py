@@ -5,7 +5,7 @@ from downstream.labels.base import LabelSource
 from downstream.labels.speakers import speakers
 from downstream.labels.table import table_classes, table_speakers
 from downstream.splits import Division
-from downstream.tasks.classification import ByFrame, ByUtterance, Classification
+from downstream.tasks.classification import ByFrame, ByUtterance, Classification, Level
 from downstream.tasks.table import TASKS
 from downstream.utterances import FramedUtterances
 
@@ -17,7 +17,7 @@ def _answers(task: str, utterances: FramedUtterances, config: DataConfig) -> Lab
     return (table_classes if config.label_columns else table_speakers)(task, utterances, config)
 
 
-LEVELS = {"speaker_frame": ByFrame(), "speaker_utterance": ByUtterance()}
+LEVELS: dict[str, Level] = {"speaker_frame": ByFrame(), "speaker_utterance": ByUtterance()}
 
 
 def task(name: str, config: DownstreamConfig) -> Classification:
