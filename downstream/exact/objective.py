@@ -11,7 +11,7 @@ from downstream.exact.rows import Block
 
 WIDEST = 2048  # inputs up to which their covariance is computed, to precondition with
 FLAT = 1e-12  # variance in shares of the mean square, below which an input says nothing
-PRODUCT_ERROR = 1e-6  # relative; products that err more are no float32 products
+PRODUCT_ERROR = 1e-5  # relative; products that err more are no float32 products
 
 
 @dataclass(frozen=True)

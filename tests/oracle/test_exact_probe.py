@@ -55,7 +55,7 @@ def test_value_gradient_and_moments_are_those_of_the_definition(block, monkeypat
     loss = F.cross_entropy(values @ weight.T + bias, block.classes)
     (loss + 0.01 / 2 * weight.square().sum()).backward()
     found = Objective(blocks, moments).at(Point(weight.detach(), bias.detach()), 0.01)
-    assert found.loss == pytest.approx(float(loss), abs=1e-6)
+    assert found.loss == pytest.approx(float(loss.detach()), abs=1e-6)
     assert found.gradient.weight.numpy() == pytest.approx(weight.grad.numpy(), abs=1e-6)
     assert found.gradient.bias.numpy() == pytest.approx(bias.grad.numpy(), abs=1e-7)
     chances = (values @ weight.T + bias).softmax(-1).detach()
