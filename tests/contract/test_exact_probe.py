@@ -92,6 +92,7 @@ def test_run_says_what_each_strength_gave(run):
     records = read_metrics(folder)
     assert [record["l2"] for record in records] == [row["l2"] for row in said["strengths"]]
     assert records[-1]["step"] == found["steps"]
+    assert {record["l2"]: record["step"] for record in records}[said["l2"]] == found["best_step"]
     assert {"loss", "gap", "dev_loss", "dev_accuracy", "passes", "seconds"} <= records[0].keys()
     assert f"(l2 {said['l2']:g}, at most" in describe_result(found, folder)
     assert found["value"] > 80
