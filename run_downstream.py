@@ -17,7 +17,10 @@ from originals.flags import ALIASES, PROBING_ANSWERS, in_our_words
 from utility.command import run
 from utility.flags import DEFAULT_SEED, Command, Mode, Parser, folder_name, seed
 
-LAYERS = "hidden state that is probed: a number (0: embedding), a label (T3, C7), last or average (default: last)"
+LAYERS = (
+    "hidden state that is probed: a number (0: embedding), a label (T3, C7), last or average (default: last); all, or "
+    "A,B,... with probe.solver=exact: one after the other, and dev chooses"
+)
 MODES = (
     Mode("--run"),
     Mode("--compare", overrides=()),

@@ -49,7 +49,7 @@ class OpenedProbe:
         experiment = opened.experiment(Path(), opened.states())
         if steps is None:
             opened.load(experiment, probe.folder / BEST)
-        elif experiment.steps() > steps:
+        elif experiment.solver is None and experiment.steps() > steps:
             trainer = replace(probe.config.trainer, steps=steps, epochs=None)
             opened = replace(opened, setting=replace(setting, config=replace(probe.config, trainer=trainer)))
         return opened

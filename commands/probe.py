@@ -19,7 +19,7 @@ from downstream.opened import Opened
 from downstream.report import describe_result, run_folder
 from downstream.setting import Setting
 from downstream.splits import PARTS
-from downstream.sweep import Choice, choice_name, parse_sweep, run_many, run_single
+from downstream.sweep import Choice, by_layer, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks.table import find_task
 from mockingjay.foreign.configs import ConfigSource
 from mockingjay.runs import DEFAULT_PROBING_CONFIG
@@ -54,11 +54,17 @@ def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
     choices, task = values[0].choices, values[0].task
     config = choices[0].config
     _check_complete(settings, config)
+    _check_seeds(settings, choices)
     device = claim_device(settings.cpu, config.trainer.precision)
     quiet = not settings.msg or not group.leads
     setting = Setting(task, settings.upstreams[0], config, settings.seed, device, quiet, group, Stop(), settings.assume)
     setting = setting if online is None else replace(setting, online=online.online)
-    single = settings.seeds == 1 and not settings.sweep and not settings.folds and not settings.each
+    opened = Opened()
+    values = [replace(one, choices=by_layer(setting, one.choices, opened)) for one in values]
+    choices = values[0].choices
+    setting = replace(setting, config=choices[0].config)
+    several = len(choices) > 1 or settings.seeds > 1 or settings.folds or settings.each
+    single = not several and not choices[0].name
     if group.world > 1 and not (single and config.upstream.fine_tune):
         raise ValueError(
             "several processes are for one --fine_tune run, without --seeds, --sweep, --folds and --each; start this"
@@ -87,9 +93,9 @@ def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
             print(describe_result(result, directory))
         group.leave()
     elif settings.folds:
-        _print_fold_summary(run_folds(setting, choices, seeds, directory), directory)
+        _print_fold_summary(run_folds(setting, choices, seeds, directory, opened, warned=False), directory)
     else:
-        _print_summary(run_many(setting, choices, seeds, directory), directory)
+        _print_summary(run_many(setting, choices, seeds, directory, opened, warned=False), directory)
     return 0
 
 
@@ -118,7 +124,8 @@ def print_experiment(experiment: Experiment, name: str = "") -> None:
     more.append(f"hidden state: {experiment.layers.in_words()} (of {', '.join(experiment.upstream.layers)})")
     trainer = experiment.setting.config.trainer
     epochs = f" ({trainer.epochs} epochs)" if trainer.epochs else ""
-    more.append(f"steps: {trainer.steps or experiment.steps()}{epochs}")
+    steps = f"{trainer.steps or experiment.steps()}{epochs}"
+    more.append(f"steps: {steps if experiment.solver is None else 'none, it is solved for'}")
     print_plan(experiment.setting.config, lines, models, experiment.directory, *more)
 
 
@@ -216,6 +223,18 @@ def _check_complete(settings: Probe, config: DownstreamConfig) -> None:
     )
 
 
+def _check_seeds(settings: Probe, choices: Sequence[Choice]) -> None:
+    """Refuse several seeds where nothing is drawn: no head, and no weights of the upstream."""
+    drawn = any(spec.kind == "random" for spec in settings.upstreams) or any(
+        choice.config.probe.solver != "exact" for choice in choices
+    )
+    if settings.seeds > 1 and not drawn:
+        raise ValueError(
+            f"--seeds {settings.seeds} would change nothing: probe.solver=exact draws nothing, all seeds give the "
+            "same; leave it out"
+        )
+
+
 def _pretraining_data(spec: UpstreamSpec) -> list[str]:
     """The stores that the run of a checkpoint was trained on, where its folder says so."""
     file = Path(spec.source).parent / "config.yaml" if spec.of_checkpoint and spec.source else None
@@ -234,7 +253,9 @@ def _print_summary(summary: Mapping[str, Any], directory: Path) -> None:
         for name, dev in row["tried"].items():
             chosen = name == row["chosen"]
             test = f"{with_interval(row['test_value'], row['test_interval'], ''):>7} <- chosen on dev" if chosen else ""
-            print(f"{row['seed']:>6}  {name or '(as configured)':<32} {with_unit(dev, ''):>7} {test}".rstrip())
+            solved = row.get("solved", {}).get(name)
+            how = "" if solved is None else f"  {solved['layer']:<8} {_how_solved(solved)}"
+            print(f"{row['seed']:>6}  {name or '(as configured)':<32} {with_unit(dev, ''):>7}{how} {test}".rstrip())
     spread = f" +- {summary['test_deviation']:.2f}" if summary["test_deviation"] is not None else ""
     value = f"{with_unit(summary['test_mean'], '')}{spread} {unit}".rstrip() + in_brackets(summary["interval"])
     print(
@@ -242,6 +263,12 @@ def _print_summary(summary: Mapping[str, Any], directory: Path) -> None:
         f"(dev {with_unit(summary['dev_mean'], '')}); {directory}/summary.json"
     )
     print(stated(summary))
+
+
+def _how_solved(solved: Mapping[str, Any]) -> str:
+    """What a row of the table says of a solved head."""
+    formats = {"l2": "l2 {:<7g}", "gap": "gap {:.0e}", "seconds": "{:6.1f} s"}
+    return " ".join(text.format(solved[name]) for name, text in formats.items() if name in solved)
 
 
 def _print_fold_summary(summary: Mapping[str, Any], directory: Path) -> None:

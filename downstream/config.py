@@ -22,6 +22,7 @@ def _name(value: Any) -> Any:
 
 HIDDEN_SIZE = 768  # of a hidden layer, where neither config nor task say it
 Name = Annotated[str, pydantic.BeforeValidator(_name)]
+Strength = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 
 
 @section
@@ -125,9 +126,6 @@ class UpstreamConfig:
     def __post_init__(self) -> None:
         if self.weighted_sum and not self.several and self.layer != "last":
             raise ValueError(f"weighted_sum takes all layers, or a list; it does not go with layer {self.layer}")
-        if self.several and not self.weighted_sum:
-            layer = ",".join(map(str, self.parts))
-            raise ValueError(f"layer {layer} is several hidden states: choose one, or add --weighted_sum")
         for name in ("freeze", "gradient_checkpointing"):
             if getattr(self, name) and not self.fine_tune:
                 raise ValueError(f"{name} would change nothing: without fine_tune all of the upstream stays as it is")
@@ -190,7 +188,7 @@ class ProbeConfig:
     dropout: float = pydantic.Field(0.0, ge=0, lt=1)  # before linear layers; of recurrent heads behind their layers
     upstream_lr: float = pydantic.Field(1e-4, gt=0)  # rate of the upstream's own weights with fine_tune
     solver: Literal["sgd", "exact"] = "sgd"  # exact: the optimum of a linear head, without a rate
-    l2: list[Annotated[float, pydantic.Field(ge=0)]] = pydantic.Field(default_factory=list)  # exact: dev chooses
+    l2: list[Strength] = pydantic.Field(default_factory=list)  # exact: dev chooses
     head: Literal["linear", "bilstm", "gru"] | None = None  # None: as the task has it
     projector: int | None = pydantic.Field(None, ge=0, le=1 << 20)  # width of a linear layer in front; 0: none
     pool: Literal["mean", "statistics", "attention"] | None = None  # frames -> utterance; None: as the task has it
@@ -210,6 +208,12 @@ class ProbeConfig:
             )
         if self.bounds and not (len(self.bounds) == 2 and self.bounds[0] < self.bounds[1]):
             raise ValueError(f"bounds are {self.bounds}: expected the lowest and the highest number, as [1, 5]")
+        if self.l2 and self.solver == "sgd":
+            raise ValueError(
+                "l2 would change nothing with solver sgd, whose weights optimizer.weight_decay keeps small"
+            )
+        if len(set(self.l2)) < len(self.l2):
+            raise ValueError("l2 names one strength twice")
 
     def hidden(self, usual: int, size: int = HIDDEN_SIZE) -> list[int]:
         """Widths of the hidden layers, where a task usually has so many of that size."""
@@ -250,6 +254,14 @@ class DownstreamConfig:
     decode: DecodeConfig = pydantic.Field(default_factory=DecodeConfig)
     optimizer: ProbeOptimizer = pydantic.Field(default_factory=ProbeOptimizer)
     trainer: ProbeTraining = pydantic.Field(default_factory=ProbeTraining)
+
+    def __post_init__(self) -> None:
+        if self.upstream.several and not self.upstream.weighted_sum and self.probe.solver != "exact":
+            layer = ",".join(map(str, self.upstream.parts))
+            raise ValueError(
+                f"upstream.layer {layer} is several hidden states: choose one, or add --weighted_sum, or "
+                "probe.solver=exact, which solves for one after the other"
+            )
 
 
 @section

@@ -52,16 +52,17 @@ def run_folds(
     seeds: Sequence[int],
     directory: Path,
     shared: Opened | None = None,
+    warned: bool = True,
 ) -> dict[str, Any]:
     """Train and score every fold, each with every seed, whose choices dev decides between.
 
     A fold is a folder with what a single run leaves, or with what `run_many` leaves. What a finished run has reported
     is only read. Writes summary.json: the folds, mean and deviation over them, and the score of all together. With what
-    is `shared` these are of one value of several: who runs them warns."""
+    is `shared` these are of one value of several, and who runs them has `warned`."""
     opened = shared or Opened()
     settings = fold_settings(setting, opened)
     folders = fold_folders(list(settings), directory)
-    warned = shared is not None
+    warned = shared is not None and warned
     for name, folder in folders.items():  # what can be refused is refused before anything is trained
         for choice in choices:
             checked = replace(of_fold(choice, name).of(setting), seed=seeds[0])

@@ -24,6 +24,8 @@ class ProbedLayers:
         """Those that the config chooses; ValueError for what the upstream `name` does not have."""
         text = ",".join(map(str, config.parts))
         asked = LayerSelection.parse("all" if config.weighted_sum and config.layer == "last" else text)
+        if config.several and not config.weighted_sum:
+            raise ValueError(f"layer {text} is a run for each of several hidden states: this one reads one of them")
         if config.weighted_sum and len(asked.labels(upstream)) == 1:
             raise ValueError(f"weighted_sum: upstream {name} has only one hidden state, there is nothing to weigh")
         selection = asked.canonical(upstream)

@@ -208,7 +208,9 @@ class Opened:
             return which, None
         if cache.holds("all"):
             return "all", which
-        return (self.together, self.together.index(which)) if which in self.together else (which, None)
+        if which not in self.together:
+            return which, None
+        return LayerSelection(self.together).canonical(cache.upstream).which, self.together.index(which)
 
 
 def _with_frames(sources: Sources, framed: FramedUtterances) -> list[Corpus]:

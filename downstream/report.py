@@ -56,7 +56,8 @@ def describe_result(result: Mapping[str, Any], folder: Path) -> str:
     unit = result["metric"]["unit"]
     dev = with_interval(result["dev_value"], result.get("dev_interval"), unit)
     scores = f"dev {dev}, test {with_interval(result['value'], result.get('interval'), unit)}"
-    steps = f"best step {result['best_step']} of {result['steps']}"
+    solved = (result.get("solver") or {}).get("in_words")
+    steps = solved or f"best step {result['best_step']} of {result['steps']}"
     text = f"{result['task']} {result['upstream']}: {scores} ({steps}); {folder}/result.json"
     text += "".join(f"\n{line}" for line in (stated(result), result.get("warning")) if line)
     if result.get("tuned_upstream"):

@@ -15,7 +15,7 @@ from downstream.report import read_result, write_report
 from downstream.setting import Setting
 from downstream.tasks.base import Task
 from utility.config import as_dict, leaf_path
-from utility.runs import deviation, mean, write_json
+from utility.runs import deviation, mean, with_unit, write_json
 from utility.text import short
 
 
@@ -49,6 +49,26 @@ def parse_sweep(words: Sequence[str], flag: str = "--sweep") -> list[tuple[str, 
     return list(itertools.product(*axes))
 
 
+def by_layer(setting: Setting, choices: Sequence[Choice], opened: Opened) -> list[Choice]:
+    """The choices, of one that lists several hidden states without a sum (`--layer all`) one for each of them."""
+    split = []
+    for choice in choices:
+        asked = choice.config.upstream
+        if not asked.several or asked.weighted_sum:
+            split.append(choice)
+            continue
+        upstream, _ = opened.upstream(replace(setting, config=choice.config))
+        parts = list(range(len(upstream.layers))) if asked.layer == "all" else asked.parts
+        for part in parts:
+            config = replace(choice.config, upstream=replace(asked, layer=part))
+            name = ",".join(filter(None, (choice.name, f"layer={part}")))
+            split.append(replace(choice, name=name, config=config))
+    for choice in split:
+        if sum(other.name == choice.name for other in split) > 1:
+            raise ValueError(f"--layer: {choice.name} is there twice")
+    return split
+
+
 def choice_name(overrides: Sequence[str]) -> str:
     """A setting's name in tables and as a folder: `lr=1e-3,layer=2`."""
     return ",".join(word.partition("=")[0].rpartition(".")[2] + "=" + word.partition("=")[2] for word in overrides)
@@ -75,15 +95,16 @@ def run_many(
     seeds: Sequence[int],
     directory: Path,
     shared: Opened | None = None,
+    warned: bool = True,
 ) -> dict[str, Any]:
     """Train every choice with every seed; for each seed test is read for the choice that dev likes best.
 
     Writes summary.json: for each seed all that was tried, and mean and standard deviation over the seeds. With what is
-    `shared` these are of one fold of several: who runs them warns."""
+    `shared` these are of one fold of several, and who runs them has `warned`."""
     opened, read = shared or Opened(), set()
     for number, choice in enumerate(choices):  # what can be refused is refused before anything is trained
         experiment = Experiment(replace(choice.of(setting), seed=seeds[0]), directory, opened)
-        if number == 0 and shared is None:
+        if number == 0 and (shared is None or not warned):
             warn(experiment)
         if not choice.config.upstream.fine_tune and experiment.layers.number is not None:
             read.add(experiment.layers.number)
@@ -145,6 +166,9 @@ def _run_seed(
             any(experiment.take_over(folder) for folder in folders)
             experiment.train()
             result = write_report(experiment, experiment.load_best(), None)
+            if len(choices) > 1 and not setting.quiet:
+                dev = with_unit(result["dev_value"], result["metric"]["unit"])
+                print(f"{choice.name}, {number + 1} of {len(choices)}: dev {dev}", file=sys.stderr, flush=True)
         tried.append(result)
     best = min(range(len(tried)), key=lambda i: tried[i]["selection_error"])
     chosen, choice = tried[best], choices[best]
@@ -163,6 +187,17 @@ def _run_seed(
         "test_interval": test_interval(chosen, setting.task, folder),
         "layer_weights": chosen["layer_weights"],
         "tried": {choice.name: result["dev_value"] for choice, result in zip(choices, tried)},
+        **({"solved": solved} if (solved := _solved(choices, tried)) else {}),
+    }
+
+
+def _solved(choices: Sequence[Choice], tried: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of settings that were solved for, by name, the layer and what the solver says in plain values."""
+    return {
+        choice.name: {"layer": result["layer_label"]}
+        | {name: value for name, value in result["solver"].items() if isinstance(value, int | float)}
+        for choice, result in zip(choices, tried)
+        if result.get("solver")
     }
 
 

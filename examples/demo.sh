@@ -27,16 +27,18 @@ speakers="--run speaker_utterance --config config/demo_speakers.yaml --expdir re
 bare="data.train=[data/demo_mel160_bare/train]" # CMVN takes the mean of an utterance, and with it most of a speaker
 bare_phones="$bare data.dev=[data/demo_mel160_bare/dev] data.test=[data/demo_mel160_bare/test]"
 bare_speakers="$bare"
+sgd="probe.solver=sgd optimizer.lr=2e-2 trainer.steps=600 trainer.eval_every=100"
 for task in phones speakers; do
     others="bare_$task"
     # shellcheck disable=SC2086  # the flags are words
     run run_downstream.py ${!task} --upstream baseline ${!others} --name "demo-1_filterbank,_without_CMVN"
     run run_downstream.py ${!task} --upstream baseline --name "demo-2_filterbank,_with_CMVN"
-    run run_downstream.py ${!task} --upstream random --ckpt "$ckpt" --weighted_sum \
-        --name "demo-3_random,_weighted_sum"
-    run run_downstream.py ${!task} --upstream pretrained --ckpt "$ckpt" --name "demo-4_pre-trained,_last_layer"
-    run run_downstream.py ${!task} --upstream pretrained --ckpt "$ckpt" --weighted_sum \
-        --name "demo-5_pre-trained,_weighted_sum"
+    run run_downstream.py ${!task} --upstream random --ckpt "$ckpt" --layer all --name "demo-3_random,_layer_by_dev"
+    run run_downstream.py ${!task} --upstream pretrained --ckpt "$ckpt" --layer all \
+        --name "demo-4_pre-trained,_layer_by_dev"
+    # A sum of layers is trained by steps: its score depends on their rate, those above do not.
+    run run_downstream.py ${!task} --upstream pretrained --ckpt "$ckpt" --weighted_sum $sgd \
+        --name "demo-5_pre-trained,_weighted_sum_by_SGD"
 done
 
 printf '\nTest accuracy (%%). Phones: of speakers and sentences that were never seen. The models take features with CMVN.\n\n'

@@ -52,8 +52,8 @@ probe() { # NAME FLAGS...: run it, or continue it
     "$PYTHON" run_downstream.py --run phone_linear --config config/real_libri.yaml --resume=auto --expdir result/real \
         --upstream "Mockingjay=pretrained:$mockingjay" --name "$1" "${@:2}"
 }
-probe weighted --weighted_sum --seeds 3
-probe layers --sweep layer=0,1,2,3
+probe weighted --weighted_sum --seeds 3 probe.solver=sgd optimizer.lr=2e-2 trainer.steps=800 trainer.eval_every=100
+probe layers --layer all
 probes=result/real/result_Mockingjay_phone_linear
 analyse weights --run layer_weights,shape "${upstreams[@]:0:2}" "probes.weighted=[$probes/weighted]" \
     "probes.single=[$probes/layers]"

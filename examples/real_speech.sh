@@ -49,38 +49,44 @@ family() {
     echo "family_Transformer-APC 1850 $quick objective=apc"
 }
 
-tune="optimizer.lr=4e-3 data.fine_tune_frames=3000 trainer.steps=200 trainer.eval_every=50"
+tune="probe.solver=sgd optimizer.lr=4e-3 data.fine_tune_frames=3000 trainer.steps=200 trainer.eval_every=50"
+sgd="probe.solver=sgd trainer.steps=800 trainer.eval_every=100 optimizer.lr" # what is not one linear layer on one layer
 
-# One line per probe: its data (the column of the table), its system (the row), and the flags.
+# One line per probe: its data (the column of the table), its system (the row), and the flags. A linear probe of one
+# layer is solved for, all layers in one go, and needs no seeds but those of random weights.
 phone_probes() { # COLUMN TASK FLAGS...
-    local column=$1 task=$2 flags="${*:3} --run $2"
+    local column=$1 task=$2 flags="${*:3} --run $2" rate=2e-2
+    case "$task" in phone_1hidden) flags="$flags $sgd=4e-3" rate=4e-3 ;; esac
+    local layers="--layer all"
+    case "$task" in phone_1hidden) layers="--sweep layer=0,1,2,3" ;; esac
     echo "$column-1_mel $flags --upstream baseline"
-    echo "$column-3_random,_layer_by_dev $flags --upstream random --ckpt $ckpt --sweep layer=1,2,3"
+    echo "$column-3_random,_layer_by_dev $flags --upstream random --ckpt $ckpt $layers"
     echo "$column-4_pre-trained,_last_layer $flags --upstream pretrained --ckpt $ckpt"
-    echo "$column-5_pre-trained,_layer_by_dev $flags --upstream pretrained --ckpt $ckpt --sweep layer=1,2,3"
-    echo "$column-6_pre-trained,_weighted_sum $flags --upstream pretrained --ckpt $ckpt --weighted_sum"
+    echo "$column-5_pre-trained,_layer_by_dev $flags --upstream pretrained --ckpt $ckpt $layers"
+    echo "$column-6_pre-trained,_weighted_sum_by_SGD $flags --upstream pretrained --ckpt $ckpt --weighted_sum $sgd=$rate"
     case "$column-$task" in libri-phone_linear | libri_10%-phone_linear | timit-phone_linear)
         echo "$column-7_pre-trained,_fine-tuned $flags --upstream pretrained --ckpt $ckpt --fine_tune $tune" ;;
     esac
 }
 
 probes() {
-    local tenth="data.label_fraction=0.1" slower="optimizer.lr=4e-3" rate="trainer.steps=1500 --sweep lr=4e-3,4e-2"
+    local tenth="data.label_fraction=0.1"
     local speakers="--config config/real_an4.yaml --run speaker_utterance"
     phone_probes libri phone_linear --config config/real_libri.yaml
     phone_probes libri_10% phone_linear --config config/real_libri.yaml $tenth
     phone_probes timit phone_linear --config config/real_timit.yaml
     phone_probes timit_10% phone_linear --config config/real_timit.yaml $tenth
-    phone_probes libri phone_1hidden --config config/real_libri.yaml $slower
-    phone_probes timit phone_1hidden --config config/real_timit.yaml $slower
+    phone_probes libri phone_1hidden --config config/real_libri.yaml
+    phone_probes timit phone_1hidden --config config/real_timit.yaml
     phone_probes mfa phone_linear --config config/real_mfa.yaml
-    echo "an4-1_mel $speakers --upstream baseline $rate"
-    echo "an4-2_mel_without_CMVN $speakers --upstream baseline $rate" \
+    echo "an4-1_mel $speakers --upstream baseline"
+    echo "an4-2_mel_without_CMVN $speakers --upstream baseline" \
         "data.train=[data/an4_mel160_raw/train] data.dev=[data/an4_mel160_raw/dev] data.test=[data/an4_mel160_raw/test]"
-    echo "an4-3_random,_layer_by_dev $speakers --upstream random --ckpt $ckpt $rate --sweep layer=1,2,3"
-    echo "an4-4_pre-trained,_last_layer $speakers --upstream pretrained --ckpt $ckpt $rate"
-    echo "an4-5_pre-trained,_layer_by_dev $speakers --upstream pretrained --ckpt $ckpt $rate --sweep layer=1,2,3"
-    echo "an4-6_pre-trained,_weighted_sum $speakers --upstream pretrained --ckpt $ckpt --weighted_sum $rate"
+    echo "an4-3_random,_layer_by_dev $speakers --upstream random --ckpt $ckpt --layer all"
+    echo "an4-4_pre-trained,_last_layer $speakers --upstream pretrained --ckpt $ckpt"
+    echo "an4-5_pre-trained,_layer_by_dev $speakers --upstream pretrained --ckpt $ckpt --layer all"
+    echo "an4-6_pre-trained,_weighted_sum_by_SGD $speakers --upstream pretrained --ckpt $ckpt --weighted_sum" \
+        "probe.solver=sgd trainer.steps=1500 --sweep lr=4e-3,4e-2"
     echo "an4-7_pre-trained,_fine-tuned $speakers --upstream pretrained --ckpt $ckpt --fine_tune $tune"
 }
 
@@ -89,21 +95,24 @@ probe() { # NAME FLAGS...: run it, or continue it, unless it is finished
     upstream="$(grep -oP -- '--upstream \K\S+' <<<"$*")"
     task="$(grep -oP -- '--run \K\S+' <<<"$*")"
     local run="$results/result_${upstream}_$task/$1"
+    local drawn="--seeds 3"
+    case "$upstream $*" in random* | *solver=sgd*) ;; *) drawn="" ;; esac # all seeds would give the same
     [ -f "$run/summary.json" ] && return
-    # shellcheck disable=SC2046
-    "$python" run_downstream.py "${@:2}" --expdir "$results" --seeds 3 --no-msg --name "$1" \
+    [ -z "$drawn" ] && grep -q '"value": [0-9]' "$run/result.json" 2> /dev/null && return
+    # shellcheck disable=SC2046,SC2086
+    "$python" run_downstream.py "${@:2}" --expdir "$results" $drawn --no-msg --name "$1" \
         $([ -d "$run" ] && echo --resume) 2>&1 | sed "s/^/[$1] /"
 }
 
 family_probes() {
     local name ckpt
     while read -r name _; do
-        ckpt="--upstream pretrained --ckpt result/result_mockingjay/$name/best.ckpt --weighted_sum"
+        ckpt="--upstream pretrained --ckpt result/result_mockingjay/$name/best.ckpt --layer all"
         echo "libri-$name --config config/real_libri.yaml --run phone_linear $ckpt"
-        echo "an4-$name --config config/real_an4.yaml --run speaker_utterance $ckpt optimizer.lr=4e-2"
+        echo "an4-$name --config config/real_an4.yaml --run speaker_utterance $ckpt"
     done < <(family)
     echo "libri-mel --config config/real_libri.yaml --run phone_linear --upstream baseline"
-    echo "an4-mel --config config/real_an4.yaml --run speaker_utterance --upstream baseline optimizer.lr=4e-2"
+    echo "an4-mel --config config/real_an4.yaml --run speaker_utterance --upstream baseline"
 }
 
 side_by_side() { # FUNCTION: it is called with the words of each line of the input

@@ -1,7 +1,8 @@
 """Print probing results as a Markdown table: a row per system, a column per task and data.
 
 Reads DIR/result_UPSTREAM_TASK/DATA-SYSTEM/{summary,result}.json, as examples/demo.sh and examples/real_speech.sh name
-their runs; accuracies are test %, with the standard deviation over seeds where there are several."""
+their runs; accuracies are test %, with the standard deviation over seeds where there are several. Linear probes of one
+layer are solved for, and depend on no learning rate; what is trained by steps says so ("by SGD", "fine-tuned")."""
 
 import json
 import sys

@@ -28,9 +28,12 @@ probe() { # NAME FLAGS...: run it, or continue it
         data.train=[data/mfa_4406/all.csv] data.dev=[data/mfa_4088/all.csv] data.test=[data/mfa_5652/all.csv] "${@:2}"
 }
 
-probe all_layers --upstream "random_hubert=random:hf:$hubert" --weighted_sum
+sgd="probe.solver=sgd optimizer.lr=2e-2 trainer.steps=800 trainer.eval_every=100"
+# shellcheck disable=SC2086  # the settings are words
+probe all_layers --upstream "random_hubert=random:hf:$hubert" --weighted_sum $sgd
 probe last_layer --upstream "random_hubert=random:hf:$hubert"
 probe frames --upstream filterbank=baseline --online_config "$hubert/filterbank.yaml"
-probe all_layers --upstream "ours=pretrained:$ckpt" --weighted_sum
+# shellcheck disable=SC2086
+probe all_layers --upstream "ours=pretrained:$ckpt" --weighted_sum $sgd
 probe last_layer --upstream "ours=pretrained:$ckpt"
 "$python" examples/compare.py "$results"

@@ -39,7 +39,8 @@ class Solver(Protocol):
 
     def __call__(self, head: nn.Module, train: Pass, dev: Pass, log: Log) -> Mapping[str, Any]:
         """Set the weights of `head`; a batch holds hidden states [B, T, width] with their target. Gives what a result
-        says of it, as plain types: "passes" over the training part, and more."""
+        says of it, as plain types: "passes" over the training part, and more. Of that "kept_pass" is the pass whose
+        weights are kept, "in_words" a phrase for people, and "warnings" are printed."""
 
 
 L = TypeVar("L", bound=Labels, contravariant=True)

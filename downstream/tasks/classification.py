@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from downstream.config import DataConfig, ProbeConfig
+from downstream.exact.checks import check_linear, check_linear_config
+from downstream.exact.solver import Exact
 from downstream.examples import Examples, Means, Pieces, Use, Wholes
 from downstream.figures import confusion_figure
 from downstream.heads.linear import Linears, join_context
@@ -30,7 +32,7 @@ from utility.loader import Source
 from utility.runs import Metric
 
 NO_LABEL = "-"
-OF_CLASSES = ("probe.metric",)  # keys that a choice between classes uses,
+OF_CLASSES = ("probe.metric", "probe.solver", "probe.l2")  # keys that a choice between classes uses,
 OF_UTTERANCES = ("probe.head", "probe.projector", "probe.pool", "probe.skip", "data.max_frames")  # and what pools
 GRU_SIZE, GRU_SKIP = 32, 5  # of the original's RnnClassifier
 
@@ -74,7 +76,7 @@ class ByFrame:
         """Class scores [B, T, outputs]."""
         context = config.context or self.context
         sizes = [width * context, *config.hidden(self.hidden_layers), outputs]
-        return Linears(partial(join_context, size=context), sizes, config.dropout, generator)
+        return Linears(partial(join_context, size=context), sizes, config.dropout, generator, config.solver == "exact")
 
     def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]:
         """True and predicted classes of an utterance's frames, in order, separated by spaces.
@@ -149,7 +151,7 @@ class ByUtterance:
             sizes = [seen * (2 if config.pool == "statistics" else 1), *config.hidden(0), outputs]
         if size:
             pool = Projected(width, size, pool, config.dropout, generator)
-        return Linears(pool, sizes, config.dropout, generator)
+        return Linears(pool, sizes, config.dropout, generator, config.solver == "exact")
 
     def _check(self, config: ProbeConfig) -> None:
         """Raise ValueError for keys that another one leaves no use for."""
@@ -232,7 +234,10 @@ class Classification:
 
     def head(self, width: int, labels: Classes, config: ProbeConfig, generator: torch.Generator) -> nn.Module:
         """A score for every class."""
-        return self.level.head(width, len(labels.classes), config, generator)
+        head = self.level.head(width, len(labels.classes), config, generator)
+        if config.solver == "exact":
+            check_linear(self.name, head)
+        return head
 
     def loss(self, output: Tensor, batch: Batch, labels: Classes) -> Mapping[str, Tensor]:
         """Mean cross-entropy over the labelled items, and their accuracy in percent."""
@@ -257,8 +262,13 @@ class Classification:
         sums = np.array([(sum(own), len(own)) for own in hits], np.float64)
         return Summed(ids, sums.reshape(-1, 2), percentage)
 
-    def solver(self, config: ProbeConfig) -> None:
-        """Weights are trained step by step."""
+    def solver(self, config: ProbeConfig) -> Exact | None:
+        """The optimum of a linear layer where the config asks for it."""
+        if config.solver == "sgd":
+            return None
+        usual = self.level.hidden_layers if isinstance(self.level, ByFrame) else 0
+        check_linear_config(self.name, config, usual)
+        return Exact(tuple(config.l2), self.metric, lambda output, batch: class_score(output, _target(batch)))
 
     def controls(self, score: ClassScore, labels: Classes) -> Mapping[str, Control]:
         """Of one class for everything, and of any."""

@@ -55,8 +55,8 @@ def task(name: str, config: DownstreamConfig) -> Task:
         )
     if len(data.label_columns) > 1 and data.label_mode != "emotion":
         chosen_metric(f"{name} of several columns", probe.metric, ["accuracy"], "accuracy")
-        uses = ("probe.metric", "data.balance", *OF_UTTERANCES)
-        return Columns(name, TASKS[name], level, tuple(data.label_columns), DIVISION, uses)
+        of_columns = ("probe.metric", "data.balance", *OF_UTTERANCES)
+        return Columns(name, TASKS[name], level, tuple(data.label_columns), DIVISION, of_columns)
     chosen = chosen_metric(name, probe.metric, CLASS_METRICS, "accuracy")
     uses = (*OF_CLASSES, *OF_UTTERANCES, "data.balance")
     return Classification(name, TASKS[name], table_classes, level, DIVISION, uses, chosen)

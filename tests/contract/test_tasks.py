@@ -148,7 +148,8 @@ def least_squares(head, train, dev, log):
 
 def test_head_that_is_solved_leaves_what_a_training_leaves(small):
     task: Task = NumberOfUtterance()
-    setting = replace(small.setting("phone_linear", probe={"solver": "exact"}), task=task)
+    steps = {"steps": 3000, "eval_every": 200, "save_every": 1000}  # as usual: nobody reads them
+    setting = replace(small.setting("phone_linear", probe={"solver": "exact"}, trainer=steps), task=task)
     folder = small.root / "solved_task" / "run"
     found = run_single(setting, folder)
     assert found == read_result(folder / "result.json")
@@ -160,8 +161,8 @@ def test_head_that_is_solved_leaves_what_a_training_leaves(small):
     again = run_single(setting, folder)  # from its checkpoint
     assert (again["value"], again["solver"]) == (found["value"], found["solver"])
     assert again["cost"]["training_seconds"] is None
-    other = replace(setting, config=replace(setting.config, trainer=replace(setting.config.trainer, steps=7)))
-    with pytest.raises(ValueError, match=r"cannot be continued: config.trainer.steps was .*, now 7"):
+    other = replace(setting, config=replace(setting.config, data=replace(setting.config.data, split_seed=7)))
+    with pytest.raises(ValueError, match=r"cannot be continued: config.data.split_seed was .*, now 7"):
         run_single(other, folder)
 
 
