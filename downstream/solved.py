@@ -33,11 +33,12 @@ def check_solvable(config: DownstreamConfig) -> None:
         "--fine_tune": config.upstream.fine_tune,
         f"probe.dropout={config.probe.dropout}": config.probe.dropout,
     }
+    instead = ", or set probe.solver=sgd" if config.probe.solver == "exact" else ""
     for name, wanted in asked.items():
         if wanted:
             raise ValueError(
-                f"{name} goes with training by steps: this head is solved for one frozen hidden state; leave it out, "
-                "or set probe.solver=sgd"
+                f"{name} goes with training by steps: this head is solved for one frozen hidden state; leave it out"
+                + instead
             )
     usual = as_dict(DownstreamConfig())
     for section, names in OF_STEPS.items():
@@ -45,7 +46,7 @@ def check_solvable(config: DownstreamConfig) -> None:
             if value != usual[section][name] and name in (names or [name]):
                 raise ValueError(
                     f"{section}.{name}={short(value)} would change nothing: this head is solved for, without steps; "
-                    "leave it out, or set probe.solver=sgd"
+                    f"leave it out{instead}"
                 )
 
 

@@ -158,7 +158,7 @@ def test_other_hypotheses_are_written_and_the_metric_follows_from_the_file(corpu
     found = run_single(made, folder)
     assert list(rows(folder)["s0-0"]) == [
         *("id", "reference", "hypothesis", "S", "D", "I"),
-        *("score", "hypothesis_2", "score_2", "hypothesis_3", "score_3"),
+        *("score", "hypothesis_2", "score_2", "hypothesis_3", "score_3", "speaker"),
     ]
     for row in rows(folder).values():
         assert len({row["hypothesis"], row["hypothesis_2"], row["hypothesis_3"]}) == 3

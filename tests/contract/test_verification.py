@@ -46,7 +46,8 @@ class World:
     def setting(self, task: str, name: str = "baseline", **sections: dict) -> Setting:
         data = {"train": [f"{self.root}/store/all"], "cache": f"{self.root}/cache", "batch_frames": 1200}
         data |= {"trials": f"{self.root}/test.txt", "dev_trials": f"{self.root}/dev.txt", **sections.pop("data", {})}
-        trainer = {"steps": 6, "eval_every": 2, "save_every": 2, **sections.pop("trainer", {})}
+        steps = {"steps": 6, "eval_every": 2, "save_every": 2}
+        trainer = {**(steps if task == "asv_xvector" else {}), **sections.pop("trainer", {})}
         probe = sections.pop("probe", {"projector": 12} if task == "asv_xvector" else {})
         config = build(DownstreamConfig, {"data": data, "trainer": trainer, "probe": probe, **sections})
         return Setting(find_task(task, config), UpstreamSpec.parse(name), config, 1, torch.device("cpu"), quiet=True)
