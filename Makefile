@@ -8,6 +8,7 @@ DASK_STAMP := $(VENV)/.installed-dask
 TRANSFORMERS_STAMP := $(VENV)/.installed-hf
 SUBWORD_STAMP := $(VENV)/.installed-subword
 MOSEI_STAMP := $(VENV)/.installed-mosei
+DECODE_STAMP := $(VENV)/.installed-decode
 RUN := $(VENV)/bin/python
 HF_VENV := .venv-hf
 HF_STAMP := $(HF_VENV)/.installed
@@ -27,7 +28,7 @@ in_two_processes = @export OMP_NUM_THREADS=1; half=$$(mktemp); trap 'rm -f $$hal
 	$(PYTEST) $(1) $(FIRST_HALF:%=--ignore=%); other=$$?; \
 	wait $$first; one=$$?; cat $$half; exit $$((other > one ? other : one))
 
-test: check $(DASK_STAMP) $(TRANSFORMERS_STAMP) $(SUBWORD_STAMP) $(MOSEI_STAMP)
+test: check $(DASK_STAMP) $(TRANSFORMERS_STAMP) $(SUBWORD_STAMP) $(MOSEI_STAMP) $(DECODE_STAMP)
 	$(call in_two_processes)
 
 # All tests but the slow ones.
