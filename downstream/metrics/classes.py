@@ -74,18 +74,20 @@ class Confused:
     figure: ClassFigure
 
     @classmethod
-    def of(cls, ids: Sequence[str], pairs: Iterable[Iterable[tuple[str, str]]], key: str) -> "Confused":
-        """A metric of `CLASS_METRICS`; of each utterance the true and the predicted class of every item."""
+    def of(cls, utterances: Iterable[tuple[str, Iterable[tuple[str, str]]]], key: str) -> "Confused":
+        """A metric of `CLASS_METRICS`; of each utterance its id, and the true and the predicted class of every item."""
+        ids: list[str] = []
         codes: dict[str, int] = {}
         rows: list[int] = []
         kinds: list[int] = []
         columns: list[int] = []
-        for row, own in enumerate(pairs):
+        for row, (name, own) in enumerate(utterances):
+            ids.append(name)
             for true, predicted in own:
                 entries = [(1, true), (2, predicted), *([(0, true)] if true == predicted else [])]
                 rows += [row] * len(entries)
                 kinds += [kind for kind, _ in entries]
-                columns += [codes.setdefault(name, len(codes)) for _, name in entries]
+                columns += [codes.setdefault(label, len(codes)) for _, label in entries]
         places = np.array(kinds, np.int64) * len(codes) + np.array(columns, np.int64)
         ones = np.ones(len(rows))
         counts = sparse.csr_array((ones, (rows, places)), shape=(len(ids), 3 * len(codes)))

@@ -253,14 +253,15 @@ class Classification:
 
     def outcomes(self, rows: Iterable[Mapping[str, str]]) -> Outcomes:
         """Hits and labelled items of each utterance, or what another metric is made from."""
-        found = [(row["id"], row["true"], row["predicted"]) for row in rows]
-        ids = [key for key, *_ in found]
-        pairs = (self.level.pairs(true, predicted) for _, true, predicted in found)
+        utterances = ((row["id"], self.level.pairs(row["true"], row["predicted"])) for row in rows)
         if self.chosen != "accuracy":
-            return Confused.of(ids, pairs, self.chosen)
-        hits = [[true == predicted for true, predicted in own] for own in pairs]
-        sums = np.array([(sum(own), len(own)) for own in hits], np.float64)
-        return Summed(ids, sums.reshape(-1, 2), percentage)
+            return Confused.of(utterances, self.chosen)
+        ids, sums = [], []
+        for name, pairs in utterances:
+            hits = [true == predicted for true, predicted in pairs]
+            ids.append(name)
+            sums.append((sum(hits), len(hits)))
+        return Summed(ids, np.array(sums, np.float64).reshape(-1, 2), percentage)
 
     def solver(self, config: ProbeConfig) -> Exact | None:
         """The optimum of a linear layer where the config asks for it."""

@@ -268,7 +268,7 @@ def test_metrics_of_classes_are_sklearns_over_the_whole_part(guesses):
     assert figures["macro_f1"] != pytest.approx(np.mean(halves))  # what a mean over batches would give
     names = [[(str(a), str(b))] for a, b in zip(true, predicted)]
     for key in CLASS_METRICS:
-        found = Confused.of([*map(str, range(60))], names, key).values(times)
+        found = Confused.of(zip(map(str, range(60)), names, strict=True), key).values(times)
         repeated = [classes_of(np.repeat(true, t), np.repeat(predicted, t))[key] for t in times]
         assert found.tolist() == pytest.approx(repeated)
 
