@@ -1,26 +1,23 @@
 """One probing run: opened and checked, trained with an eye on dev, and then scored once on test."""
 
-import contextlib
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from math import isnan
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from downstream.config import HIDDEN_SIZE, DownstreamConfig, OnlineFile
+from downstream.config import OnlineFile
 from downstream.examples import Frames, Sound, Unread, Use
 from downstream.layers import ProbedLayers
+from downstream.made_from import of_today, plain_part, trained_by
 from downstream.metrics.base import Score, selection_error
 from downstream.opened import Opened
 from downstream.predictions import PredictionFile, predictions_of, read_predictions
-from downstream.probe import Probe, evaluate
+from downstream.probe import Probe, Sealed, evaluate
 from downstream.setting import Setting
 from downstream.solved import SOLVER, check_solvable, solve
 from downstream.tasks.base import check_used
@@ -28,7 +25,7 @@ from mockingjay.inputs import PAD_MULTIPLE, source_fingerprint
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.baseline import Baseline
 from mockingjay.upstreams.spec import UpstreamSpec
-from utility.config import as_dict, build, differences, write_yaml
+from utility.config import differences, write_yaml
 from utility.files import remove_leftovers, replace_folder, replacing, temporary
 from utility.loader import Loader, LoaderConfig, Source, balanced_shares
 from utility.store.reading import Store
@@ -40,50 +37,6 @@ from utility.training.trainer import Progress, Run, Trainer, Training, count_ste
 KIND = STEM = "probe"
 ONLINE = "online.yaml"  # beside config.yaml
 RESULT = "result.json"
-
-
-def plain_part(checkpoint: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
-    """What the checkpoint in `path` says under `name`: plain values by their names; ValueError for anything else."""
-    part = checkpoint.get(name)
-    try:
-        json.dumps(part)
-    except (TypeError, ValueError, RecursionError):
-        part = None
-    if not isinstance(part, dict):
-        raise ValueError(f"{path}: damaged, or not of a probe: its {name!r} holds no plain values")
-    return part
-
-
-def trained_by(config: DownstreamConfig) -> dict[str, Any]:
-    """What of a config shapes the weights: all but how the outputs of a trained probe are decoded."""
-    return {name: values for name, values in as_dict(config).items() if name != "decode"}
-
-
-def _of_today(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint, perhaps of an earlier version, says that it was made from, as it would be said now."""
-    config = there.get("config")
-    if not isinstance(config, dict):
-        return {"facts": here["facts"], **there}
-    probe = config.get("probe")
-    if "facts" not in there and isinstance(probe, dict) and probe.get("hidden_size") == HIDDEN_SIZE:
-        now = here["config"]["probe"]["hidden_size"]
-        config = {**config, "probe": {**probe, "hidden_size": HIDDEN_SIZE if now == HIDDEN_SIZE else None}}
-    with contextlib.suppress(ValueError, TypeError):  # there were fewer keys: the rest was as by default
-        config = trained_by(build(DownstreamConfig, config))
-    return {"facts": here["facts"], **there, "config": config}
-
-
-class Sealed:
-    """The test part: it can be scored once, after the choice."""
-
-    def __init__(self, loader: Callable[[], Loader]):
-        self._loader: Callable[[], Loader] | None = loader
-
-    def score(self, probe: Probe, device: torch.device, predictions: PredictionFile | None = None) -> Score:
-        """Score the chosen probe, write what it predicts where that is asked for, and close for good."""
-        assert self._loader is not None, "the test part is read once"
-        loader, self._loader = self._loader, None
-        return evaluate(probe, loader().once(), device, predictions)
 
 
 class Experiment:
@@ -194,7 +147,7 @@ class Experiment:
         if newest is None or not (folder / RESULT).is_file() or newest_checkpoint(self.directory, STEM) is not None:
             return False
         if differences(
-            _of_today(plain_part(load_checkpoint(newest, KIND), "about", newest), self.about()), self.about()
+            of_today(plain_part(load_checkpoint(newest, KIND), "about", newest), self.about()), self.about()
         ):
             return False
         for path in (folder / "metrics.jsonl", folder / "best.ckpt", newest):
@@ -291,7 +244,7 @@ class Experiment:
     def check_same(self) -> None:
         """Raise ValueError where the run in the directory was made from something else, naming both values."""
         here = self.about()
-        there = _of_today(self._newest("about")[1], here)
+        there = of_today(self._newest("about")[1], here)
         for name, was, now in sorted(differences(there, here), key=str):
             change = f"{name} was {short(was)}, now {short(now)}"
             raise ValueError(f"{self.directory} cannot be continued: {change}; give the run another --name")

@@ -1,6 +1,6 @@
 """A probe as the trainer sees it: hidden states in, loss out; and its scores on held-out examples."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from mockingjay.inputs import PAD_MULTIPLE
 from mockingjay.upstreams.base import Upstream
 from utility.audio.features import FeatureExtractor
 from utility.batches import AnyBatch, Batch
+from utility.loader import Loader
 from utility.training.optimization import decay_groups
 
 
@@ -130,3 +131,16 @@ def evaluate(
         for key, *row in total.rows():
             predictions.write([key], [row])
     return total
+
+
+class Sealed:
+    """The test part: it can be scored once, after the choice."""
+
+    def __init__(self, loader: Callable[[], Loader]):
+        self._loader: Callable[[], Loader] | None = loader
+
+    def score(self, probe: Probe, device: torch.device, predictions: PredictionFile | None = None) -> Score:
+        """Score the chosen probe, write what it predicts where that is asked for, and close for good."""
+        assert self._loader is not None, "the test part is read once"
+        loader, self._loader = self._loader, None
+        return evaluate(probe, loader().once(), device, predictions)

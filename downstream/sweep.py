@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from downstream.config import DecodeConfig, DownstreamConfig
-from downstream.experiment import Experiment, trained_by
+from downstream.experiment import Experiment
 from downstream.intervals import of_runs
+from downstream.made_from import trained_by
 from downstream.opened import Opened
 from downstream.report import read_result, write_report
 from downstream.setting import Setting

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from downstream.experiment import KIND, Experiment, plain_part
+from downstream.experiment import KIND, Experiment
+from downstream.made_from import plain_part
 from utility.runs import defined, with_unit
 from utility.text import short
 from utility.training.checkpoint import load_checkpoint, load_weights

@@ -13,7 +13,8 @@ from downstream import curves
 from downstream.config import DataConfig
 from downstream.crossings import crossings
 from downstream.curve_figure import curve_figure
-from downstream.experiment import Experiment, Sealed
+from downstream.experiment import Experiment
+from downstream.probe import Sealed
 from downstream.splits import Division, Utterances, divide
 from mockingjay import states
 from tests.conftest import PROJECT

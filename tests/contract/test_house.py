@@ -46,7 +46,7 @@ FLOORS = {
     "downstream": (
         {"figures", "heads", "label_modes", "metrics", "model", "outcomes", "predictions", "solver"} | {"crossings"},
         {"config", "curve_figure"},
-        {"exact", "folds", "layers", "sources", "tuning"},
+        {"exact", "folds", "layers", "made_from", "sources", "tuning"},
         {"splits", "utterances"},
         {"examples", "labels"},
         {"decoding"},
