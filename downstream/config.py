@@ -208,10 +208,6 @@ class ProbeConfig:
             )
         if self.bounds and not (len(self.bounds) == 2 and self.bounds[0] < self.bounds[1]):
             raise ValueError(f"bounds are {self.bounds}: expected the lowest and the highest number, as [1, 5]")
-        if self.l2 and self.solver == "sgd":
-            raise ValueError(
-                "l2 would change nothing with solver sgd, whose weights optimizer.weight_decay keeps small"
-            )
         if len(set(self.l2)) < len(self.l2):
             raise ValueError("l2 names one strength twice")
 

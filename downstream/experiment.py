@@ -25,7 +25,7 @@ from mockingjay.inputs import PAD_MULTIPLE, source_fingerprint
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.baseline import Baseline
 from mockingjay.upstreams.spec import UpstreamSpec
-from utility.config import differences, write_yaml
+from utility.config import Difference, differences, write_yaml
 from utility.files import remove_leftovers, replace_folder, replacing, temporary
 from utility.loader import Loader, LoaderConfig, Source, balanced_shares
 from utility.store.reading import Store
@@ -37,6 +37,11 @@ from utility.training.trainer import Progress, Run, Trainer, Training, count_ste
 KIND = STEM = "probe"
 ONLINE = "online.yaml"  # beside config.yaml
 RESULT = "result.json"
+
+
+def _causes_first(difference: Difference) -> tuple[bool, str]:
+    """What differs in the facts of labels follows from something else, where that differs too."""
+    return difference.key.startswith("facts"), difference.key
 
 
 class Experiment:
@@ -245,7 +250,7 @@ class Experiment:
         """Raise ValueError where the run in the directory was made from something else, naming both values."""
         here = self.about()
         there = of_today(self._newest("about")[1], here)
-        for name, was, now in sorted(differences(there, here), key=str):
+        for name, was, now in sorted(differences(there, here), key=_causes_first):
             change = f"{name} was {short(was)}, now {short(now)}"
             raise ValueError(f"{self.directory} cannot be continued: {change}; give the run another --name")
 

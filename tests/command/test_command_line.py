@@ -170,7 +170,7 @@ def test_answers_of_the_runner(case):
         (["--upstream=apc"], "--upstream pretrained --ckpt FILE"),
         (["--upstream=mine"], "package.module:Class"),
         (["--dckpt=x"], "--resume DIR"),
-        (["-m", "train", "-u", "fbank", "-d", "mosei"], "--upstream baseline --run TASK (phone_linear"),
+        (["-m", "train", "-u", "fbank", "-d", "separation"], "--upstream baseline --run TASK (phone_linear"),
         (["--resume", "DIR", "--name", "x"], "leave --name out"),
         (["--upstream=baseline", "--ckpt", "x"], "takes no checkpoint"),
     ],

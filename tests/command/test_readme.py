@@ -49,8 +49,11 @@ def blocks(page: str) -> list[tuple[str, str, str]]:
 
 
 def commands(page: str) -> list[tuple[str, list[str]]]:
-    """(heading, words) of every line that starts Python or torchrun; several machines become two processes of one."""
-    lines = [(heading, line) for heading, _, block in blocks(page) for line in block.splitlines()]
+    """(heading, words) of every line that starts Python or torchrun; several machines become two processes of one.
+
+    Blocks of `text` are of a reader's own corpora: tests of their tasks run the like."""
+    shown = [(heading, block) for heading, language, block in blocks(page) if language != "text"]
+    lines = [(heading, line) for heading, block in shown for line in block.splitlines()]
     found = []
     for heading, line in lines:
         if line.startswith(("python ", "torchrun ")):

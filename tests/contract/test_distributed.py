@@ -215,7 +215,7 @@ def test_fine_tuning_by_two_processes_is_that_of_one_with_their_batches(small):
     done = probe(small, "both", 2, *quick)
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
-    assert [line.split()[0] for line in said] == ["phone_linear", "the"], "one process tells"
+    assert [line.split()[0] for line in said].count("phone_linear") == 1, "one process tells"
     folder = next(path for path in (small.root / "result").iterdir() if (path / "both").is_dir())
     one, both = (read_metrics(folder / name) for name in ("one", "both"))
     assert [r["loss"] for r in both if "loss" in r] == pytest.approx([r["loss"] for r in one if "loss" in r], abs=1e-5)

@@ -265,7 +265,7 @@ def test_input_that_never_changes_and_a_class_that_train_lacks_do_no_harm():
     assert (weight[4] == 0).all()
     assert said["strengths"][0]["gradient"] < 1e-4
     chances = made(inputs[None], torch.tensor([len(inputs)])).softmax(-1)[0]
-    assert 0 < float(chances[:, 4].max()) < 0.05
+    assert 0 < float(chances[:, 4].detach().max()) < 0.05
     assert torch.isfinite(bias).all()
 
 
@@ -296,7 +296,6 @@ def test_what_has_no_use_for_a_solved_head_is_refused(small, changed, line):
 
 def test_strengths_are_positive_and_of_the_exact_solver():
     for probe, line in (
-        ({"l2": [1e-3]}, "l2 would change nothing"),
         ({"solver": "exact", "l2": [0.0]}, "greater than 0"),
         ({"solver": "exact", "l2": [1e-3, 1e-3]}, "names one strength twice"),
     ):

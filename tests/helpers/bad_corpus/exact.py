@@ -29,7 +29,6 @@ CASES: list[Case] = [
     case("strength of L2 that is 0", f"{SPEAKERS} probe.l2=[0]", "probe.l2", "greater than 0"),
     case("strength of L2 that is no number", f"{SPEAKERS} probe.l2=[nan]", "probe.l2", "finite"),
     case("strength of L2 listed twice", f"{SPEAKERS} probe.l2=[1e-3,0.001]", "probe", "l2 names one strength twice"),
-    case("strength of L2 of steps", f"{SPEAKERS} probe.solver=sgd probe.l2=[0.1]", "l2 would change nothing", "optimizer.weight_decay"),
     case("all layers by steps", f"{SPEAKERS} probe.solver=sgd --layer all", "upstream.layer all is several", "probe.solver=exact"),
     case("layer that is listed twice", f"{SPEAKERS} --layer 0,0", "layer=0 is there twice"),
     case("layer in a list that there is not", f"{SPEAKERS} --layer 0,3", "layer 3"),
