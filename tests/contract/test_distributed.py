@@ -216,7 +216,7 @@ def test_fine_tuning_by_two_processes_is_that_of_one_with_their_batches(small):
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     assert [line.split()[0] for line in said].count("phone_linear") == 1, "one process tells"
-    folder = next(path for path in (small.root / "result").iterdir() if (path / "both").is_dir())
+    folder = next(path for path in (small.root / "result").iterdir() if (path / "both" / "metrics.jsonl").is_file())
     one, both = (read_metrics(folder / name) for name in ("one", "both"))
     assert [r["loss"] for r in both if "loss" in r] == pytest.approx([r["loss"] for r in one if "loss" in r], abs=1e-5)
     reports = [json.loads((folder / name / "result.json").read_text()) for name in ("one", "both")]
