@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from downstream.outcomes import percentage
 from utility.error_rate import AT_ONCE, ErrorCounts, as_characters, as_words, count_all
 from utility.files import files_below
-from utility.intervals import RESAMPLES, percentile_interval, resampled_counts
+from utility.intervals import bootstrap
 from utility.labels.trn import read_trn
 from utility.text import cut, numbered_lines, short
 
 TRN = ".trn"
-DRAWN_AT_ONCE = 1 << 22
 LOWEST = 3
 NONE = np.empty((0, 4), np.int64)
 KALDI = re.compile(r"%WER\s+(\d+(?:\.\d+)?)\s+\[")
@@ -98,16 +98,10 @@ def _interval(counts: np.ndarray) -> str:
     sums = np.stack([counts[:, 1:].sum(axis=1), counts[:, :3].sum(axis=1)], 1).astype(np.float64)
     if len(sums) < 2:
         return ""
-    generator, rates = np.random.default_rng(0), np.empty(RESAMPLES)
-    at_once = max(DRAWN_AT_ONCE // len(sums), 1)
-    for begin in range(0, RESAMPLES, at_once):
-        some = rates[begin : begin + at_once]
-        errors, reference = (resampled_counts(len(sums), len(some), generator) @ sums).T
-        np.divide(100 * errors, reference, out=some, where=reference > 0)
-        some[reference == 0] = np.nan
-    if not np.isfinite(rates).all():
+    try:
+        interval = bootstrap(percentage, sums, np.random.default_rng(0))
+    except ValueError:  # a resample has empty references alone
         return ""
-    interval = percentile_interval(rates, len(sums))
     return f" [{interval.low:.2f}, {interval.high:.2f}]"
 
 

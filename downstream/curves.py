@@ -4,7 +4,7 @@ import math
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from downstream.opened import Opened
 from downstream.predictions import predictions_of
 from downstream.report import folder_word
 from downstream.setting import Setting
-from downstream.sweep import Choice, parse_sweep, run_many, run_single
+from downstream.sweep import Choice, parse_sweep, run_rows
 from downstream.tasks.base import Task
 from utility.config import as_dict
 from utility.plot import save_figure
@@ -191,13 +191,9 @@ def _point(
     if plan.folds:
         content = run_folds(setting, value.choices, plan.seeds, folder, opened)
         by_fold = {fold["fold"]: fold["seeds"] for fold in content["folds"]}
-    elif len(plan.seeds) == 1 and len(value.choices) == 1 and not value.choices[0].name:
-        result = run_single(replace(setting, seed=plan.seeds[0]), folder, opened)
-        assert result is not None, "one process runs curves"
-        content, by_fold = result, {"": [_row(plan.seeds[0], result, folder)]}
     else:
-        content = run_many(setting, value.choices, plan.seeds, folder, opened)
-        by_fold = {"": content["seeds"]}
+        content, rows = run_rows(setting, value.choices, plan.seeds, folder, opened)
+        by_fold = {"": rows}
     amount = _mean_amount([amounts[fold, row["chosen"]] for fold, rows in by_fold.items() for row in rows])
     seeds = [_of_seed(number, by_fold) for number in range(len(plan.seeds))]
     return {
@@ -213,12 +209,6 @@ def _point(
         "chosen": [seed["chosen"] for seed in seeds],
         "seeds": seeds,
     }
-
-
-def _row(seed: int, result: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """What `run_many` says of a seed, of a single run."""
-    dev, test = result["dev_value"], result["value"]
-    return {"seed": seed, "chosen": "", "folder": str(folder), "dev_value": dev, "test_value": test}
 
 
 def _of_seed(number: int, by_fold: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
@@ -263,7 +253,7 @@ def _content(plan: CurvePlan, curves: Sequence[Mapping[str, Any]]) -> dict[str, 
     content = {
         "kind": "curve",
         "task": task.name,
-        "metric": {name: part for name, part in asdict(metric).items() if name in ("name", "unit", "better")},
+        "metric": metric.about(),
         "key": plan.key,
         "axis": _axis(plan.key, values, curves),
         "selection": f"in each value, and for each seed, dev {metric.name} chooses step and setting, and test is read "

@@ -12,7 +12,7 @@ from downstream.layers import ProbedLayers
 from downstream.opened import Opened
 from downstream.report import read_result
 from downstream.setting import Setting
-from downstream.sweep import Choice, run_many, run_single, test_interval, warn
+from downstream.sweep import Choice, run_rows, warn
 from downstream.tasks.base import Task
 from utility.runs import deviation, mean, write_json
 from utility.seeds import text_seed
@@ -70,17 +70,9 @@ def run_folds(
             if not warned:
                 warn(experiment)
             warned = True
-    single = len(seeds) == 1 and len(choices) == 1 and not choices[0].name
     folds = []
     for name, folder in folders.items():
-        if single:
-            result = run_single(replace(settings[name], seed=seeds[0]), folder, opened)
-            assert result is not None, "one process runs folds"
-            rows = [_row(result, folder, seeds[0], setting.task)]
-        else:
-            rows = run_many(settings[name], [of_fold(choice, name) for choice in choices], seeds, folder, opened)[
-                "seeds"
-            ]
+        _, rows = run_rows(settings[name], [of_fold(choice, name) for choice in choices], seeds, folder, opened)
         folds.append(_fold(name, folder, rows, setting.task))
     content = _summary(setting, folds, len(seeds))
     write_json(directory / "summary.json", content)
@@ -93,13 +85,6 @@ def _named(name: str, setting: Setting, folder: Path, opened: Opened) -> Experim
         return Experiment(setting, folder, opened)
     except ValueError as error:
         raise ValueError(f"fold {short(name)}: {error}") from None
-
-
-def _row(result: Mapping[str, Any], folder: Path, seed: int, task: Task) -> dict[str, Any]:
-    """What `run_many` says of a seed, of a single run."""
-    dev, test, interval = result["dev_value"], result["value"], test_interval(result, task, folder)
-    row = {"seed": seed, "chosen": "", "folder": str(folder), "dev_value": dev, "test_value": test}
-    return {**row, "test_interval": interval, "tried": {"": dev}}
 
 
 def _fold(name: str, folder: Path, rows: Sequence[Mapping[str, Any]], task: Task) -> dict[str, Any]:
@@ -125,7 +110,7 @@ def _summary(setting: Setting, folds: Sequence[Mapping[str, Any]], seeds: int) -
     devs, tests = ([fold[key] for fold in folds] for key in ("dev_value", "test_value"))
     return {
         "task": setting.task.name,
-        "metric": {"name": metric.name, "unit": metric.unit, "better": metric.better},
+        "metric": metric.about(),
         "upstream": setting.upstream.label,
         "selection": f"each {setting.config.data.group_column or 'speaker'} is the test part once; in each fold dev "
         f"{metric.name} chooses step and setting, and test is read once per seed, after the choice",

@@ -21,7 +21,7 @@ from utility.intervals import (
     Interval,
     effective_number,
     jackknife_interval,
-    resampled_counts,
+    resampled_blocks,
     widened_percentiles,
 )
 from utility.seeds import numpy_generator
@@ -29,7 +29,6 @@ from utility.text import short
 
 MANY, FEW = 20, 4  # speakers: from MANY on they are resampled, below FEW the utterances are
 SEED = 0
-BLOCK = 1 << 20  # numbers that are computed at once, as times of utterances
 
 
 @dataclass(frozen=True)
@@ -222,11 +221,8 @@ def _left_out(predicted: Predicted, codes: np.ndarray, degrees: float, unit: str
 
 def _resampled(outcomes: Outcomes, codes: np.ndarray, degrees: float, unit: str) -> Interval | None:
     """In blocks of resamples: all times of all utterances at once would be large."""
-    groups, generator = int(codes.max()) + 1, numpy_generator(SEED)
-    rows, values = max(BLOCK // len(codes), 1), []
-    for start in range(0, RESAMPLES, rows):
-        counts = resampled_counts(groups, min(rows, RESAMPLES - start), generator)
-        values.append(outcomes.values(counts.astype(np.float64)[:, codes]))
-    known = np.concatenate(values)
+    groups = int(codes.max()) + 1
+    blocks = resampled_blocks(groups, RESAMPLES, numpy_generator(SEED), len(codes))
+    known = np.concatenate([outcomes.values(counts.astype(np.float64)[:, codes]) for counts in blocks])
     known = known[np.isfinite(known)]
     return widened_percentiles(known, groups, degrees, unit) if len(known) else None

@@ -119,7 +119,7 @@ def run_many(
         print(f"warning: {directory}: {warning}", file=sys.stderr)
     content = {
         "task": setting.task.name,
-        "metric": {"name": metric.name, "unit": metric.unit, "better": metric.better},
+        "metric": metric.about(),
         "upstream": setting.upstream.label,
         "selection": f"for each seed the setting with the best dev {metric.name}; test read once per seed, after the "
         "choice",
@@ -135,6 +135,21 @@ def run_many(
     }
     write_json(directory / "summary.json", content)
     return content
+
+
+def run_rows(
+    setting: Setting, choices: Sequence[Choice], seeds: Sequence[int], directory: Path, opened: Opened
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One of several parts of a run, a fold or a value of a curve: what it leaves, a result or a summary, and a row for
+    each seed."""
+    if len(seeds) > 1 or len(choices) > 1 or choices[0].name:
+        content = run_many(setting, choices, seeds, directory, opened)
+        return content, content["seeds"]
+    result = run_single(replace(setting, seed=seeds[0]), directory, opened)
+    assert result is not None, "one process runs several parts"
+    dev, test, interval = result["dev_value"], result["value"], test_interval(result, setting.task, directory)
+    row = {"seed": seeds[0], "chosen": "", "folder": str(directory), "dev_value": dev, "test_value": test}
+    return result, [{**row, "test_interval": interval, "tried": {"": dev}}]
 
 
 def rate_warning(choices: Sequence[Choice], chosen: Sequence[str]) -> str | None:

@@ -5,7 +5,7 @@ items, products of two views) are kept as sums per group, so a resample is one p
 Efron and Tibshirani 1993 (percentiles, jackknife); Hesterberg 2015 (widened percentiles); Kish 1965 (effective
 number); Fisher 1921 (correlations)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import atanh, inf, isfinite, sqrt, tanh
 
@@ -14,6 +14,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 RESAMPLES = 1000
 LEVEL = 0.95
+BLOCK = 1 << 20  # numbers that are held at once, as counts of groups
 FEW_GROUPS = 10  # below that, percentiles of resamples are too narrow
 
 
@@ -74,6 +75,17 @@ def resampled_counts(num_groups: int, resamples: int, generator: np.random.Gener
     return generator.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=resamples)
 
 
+def resampled_blocks(
+    num_groups: int, resamples: int, generator: np.random.Generator, width: int | None = None
+) -> Iterator[np.ndarray]:
+    """The same counts in blocks [r, num_groups]: all of them at once would be large.
+
+    `width` are the numbers that a resample costs its reader, where they are more than one for each group."""
+    rows = max(BLOCK // (width or num_groups), 1)
+    for start in range(0, resamples, rows):
+        yield resampled_counts(num_groups, min(rows, resamples - start), generator)
+
+
 def percentile_interval(values: np.ndarray, groups: int, level: float = LEVEL) -> Interval:
     """The middle share `level` of resampled figures [R]. ValueError where one is not finite."""
     if not np.isfinite(values).all():
@@ -116,8 +128,8 @@ def bootstrap(
     """The interval of a score of sums: `statistic` takes sums [R, k] over groups and gives scores [R].
 
     `sums` [G, k] are those of each group. An accuracy has k = 2: `lambda s: s[:, 0] / s[:, 1]`."""
-    counts = resampled_counts(len(sums), resamples, generator)
-    return percentile_interval(statistic(counts @ sums), len(sums), level)
+    blocks = resampled_blocks(len(sums), resamples, generator)
+    return percentile_interval(np.concatenate([statistic(counts @ sums) for counts in blocks]), len(sums), level)
 
 
 def bootstrap_items(

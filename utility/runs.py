@@ -7,7 +7,7 @@ import math
 import platform
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from math import inf
 from pathlib import Path
@@ -38,6 +38,10 @@ class Metric:
         if self.better == "lower":
             return self.best, inf
         return (0.0 if self.unit == "%" and self.best == 100 else -inf), self.best
+
+    def about(self) -> dict[str, str]:
+        """As a result says it."""
+        return {"name": self.name, "unit": self.unit, "better": self.better}
 
     def error(self, value: float) -> float:
         """How far a value is from the best one; lower is better, whatever the metric."""
@@ -108,7 +112,7 @@ def header(
         "kind": kind,
         "task": task,
         "upstream": upstream,
-        "metric": {name: part for name, part in asdict(metric).items() if name in ("name", "unit", "better")},
+        "metric": metric.about(),
         "value": value,
         "dev_value": dev_value,
         "interval": interval,

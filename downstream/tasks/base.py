@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from matplotlib.figure import Figure
@@ -138,6 +138,33 @@ class Task(Protocol[L, S]):
 
     def caution(self, features: FeatureConfig | None) -> str | None:
         """What is likely to spoil the result on plain features of that kind without being an error."""
+
+
+class UsualTask:
+    """What most tasks have in common: weights are trained step by step, outputs are read at once, and there is nothing
+    more to say. A task overrides what it has of its own."""
+
+    @property
+    def watched(self) -> Self:
+        """See `Task`."""
+        return self
+
+    @property
+    def beside(self) -> Mapping[str, str]:
+        """See `Task`."""
+        return {}
+
+    def solver(self, config: ProbeConfig) -> Solver | None:
+        """See `Task`."""
+        return None
+
+    def controls(self, score: Any, labels: Any) -> Mapping[str, Control]:
+        """See `Task`."""
+        return {}
+
+    def warning(self, labels: Any) -> str | None:
+        """See `Task`."""
+        return None
 
 
 def chosen_metric(task: str, asked: str | None, known: Iterable[str], usual: str) -> str:

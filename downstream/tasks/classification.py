@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from downstream.metrics.classes import ClassScore, Confused, class_loss, class_m
 from downstream.metrics.controls import Control, blind_guesses
 from downstream.outcomes import Outcomes, Summed, percentage
 from downstream.splits import Division, Indices
+from downstream.tasks.base import UsualTask
 from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import Batch
@@ -42,6 +43,10 @@ class Level(Protocol):
 
     @property
     def item(self) -> str: ...
+
+    @property
+    def hidden_layers(self) -> int:
+        """How many there usually are."""
 
     def source(self, frames: Source, labels: Any, chosen: Indices, use: Use) -> Examples: ...
 
@@ -83,7 +88,7 @@ class ByFrame:
 
         A frame without a label has "-" as its true class; a class whose name has spaces is written with "_"."""
         names = np.array([*(name.replace(" ", "_") for name in classes), NO_LABEL], dtype=object)
-        target = _target(batch)
+        target = target_of(batch)
         true = torch.where(target == IGNORE, len(classes), target).cpu().numpy()
         predicted = logits.argmax(-1).cpu().numpy()
         for row, length in enumerate(batch.lengths.tolist()):
@@ -114,6 +119,7 @@ class ByUtterance:
     projector: int = 0
     averages: bool = field(default=True, compare=False)  # settings of a sweep that differ in it are of one task
     item: str = "utterance"
+    hidden_layers: ClassVar[int] = 0
 
     @classmethod
     def of(cls, config: ProbeConfig, projector: int = 0) -> "ByUtterance":
@@ -166,7 +172,7 @@ class ByUtterance:
 
     def predictions(self, logits: Tensor, batch: Batch, classes: Sequence[str]) -> Iterable[Sequence[str]]:
         """True and predicted class of an utterance."""
-        for true, predicted in zip(_target(batch).tolist(), logits.argmax(-1).tolist()):
+        for true, predicted in zip(target_of(batch).tolist(), logits.argmax(-1).tolist()):
             yield classes[true], classes[predicted]
 
     def pairs(self, true: str, predicted: str) -> Iterable[tuple[str, str]]:
@@ -195,7 +201,7 @@ class ByUtterance:
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(UsualTask):
     """A task with one class for each frame or utterance; dev chooses by `chosen`, one of `CLASS_METRICS`."""
 
     name: str
@@ -206,13 +212,7 @@ class Classification:
     uses: Collection[str] = OF_CLASSES
     chosen: str = "accuracy"
     columns: Sequence[str] = ("true", "predicted")
-    beside: Mapping[str, str] = field(default_factory=dict)
     loss_label: str = "cross-entropy (nats)"
-
-    @property
-    def watched(self) -> "Classification":
-        """Classes are read at once."""
-        return self
 
     @property
     def item(self) -> str:
@@ -241,11 +241,11 @@ class Classification:
 
     def loss(self, output: Tensor, batch: Batch, labels: Classes) -> Mapping[str, Tensor]:
         """Mean cross-entropy over the labelled items, and their accuracy in percent."""
-        return class_loss(output, _target(batch))
+        return class_loss(output, target_of(batch))
 
     def score(self, output: Tensor, batch: Batch, labels: Classes) -> ClassScore:
         """Loss and confusions."""
-        return class_score(output, _target(batch))
+        return class_score(output, target_of(batch))
 
     def predictions(self, output: Tensor, batch: Batch, labels: Classes) -> Iterable[Sequence[str]]:
         """True and predicted class, or those of all frames, by name."""
@@ -267,9 +267,8 @@ class Classification:
         """The optimum of a linear layer where the config asks for it."""
         if config.solver == "sgd":
             return None
-        usual = self.level.hidden_layers if isinstance(self.level, ByFrame) else 0
-        check_linear_config(self.name, config, usual)
-        return Exact(tuple(config.l2), self.metric, lambda output, batch: class_score(output, _target(batch)))
+        check_linear_config(self.name, config, self.level.hidden_layers)
+        return Exact(tuple(config.l2), self.metric, lambda output, batch: class_score(output, target_of(batch)))
 
     def controls(self, score: ClassScore, labels: Classes) -> Mapping[str, Control]:
         """Of one class for everything, and of any."""
@@ -283,14 +282,12 @@ class Classification:
         """The number of classes, and what the level says of them."""
         return {"classes": len(labels.classes), **self.level.facts(labels)}
 
-    def warning(self, labels: Classes) -> None:
-        """No labels are known to spoil it."""
-
     def caution(self, features: FeatureConfig | None) -> str | None:
         """What spoils a result on plain features."""
         return self.level.caution(features)
 
 
-def _target(batch: Batch) -> Tensor:
+def target_of(batch: Batch) -> Tensor:
+    """The answers of a batch, which examples have."""
     assert batch.target is not None, "examples have their labels"
     return batch.target

@@ -13,10 +13,10 @@ from downstream.examples import Examples, Use
 from downstream.figures import confusion_figure
 from downstream.labels.columns import ColumnLabels, ColumnSource, table_columns
 from downstream.metrics.classes import ClassScore, accuracy, class_score
-from downstream.metrics.controls import Control
 from downstream.outcomes import Summed, percentage
 from downstream.splits import Division, Indices
-from downstream.tasks.classification import ByUtterance
+from downstream.tasks.base import UsualTask
+from downstream.tasks.classification import ByUtterance, target_of
 from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import Batch
@@ -49,7 +49,7 @@ class ColumnsScore:
 
 
 @dataclass(frozen=True)
-class Columns:
+class Columns(UsualTask):
     """A task with one class of every column for each utterance: a block of outputs for each."""
 
     name: str
@@ -116,26 +116,6 @@ class Columns:
             sums.append((all(row[true] == row[predicted] for true, predicted in map(_pair, self.names)), 1))
         return Summed(ids, np.array(sums, np.float64).reshape(-1, 2), percentage)
 
-    def solver(self, config: ProbeConfig) -> None:
-        """Weights are trained step by step."""
-
-    @property
-    def watched(self) -> "Columns":
-        """Outputs are read at once."""
-        return self
-
-    @property
-    def beside(self) -> Mapping[str, str]:
-        """No more files."""
-        return {}
-
-    def warning(self, labels: ColumnLabels) -> None:
-        """Nothing is doubtful about them."""
-
-    def controls(self, score: ColumnsScore, labels: ColumnLabels) -> Mapping[str, Control]:
-        """There are none yet."""
-        return {}
-
     def figures(self, score: ColumnsScore, labels: ColumnLabels, title: str) -> Mapping[str, Figure]:
         """The confusion matrix of each column."""
         return {
@@ -162,8 +142,7 @@ def _pair(name: str) -> tuple[str, str]:
 
 def _codes(batch: Batch, labels: ColumnLabels) -> list[Tensor]:
     """The class of each column [B], from the numbers of combinations."""
-    assert batch.target is not None, "examples have their labels"
-    combined, codes = batch.target, []
+    combined, codes = target_of(batch), []
     for size in reversed(labels.sizes):
         codes.append(combined % size)
         combined = combined // size

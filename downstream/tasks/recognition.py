@@ -18,10 +18,10 @@ from downstream.examples import Use, Wholes
 from downstream.heads.recognition import Emissions, RecognitionHead
 from downstream.labels.texts import TextSource, Transcripts, text_source
 from downstream.labels.units import UnitKind
-from downstream.metrics.controls import Control
 from downstream.metrics.errors import CER, PER, WER, ErrorMetric, RecognitionScore
 from downstream.outcomes import Summed, percentage
 from downstream.splits import PARTS, Division, Indices
+from downstream.tasks.base import UsualTask
 from downstream.tasks.table import TASKS
 from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
@@ -44,7 +44,7 @@ LEFT_OUT = 0.01  # of the training utterances: more that are too short are worth
 
 
 @dataclass(frozen=True)
-class Recognition:
+class Recognition(UsualTask):
     """A task of sequences of units, scored by error rates, of which the first of `metrics` chooses.
 
     How outputs are read, and how many frames make a step, do not make it another task."""
@@ -150,13 +150,6 @@ class Recognition:
             tokens = self.metrics[0].tokens(row["reference"])
             sums.append((sum(int(row[kind]) for kind in "SDI"), len(tokens)))
         return Summed(ids, np.array(sums, np.float64).reshape(-1, 2), percentage)
-
-    def solver(self, config: ProbeConfig) -> None:
-        """Weights are trained step by step."""
-
-    def controls(self, score: RecognitionScore, labels: Transcripts) -> Mapping[str, Control]:
-        """There are none: who says nothing makes 100 % of errors."""
-        return {}
 
     def figures(self, score: RecognitionScore, labels: Transcripts, title: str) -> Mapping[str, Figure]:
         """None."""

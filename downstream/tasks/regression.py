@@ -13,10 +13,10 @@ from downstream.config import DataConfig, ProbeConfig
 from downstream.examples import Examples, Use
 from downstream.figures import scatter_figure
 from downstream.labels.numbers import NumberLabels, NumberSource, table_numbers
-from downstream.metrics.controls import Control
 from downstream.metrics.numbers import NUMBER_METRICS, NumberOutcomes, NumberScore
 from downstream.splits import Division, Indices
-from downstream.tasks.classification import ByUtterance
+from downstream.tasks.base import UsualTask
+from downstream.tasks.classification import ByUtterance, target_of
 from downstream.utterances import FramedUtterances
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import Batch
@@ -27,7 +27,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss}
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(UsualTask):
     """A task with one number for each utterance, learnt in units of the training part's deviation.
 
     `chosen` is what dev chooses by, one of `NUMBER_METRICS`, `lowers` the loss, one of `LOSSES`. With `bounds` no
@@ -78,12 +78,12 @@ class Regression:
     def score(self, output: Tensor, batch: Batch, labels: NumberLabels) -> NumberScore:
         """The numbers themselves, and the sum of the losses."""
         loss = float(self._losses(output, batch, labels).double().sum())
-        true, predicted = _target(batch).cpu().numpy(), self._predicted(output, labels).cpu().numpy()
+        true, predicted = target_of(batch).cpu().numpy(), self._predicted(output, labels).cpu().numpy()
         return NumberScore(loss, (true,), (predicted,), self.sentiment)
 
     def predictions(self, output: Tensor, batch: Batch, labels: NumberLabels) -> Iterable[Sequence[str]]:
         """True and predicted number, with all digits."""
-        for true, predicted in zip(_target(batch).tolist(), self._predicted(output, labels).tolist()):
+        for true, predicted in zip(target_of(batch).tolist(), self._predicted(output, labels).tolist()):
             yield repr(true), repr(predicted)
 
     def outcomes(self, rows: Iterable[Mapping[str, str]]) -> NumberOutcomes:
@@ -91,26 +91,6 @@ class Regression:
         found = [(row["id"], float(row["true"]), float(row["predicted"])) for row in rows]
         true, predicted = (np.array([row[place] for row in found], np.float64) for place in (1, 2))
         return NumberOutcomes([key for key, *_ in found], true, predicted, self.chosen)
-
-    def solver(self, config: ProbeConfig) -> None:
-        """Weights are trained step by step."""
-
-    @property
-    def watched(self) -> "Regression":
-        """Outputs are read at once."""
-        return self
-
-    @property
-    def beside(self) -> Mapping[str, str]:
-        """No more files."""
-        return {}
-
-    def warning(self, labels: NumberLabels) -> None:
-        """Nothing is doubtful about them."""
-
-    def controls(self, score: NumberScore, labels: NumberLabels) -> Mapping[str, Control]:
-        """There are none yet."""
-        return {}
 
     def figures(self, score: NumberScore, labels: NumberLabels, title: str) -> Mapping[str, Figure]:
         """Predictions against true numbers."""
@@ -136,11 +116,6 @@ class Regression:
     def _losses(self, output: Tensor, batch: Batch, labels: NumberLabels) -> Tensor:
         """That of each utterance [B]."""
         standard = (
-            (number - labels.mean) / labels.deviation for number in (self._predicted(output, labels), _target(batch))
+            (number - labels.mean) / labels.deviation for number in (self._predicted(output, labels), target_of(batch))
         )
         return LOSSES[self.lowers](*standard, reduction="none")
-
-
-def _target(batch: Batch) -> Tensor:
-    assert batch.target is not None, "examples have their labels"
-    return batch.target

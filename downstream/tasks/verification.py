@@ -18,7 +18,7 @@ from downstream.labels.trials import TrialLabels, TrialSource, trial_labels
 from downstream.metrics.controls import Control
 from downstream.metrics.verification import COLUMNS, EER, TrialOutcomes, TrialScore
 from downstream.splits import Division, Indices
-from downstream.tasks.base import Log, Pass, Solver
+from downstream.tasks.base import Log, Pass, Solver, UsualTask
 from downstream.tasks.classification import ByUtterance
 from downstream.tasks.table import TASKS
 from downstream.utterances import FramedUtterances
@@ -113,7 +113,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(UsualTask):
     """A task of trials, scored by the equal error rate; dev chooses, by trials of its own.
 
     S3PRL had no dev set: it chose the best checkpoint by the trials of test."""
@@ -176,19 +176,6 @@ class Verification:
     def solver(self, config: ProbeConfig) -> Solver | None:
         """That of the embedding."""
         return self.embedding.solver(config)
-
-    @property
-    def watched(self) -> "Verification":
-        """Outputs are read at once."""
-        return self
-
-    @property
-    def beside(self) -> Mapping[str, str]:
-        """No more files."""
-        return {}
-
-    def warning(self, labels: TrialLabels) -> None:
-        """Nothing is doubtful about them."""
 
     def controls(self, score: TrialScore, labels: TrialLabels) -> Mapping[str, Control]:
         """What scores would have that know nothing of the speakers."""

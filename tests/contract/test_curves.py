@@ -39,7 +39,7 @@ def drawn(small, tiny) -> Path:
     patch = pytest.MonkeyPatch()
     trained: list[Path] = []
     tests: Counter[Path] = Counter()
-    train, score, ran = Experiment.train, Experiment.score_test, curves.run_many
+    train, score, ran = Experiment.train, Experiment.score_test, curves.run_rows
 
     def dying(setting, choices, seeds, directory, opened):
         if directory.parent.name == "new":
@@ -48,13 +48,13 @@ def drawn(small, tiny) -> Path:
 
     patch.setattr(Experiment, "train", lambda self: trained.append(self.directory) or train(self))
     patch.setattr(Experiment, "score_test", lambda self: tests.update([self.directory]) or score(self))
-    patch.setattr(curves, "run_many", dying)
+    patch.setattr(curves, "run_rows", dying)
     try:
         with pytest.raises(KeyboardInterrupt):
             small.run("phone_linear", "baseline", *words)
         first, trained[:] = list(trained), []
         assert not (folder / "curve.json").exists()
-        patch.setattr(curves, "run_many", ran)
+        patch.setattr(curves, "run_rows", ran)
         small.run("phone_linear", "baseline", *words, "--resume")
     finally:
         patch.undo()
