@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 M = TypeVar("M", bound=nn.Module)
+R = TypeVar("R", nn.GRU, nn.LSTM)
 
 
 def linear(inputs: int, outputs: int, generator: torch.Generator, bias: bool = True) -> nn.Linear:
@@ -13,9 +14,9 @@ def linear(inputs: int, outputs: int, generator: torch.Generator, bias: bool = T
     return drawn(nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias), inputs**-0.5, generator)
 
 
-def gru(inputs: int, outputs: int, generator: torch.Generator) -> nn.GRU:
-    """One layer of a GRU over [B, T, inputs], as `linear`."""
-    module = nn.GRU(inputs, outputs, batch_first=True, device="meta")  # nothing is drawn from elsewhere
+def recurrent(kind: type[R], inputs: int, outputs: int, generator: torch.Generator) -> R:
+    """One layer of a recurrent net over [B, T, inputs], as `linear`."""
+    module = kind(inputs, outputs, batch_first=True, device="meta")  # nothing is drawn from elsewhere
     return drawn(module.to_empty(device="cpu"), outputs**-0.5, generator)
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from downstream.heads.bidirectional import BidirectionalLSTM
 from downstream.heads.drawn import linear
 from utility.batches import real_frames
 
@@ -65,7 +65,7 @@ class RecognitionHead(nn.Module):
         wide = width * stack
         self.projector = linear(wide, projector, generator) if projector else None
         wide = projector or wide
-        self.recurrent = _lstm(wide, hidden, layers, dropout, generator) if layers else None
+        self.recurrent = BidirectionalLSTM(wide, hidden, layers, dropout, generator) if layers else None
         self.output = linear(2 * hidden if layers else wide, outputs, generator)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Emissions:
@@ -74,23 +74,5 @@ class RecognitionHead(nn.Module):
         if self.projector is not None:
             states = self.projector(states if self.recurrent is not None else self.dropout(states))
         if self.recurrent is not None:
-            packed = pack_padded_sequence(states, steps.cpu(), batch_first=True, enforce_sorted=False)
-            states, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=states.shape[1])
+            states = self.recurrent(states, steps)
         return Emissions(self.output(self.dropout(states)), steps)
-
-
-def _lstm(width: int, hidden: int, layers: int, dropout: float, generator: torch.Generator) -> nn.LSTM:
-    """Bidirectional LSTMs with torch's default initialisation, drawn from `generator`."""
-    lstm = nn.LSTM(
-        width,
-        hidden,
-        num_layers=layers,
-        batch_first=True,
-        bidirectional=True,
-        dropout=dropout if layers > 1 else 0.0,
-        device="meta",  # nothing is drawn from the process' own generator
-    ).to_empty(device="cpu")
-    with torch.no_grad():
-        for parameter in lstm.parameters():
-            parameter.uniform_(-(hidden**-0.5), hidden**-0.5, generator=generator)
-    return lstm

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from downstream.heads.drawn import gru, linear
+from downstream.heads.drawn import linear, recurrent
 from downstream.heads.pooling import real_only
 
 
@@ -15,7 +15,7 @@ class LastState(nn.Module):
 
     def __init__(self, width: int, size: int, skip: int, hidden: bool, generator: torch.Generator):
         super().__init__()
-        self.skip, self.gru = skip, gru(width, size, generator)
+        self.skip, self.gru = skip, recurrent(nn.GRU, width, size, generator)
         self.linear = linear(size, size, generator) if hidden else None
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:

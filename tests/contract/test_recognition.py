@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from downstream.config import DownstreamConfig
 from downstream.decoding.greedy import greedy
 from downstream.experiment import Experiment
+from downstream.heads.bidirectional import BidirectionalLSTM
 from downstream.heads.recognition import Emissions, RecognitionHead, stack_frames
 from downstream.heads.specaug import mask_states
 from downstream.labels.units import UNSEEN, Units
@@ -26,6 +28,7 @@ from tests.helpers.downstream_corpus import small_corpus, write_store
 from utility.audio.feature_config import FeatureConfig
 from utility.audio.features import FeatureExtractor
 from utility.audio.waveform import read_audio
+from utility.batches import real_frames
 from utility.config import build
 from utility.labels.alignment import Alignment, write_alignment
 from utility.labels.texts import TextInfo, write_texts
@@ -163,6 +166,20 @@ def test_a_batch_is_read_as_its_utterances_alone_whatever_stands_on_padding(laye
     assert texts == greedy(output.logits, output.lengths)
     for name, parameter in head.named_parameters():
         assert torch.allclose(parameter.grad, together[name], atol=1e-5), name
+
+
+def test_two_directions_are_those_of_torch_on_packed_sequences():
+    generator = torch.Generator().manual_seed(4)
+    ours, theirs = BidirectionalLSTM(6, 4, 2, 0.0, generator), nn.LSTM(6, 4, 2, batch_first=True, bidirectional=True)
+    for layer in range(2):
+        for name, part in ("", ours.ahead[layer]), ("_reverse", ours.back[layer]):
+            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                getattr(theirs, f"{kind}_l{layer}{name}").data.copy_(getattr(part, f"{kind}_l0"))
+    states, lengths = torch.randn(3, 9, 6, generator=generator), torch.tensor([9, 1, 5])
+    packed, _ = theirs(pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False))
+    expected, _ = pad_packed_sequence(packed, batch_first=True)
+    real = real_frames(lengths, 9)
+    assert torch.allclose(ours(states, lengths)[real], expected[real], atol=1e-6)
 
 
 def test_stacked_steps_end_with_the_last_real_frame():
