@@ -29,7 +29,7 @@ class Frames:
         self.numbers, self.size, self.classes = range(first, first + -(-frames // UTTERANCE)), size, classes
         generator = torch.Generator().manual_seed(0)
         self.mixing = torch.randn(RANK, size, generator=generator) * torch.linspace(2, 0.2, RANK)[:, None]
-        self.centres = torch.randn(classes, RANK, generator=generator) * 0.6
+        self.centres = torch.randn(classes, RANK, generator=generator) * 0.35
 
     def __call__(self) -> Iterator[Batch]:
         """A batch for each utterance."""

@@ -17,7 +17,7 @@ def check_linear_config(task: str, config: ProbeConfig, hidden: int = 0) -> None
         "dropout": (0.0,),
         "head": (None, "linear"),
         "projector": (None, 0),
-        "pool": (None, "mean"),
+        "pool": (None, "mean", "statistics"),
         "specaug": (None,),
     }
     for name, values in plain.items():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from downstream.exact.minimise import minimise
 from downstream.exact.objective import Moments, Objective, Point
 from downstream.exact.rows import KEPT, Rows
+from downstream.exact.sample import Sample
 from downstream.heads.linear import Linears
 from downstream.metrics.base import Score, selection_error
 from utility.batches import Batch
@@ -18,6 +19,7 @@ from utility.runs import Metric
 
 GRID = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # strengths of L2 beside the mean loss
 FLAT = 3e-5  # norm of a gradient, by standardised weights, that is small enough
+SMALL = 1e-5  # nats of a gap that is not worth a warning
 PASSES = 300  # at most, over the training part, for a strength
 NEVER = -1e4  # the bias of a class that training lacks, while the others are solved for
 
@@ -49,12 +51,13 @@ class Exact:
         moments = Moments.of(rows, linear.out_features)
         objective = Objective(rows, moments)
         objective.passes = 1
+        sample = Sample.of(rows, moments)
         point, curvature = _first(moments)
         tried: list[dict[str, Any]] = []
         best: tuple[float, int, dict[str, Tensor]] | None = None
         for l2 in sorted(self.l2 or GRID, reverse=True):
             start, before = time.perf_counter(), objective.passes
-            point, found = minimise(objective, point, curvature, l2, self.flat, PASSES)
+            point, found = minimise(objective, sample, point, curvature, l2, self.flat, PASSES)
             curvature = found.curvature
             weight, bias = objective.folded(_with_unseen(point, moments))
             assert rows.shift is not None, "there was a block"
@@ -80,7 +83,7 @@ class Exact:
         warnings = [
             f"l2 {row['l2']:g}: after {row['passes']} passes still at most {row['gap']:.1e} nats above the optimum"
             for row in tried
-            if row["gradient"] > 2 * self.flat
+            if row["gradient"] > 2 * self.flat and row["gap"] > SMALL
         ]
         if len(tried) > 1 and best in (0, len(tried) - 1):
             end, more = ("strongest", "stronger") if best == 0 else ("weakest", "weaker")

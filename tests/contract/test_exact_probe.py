@@ -136,6 +136,16 @@ def test_every_linear_task_is_solved_for(small, task):
     assert found["dev_value"] == pytest.approx(max(row["dev_accuracy"] for row in found["solver"]["strengths"]))
 
 
+def test_means_and_deviations_of_utterances_are_solved_for(small):
+    probe = {"probe": {"pool": "statistics", "solver": "exact"}}
+    found = run_single(small.setting("speaker_utterance", **{**EXACT, **probe}), small.root / "exact" / "statistics")
+    assert all(row["gradient"] <= 6e-5 for row in found["solver"]["strengths"])
+    read = torch.load(small.root / "exact" / "statistics" / "best.ckpt", weights_only=True)
+    (weight,) = (value for name, value in read["model"].items() if name.endswith("linears.0.weight"))
+    assert weight.shape[1] == 2 * WIDTH
+    assert (weight[:, WIDTH:].abs().sum(1) > 0).all()
+
+
 @pytest.fixture(scope="module")
 def layers(small):
     """The words of a run over all layers of a small model, its folder, and what it printed."""

@@ -8,10 +8,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
-from downstream.exact import objective, rows
+from downstream.exact import objective, rows, sample
 from downstream.exact.minimise import minimise
 from downstream.exact.objective import Moments, Objective, Point
 from downstream.exact.rows import Block
+from downstream.exact.sample import Sample
 from tests.contract.test_exact_probe import CLASSES, batches, drawn, solved
 
 
@@ -63,6 +64,28 @@ def test_value_gradient_and_moments_are_those_of_the_definition(block, monkeypat
     assert found.curvature.numpy() == pytest.approx(curvature.numpy(), abs=1e-6)
 
 
+def test_sample_bends_as_the_loss_of_its_rows_does(block, monkeypatch):
+    monkeypatch.setattr(sample, "ENOUGH", 500)
+    blocks = [
+        Block(block.inputs[start : start + 700], block.classes[start : start + 700]) for start in range(0, 3000, 700)
+    ]
+    moments = Moments.of(blocks, CLASSES)
+    found = Sample.of(blocks, moments)
+    values = ((block.inputs.double() - moments.mean) / moments.scale)[::6]
+    assert torch.equal(found.inputs, values.float())
+    generator = torch.Generator().manual_seed(2)
+    place, along = torch.randn(2, CLASSES, values.shape[1] + 1, generator=generator, dtype=torch.float64)
+
+    def value(flat):
+        parts = flat.view_as(place)
+        return (values @ parts[:, :-1].T + parts[:, -1]).logsumexp(1).mean() + 0.01 / 2 * parts[:, :-1].square().sum()
+
+    expected = torch.autograd.functional.hvp(value, place.flatten(), along.flatten())[1].view_as(place)
+    product = found.hessian(Point(place[:, :-1], place[:, -1]), 0.01)(Point(along[:, :-1], along[:, -1]))
+    assert product.weight.numpy() == pytest.approx(expected[:, :-1].numpy(), abs=1e-5)
+    assert product.bias.numpy() == pytest.approx(expected[:, -1].numpy(), abs=1e-5)
+
+
 @pytest.mark.parametrize("l2", [1e-1, 1e-3, 1e-5])
 def test_gap_is_never_less_than_what_is_left_to_gain(block, l2):
     """At points all along the way, and far from it where only the bias is wrong."""
@@ -71,7 +94,7 @@ def test_gap_is_never_less_than_what_is_left_to_gain(block, l2):
     start = Point(torch.zeros_like(moments.sums), shares.log())
     curvature = torch.diag(shares) - torch.outer(shares, shares)
     task = Objective([block], moments)
-    best, found = minimise(task, start, curvature, l2, 1e-8, 500)
+    best, found = minimise(task, Sample.of([block], moments), start, curvature, l2, 1e-8, 500)
     assert 0 <= found.gap < 1e-5
     seen = []
     for share in (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999):
