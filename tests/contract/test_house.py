@@ -205,7 +205,8 @@ def test_examples_without_their_argument_show_usage(path, words, monkeypatch, ca
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(path), run_name="__main__")
     assert left.value.code == 2
-    name = "RESULT_DIRECTORY" if path.name in ("compare.py", "layers.py", "table.py") else "CHECKPOINT"
+    results = ("compare.py", "layers.py", "table.py", "table_of_tasks.py")
+    name = "RESULT_DIRECTORY" if path.name in results else "CHECKPOINT"
     assert capsys.readouterr().err == f"usage: python {path} {name}\n"
 
 
