@@ -12,7 +12,7 @@ from downstream.predictions import PredictionFile, read_predictions
 from downstream.report import describe_result, read_result
 from downstream.sweep import run_single
 from downstream.tasks.table import find_task
-from examples import compare
+from examples import compare, table_of_tasks
 from examples.table import table
 from tests.helpers.downstream_corpus import TABLELESS
 from utility.batches import Batch
@@ -190,3 +190,27 @@ def test_results_side_by_side_say_what_they_gain_over_the_features_and_cost(fini
     assert [row["| upstream"] for row in rows] == [f"| {plain['upstream']}", "| ours"]
     assert rows[0]["test"] == f"{plain['value']:.1f} [{plain['interval']['low']:.1f}, {plain['interval']['high']:.1f}]"
     assert (rows[1]["states s"], rows[1]["training s |"]) == ("12.3", "- |")
+
+
+def test_table_of_tasks_has_a_column_for_each_system(tmp_path):
+    """Seeds have a deviation, folds the score of all their predictions, and what is not finished has an empty cell."""
+    rates, hits = ({"name": name, "better": way} for name, way in (("error rate", "lower"), ("accuracy", "higher")))
+    interval = {"low": 40.04, "high": 60}
+    written = {
+        "result_A_ctc_char/an4-1_a": ("result", {"value": 49.96, "metric": rates, "interval": None}),
+        "result_B_ctc_char/an4-2_b": ("summary", {"test_mean": 50, "test_deviation": 0.5, "metric": rates}),
+        "result_B_speaker_utterance/x_y-2_b": ("result", {"value": None, "metric": hits}),
+        "result_B_utterance/x_y-2_b": (
+            "summary",
+            {"test_mean": 41, "test_deviation": 9.0, "pooled": 51.0, "folds": [], "metric": hits, "interval": interval},
+        ),
+    }
+    for folder, (name, found) in written.items():
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / f"{name}.json").write_text(json.dumps(found))
+    assert table_of_tasks.table(tmp_path).splitlines() == [
+        "| task | a | b |",
+        "| --- | ---: | ---: |",
+        "| `ctc_char` an4, error rate ↓ | 50.0 | 50.0 ± 0.5 |",
+        "| `utterance` x y, accuracy ↑ |  | 51.0 [40.0, 60.0] |",
+    ]
