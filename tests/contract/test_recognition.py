@@ -87,7 +87,7 @@ def test_units_are_of_train_by_code_point_and_the_rare_words_are_one():
 # The reading, and the loss
 
 
-def test_a_letter_behind_a_blank_is_a_second_one_as_in_all():
+def test_a_letter_behind_a_blank_is_a_second_one_as_in_all():  # R38
     """The legacy solver dropped blanks before it joined equal neighbours, and read `AL` for `ALL`."""
     path = torch.tensor([[1, 1, 0, 1, 2, 2, 0, 0], [0, 2, 2, 0, 2, 1, 1, 1]])
     scores = nn.functional.one_hot(path, 3).float()
@@ -113,7 +113,7 @@ def test_loss_is_that_of_all_paths(target, steps):
     assert int(units) == len(target)
 
 
-def test_loss_does_not_depend_on_how_batches_are_put_together():
+def test_loss_does_not_depend_on_how_batches_are_put_together():  # R47
     """The original's mean over utterances of loss by length did."""
     generator = torch.Generator().manual_seed(0)
     lengths, counts = torch.tensor([9, 5, 7]), torch.tensor([3, 1, 2])
@@ -258,7 +258,7 @@ def test_what_is_said_and_not_seen_in_train_is_an_error_and_counted(runs, spoken
     assert content["about"]["facts"]["units"] == ["<blank>", "A", "B", "|"]
 
 
-def test_no_utterance_leaves_a_batch_or_a_last_batch(spoken):
+def test_no_utterance_leaves_a_batch_or_a_last_batch(spoken):  # R43, R44
     """The originals kept half of a batch with a long first file, and dropped a last batch of one utterance."""
     lengths = Experiment(setting(spoken, "ctc_phone"), spoken.root / "unused").corpus.utterances.lengths
     budget = int(2 * lengths.max() + 1)

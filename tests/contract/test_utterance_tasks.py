@@ -119,7 +119,7 @@ def test_heads_are_drawn_from_the_seed_alone():
         assert all(torch.equal(value, one[name]) for name, value in head_of(**probe).state_dict().items())
 
 
-def test_attention_gives_padding_no_weight_instead_of_adding_the_mask():
+def test_attention_gives_padding_no_weight_instead_of_adding_the_mask():  # R39
     """S3PRL's AttentivePooling added a mask of 0 and 1 to the scores."""
     pool, (states, lengths) = AttentivePool(WIDTH, torch.Generator().manual_seed(0)), padded(50.0)
     w, b, v = (p.detach().numpy() for p in (pool.hidden.weight, pool.hidden.bias, pool.score.weight[0]))
@@ -130,7 +130,7 @@ def test_attention_gives_padding_no_weight_instead_of_adding_the_mask():
         np.testing.assert_allclose(pooled, weights @ row[:length], atol=1e-5)
 
 
-def test_statistics_do_not_pool_the_first_padded_frame():
+def test_statistics_do_not_pool_the_first_padded_frame():  # R40
     """S3PRL's sv_voxceleb1 counted it."""
     states, lengths = padded(50.0)
     for row, length, found in zip(states.numpy(), LENGTHS, statistics_pool(states, lengths).numpy()):
@@ -173,7 +173,7 @@ def test_means_are_kept_only_where_the_mean_is_all_that_is_read(labelled):
     assert means == {"mean", "projected mean", "hidden"}
 
 
-def test_balanced_training_draws_classes_equally_often_and_dev_is_whole(labelled):
+def test_balanced_training_draws_classes_equally_often_and_dev_is_whole(labelled):  # R42
     """S3PRL drew keyword spotting's dev part at random, too."""
     setting = labelled.setting("keyword_spotting", "mood", data={"balance": True, "batch_utterances": 5})
     experiment = Experiment(setting, labelled.folder("none"))
@@ -455,7 +455,7 @@ def test_killed_and_resumed_the_same_bits_with_draws_and_crops(labelled, tuned, 
     assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())
 
 
-def test_speakers_may_have_any_name(tmp_path):
+def test_speakers_may_have_any_name(tmp_path):  # R48
     """S3PRL's SID read a number from names as id10001."""
     names = ["id10001", "Ünal", "007", "no"]
     frames = {f"{name}-{i}": np.full((4, 2), k, np.float32) for k, name in enumerate(names) for i in range(3)}
@@ -557,7 +557,7 @@ def test_recurrent_head_is_that_of_the_legacy_classifier():
     assert torch.equal(head.gather(states, lengths), head.gather(states, lengths))  # dropout is behind the ReLU alone
 
 
-def test_seven_rounds_and_only_seven_trunc_cuts_toward_zero():
+def test_seven_rounds_and_only_seven_trunc_cuts_toward_zero():  # R46
     """The legacy mode original said rounded, and cut."""
     values = [-2.7, -0.6, 0.5, 1.2, 2.9]
     assert [number_class("seven", value) for value in values] == ["-3", "-1", "1", "1", "3"]
