@@ -131,11 +131,13 @@ def _newton(sample: Sample, scaled: Scaled, place: Tensor, l2: float) -> Callabl
         for _ in range(ROUNDS):
             bent = scaled.slope(product(scaled.along(along)))
             curve = float(along @ bent)
-            if curve <= 0 or square <= LEFT**2 * first:  # rounding, where nothing bends
+            if curve <= 0:  # rounding, where nothing bends
                 break
             found += square / curve * along
             left -= square / curve * bent
             before, square = square, float(left @ left)
+            if square <= LEFT**2 * first:
+                break
             along = left + square / before * along
         return found
 
