@@ -95,6 +95,9 @@ def _classifier(block: Section) -> Classifier:
             block.raw("pre_linear_dims"),
             block.raw("post_linear_dims"),
         )
+        if size and not before and all(width == size for width in after or ()):
+            recurrent = {"head": "gru", "hidden_size": size, "skip": rate, "dropout": drop}
+            return Classifier({**recurrent, "hidden_layers": len(after or ())}, upstream, hidden)
         plain = not size and not before and not after and rate == 1
         note = f"{block.name}: here the mean of all frames and one linear layer, without GRU or hidden layers"
         return Classifier({}, upstream, (*hidden, *(() if plain else (note,))))

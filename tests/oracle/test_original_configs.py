@@ -310,7 +310,12 @@ def test_the_block_of_mockingjays_file_converts(here):
     assert config.trainer.steps == 29078
     assert "mockingjay (of pre-training: runner_mockingjay.py --train --config FILE)" in note
     config, note = probing(here, values, "speaker_utterance")
-    assert config.probe.hidden_layers is None
+    probe = config.probe
+    assert (probe.head, probe.hidden_size, probe.skip, probe.hidden_layers, probe.dropout) == ("gru", 32, 5, 1, 0.5)
+    assert "downstream.rnn" not in note
+    other = changed(values, "downstream.rnn.pre_linear_dims", [64])
+    config, note = probing(here, other, "speaker_utterance")
+    assert config.probe.head is None
     assert "downstream.rnn: here the mean of all frames and one linear layer" in note
     assert probing(here, changed(values, "downstream.linear.select_hidden", 4), "phone_linear")[0].upstream.layer == 5
     given = read_config(write(here, values))
