@@ -116,6 +116,23 @@ def test_finished_curve_is_only_read(drawn, small, tiny, monkeypatch, capsys):
     assert out[-1].endswith(f"2 seeds, trainer.steps=4: the same for all values; {drawn}/curve.json, curve.png")
 
 
+def test_dev_chooses_a_layer_in_each_value_of_solved_probes(small, tiny):
+    words = [word for word in small.words("--layer", "all", "--each", "data.label_fraction=1,0.5", "--name", "solved")
+             if not word.startswith(("trainer.", "optimizer."))]  # fmt: skip
+    words += ["--run", "phone_linear", "--upstream", tiny, "probe.solver=exact", "probe.l2=[1e-1,1e-3]"]
+    assert run_downstream.main(words) == 0
+    content = json.loads((small.root / "result/result_new_phone_linear/solved/curve.json").read_text())
+    assert content["steps"] == "none: the optimum is computed (probe.solver=exact)"
+    for point in content["curves"][0]["points"]:
+        runs = sorted(Path(point["folder"]).glob("seed_*/layer=*/result.json"))
+        by_layer = {run.parent.name: json.loads(run.read_text()) for run in runs}
+        assert sorted(by_layer) == ["layer=0", "layer=1", "layer=2"]
+        (chosen,) = point["chosen"]
+        assert by_layer[chosen]["dev_value"] == max(found["dev_value"] for found in by_layer.values())
+        assert point["test_mean"] == by_layer[chosen]["value"]
+        assert all((found["value"] is None) == (name != chosen) for name, found in by_layer.items())
+
+
 def test_layers_are_categories_of_one_pass_and_a_dry_run_shows_every_value(small, tiny, monkeypatch, capsys):
     words = ["--each", "layer=0,last", "--name", "layers", "--sweep", "lr=1e-6,2e-2", *BRIEF]
     words.append(f"data.cache={small.root}/cache_of_layers")
