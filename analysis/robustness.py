@@ -4,7 +4,8 @@ arXiv 2006.03214).
 
 An attack is made against `Loss`: any scalar of features [B, T, D] and lengths [B] that has a gradient, such as a
 probe's cross-entropy or the masked L1. Only real frames change; padding stays as it is. The size ε of a change is in
-the features' own units: a number, or one for each dimension [D], such as a share of the dimension's deviation."""
+the features' own units: a number, or one for each dimension [D], such as a share of the dimension's deviation, or
+these for each utterance of the batch [B, 1, D]."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -173,7 +174,8 @@ def _drawn(
 def _checked(epsilon: float | Tensor, features: Tensor) -> Tensor:
     """ε on the features' device; ValueError where it is not above 0, or has another width."""
     size = torch.as_tensor(epsilon, dtype=features.dtype, device=features.device)
-    if size.ndim and size.shape != features.shape[-1:]:
+    of_each = (len(features), 1, features.shape[-1])
+    if size.ndim and size.shape not in (features.shape[-1:], of_each):
         raise ValueError(f"ε of shape {tuple(size.shape)} for features of width {features.shape[-1]}")
     if not (size > 0).all() or not torch.isfinite(size).all():
         raise ValueError("ε must be above 0 in every dimension")

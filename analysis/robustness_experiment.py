@@ -38,7 +38,7 @@ NORMS: dict[str, Literal["max", "euclidean"]] = {
 }  # Gaussian noise with the attack's greatest change, or its energy
 FLOOR = 1e-6  # of the greatest deviation: what a dimension that never changes counts with
 UNIT_OF = {"features": "deviations of each feature", "waveform": "deviations of the samples"}
-LossOf = Callable[[int], Loss]  # number of an utterance in the corpus -> what is to be raised, of its input alone
+LossOf = Callable[[int], Loss]  # number of an utterance in the corpus -> what is to be raised, of inputs of it alone
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,12 @@ def measure_lnsr(
     measured: dict[str, list[NoiseToSignal]] = {}
     raised: dict[str, list[float]] = {}
     for number, inputs in utterances.each():
-        clean, loss = _layers(utterances.upstream, inputs), loss_of(number)
+        (clean,), loss = _layers(utterances.upstream, inputs), loss_of(number)
         before = _value(loss, inputs)
-        for name, noisy in changed_inputs(utterances, number, inputs, loss, deviations, options):
-            measured.setdefault(name, []).append(noise_to_signal(clean, _layers(utterances.upstream, noisy)))
-            raised.setdefault(name, []).append(_value(loss, noisy) - before)
+        for changed, noisy in changed_inputs(utterances, number, inputs, loss, deviations, options):
+            for name, layers, one in zip(changed, _layers(utterances.upstream, noisy), noisy.split(1), strict=True):
+                measured.setdefault(name, []).append(noise_to_signal(clean, layers))
+                raised.setdefault(name, []).append(_value(loss, one) - before)
     drawn = [list(places) for places in (samples or [range(len(utterances.numbers))])]
     shown = _shown(options)
     return {
@@ -136,31 +137,34 @@ def input_deviations(utterances: UtteranceInputs) -> Tensor:
 
 def changed_inputs(
     utterances: UtteranceInputs, number: int, inputs: Tensor, loss: Loss, deviations: Tensor, options: LnsrOptions
-) -> Iterator[tuple[str, Tensor]]:
-    """Name and changed input of an utterance [1, ...]: attacks of each size, and noise as large as each."""
+) -> Iterator[tuple[list[str], Tensor]]:
+    """Names and changed inputs [S, ...] of an utterance [1, ...]: an attack in its S sizes, and noise as large as each.
+
+    All sizes are made at once: `loss` reads a batch of inputs of this utterance."""
     framed, waves = _framed(inputs), inputs.ndim == 2
-    lengths = torch.tensor([framed.shape[1]], device=inputs.device)
+    framed = framed.expand(len(options.sizes), -1, -1)
+    lengths = torch.full((len(framed),), framed.shape[1], device=inputs.device)
+    epsilon = (torch.tensor(options.sizes)[:, None, None] * deviations).to(framed)
     seed = text_seed(utterances.inputs.corpus.ids[number])
 
     def of_framed(x: Tensor, lengths: Tensor) -> Tensor:
         return loss(x[..., 0] if waves else x, lengths)
 
-    def generators(name: str) -> list[np.random.Generator]:
-        return [numpy_generator(options.seed, seed, text_seed(name))]
+    def generators(names: Sequence[str]) -> list[np.random.Generator]:
+        return [numpy_generator(options.seed, seed, text_seed(name)) for name in names]
 
     for attack in options.attacks:
-        for size in options.sizes:
-            epsilon, name = (size * deviations).to(framed), f"{attack} {size:g}"
-            if attack == "fgsm":
-                noisy = fgsm(of_framed, framed, lengths, epsilon)
-            else:
-                noisy = pgd(of_framed, framed, lengths, epsilon, generators(name), options.steps, options.step_size)
-            made = {name: noisy}
-            for control, norm in NORMS.items() if options.controls else ():
-                key = f"{name}, {control}"
-                made[key] = gaussian_control(framed, noisy, lengths, epsilon, generators(key), norm)
-            for key, changed in made.items():
-                yield key, changed[..., 0] if waves else changed
+        names = [f"{attack} {size:g}" for size in options.sizes]
+        if attack == "fgsm":
+            noisy = fgsm(of_framed, framed, lengths, epsilon)
+        else:
+            noisy = pgd(of_framed, framed, lengths, epsilon, generators(names), options.steps, options.step_size)
+        made = [(names, noisy)]
+        for control, norm in NORMS.items() if options.controls else ():
+            keys = [f"{name}, {control}" for name in names]
+            made.append((keys, gaussian_control(framed, noisy, lengths, epsilon, generators(keys), norm)))
+        for keys, changed in made:
+            yield keys, changed[..., 0] if waves else changed
 
 
 def _names(upstream: Upstream) -> tuple[str, ...]:
@@ -181,21 +185,25 @@ def _framed(inputs: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _layers(upstream: Upstream, inputs: Tensor) -> list[np.ndarray]:
-    """The input and the states of one utterance, [T, D] each."""
-    states = upstream(inputs, torch.tensor([inputs.shape[1]], device=inputs.device))
+def _layers(upstream: Upstream, inputs: Tensor) -> list[list[np.ndarray]]:
+    """The input and the states of each of some inputs of one length, [T, D] each."""
+    states = upstream(inputs, _lengths(inputs))
     parts = states if len(_names(upstream)) == len(states) else (_framed(inputs), *states)
-    return [part[0].float().cpu().numpy() for part in parts]
+    arrays = [part.float().cpu().numpy() for part in parts]
+    return [[part[row] for part in arrays] for row in range(len(inputs))]
 
 
 def _last(upstream: Upstream, inputs: Tensor) -> Tensor:
-    lengths = torch.tensor([inputs.shape[1]], device=inputs.device)
-    return upstream(inputs, lengths, [upstream.layers[-1]])[0].float()
+    return upstream(inputs, _lengths(inputs), [upstream.layers[-1]])[0].float()
 
 
 @torch.no_grad()
 def _value(loss: Loss, inputs: Tensor) -> float:
-    return float(loss(inputs, torch.tensor([inputs.shape[1]], device=inputs.device)))
+    return float(loss(inputs, _lengths(inputs)))
+
+
+def _lengths(inputs: Tensor) -> Tensor:
+    return torch.full((len(inputs),), inputs.shape[1], device=inputs.device)
 
 
 def _points(

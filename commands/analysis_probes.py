@@ -200,7 +200,8 @@ def _loss(probe: OpenedProbe) -> Callable[[Tensor], Loss]:
 
         def loss(inputs: Tensor, lengths: Tensor) -> Tensor:
             output, seen = answers(inputs, lengths)
-            return task.loss(output, replace(seen, target=target), experiment.corpus.labels)["loss"]
+            wanted = replace(seen, target=target.expand(len(inputs), *target.shape[1:]))
+            return task.loss(output, wanted, experiment.corpus.labels)["loss"]
 
         return loss
 

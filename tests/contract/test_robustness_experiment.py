@@ -29,10 +29,15 @@ OPTIONS = LnsrOptions(sizes=(0.1, 0.5), steps=3, resamples=50)
 NAMES = [
     f"{attack} {size}{control}"
     for attack in ("fgsm", "pgd")
-    for size in (0.1, 0.5)
     for control in ("", ", noise max", ", noise L2")
+    for size in (0.1, 0.5)
 ]
 pytestmark = pytest.mark.slow
+
+
+def by_name(made) -> dict[str, torch.Tensor]:
+    """The changed inputs [1, ...] of an utterance, each by its name."""
+    return {name: one for names, changed in made for name, one in zip(names, changed.split(1), strict=True)}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +68,7 @@ def test_sizes_are_in_deviations_of_each_feature(corpus):
     deviations = input_deviations(utterances)
     np.testing.assert_allclose(deviations, frames.std(axis=0), rtol=1e-6)
     inputs = utterances.read(0)
-    changes = dict(changed_inputs(utterances, 0, inputs, linear, deviations, OPTIONS))
+    changes = by_name(changed_inputs(utterances, 0, inputs, linear, deviations, OPTIONS))
     assert list(changes) == NAMES
     units = {name: ((noisy - inputs)[0].double() / deviations).numpy() for name, noisy in changes.items()}
     signs = np.where(np.arange(80) % 2, 1, -1)
@@ -82,7 +87,7 @@ def test_features_as_an_upstream_have_the_ratio_of_the_input(corpus):
     assert list(content["curves"]) == NAMES
     ratios = []
     for number, inputs in utterances.each():
-        changed = dict(changed_inputs(utterances, number, inputs, linear, input_deviations(utterances), OPTIONS))
+        changed = by_name(changed_inputs(utterances, number, inputs, linear, input_deviations(utterances), OPTIONS))
         noise = (changed["fgsm 0.5"] - inputs)[0].double().numpy()
         ratios.append(
             [np.linalg.norm(noise, order) / np.linalg.norm(inputs[0].double(), order) for order in (2, "fro")]
@@ -141,7 +146,7 @@ def test_drift_needs_no_labels_for_any_upstream(kind, corpus, recordings, tmp_pa
         assert content["unit"] == "deviations of the samples"
         samples = np.concatenate([utterances.read(i)[0] for i in range(3)])
         assert float(input_deviations(utterances)) == pytest.approx(float(samples.std()), rel=1e-4)
-        changed = dict(
+        changed = by_name(
             changed_inputs(
                 utterances, 0, utterances.read(0), drift(upstream, utterances)(0), input_deviations(utterances), options
             )
@@ -174,7 +179,7 @@ def test_every_attack_and_control_of_every_utterance_has_draws_of_its_own(corpus
     def draws(options):
         drawn = {}
         for number, inputs in utterances.each():
-            for name, noisy in changed_inputs(utterances, number, inputs, linear, deviations, options):
+            for name, noisy in by_name(changed_inputs(utterances, number, inputs, linear, deviations, options)).items():
                 if name.startswith("pgd") or "noise" in name:  # a step of nothing: what is left is the start
                     change = (noisy - inputs)[0, :frames].double() / deviations
                     drawn[name, number] = (change / change.norm()).flatten().numpy()
