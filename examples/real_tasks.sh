@@ -51,9 +51,9 @@ probes() {
         one="--upstream ${system#*_}=$upstream"
         if [ -z "$suffix" ]; then
             echo "an4-$system $one --run ctc_char $sum --config config/small_ctc_char.yaml" \
-                "$(parts an4_mel160) data.text=data/an4_text"
+                "$(parts an4_mel160 "$suffix") data.text=data/an4_text"
             echo "an4-$system $one --run ctc_phone $sum --config config/small_ctc_phone.yaml $phones --seeds 3" \
-                "$(parts an4_mel160) data.text=data/an4_text"
+                "$(parts an4_mel160 "$suffix") data.text=data/an4_text"
             echo "libri-$system $one --run phone_linear $layers $seeds --config config/real_libri.yaml"
         fi
         echo "fsdd-$system $one $digits $layers $seeds $(parts fsdd_mel160 "$suffix")"
