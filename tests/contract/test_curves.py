@@ -120,6 +120,7 @@ def test_dev_chooses_a_layer_in_each_value_of_solved_probes(small, tiny):
     words = [word for word in small.words("--layer", "all", "--each", "data.label_fraction=1,0.5", "--name", "solved")
              if not word.startswith(("trainer.", "optimizer."))]  # fmt: skip
     words += ["--run", "phone_linear", "--upstream", tiny, "probe.solver=exact", "probe.l2=[1e-1,1e-3]"]
+    words.append(f"data.cache={small.root}/cache_of_solved")  # other tests count who makes the states of such a model
     assert run_downstream.main(words) == 0
     content = json.loads((small.root / "result/result_new_phone_linear/solved/curve.json").read_text())
     assert content["steps"] == "none: the optimum is computed (probe.solver=exact)"
