@@ -10,6 +10,7 @@ set -euo pipefail
 corpora="$(cd "${1:?usage: examples/real_speech.sh CORPORA_DIR [mockingjay|family|models NAME...]}" && pwd)"
 what="${2:-mockingjay}"
 cd "$(dirname "$0")/.."
+. examples/side_by_side.sh
 python="${PYTHON:-python}"
 ckpt=result/result_mockingjay/real/best.ckpt
 
@@ -113,10 +114,6 @@ family_probes() {
     done < <(family)
     echo "libri-mel --config config/real_libri.yaml --run phone_linear --upstream baseline"
     echo "an4-mel --config config/real_an4.yaml --run speaker_utterance --upstream baseline"
-}
-
-side_by_side() { # FUNCTION: it is called with the words of each line of the input
-    OMP_NUM_THREADS=1 xargs -P "${JOBS:-2}" -L 1 bash -c "set -o pipefail; $1 \"\$@\"" "$1"
 }
 
 export python

@@ -9,7 +9,8 @@
 set -euo pipefail
 corpora="$(cd "${1:?usage: examples/real_tasks.sh CORPORA_DIR}" && pwd)"
 cd "$(dirname "$0")/.."
-export PYTHON="${PYTHON:-python}" corpora results=result/real_tasks
+. examples/side_by_side.sh
+export PYTHON="${PYTHON:-python}" results=result/real_tasks
 echo "About 45 minutes on two cores: 15 of pre-training, 5 of phones, 20 of recognition, 5 of all else."
 
 store() { # NAME FLAGS...
@@ -34,8 +35,8 @@ systems() {
     for name in Mockingjay TERA APC; do echo "4_$name pretrained:family_$name -"; done
 }
 
-parts() { # STORE SUFFIX: three parts
-    echo "data.train=[data/$1$2/train] data.dev=[data/$1$2/dev] data.test=[data/$1$2/test]"
+parts() { # STORE: its three parts
+    echo "data.train=[data/$1/train] data.dev=[data/$1/dev] data.test=[data/$1/test]"
 }
 
 # One line per probe: DATA-SYSTEM, and its flags. An exact probe needs no seeds but those of random weights.
@@ -45,18 +46,18 @@ probes() {
     local digits="--run utterance data.labels=$corpora/fsdd/utterances.tsv data.label_column=digit $exact"
     local emotion="--run emotion data.labels=$corpora/nemo_pl/utterances.tsv data.label_column=emotion $exact"
     local phones="data.lexicon=$corpora/an4/an4.dic trainer.steps=800 trainer.eval_every=100"
+    local spoken
+    spoken="$(parts an4_mel160) data.text=data/an4_text"
     while read -r system upstream suffix; do
         suffix="${suffix/-/}" layers="--layer all" sum=--weighted_sum swept="--sweep layer=0,1,2,3" seeds=""
         case "$upstream" in baseline) layers="" sum="" swept="" ;; random*) seeds="--seeds 3" ;; esac
         one="--upstream ${system#*_}=$upstream"
         if [ -z "$suffix" ]; then
-            echo "an4-$system $one --run ctc_char $sum --config config/small_ctc_char.yaml" \
-                "$(parts an4_mel160 "$suffix") data.text=data/an4_text"
-            echo "an4-$system $one --run ctc_phone $sum --config config/small_ctc_phone.yaml $phones --seeds 3" \
-                "$(parts an4_mel160 "$suffix") data.text=data/an4_text"
+            echo "an4-$system $one --run ctc_char $sum --config config/small_ctc_char.yaml $spoken"
+            echo "an4-$system $one --run ctc_phone $sum --config config/small_ctc_phone.yaml $phones --seeds 3 $spoken"
             echo "libri-$system $one --run phone_linear $layers $seeds --config config/real_libri.yaml"
         fi
-        echo "fsdd-$system $one $digits $layers $seeds $(parts fsdd_mel160 "$suffix")"
+        echo "fsdd-$system $one $digits $layers $seeds $(parts "fsdd_mel160$suffix")"
         echo "fsdd_leaving_a_speaker_out-$system $one $digits $layers $seeds --folds" \
             "data.train=[data/fsdd_mel160$suffix/train,data/fsdd_mel160$suffix/dev,data/fsdd_mel160$suffix/test]"
         echo "nemo_pl_leaving_a_speaker_out-$system $one $emotion probe.projector=0 $layers $seeds --folds" \
@@ -72,15 +73,12 @@ probe() { # NAME FLAGS...: run it, or continue it; what is finished is only read
 
 # The recogniser of characters once more, with words of the training texts and a language model of them.
 lexicon() { # SYSTEM UPSTREAM
-    local greedy="$results/result_${1#*_}_ctc_char/an4-$1" run="$results/result_${1#*_}_ctc_char/an4_lexicon-$1"
-    [ -d "$run" ] || { cp -r "$greedy" "$run.copy" && mv "$run.copy" "$run"; }
+    local folder="$results/result_${1#*_}_ctc_char"
+    local greedy="$folder/an4-$1" run="$folder/an4_lexicon-$1"
+    [ -d "$run" ] || { rm -rf "$greedy.copy" && cp -r "$greedy" "$greedy.copy" && mv "$greedy.copy" "$run"; }
     "$PYTHON" run_downstream.py --run ctc_char --upstream "${1#*_}=$2" --resume "$run" --no-msg decode.method=lexicon \
         decode.lm=data/an4.arpa --sweep decode.lm_weight=0.25,0.5,1 --sweep decode.word_score=0,1,2 2>&1 |
         sed "s/^/[an4_lexicon-$1] /"
-}
-
-side_by_side() { # FUNCTION: it is called with the words of each line of the input
-    OMP_NUM_THREADS=1 xargs -P "${JOBS:-2}" -L 1 bash -c "set -o pipefail; $1 \"\$@\"" "$1"
 }
 
 export -f probe lexicon

@@ -6,6 +6,7 @@ layer are solved for, and depend on no learning rate; what is trained by steps s
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -36,9 +37,14 @@ def table(directory: Path) -> str:
         value = cell(run)
         if value is not None:
             cells.setdefault(system, {})[f"{task} {data}"] = value
+    return markdown("system", cells)
+
+
+def markdown(corner: str, cells: Mapping[str, Mapping[str, str]], title: Callable[[str], str] = str) -> str:
+    """A Markdown table of cells by row and column, both in the order of their names; cells that lack are empty."""
     columns = sorted({column for row in cells.values() for column in row})
-    lines = [["system", *columns], ["---", *("---:" for _ in columns)]]
-    lines += [[system, *(row.get(column, "") for column in columns)] for system, row in sorted(cells.items())]
+    lines = [[corner, *map(title, columns)], ["---", *("---:" for _ in columns)]]
+    lines += [[name, *(row.get(column, "") for column in columns)] for name, row in sorted(cells.items())]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

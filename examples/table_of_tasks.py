@@ -11,7 +11,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from downstream.tasks.table import TASKS
+from examples.table import markdown
 from utility.command import only_argument
+from utility.runs import in_brackets
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 
@@ -29,9 +31,8 @@ def cell(found: dict[str, Any]) -> str:
     """Score, deviation, interval. Folds have the score of all their predictions, without the deviation over folds."""
     value = found.get("pooled") or found.get("test_mean", found.get("value"))
     spread = None if "folds" in found else found.get("test_deviation")
-    interval = found.get("interval")
     said = f"{value:.1f}" + (f" ± {spread:.1f}" if spread is not None else "")
-    return said + (f" [{interval['low']:.1f}, {interval['high']:.1f}]" if interval else "")
+    return said + in_brackets(found.get("interval"), 1)
 
 
 def table(directory: Path) -> str:
@@ -45,11 +46,7 @@ def table(directory: Path) -> str:
         data, _, system = run.name.partition("-")
         row = f"`{task}` {data.replace('_', ' ')}, {found['metric']['name']} {ARROWS[found['metric']['better']]}"
         rows.setdefault(row, {})[system] = cell(found)
-    systems = sorted({system for row in rows.values() for system in row})
-    lines = [["task", *(system.partition("_")[2].replace("_", " ") for system in systems)]]
-    lines += [["---", *("---:" for _ in systems)]]
-    lines += [[name, *(row.get(system, "") for system in systems)] for name, row in sorted(rows.items())]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown("task", rows, lambda system: system.partition("_")[2].replace("_", " "))
 
 
 if __name__ == "__main__":
