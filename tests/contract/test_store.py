@@ -663,3 +663,24 @@ def test_long_names_are_cut_in_messages(tmp_path):
     with pytest.raises(ValueError, match="no column id") as caught:
         Store([tmp_path / "a/train"])
     assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+def test_a_store_of_codes_holds_whole_numbers_and_says_how_many_there_are(tmp_path):
+    about = info(kind="codes", dtype="int32", row_shape=[2], codes=500)
+    writer = StoreWriter.open(tmp_path, "train", ROWS, about)
+    rows = [np.arange(2 * row.length, dtype=np.int32).reshape(-1, 2) for row in ROWS]
+    for i, codes in enumerate(rows):
+        writer.write(i, codes)
+    assert writer.finish()
+    store = Store([tmp_path / "train"], codes=True)
+    assert store.info.codes == 500
+    assert store[3].dtype == np.int32
+    assert all(np.array_equal(store[i], codes) for i, codes in enumerate(rows))
+    assert "codes" not in (fill(tmp_path / "frames") and (tmp_path / "frames/features.yaml").read_text())
+    with pytest.raises(ValueError, match="train holds codes, expected frames: name the store"):
+        Store([tmp_path / "train"])
+    with pytest.raises(ValueError, match=r"train holds frames, expected codes: runner_mockingjay\.py --cluster"):
+        Store([tmp_path / "frames/train"], codes=True)
+    for wrong in ({"dtype": "int32"}, {"kind": "codes"}, {"codes": 5}, {"kind": "codes", "dtype": "int32"}):
+        with pytest.raises(ValueError, match="codes are int32 and say how many there are"):
+            info(**wrong)

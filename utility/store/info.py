@@ -17,25 +17,33 @@ class StoreInfo:
     """What the rows of a store are; kept in `features.yaml`."""
 
     format: Literal[1] = 1
-    kind: Literal["features", "representation"] = "features"
-    dtype: Literal["float32", "float16"] = "float32"
-    row_shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]  # [D] or [layers + 1, H]
+    kind: Literal["features", "representation", "codes"] = "features"
+    dtype: Literal["float32", "float16", "int32"] = "float32"
+    # [D], or [layers + 1, H], or of codes [codebooks]
+    row_shape: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]
     # seconds; NaN where nobody knows (an originals' directory without `features`)
     frame_shift: Annotated[float, Field(allow_inf_nan=True)]
     features: FeatureConfig | None = None  # what the frames, or the upstream's input, are
+    codes: Annotated[int, Field(gt=0)] | None = None  # of codes: they are whole numbers from 0 to below this
     stated: str | None = None  # a definition of other programs, where nothing here computes the frames
     audio_root: str | None = None  # the column `path` is relative to it
     made_by: dict[str, Any] = Field(default_factory=dict)  # representation: upstream, layer, `WORDS` ...
     frame_offset: float | None = None  # seconds to the centre of frame 0; None: as the features have it, else 0
 
     def __post_init__(self) -> None:
+        whole = self.dtype == "int32"
+        if (self.kind == "codes") != whole or (self.codes is not None) != whole:
+            raise ValueError(
+                f"kind {self.kind}, dtype {self.dtype}, codes {self.codes}: codes are int32 and say how many there are"
+            )
         if self.frame_offset is None:
             object.__setattr__(self, "frame_offset", self.usual_offset)
 
     @model_serializer(mode="wrap")
     def _plain(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `stated` where nothing is: files and fingerprints stay as they were before it."""
-        return {key: value for key, value in plain(self).items() if key != "stated" or value is not None}
+        """Without `stated` and `codes` where nothing is: files and fingerprints stay as they were before them."""
+        late = {"stated", "codes"}
+        return {key: value for key, value in plain(self).items() if key not in late or value is not None}
 
     @property
     def sample_rate(self) -> int | None:

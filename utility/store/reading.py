@@ -39,6 +39,7 @@ class Store:
     """One or many `root/split` paths as one corpus of utterances; of `root/split@list.txt` only those in the list.
 
     `lists` are these, None for a split without one; `names` are the paths with their lists, as they were given.
+    Codes are opened where they are wanted alone: with `codes`, and without it frames.
     `unaligned` says what becomes of ids that a split lacks (`rows_listed`).
 
     `features` is what the caller believes about an originals' directory (`<split>.csv` with `file_path,length` and one
@@ -54,8 +55,18 @@ class Store:
         paths: Sequence[str | Path] | str | Path,
         features: FeatureConfig | None = None,
         unaligned: Unaligned | None = None,
+        codes: bool = False,
     ):
         self._join([_open_split(path, features, unaligned) for path in _as_list(paths)])
+        self._check_kind(codes)
+
+    def _check_kind(self, codes: bool) -> None:
+        """Raise ValueError for codes where frames are wanted, and for frames where codes are."""
+        if (self.info.kind == "codes") == codes:
+            return
+        here, wanted = ("frames", "codes") if codes else ("codes", "frames")
+        help_ = "runner_mockingjay.py --cluster makes codes" if codes else "name the store that they were made of"
+        raise ValueError(f"{self.names[0]} holds {here}, expected {wanted}: {help_}")
 
     @classmethod
     def with_splits(
@@ -73,6 +84,7 @@ class Store:
     def _of(cls, opened: list["_Split"]) -> "Store":
         store = cls.__new__(cls)
         store._join(opened)
+        store._check_kind(codes=False)
         return store
 
     def _join(self, opened: list["_Split"]) -> None:
@@ -105,7 +117,7 @@ class Store:
         return len(self.lengths)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """Frames of utterance `i`, float32 [T, *row_shape]."""
+        """Frames of utterance `i`, float32 [T, *row_shape]; codes are int32."""
         return self.read(i)
 
     def __getstate__(self) -> dict:
@@ -228,7 +240,7 @@ class _Array:
             if not count:
                 raise ValueError(f"{self.file}: cut off at {position} bytes; make this split again")
             data, position = data[count:], position + count
-        return frames.astype(np.float32, copy=False)
+        return frames.astype(np.float32 if self.dtype.kind == "f" else np.int32, copy=False)
 
     def content(self, beside: Path | None) -> str:
         """The digest of the frames."""
