@@ -49,7 +49,7 @@ CALLS: dict[str, tuple[Any, str, str]] = {  # mode -> its settings, and the func
     "--train": (settings.Train, "commands.pretrain", "train"),
     "--test": (settings.Test, "commands.inspect", "test"),
     "--plot": (settings.PlotStates, "commands.inspect", "plot_states"),
-    "--plot --with_head": (settings.Plot, "commands.inspect", "plot_reconstructions"),
+    "--plot --with_head": (settings.PlotPredictions, "commands.inspect", "plot_reconstructions"),
     "--plot --output_attention": (settings.Plot, "commands.inspect", "plot_attention"),
     "--plot --alterations": (settings.PlotAlterations, "commands.inspect", "plot_alterations"),
     "--test --load --plot": (settings.TestAndPlot, "commands.inspect", "test_and_plot"),
@@ -93,7 +93,7 @@ def parser() -> Parser:
 def _add_modes(p: Parser) -> None:
     group = p.add_argument_group("what to do (one of)")
     p.add_boolean("--train", group=group, help="pre-train")
-    p.add_boolean("--test", group=group, help="masked loss of the test set, and its representations")
+    p.add_boolean("--test", group=group, help="loss of the test set, and its representations")
     p.add_boolean("--plot", group=group, help="hidden states; --with_head, --output_attention, --alterations: others")
     p.add_boolean("--extract", group=group, help="representations of a store or of audio")
     kinds = "the model as a folder for Transformers, for S3PRL, or for anything that reads safetensors"
@@ -145,7 +145,9 @@ def _add_look(p: Parser) -> None:
     p.add("--output", group=group, modes=(*LOOK, "--export"), type=Path, help=about)
     about = "put the new representations in place of those in --output"
     p.add_boolean("--overwrite", group=group, modes=EXTRACT, help=about)
-    about = "plot true, predicted and filled frames; probe the head's state"
+    about = "phones to draw over codes: a folder by preprocess/preprocess_alignment.py"
+    p.add("--alignment", group=group, modes=("--plot --with_head",), type=Path, metavar="FOLDER", help=about)
+    about = "plot true, predicted and filled frames, or codes; probe the head's state"
     p.add_boolean("--with_head", group=group, modes=CLASSIC, help=about)
     p.add_boolean("--output_attention", group=group, help="plot attention")
     p.add_boolean("--alterations", group=group, help="plot what --config, or --ckpt, hides of its input")

@@ -38,7 +38,8 @@ def check_sections(config: PretrainConfig, overrides: Sequence[str]) -> None:
     other: dict[str, str] = (
         {"gru": "encoder transformer"} if config.encoder == "transformer" else {"model": "encoder gru"}
     )
-    other |= {"masking": "objective apc"} if config.objective == "apc" else {"apc": "objective masked"}
+    unused = {"masked": ("apc", "codes"), "apc": ("masking", "codes"), "codes": ("apc",)}[config.objective]
+    other |= dict.fromkeys(unused, f"objective {config.objective}")
     for word in overrides:
         section = word.partition("=")[0].partition(".")[0]
         if section in other:

@@ -10,7 +10,17 @@ import torch
 from commands.common import check_sections, open_model, output_folder, parse_layers, say, say_notes, test_paths
 from commands.dry_run import describe_parts, describe_paths, print_look, print_plan
 from commands.extract import check_flags, write_representations
-from commands.settings import Info, Look, Plot, PlotAlterations, PlotStates, Stored, Test, TestAndPlot
+from commands.settings import (
+    Info,
+    Look,
+    Plot,
+    PlotAlterations,
+    PlotPredictions,
+    PlotStates,
+    Stored,
+    Test,
+    TestAndPlot,
+)
 from commands.upstreams import open_pretrained
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.config import DataConfig, PretrainConfig
@@ -28,6 +38,7 @@ from utility.config import resolve
 from utility.device import claim_device
 from utility.files import check_folder, remove_leftovers, replacing
 from utility.flags import DEFAULT_SEED
+from utility.labels.alignment import Alignment
 from utility.store.reading import Store
 
 
@@ -81,9 +92,10 @@ def plot_states(settings: PlotStates) -> None:
     _draw(settings, lambda inspection: inspection.plot_hidden_states(layers, settings.num, source))
 
 
-def plot_reconstructions(settings: Plot) -> None:
-    """Masked, true, predicted and filled frames of the first utterances, where possible as sound too."""
-    _draw(settings, lambda inspection: _draw_reconstructions(inspection, settings), predicts=True)
+def plot_reconstructions(settings: PlotPredictions) -> None:
+    """Masked, true, predicted and filled frames of the first utterances, where possible as sound too; or codes."""
+    alignment = None if settings.alignment is None else Alignment(settings.alignment)
+    _draw(settings, lambda inspection: _draw_reconstructions(inspection, settings, alignment), predicts=True)
 
 
 def plot_attention(settings: Plot) -> None:
@@ -132,7 +144,7 @@ def _open(settings: Look, predicts: bool) -> Inspection | None:
     if predicts and pretrained.sources.get("shift") == BY_DEFAULT and not told:
         raise ValueError(f"{settings.ckpt}: does not say how many frames ahead it predicts: add {FLAG} shift=N")
     paths, folder = test_paths(settings, pretrained.config), output_folder(settings)
-    inspection = Inspection.open(pretrained, paths, folder, claim_device(settings.cpu))
+    inspection = Inspection.open(pretrained, paths, folder, claim_device(settings.cpu), predicts)
     if settings.dry_run:
         print_look(pretrained, paths, folder)
         return None
@@ -143,10 +155,14 @@ def _test(inspection: Inspection, settings: Test) -> int:
     spec = UpstreamSpec("pretrained", str(settings.ckpt), word="pretrained")
     opened = open_pretrained(inspection.pretrained, spec, settings, DEFAULT_SEED)
     code = write_representations(opened, settings, inspection.folder)
-    loss, paths = inspection.loss(), test_paths(settings, inspection.pretrained.config)
+    scores, config = inspection.scores(), inspection.pretrained.config
+    paths = test_paths(settings, config)
     with replacing(inspection.folder / "test.json") as temporary:
-        temporary.write_text(json.dumps({"loss": loss, "data": paths, "checkpoint": str(settings.ckpt)}) + "\n")
-    print(f"masked L1 {loss:.4f} on {', '.join(paths)}")
+        temporary.write_text(json.dumps({**scores, "data": paths, "checkpoint": str(settings.ckpt)}) + "\n")
+    loss = f"masked L1 {scores['loss']:.4f}"
+    if config.objective == "codes":
+        loss = f"cross-entropy {scores['loss']:.4f} nats, {100 * scores['accuracy']:.2f} % of masked codes right"
+    print(f"{loss} on {', '.join(paths)}")
     return code
 
 
@@ -165,7 +181,13 @@ def _test_and_draw(settings: TestAndPlot, draw: Callable[[Inspection], list[Path
     return code
 
 
-def _draw_reconstructions(inspection: Inspection, settings: Plot | TestAndPlot) -> list[Path]:
+def _draw_reconstructions(
+    inspection: Inspection, settings: Plot | TestAndPlot, alignment: Alignment | None = None
+) -> list[Path]:
+    if inspection.pretrained.config.objective == "codes":
+        return inspection.plot_codes(settings.num, alignment)
+    if alignment is not None:
+        raise ValueError(f"--alignment {alignment.root} would change nothing: it is for models of codes")
     saved = inspection.plot_reconstructions(settings.num)
     silent = inspection.silent_because()
     if silent:

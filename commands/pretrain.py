@@ -1,7 +1,9 @@
 """Pre-train from scratch, or continue a checkpoint."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,8 @@ def _train(settings: Train, name: str, directory: Path, log: Path, group: Group)
     _check_data(settings, config, given, heard)
     device = claim_device(settings.cpu, config.trainer.precision)
     msg = settings.msg and group.leads
-    trainer = make_trainer(config, seed, RunContext(directory, log, device, not msg, group, Stop()))
+    context = RunContext(directory, log, device, not msg, group, Stop(), partial(say, msg), partial(_warn, group.leads))
+    trainer = make_trainer(config, seed, context, fresh=saved is None and not settings.dry_run)
     model = trainer.training.module
     _check_size(settings, given, model)
     if saved is not None:
@@ -90,6 +93,11 @@ def _train(settings: Train, name: str, directory: Path, log: Path, group: Group)
     best = "" if progress.best is None else f", best dev loss {progress.best:.4f} at step {progress.best_step}"
     say(msg, f"checkpoints in {directory}, figures: tensorboard --logdir {settings.logdir}{best}")
     return 0
+
+
+def _warn(wanted: bool, text: str) -> None:
+    if wanted:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def _check_data(settings: Train, config: PretrainConfig, given: ConfigSource, heard: ConfigSource) -> None:

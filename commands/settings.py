@@ -101,9 +101,16 @@ class Test(Stored, Look):
 
 @dataclass(frozen=True, kw_only=True)
 class Plot(Look):
-    """`--plot --with_head` and `--plot --output_attention`."""
+    """`--plot --output_attention`."""
 
     num: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotPredictions(Plot):
+    """`--plot --with_head`."""
+
+    alignment: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import pydantic
 from mockingjay.model.gru import GruConfig
 from mockingjay.model.transformer import TransformerConfig
 from mockingjay.objectives.apc import ApcConfig
+from mockingjay.objectives.codes import CodesConfig
 from mockingjay.objectives.masking import MaskingConfig
 from utility.audio.online_config import OnlineConfig
 from utility.config import section
@@ -52,25 +53,43 @@ class PretrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     online: OnlineConfig | None = None  # train straight from audio
     loader: PretrainLoader = field(default_factory=PretrainLoader)
-    objective: Literal["masked", "apc"] = "masked"  # rebuild what is altered, or predict what comes
+    # Rebuild what is altered, or predict what comes, or the codes of masked frames.
+    objective: Literal["masked", "apc", "codes"] = "masked"
     encoder: Literal["transformer", "gru"] = "transformer"  # under `apc` the transformer only looks back
     model: TransformerConfig = field(default_factory=TransformerConfig)
     gru: GruConfig = field(default_factory=GruConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     apc: ApcConfig = field(default_factory=ApcConfig)
+    codes: CodesConfig = field(default_factory=CodesConfig)
     speed: SpeedConfig = field(default_factory=SpeedConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     eval_batches: int = pydantic.Field(50, ge=1)  # batches of the dev set that each evaluation reads
 
     def __post_init__(self) -> None:
-        if self.encoder == "gru" and self.objective == "masked":
+        if self.encoder == "gru" and self.objective != "apc":
             raise ValueError("encoder 'gru' only looks back and cannot rebuild masked frames: set objective 'apc'")
         if self.encoder == "gru" and (self.speed.packed or self.speed.recompute):
             raise ValueError("speed.packed and speed.recompute are for Transformers: leave them out with encoder 'gru'")
         if self.objective == "apc" and self.data.target:
             raise ValueError("objective 'apc' predicts its own input: data.target must be empty")
-        if self.online is not None and self.data.target:
+        if self.objective == "codes" and not self.masking.hides_frames:
+            raise ValueError(
+                "objective 'codes' predicts masked frames: masking.proportion or masking.start_probability must be above 0"
+            )
+        if self.online is not None and self.data.target and not self.predicts_stored_codes:
             raise ValueError("online.target says what is predicted: data.target must be empty")
+        if self.online is not None and self.online.target and self.predicts_stored_codes:
+            raise ValueError("codes.source 'store': data.target says what is predicted: online.target must be null")
         if self.online is not None and self.objective == "apc" and (self.online.target or self.online.noise_proportion):
             raise ValueError("objective 'apc' predicts its own input: no online.target, and online.noise_proportion 0")
+
+    @property
+    def predicts_stored_codes(self) -> bool:
+        """Whether `data.target` names stores of codes."""
+        return self.objective == "codes" and self.codes.source == "store"
+
+    @property
+    def hides_behind_a_vector(self) -> bool:
+        """Whether the model has a learnt vector that stands in place of hidden frames."""
+        return self.objective != "apc" and self.masking.fill == "learnt" and self.masking.hides_frames

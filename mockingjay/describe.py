@@ -123,7 +123,7 @@ def _of_model(saved: Pretrained) -> Iterator[tuple[str, Any]]:
     config, model, training = saved.config, saved.model, saved.training
     yield "model", f"{family(config)}, {model.num_layers} layers of {model.hidden_size}, {_size(model.state_dict())}"
     yield "input", f"{model.input_dim} per frame, {_features(saved, 'features', model.input_dim)}"
-    yield "target", f"{model.target_dim} per frame, {_features(saved, 'target', model.target_dim)}"
+    yield "target", _target(saved)
     yield "frame shift", _frame_shift(saved)
     for key, value in assumable(config).items():
         text = f"{value} frames ahead" if key == "shift" else "yes" if value else "no"
@@ -160,9 +160,22 @@ def family(config: PretrainConfig) -> str:
     """What the literature calls a model of this config."""
     if config.objective == "apc":
         return "APC" if config.encoder == "gru" else "Transformer-APC"
+    if config.objective == "codes":
+        return "BEST-RQ" if config.codes.source == "random_projection" else "MelHuBERT"
     if config.model.share_layers:
         return "AALBERT"
     return "TERA" if config.masking.frequency or config.masking.noise else "Mockingjay"
+
+
+def _target(saved: Pretrained) -> str:
+    """What is predicted of each frame."""
+    dim, codes = saved.model.target_dim, saved.config.codes
+    if saved.config.objective != "codes":
+        return f"{dim} per frame, {_features(saved, 'target', dim)}"
+    books = f"a code of {codes.size}" if codes.codebooks == 1 else f"{codes.codebooks} codes of {codes.size}"
+    if codes.source == "store":
+        return f"{books} per frame, {saved.stated.get('target', 'not stated of what')}"
+    return f"{books} per frame, random projection of {dim} values, {_features(saved, 'target', dim)}"
 
 
 def _size(weights: Mapping[str, torch.Tensor]) -> str:

@@ -1,20 +1,22 @@
 """Figures of what a model sees, predicts and holds: spectrograms, hidden states, attention."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+from matplotlib.colors import LogNorm, Normalize, SymLogNorm, hsv_to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from utility.labels.alignment import Alignment
 from utility.plot import Clock, ValueAxis, feature_axis, feature_unit, new_figure, spectrogram_axes, static_part
 from utility.store.info import StoreInfo
 
 LINEAR_BELOW = 1e-3  # the originals' threshold of the symmetric logarithmic scale
 SPAN_COLOUR = "tab:red"
+CODEBOOKS_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,83 @@ def reconstruction_figure(shown: Reconstruction, source: StoreInfo, target: Stor
     counted = f"{100 * shown.chosen.mean():.1f}% of the values count in the loss (whole frames: red)"
     figure.suptitle(f"{name}: {counted}", fontsize=11, parse_math=False)
     return figure
+
+
+@dataclass(frozen=True)
+class Codes:
+    """One utterance at the rate of the model: what it saw, the codes of its frames, and what was predicted."""
+
+    inputs: np.ndarray  # [T', source D * rate]
+    codes: np.ndarray  # int64 [T', codebooks]
+    predicted: np.ndarray  # int64 [T', codebooks]
+    masked: np.ndarray  # bool [T']
+    rate: int
+
+
+@dataclass(frozen=True)
+class Phones:
+    """The phones of an utterance: where each begins and ends [S] in seconds, and its label."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+    labels: Sequence[str]
+
+    @classmethod
+    def of(cls, alignment: Alignment, name: str) -> "Phones":
+        """Those of utterance `name`; ValueError where the alignment lacks it."""
+        segments = alignment.segments(name)
+        return cls(segments["start"], segments["end"], [alignment.labels[label] for label in segments["label"]])
+
+
+def codes_figure(shown: Codes, source: StoreInfo, name: str, phones: Phones | None = None) -> Figure:
+    """The input of the utterance `name`, and under it the codes of the first codebooks: the true ones, those predicted at
+    masked frames, and a mark where both agree; boundaries of phones where they are known.
+
+    A code's colour is drawn from its number: like colours beside each other are the same code."""
+    clock = Clock.of(source)
+    frames = shown.inputs.reshape(len(shown.inputs) * shown.rate, -1)
+    values, hidden = static_part(frames, source.features), np.repeat(shown.masked, shown.rate)
+    books = min(shown.codes.shape[1], CODEBOOKS_SHOWN)
+    figure = new_figure(clock.width(len(values)) + 1, 3.6 + 1.2 * books)
+    axes = figure.subplots(1 + books, sharex=True, height_ratios=[3, *[1] * books])
+    top = axes[0]
+    spectrogram_axes(top, values, clock, feature_axis(source.features), _norm(values), "input: what the model sees")
+    _mark_spans(top, hidden, clock)
+    top.label_outer()
+    edges = clock.stacked(shown.rate).edges(len(shown.codes))
+    for book, ax in enumerate(axes[1:]):
+        true, predicted = shown.codes[:, book], shown.predicted[:, book]
+        right = (true == predicted)[shown.masked]
+        rows = np.stack([_colours(true), np.where(shown.masked[:, None], _colours(predicted), 1.0)])
+        ax.imshow(rows, aspect="auto", interpolation="nearest", extent=(edges[0], edges[-1], 1.5, -0.5))
+        ax.set_yticks([0, 1], ["true", "predicted"])
+        share = f"{100 * right.mean():.0f} % of {len(right)} masked frames right" if len(right) else "nothing masked"
+        title = f"codebook {book + 1}: " if books > 1 else "codes: "
+        ax.set_title(f"{title}{len(np.unique(true))} different ones; {share}", loc="left", fontsize=10)
+    axes[-1].set(xlabel=f"time ({clock.unit})", xlim=(edges[0], edges[-1]))
+    if phones is not None:
+        _mark_phones(axes, phones)
+    figure.suptitle(f"{name}: {100 * shown.masked.mean():.1f}% of the frames are masked (red)", fontsize=11, parse_math=False)
+    return figure
+
+
+def _colours(codes: np.ndarray) -> np.ndarray:
+    """A colour for each code [T]: RGB [T, 3]. Neighbouring numbers get hues far apart."""
+    hue = (codes * 0.6180339887) % 1.0
+    value = 0.55 + 0.4 * ((codes * 0.7548776662) % 1.0)
+    return hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.65), value], axis=-1))
+
+
+def _mark_phones(axes: Sequence[Axes], phones: Phones) -> None:
+    """Lines at the boundaries through all panels, labels above the first."""
+    for ax in axes:
+        for edge in np.union1d(phones.starts, phones.ends):
+            ax.axvline(edge, color="white", linewidth=0.9)
+            ax.axvline(edge, color="black", linewidth=0.5, linestyle=(0, (2, 2)))
+    top = axes[0]
+    for start, end, label in zip(phones.starts, phones.ends, phones.labels):
+        top.text((start + end) / 2, 1.04, label, transform=top.get_xaxis_transform(), ha="center", fontsize=7)
+    top.set_title(top.get_title(loc="left"), loc="left", fontsize=10, pad=18)
 
 
 def alterations_figure(altered: Mapping[str, Tensor], info: StoreInfo, name: str) -> Figure:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from mockingjay.checkpoint import Pretrained, check_input
 from mockingjay.config import PretrainConfig
 from mockingjay.figures import (
+    Phones,
     Reconstruction,
     alterations_figure,
     attention_figure,
+    codes_figure,
     hidden_states_figure,
     reconstruction_figure,
 )
@@ -23,13 +25,16 @@ from mockingjay.model.segments import Segments
 from mockingjay.model.transformer import stack_frames
 from mockingjay.objectives.masking import alter, each_alteration
 from mockingjay.pretraining.data import Data, open_given
-from mockingjay.pretraining.step import Pretraining
+from mockingjay.pretraining.codes import CodePretraining
+from mockingjay.pretraining.run import pretraining
+from mockingjay.pretraining.step import FramePretraining
 from mockingjay.sound import to_waveform
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 from mockingjay.upstreams.selection import LayerSelection
 from utility.audio.waveform import read_audio
 from utility.batches import Batch
 from utility.files import replacing
+from utility.labels.alignment import Alignment
 from utility.plot import Clock, picture_stem, save_figure
 from utility.seeds import utterance_generators
 
@@ -44,9 +49,14 @@ class Inspection:
     device: torch.device
 
     @classmethod
-    def open(cls, pretrained: Pretrained, paths: Sequence[str], folder: Path, device: torch.device) -> "Inspection":
-        """Open the stores or recordings `paths`; ValueError where their features are not those of the checkpoint."""
-        data = open_given(paths, pretrained.config, pretrained.features, pretrained.target)
+    def open(
+        cls, pretrained: Pretrained, paths: Sequence[str], folder: Path, device: torch.device, predicts: bool = True
+    ) -> "Inspection":
+        """Open the stores or recordings `paths`; ValueError where their features are not those of the checkpoint.
+
+        Where it `predicts`, what it predicts of them is opened too."""
+        config = pretrained.config if predicts else without_target(pretrained.config)
+        data = open_given(paths, config, pretrained.features, pretrained.target)
         check_input(data.source.features, data.source.stated, pretrained, paths[0])
         if data.source.row_shape != [pretrained.model.input_dim]:
             raise ValueError(
@@ -54,11 +64,14 @@ class Inspection:
             )
         return cls(pretrained, data, folder, device)
 
-    def loss(self) -> float:
-        """Masked L1 over the whole data, with masks fixed by the utterance ids."""
+    def scores(self) -> dict[str, float]:
+        """The loss over the whole data, with masks fixed by the utterance ids: L1; of codes cross-entropy in nats, with
+        accuracy and how they are spread."""
         self._check_target()
-        objective = Pretraining(self.pretrained.model, self.pretrained.config, self.device)
-        return objective.evaluate(self.data.once(self.device))["loss"]
+        return self._objective().evaluate(self.data.once(self.device))
+
+    def _objective(self) -> FramePretraining | CodePretraining:
+        return pretraining(self.pretrained.model, self.pretrained.config, self.device)
 
     def plot_hidden_states(self, layers: LayerSelection, count: int, source: str = "") -> list[Path]:
         """First, last and weighted hidden states of `count` utterances (equal weights unless `layers` brings some).
@@ -94,7 +107,8 @@ class Inspection:
         `filled` is the truth with the masked frames taken from the prediction; the sound of `true` shows what the way
         from features back to sound costs alone."""
         self._check_target()
-        objective = Pretraining(self.pretrained.model, self.pretrained.config, self.device)
+        objective = self._objective()
+        assert isinstance(objective, FramePretraining), "codes are drawn by plot_codes"
         audible = self.silent_because() is None
 
         def draw(batch: Batch, stem: str) -> list[Path]:
@@ -102,6 +116,19 @@ class Inspection:
             figure = reconstruction_figure(shown, self.data.source, self.data.target, batch.ids[0])
             saved = [self._save(figure, f"{stem}_reconstruction.png")]
             return saved + self._save_sound(shown, batch.ids[0], stem) if audible else saved
+
+        return self._each(count, draw)
+
+    def plot_codes(self, count: int, alignment: Alignment | None) -> list[Path]:
+        """The input, the codes and the predicted codes of `count` utterances, with the phones of an alignment."""
+        self._check_target()
+        objective = self._objective()
+        assert isinstance(objective, CodePretraining), "frames are drawn by plot_reconstructions"
+
+        def draw(batch: Batch, stem: str) -> list[Path]:
+            phones = None if alignment is None else Phones.of(alignment, batch.ids[0])
+            figure = codes_figure(objective.show(batch), self.data.source, batch.ids[0], phones)
+            return [self._save(figure, f"{stem}_codes.png")]
 
         return self._each(count, draw)
 
@@ -113,6 +140,8 @@ class Inspection:
 
     def silent_because(self) -> str | None:
         """Why reconstructions cannot be made into sound, or None where they can."""
+        if self.pretrained.config.objective == "codes":
+            return "codes cannot be turned back into a waveform"
         features, corpus = self.data.target.features, self.data.corpus
         if features is None or features.kind not in ("mel", "linear"):
             return f"{features.kind if features else 'unknown'} features cannot be turned back into a waveform"
@@ -185,6 +214,12 @@ class Inspection:
         self.folder.mkdir(parents=True, exist_ok=True)
         save_figure(figure, self.folder / name)
         return self.folder / name
+
+
+def without_target(config: PretrainConfig) -> PretrainConfig:
+    """The config of a model that is looked at, but predicts nothing."""
+    objective = "masked" if config.objective == "codes" else config.objective
+    return replace(config, objective=objective, data=replace(config.data, target=[]))
 
 
 def _numbers(weights: Sequence[float]) -> str:

@@ -125,7 +125,8 @@ class MockingjayModel:
         """The hidden state of the pre-training head [B, T', H]."""
         states, real = self._states(spec, lengths, process_from_loader)
         head = self.model.head
-        assert isinstance(head, Head | NoHead)
+        if not isinstance(head, Head | NoHead):
+            raise ValueError("the model predicts codes: its head has no hidden state of its own")
         return self._finish(head.state(states[-1]), real, tile)
 
     def _states(self, spec, lengths: Lengths, process_from_loader: bool) -> tuple[tuple[Tensor, ...], Tensor]:

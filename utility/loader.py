@@ -50,11 +50,13 @@ class Source(Protocol):
 class Target:
     """What goes with an utterance: `read(index)` gives a label or an array [T, ...], `fill` stands on padding.
 
-    An array has the utterance's frames, and is cropped with them, or a length of its own."""
+    An array has the utterance's frames, and is cropped with them, from a multiple of `step` on; or it has a length of its
+    own."""
 
     read: Callable[[int], np.ndarray | np.generic]
     fill: float = 0.0
     own_length: bool = False
+    step: int = 1
 
 
 @section
@@ -237,5 +239,7 @@ class _Batches:
         length = int(self.source.lengths[index])
         if self.max_frames is None or length <= self.max_frames:
             return slice(0, length)
-        start = int(numpy_generator(self.seed, epoch, int(index)).integers(length - self.max_frames + 1))
+        step = 1 if self.target is None else self.target.step
+        starts = (length - self.max_frames) // step + 1
+        start = int(numpy_generator(self.seed, epoch, int(index)).integers(starts)) * step
         return slice(start, start + self.max_frames)

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
+from mockingjay.model.codes import RandomProjection
 from mockingjay.model.gru import GruConfig, GruEncoder
 from mockingjay.model.layout import Packing
 from mockingjay.model.transformer import (
@@ -67,6 +69,8 @@ class FrameModel(nn.Module):
         super().__init__()
         self.encoder, self.head, self.input_dim, self.target_dim = encoder, head, input_dim, target_dim
         self.downsample_rate = downsample_rate
+        self.quantizer: RandomProjection | None = None  # where it predicts codes that it makes itself
+        self.mask_vector: nn.Parameter | None = None  # [input_dim * rate], where a learnt vector hides frames
 
     @property
     def hidden_size(self) -> int:
@@ -87,6 +91,19 @@ class FrameModel(nn.Module):
         states = self.encoder(stacked, lengths)
         return Output(states, lengths, self.head(states[-1]))
 
+    def last_state(self, stacked: Tensor, lengths: Tensor, packing: Packing | None = None) -> Tensor:
+        """The last hidden state [B, T', H] of such frames; with `packing` computed on real frames, zero at padding."""
+        if packing is None:
+            return self.encoder(stacked, lengths)[-1]
+        return packing.unpack(self.encoder(packing.pack(stacked), lengths, packing)[-1])
+
+    def hide(self, stacked: Tensor, learnt: Tensor | None) -> Tensor:
+        """Frames [B, T', D] with the model's own vector where `learnt` [B, T'] is True."""
+        if learnt is None:
+            return stacked
+        assert self.mask_vector is not None, "masking.fill says that there is one"
+        return torch.where(learnt[..., None], self.mask_vector, stacked)
+
     def predict_packed(self, stacked: Tensor, lengths: Tensor, packing: Packing) -> Tensor:
         """The prediction of `predict`, computed on real frames alone; zero at padding."""
         states = self.encoder(packing.pack(stacked), lengths, packing)
@@ -100,10 +117,17 @@ class FrameModel(nn.Module):
 class TransformerModel(FrameModel):
     """Mockingjay, TERA and AALBERT; with `causal` no frame sees a later one (Transformer-APC)."""
 
-    def __init__(self, config: TransformerConfig, input_dim: int, target_dim: int, causal: bool = False):
+    def __init__(
+        self,
+        config: TransformerConfig,
+        input_dim: int,
+        target_dim: int,
+        causal: bool = False,
+        head: nn.Module | None = None,
+    ):
         rate = config.downsample_rate
         encoder = TransformerEncoder(config, input_dim * rate, causal)
-        head = Head(config.hidden_size, target_dim * rate, config.activation)
+        head = head or Head(config.hidden_size, target_dim * rate, config.activation)
         super().__init__(encoder, head, input_dim, target_dim, rate)
         initialise(self, config.initializer_range)
 

@@ -46,7 +46,8 @@ class Segments:
         """The segments as a batch; their ids are `<utterance>/<first frame>`."""
         ids = [f"{batch.ids[row]}/{start}" for row, start in zip(self.row.tolist(), self.start.tolist())]
         target = None if batch.target is None else self.split(batch.target)
-        return replace(batch, features=self.split(batch.features), lengths=self.lengths, ids=ids, target=target)
+        features, host = self.split(batch.features), self.lengths.cpu()
+        return replace(batch, features=features, lengths=self.lengths, ids=ids, target=target, host_lengths=host)
 
     def _real(self) -> Tensor:
         return real_frames(self.lengths, int(self.lengths.max()))

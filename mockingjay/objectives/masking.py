@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import pydantic
 import torch
@@ -18,13 +19,17 @@ class MaskingConfig:
     """Time, frequency and magnitude alteration (TERA, Liu et al. 2021, section III) as the originals' code draws them.
 
     The defaults are Mockingjay's (Liu et al. 2020, section 2.2), which alters time alone. Where neither time nor
-    frequency is altered every real element is chosen."""
+    frequency is altered every real element is chosen. Models of codes (wav2vec 2.0, BEST-RQ) let each frame begin a
+    span with `start_probability` instead."""
 
-    proportion: float = pydantic.Field(0.15, ge=0, le=1)  # share of the frames that spans are drawn for
+    proportion: float = pydantic.Field(0.15, ge=0, le=1)  # share of the frames that spans are drawn for,
+    start_probability: float = pydantic.Field(0.0, ge=0, le=1)  # or instead the chance that a frame begins a span
     consecutive_min: int = pydantic.Field(7, ge=1)  # shortest and
     consecutive_max: int = pydantic.Field(7, ge=1)  # longest span, in (stacked) frames
-    zero: float = pydantic.Field(0.8, ge=0, le=1)  # chance that an utterance's spans are set to zero,
+    zero: float = pydantic.Field(0.8, ge=0, le=1)  # chance that an utterance's spans are hidden behind `fill`,
     replace: float = pydantic.Field(0.1, ge=0, le=1)  # or replaced by other spans of it; else they are left alone
+    fill: Literal["zeros", "noise", "learnt"] = "zeros"  # learnt: a vector of the model
+    fill_deviation: float = pydantic.Field(0.1, gt=0)  # standard deviation of the noise; 0.1 in BEST-RQ
     allow_overlap: bool = True  # of spans; else they start on a grid of
     bucket_ratio: float = pydantic.Field(1.2, ge=1)  # so many times their length
     frequency: int = pydantic.Field(0, ge=0)  # widest band of neighbouring values that is set to zero
@@ -36,64 +41,98 @@ class MaskingConfig:
             raise ValueError(f"consecutive_min {self.consecutive_min} exceeds consecutive_max {self.consecutive_max}")
         if self.zero + self.replace > 1:
             raise ValueError(f"zero {self.zero} and replace {self.replace} sum to more than 1")
+        if self.start_probability and self.proportion:
+            raise ValueError(
+                f"start_probability {self.start_probability} and proportion {self.proportion} both draw spans: set one "
+                "of them to 0"
+            )
+        if self.start_probability and not self.allow_overlap:
+            raise ValueError("allow_overlap false goes with proportion: with start_probability spans may overlap")
+
+    @property
+    def hides_frames(self) -> bool:
+        """Whether whole frames are chosen, in spans."""
+        return bool(self.proportion or self.start_probability)
 
 
 @dataclass(frozen=True)
 class Altered:
-    """What the model sees [B, T, D], and the bool mask [B, T, D]: True = chosen = counted in the loss."""
+    """What the model sees [B, T, D], and the bool mask [B, T, D]: True = chosen = counted in the loss.
+
+    Where `learnt` is True the model puts its own vector. `where` says which frames are chosen whole, in time."""
 
     inputs: Tensor
     mask: Tensor
+    learnt: Tensor | None = None  # bool [B, T]
+    where: Tensor | None = None  # int64 [N], in the flat batch [B * T]; if that was asked for
 
 
 def alter(
-    features: Tensor, lengths: Tensor, config: MaskingConfig, generator: torch.Generator | Sequence[torch.Generator]
+    features: Tensor,
+    lengths: Tensor,
+    config: MaskingConfig,
+    generator: torch.Generator | Sequence[torch.Generator],
+    host_lengths: Tensor | None = None,
 ) -> Altered:
     """Alter features [B, T, D] with true lengths [B] in time, then in frequency, then in magnitude.
 
     Only real frames are ever altered or chosen (the originals' bands and noise reached into padding). With one
     generator the batch shares it; with a list each utterance draws from its own, so that its mask does not depend on
-    the batch. Draws are made on the CPU: they are the same on every device."""
-    draws = _Draws.make(lengths, features.shape[1:], config, generator).to(features.device)
+    the batch. Draws are made on the CPU: they are the same on every device. Whoever wants `where` gives the lengths in
+    host memory too: there the spans are then drawn, so that nothing waits for the device."""
+    on_host = _Draws.make(lengths, features.shape[1:], config, generator)
+    draws = on_host.to(features.device)
     real = real_frames(lengths, features.shape[1])[..., None]
-    inputs, mask = features, real & torch.zeros_like(features, dtype=torch.bool)
-    if config.proportion:
-        inputs, mask = _alter_time(features, lengths, config, draws)
+    inputs, mask, learnt, where = features, real & torch.zeros_like(features, dtype=torch.bool), None, None
+    if config.hides_frames:
+        if host_lengths is None:
+            spans, source = _draw_spans(lengths, features.shape[1], config, draws)
+        else:
+            spans, source = _draw_spans(host_lengths, features.shape[1], config, on_host)
+            spans, source, where = sent((spans, source, spans.flatten().nonzero()[:, 0]), features.device)
+        inputs, learnt = _alter_time(features, spans, source, config, draws)
+        mask = spans[..., None].expand_as(features)
     if config.frequency:
         band = _band(draws, features.shape[2])[:, None] & real
         inputs, mask = inputs.masked_fill(band, 0.0), mask | band
-    if not config.proportion and not config.frequency:
+    if not config.hides_frames and not config.frequency:
         mask = real.expand_as(features)
     if config.noise:
         noisy = (draws.noise_die < config.noise)[:, None, None] & real
         inputs = torch.where(noisy, inputs + config.noise_deviation * draws.noise, inputs)
-    return Altered(inputs, mask)
+    return Altered(inputs, mask, learnt, where)
 
 
 def each_alteration(config: MaskingConfig) -> dict[str, MaskingConfig]:
     """A config for each alteration alone, drawn for certain, and one for all of them: what figures show.
 
     Those that `config` leaves out are shown as TERA's base model has them."""
-    time = replace(config, proportion=config.proportion or 0.15, zero=1.0, replace=0.0, frequency=0, noise=0.0)
+    share = 0.0 if config.start_probability else config.proportion or 0.15
+    time = replace(config, proportion=share, zero=1.0, replace=0.0, frequency=0, noise=0.0)
+    untouched = replace(time, proportion=0.0, start_probability=0.0)
     band = config.frequency or 16
     return {
         "time": time,
         "replaced": replace(time, zero=0.0, replace=1.0),
-        "frequency": replace(time, proportion=0.0, frequency=band),
-        "noise": replace(time, proportion=0.0, noise=1.0),
+        "frequency": replace(untouched, frequency=band),
+        "noise": replace(untouched, noise=1.0),
         "all": replace(time, frequency=band, noise=1.0),
     }
 
 
-def _alter_time(features: Tensor, lengths: Tensor, config: MaskingConfig, draws: "_Draws") -> tuple[Tensor, Tensor]:
-    """Per utterance one span length c is drawn, then round(length * proportion / c) starts without replacement, and one
-    die for the whole utterance: zero, replace or leave. All frames of a span are chosen (the first original counted
-    only the first of each)."""
-    time, real = torch.arange(features.shape[1], device=features.device), real_frames(lengths, features.shape[1])
+def _draw_spans(lengths: Tensor, frames: int, config: MaskingConfig, draws: "_Draws") -> tuple[Tensor, Tensor]:
+    """The spans, bool [B, T], and for each frame of one the frame that may replace it, int64 [B, T].
+
+    Per utterance one span length c is drawn, then round(length * proportion / c) starts without replacement. All frames
+    of a span are chosen (the first original counted only the first of each). With `start_probability` any real frame may
+    begin a span, which the end may cut."""
+    time, real = torch.arange(frames, device=lengths.device), real_frames(lengths, frames)
     last_start = (lengths - draws.span - 1).clamp(min=0)[:, None]
     allowed = (time <= last_start) & real
     starts = allowed if config.allow_overlap else allowed & _grid(time, last_start, config, draws)
     count = torch.round(lengths * config.proportion / draws.span).long()[:, None]
+    if config.start_probability:
+        starts, count = real, (real & (draws.starts < config.start_probability)).sum(1, keepdim=True)
 
     order, chosen = _draw_without_replacement(draws.starts, starts, count)
     begin = torch.where(chosen, time, -1).cummax(dim=1).values  # the nearest span start at or before each frame
@@ -102,14 +141,20 @@ def _alter_time(features: Tensor, lengths: Tensor, config: MaskingConfig, draws:
     source_order, _ = _draw_without_replacement(draws.sources, allowed, count)
     nth = order.argsort(dim=1).gather(1, begin.clamp(min=0))
     source = source_order.gather(1, nth) + time - begin
-    source = torch.minimum(source, lengths[:, None] - 1).clamp(min=0)
-    other = features.gather(1, source[..., None].expand_as(features))
+    return mask, torch.minimum(source, lengths[:, None] - 1).clamp(min=0)
 
-    die = draws.die[:, None]
-    zeroed = mask & (die < config.zero)
-    replaced = mask & (die >= config.zero) & (die < config.zero + config.replace)
-    inputs = features.masked_fill(zeroed[..., None], 0.0)
-    return torch.where(replaced[..., None], other, inputs), mask[..., None].expand_as(features)
+
+def _alter_time(
+    features: Tensor, spans: Tensor, source: Tensor, config: MaskingConfig, draws: "_Draws"
+) -> tuple[Tensor, Tensor | None]:
+    """What the model sees, and where its learnt vector goes: one die for the whole utterance says whether its spans are
+    hidden, replaced by the frames `source` of it, or left."""
+    other, die = features.gather(1, source[..., None].expand_as(features)), draws.die[:, None]
+    hidden = spans & (die < config.zero)
+    replaced = spans & (die >= config.zero) & (die < config.zero + config.replace)
+    fill = config.fill_deviation * draws.fill if config.fill == "noise" else 0.0
+    inputs = torch.where(hidden[..., None], fill, features)
+    return torch.where(replaced[..., None], other, inputs), hidden if config.fill == "learnt" else None
 
 
 def _grid(time: Tensor, last_start: Tensor, config: MaskingConfig, draws: "_Draws") -> Tensor:
@@ -145,6 +190,7 @@ class _Draws:
     band: Tensor  # [B]
     noise_die: Tensor  # [B]
     noise: Tensor  # [B, T, D] standard normal; one column where none is asked for
+    fill: Tensor  # the same, in place of hidden frames; zeros where none is asked for
 
     @classmethod
     def make(cls, lengths: Tensor, shape: Sequence[int], config: MaskingConfig, generator) -> "_Draws":
@@ -160,8 +206,11 @@ class _Draws:
         die, grid, band, noise_die = torch.rand(4, rows, generator=own)
         width = torch.randint(min(config.frequency, size) + 1, (rows,), generator=own)
         noise = torch.randn(rows, frames, size if config.noise else 1, generator=own)
+        fill = torch.zeros(rows, frames, 1)
+        if config.fill == "noise":
+            fill = torch.randn(rows, frames, size, generator=own)
         return {"starts": starts, "sources": sources, "span": span, "die": die, "grid": grid, "width": width,
-                "band": band, "noise_die": noise_die, "noise": noise}  # fmt: skip
+                "band": band, "noise_die": noise_die, "noise": noise, "fill": fill}  # fmt: skip
 
     def to(self, device: torch.device) -> "_Draws":
         """The same numbers on another device."""

@@ -1,5 +1,6 @@
 """A pre-training run: its data, its model and its trainer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,10 +12,12 @@ from torch import Tensor
 from mockingjay.build import new_model
 from mockingjay.checkpoint import KIND, Pretrained, check_features, check_input
 from mockingjay.config import PretrainConfig
-from mockingjay.figures import reconstruction_figure
+from mockingjay.figures import codes_figure, reconstruction_figure
+from mockingjay.model.frame_model import FrameModel
 from mockingjay.model.groups import original_groups
-from mockingjay.pretraining.data import open_data
-from mockingjay.pretraining.step import Pretraining
+from mockingjay.pretraining.codes import CodePretraining, collapse_in
+from mockingjay.pretraining.data import Data, open_data
+from mockingjay.pretraining.step import FramePretraining
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import AnyBatch
 from utility.config import as_dict, build
@@ -24,11 +27,12 @@ from utility.training.stopping import Stop
 from utility.training.trainer import Run, Trainer, Training
 
 STEM = "mockingjay"
+LOOKED_AT = 200  # utterances whose codes are counted before a training begins
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where a run computes and leaves its files."""
+    """Where a run computes and leaves its files, and who is told of it."""
 
     directory: Path
     log: Path
@@ -36,15 +40,21 @@ class RunContext:
     quiet: bool = False
     group: Group = ALONE
     stop: Stop | None = None
+    say: Callable[[str], None] = print
+    warn: Callable[[str], None] = print
 
 
-def make_trainer(config: PretrainConfig, seed: int, context: RunContext) -> Trainer:
-    """Open the data of `config`, build the model, and give the trainer that fits it."""
+def make_trainer(config: PretrainConfig, seed: int, context: RunContext, fresh: bool = True) -> Trainer:
+    """Open the data of `config`, build the model, and give the trainer that fits it.
+
+    A `fresh` model that makes codes of frames takes the statistics of the training data; else a checkpoint has them."""
     if not config.data.train:
         raise ValueError("config key 'data.train' is empty: name store/split paths, e.g. [data/libri_mel160/train]")
     data = open_data(config.data.train, config, seed, noisy=True)
     model = new_model(config, data.source.row_shape[0], data.target.row_shape[0], seed)
-    objective = Pretraining(model, config, context.device)
+    objective = pretraining(model, config, context.device)
+    if isinstance(objective, CodePretraining) and fresh:
+        _look_at_codes(objective, open_data(config.data.train, config, seed), context)
     evaluate = figures = None
 
     def step(batch: AnyBatch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -56,15 +66,21 @@ def make_trainer(config: PretrainConfig, seed: int, context: RunContext) -> Trai
         example = dev.one(0, context.device)
 
         def evaluate() -> dict[str, float]:
-            return objective.evaluate(islice(dev.once(context.device), config.eval_batches))
+            scores = objective.evaluate(islice(dev.once(context.device), config.eval_batches))
+            for line in collapse_in(scores):
+                context.warn(line)
+            return scores
 
         def figures() -> dict[str, Figure]:
+            if isinstance(objective, CodePretraining):
+                return {"codes": codes_figure(objective.show(example), dev.source, example.ids[0])}
             shown = objective.reconstruct(example, dev)
             return {"reconstruction": reconstruction_figure(shown, dev.source, dev.target, example.ids[0])}
 
     decay = config.optimizer.decay
     original = config.optimizer.name in ORIGINAL
     groups = original_groups(model, decay) if original else decay_groups(model.named_parameters(), decay)
+    codes_given = config.predicts_stored_codes  # made of features, but none themselves
     about = {
         "config": as_dict(config),
         "seed": seed,
@@ -72,7 +88,7 @@ def make_trainer(config: PretrainConfig, seed: int, context: RunContext) -> Trai
         "target_dim": model.target_dim,
         "frame_shift": data.source.frame_shift,
         "features": data.source.features and as_dict(data.source.features),
-        "target": data.target.features and as_dict(data.target.features),
+        "target": None if codes_given else data.target.features and as_dict(data.target.features),
         "stated": {
             name: info.stated
             for name, info in (("features", data.source), ("target", data.target))
@@ -98,11 +114,37 @@ def make_trainer(config: PretrainConfig, seed: int, context: RunContext) -> Trai
     return Trainer(training, config.trainer, config.optimizer, run)
 
 
+def pretraining(model: FrameModel, config: PretrainConfig, device: torch.device) -> FramePretraining | CodePretraining:
+    """What the objective of `config` makes of a model and batches."""
+    return (CodePretraining if config.objective == "codes" else FramePretraining)(model, config, device)
+
+
+def _look_at_codes(objective: CodePretraining, data: Data, context: RunContext) -> None:
+    """Normalise by the training data where the model makes the codes, say how they are spread, and warn of a collapse.
+
+    They never change in training: one look is enough."""
+    if objective.model.quantizer is not None:
+        mean, deviation = (torch.from_numpy(values) for values in data.predicted_level())
+        objective.model.quantizer.normalise_by(mean, deviation)
+    batches = (data.one(index, context.device) for index in data.evenly(LOOKED_AT))
+    for number, use in enumerate(objective.codes_in_use(batches), start=1):
+        book = f"codebook {number}" if objective.config.codes.codebooks > 1 else "codes"
+        context.say(f"{book}: {use.in_words()}")
+        if use.collapsed:
+            context.warn(
+                f"{book}: they have collapsed: perplexity {use.perplexity:.1f} of {use.size} codes: normalise the features "
+                "(CMVN), or raise codes.dim, or cluster into other codes"
+            )
+
+
 def continue_from(trainer: Trainer, saved: Pretrained) -> None:
     """Take weights, optimiser and progress from a checkpoint, ours or the originals'."""
     training, about = saved.training, trainer.run.about
     features = about["features"] and build(FeatureConfig, about["features"])
     check_input(features, about["stated"].get("features"), saved, "data.train")
+    codes, before = about["stated"].get("target"), saved.stated.get("target")
+    if saved.config.predicts_stored_codes and codes != before:
+        raise ValueError(f"{saved.path} was trained on {before or 'other codes'}, data.target holds {codes or 'others'}")
     if training.cannot_resume:
         raise ValueError(f"{saved.path}: training cannot go on from it: {training.cannot_resume}")
     content = {"model": saved.model.state_dict(), "optimizer": training.optimizer, "state": training.progress}

@@ -1,4 +1,4 @@
-"""Pre-training: what a step computes, on what data, and what its checkpoint says."""
+"""Pre-training: what a step computes, on what data."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +20,47 @@ from utility.batches import Batch
 from utility.seeds import utterance_generators
 from utility.training.trainer import autocast
 
+Generators = torch.Generator | list[torch.Generator]
+
+
+class Pretraining:
+    """What all objectives share: a model on a device, and how batches are masked the same way at every look."""
+
+    def __init__(self, model: FrameModel, config: PretrainConfig, device: torch.device):
+        self.model, self.config, self.device = model.to(device), config, device
+        if isinstance(model.encoder, TransformerEncoder):
+            model.encoder.recompute = config.speed.recompute
+            if config.speed.compile and device.type == "cuda":
+                model.encoder.compile_blocks()
+
+    def fixed(self, batch: Batch) -> tuple[Batch, list[torch.Generator]]:
+        """A batch on the device, long utterances in pieces, and the generators that their ids stand for."""
+        batch = batch.to(self.device)
+        if self.config.model.max_input_length is not None:
+            batch = Segments.of(batch.lengths, self.config.model.max_input_length).split_batch(batch)
+        return batch, utterance_generators(batch.ids)
+
+    @property
+    def packed(self) -> bool:
+        """Whether training batches are computed on real frames end to end."""
+        return self.config.speed.packed and self.device.type == "cuda"
+
+    def packing(self, frames: int, batch: Batch) -> Packing:
+        """Where the real frames of a batch of `frames` (stacked) frames lie."""
+        encoder = self.model.encoder
+        assert isinstance(encoder, TransformerEncoder), "a config with a GRU refuses speed.packed"
+        return Packing.of(self.host_lengths(batch), frames, self.device, encoder.causal)
+
+    def host_lengths(self, batch: Batch) -> Tensor:
+        """Lengths [B] in (stacked) frames, in host memory."""
+        lengths = batch.lengths if batch.host_lengths is None else batch.host_lengths
+        rate = self.model.downsample_rate
+        return lengths if rate == 1 else (lengths // rate).clamp(min=1)
+
+    def autocast(self):
+        """Matrix products as the config says."""
+        return autocast(self.device, self.config.trainer.precision)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -36,19 +77,12 @@ class Prediction:
         return masked_loss(self.prediction, self.truth, self.mask)
 
 
-class Pretraining:
-    """The objective of a model: rebuild altered frames, or predict those that come (APC)."""
-
-    def __init__(self, model: FrameModel, config: PretrainConfig, device: torch.device):
-        self.model, self.config, self.device = model.to(device), config, device
-        if isinstance(model.encoder, TransformerEncoder):
-            model.encoder.recompute = config.speed.recompute
-            if config.speed.compile and device.type == "cuda":
-                model.encoder.compile_blocks()
+class FramePretraining(Pretraining):
+    """Rebuild altered frames, or predict those that come (APC)."""
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Loss of a batch, and the share of its real frames that counted in it."""
-        seen = self._prediction(batch, generator, packed=self.config.speed.packed and self.device.type == "cuda")
+        seen = self._prediction(batch, generator, self.packed)
         return {"loss": seen.loss().mean(), "masked_share": seen.mask.any(-1).sum() / seen.lengths.sum()}
 
     @torch.no_grad()
@@ -57,8 +91,8 @@ class Pretraining:
         self.model.eval()
         total, count = 0.0, 0.0
         for batch in batches:
-            with autocast(self.device, self.config.trainer.precision):
-                loss = self._fixed_prediction(batch).loss()
+            with self.autocast():
+                loss = self._prediction(*self.fixed(batch)).loss()
             total += float(loss.total)
             count += float(loss.count)
         if not count:
@@ -69,37 +103,25 @@ class Pretraining:
     def reconstruct(self, batch: Batch, data: Data) -> Reconstruction:
         """What the model makes of a batch of one utterance, masked as in `evaluate`; its segments end to end."""
         self.model.eval()
-        seen = self._fixed_prediction(batch)
+        seen = self._prediction(*self.fixed(batch))
         shown = {"true": seen.truth, "predicted": seen.prediction, "masked": seen.inputs, "mask": seen.mask}
         lengths = seen.lengths.tolist()
         shown = {name: torch.cat([v[:t] for v, t in zip(value, lengths)]) for name, value in shown.items()}
         return Reconstruction.of(shown, self.model.downsample_rate, data.source, data.target)
 
-    def _fixed_prediction(self, batch: Batch) -> Prediction:
-        batch = batch.to(self.device)
-        if self.config.model.max_input_length is not None:
-            batch = Segments.of(batch.lengths, self.config.model.max_input_length).split_batch(batch)
-        return self._prediction(batch, utterance_generators(batch.ids))
-
-    def _prediction(
-        self, batch: Batch, generator: torch.Generator | list[torch.Generator], packed: bool = False
-    ) -> Prediction:
+    def _prediction(self, batch: Batch, generator: Generators, packed: bool = False) -> Prediction:
         stacked, lengths = self.model.stack(batch.features, batch.lengths)
+        packing = self.packing(stacked.shape[1], batch) if packed else None
         if self.config.objective == "apc":
-            prediction = self._predict(stacked, lengths, batch, packed)
+            prediction = self._predict(stacked, lengths, packing)
             prediction, known = ahead(prediction, lengths, self.config.apc.time_shift)
             return Prediction(stacked, prediction, stacked, known[..., None].expand_as(stacked), lengths)
         truth = stacked if batch.target is None else self.model.stack(batch.target, batch.lengths)[0]
         altered = alter(stacked, lengths, self.config.masking, generator)
-        prediction = self._predict(altered.inputs, lengths, batch, packed)
-        return Prediction(altered.inputs, prediction, truth, altered.mask, lengths)
+        inputs = self.model.hide(altered.inputs, altered.learnt)
+        return Prediction(inputs, self._predict(inputs, lengths, packing), truth, altered.mask, lengths)
 
-    def _predict(self, inputs: Tensor, lengths: Tensor, batch: Batch, packed: bool) -> Tensor:
-        if not packed:
+    def _predict(self, inputs: Tensor, lengths: Tensor, packing: Packing | None) -> Tensor:
+        if packing is None:
             return self.model.predict(inputs, lengths).prediction
-        encoder = self.model.encoder
-        assert isinstance(encoder, TransformerEncoder), "a config with a GRU refuses speed.packed"
-        assert batch.host_lengths is not None, "a batch on a device has its lengths on the host too"
-        on_host = (batch.host_lengths // self.model.downsample_rate).clamp(min=1)
-        packing = Packing.of(on_host, inputs.shape[1], self.device, encoder.causal)
         return self.model.predict_packed(inputs, lengths, packing)

@@ -13,7 +13,7 @@ from mockingjay.model.frame_model import TransformerModel
 from mockingjay.model.layout import Scope
 from mockingjay.model.segments import Segments
 from mockingjay.model.transformer import TransformerConfig, sinusoid_positions, stack_frames, unstack_states
-from mockingjay.pretraining.step import Pretraining
+from mockingjay.pretraining.step import FramePretraining
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 from utility.batches import Batch
 from utility.config import resolve
@@ -62,10 +62,10 @@ def test_hidden_states_and_loss_of_a_batch_are_those_of_its_utterances(name, len
     truth = padded(lengths.tolist(), target_size, seed=1)[0] if config.data.target else None
     batch = Batch(features, lengths, [f"u{row}" for row in range(len(lengths))], truth)
     upstream = PretrainedUpstream(model, config, None, 0.0125).eval()
-    objective = Pretraining(model, config, torch.device("cpu"))
+    objective = FramePretraining(model, config, torch.device("cpu"))
     total, count = 0.0, 0.0
     with torch.no_grad():
-        together, whole = upstream(features, lengths), objective._fixed_prediction(batch).loss()
+        together, whole = upstream(features, lengths), objective._prediction(*objective.fixed(batch)).loss()
         for row, length in enumerate(lengths.tolist()):
             alone = Batch(features[row : row + 1, :length], lengths[row : row + 1], batch.ids[row : row + 1],
                           truth if truth is None else truth[row : row + 1, :length])  # fmt: skip
@@ -75,7 +75,7 @@ def test_hidden_states_and_loss_of_a_batch_are_those_of_its_utterances(name, len
                 assert one.shape == (1, length, 24)
                 torch.testing.assert_close(one[0], many[row, :length], atol=1e-5, rtol=1e-5)
                 assert not many[row, length:].any()
-            own = objective._fixed_prediction(alone).loss()
+            own = objective._prediction(*objective.fixed(alone)).loss()
             total, count = total + own.total, count + own.count
     assert whole.count == count
     assert count > 0 or max(lengths) < 20
@@ -90,7 +90,7 @@ def test_apc_predicts_from_what_went_before(name):
     changed[0, 8:] += 1.0
     with torch.no_grad():
         first, second = model(features, lengths), model(changed, lengths)
-        found = Pretraining(model, config, torch.device("cpu"))._prediction(Batch(features, lengths, ["u"]), [])
+        found = FramePretraining(model, config, torch.device("cpu"))._prediction(Batch(features, lengths, ["u"]), [])
     torch.testing.assert_close(first.prediction[:, :8], second.prediction[:, :8], atol=1e-6, rtol=0)
     assert not torch.allclose(first.prediction[:, 8:], second.prediction[:, 8:])
     shift = config.apc.time_shift
@@ -128,7 +128,7 @@ def test_long_utterances_train_and_are_not_cut():  # R36: an assert at 3,000 fra
     config, model, _ = small(PAPER[0], "model.layers=1", "masking.consecutive_max=9")
     features, lengths = padded([5200], 10)
     batch = Batch(features, lengths, ["long"])
-    loss = Pretraining(model, config, torch.device("cpu")).step(batch, torch.Generator().manual_seed(0))["loss"]
+    loss = FramePretraining(model, config, torch.device("cpu")).step(batch, torch.Generator().manual_seed(0))["loss"]
     assert bool(loss.isfinite())
     changed = features.clone()
     changed[0, -1] += 1

@@ -10,7 +10,7 @@ from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
 from mockingjay.model.layout import Packing, Scope
 from mockingjay.model.transformer import Block, TransformerConfig
-from mockingjay.pretraining.step import Pretraining
+from mockingjay.pretraining.step import FramePretraining
 from utility.batches import Batch
 from utility.config import build, resolve
 from utility.training.trainer import autocast
@@ -24,7 +24,7 @@ def pretraining(device="cpu", objective="masked", speed=None, **model):
     sizes = SMALL | {"dropout": 0.0, "attention_dropout": 0.0} | model
     values = {"model": sizes, "objective": objective, "masking": MASKS}
     config = build(PretrainConfig, values | {"speed": speed or {}})
-    return Pretraining(new_model(config, 10, 10, seed=0), config, torch.device(device))
+    return FramePretraining(new_model(config, 10, 10, seed=0), config, torch.device(device))
 
 
 def batch(device="cpu"):

@@ -151,10 +151,10 @@ def seen(monkeypatch) -> list[Altered]:
     return found
 
 
-def objective() -> pretraining.Pretraining:
+def objective() -> pretraining.FramePretraining:
     values = {"model": {"layers": 1, "hidden_size": 8, "heads": 2, "ffn_size": 8}, "trainer": {"precision": "fp32"}}
     config = build(PretrainConfig, values)
-    return pretraining.Pretraining(new_model(config, 4, 4, 0), config, CPU)
+    return pretraining.FramePretraining(new_model(config, 4, 4, 0), config, CPU)
 
 
 def padded(*lengths: int) -> Batch:
@@ -221,13 +221,13 @@ def test_the_seed_draws_the_weights(data, tmp_path):
 
 @pytest.mark.parametrize(("limit", "read"), [(1, 1), (3, 3), (50, 4)])
 def test_an_evaluation_reads_so_many_batches(data, tmp_path, monkeypatch, limit, read):
-    counts, evaluate = [], pretraining.Pretraining.evaluate
+    counts, evaluate = [], pretraining.FramePretraining.evaluate
 
     def counted(self, batches):
         batches = list(batches)
         counts.append(len(batches))
         return evaluate(self, batches)
 
-    monkeypatch.setattr(pretraining.Pretraining, "evaluate", counted)
+    monkeypatch.setattr(pretraining.FramePretraining, "evaluate", counted)
     run(tmp_path, "run", *data, f"eval_batches={limit}")
     assert counts == [read]
