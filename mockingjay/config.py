@@ -75,7 +75,8 @@ class PretrainConfig:
             raise ValueError("objective 'apc' predicts its own input: data.target must be empty")
         if self.objective == "codes" and not self.masking.hides_frames:
             raise ValueError(
-                "objective 'codes' predicts masked frames: masking.proportion or masking.start_probability must be above 0"
+                "objective 'codes' predicts masked frames: masking.proportion or masking.start_probability must be "
+                "above 0"
             )
         if self.online is not None and self.data.target and not self.predicts_stored_codes:
             raise ValueError("online.target says what is predicted: data.target must be empty")

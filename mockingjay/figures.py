@@ -102,8 +102,8 @@ class Phones:
 
 
 def codes_figure(shown: Codes, source: StoreInfo, name: str, phones: Phones | None = None) -> Figure:
-    """The input of the utterance `name`, and under it the codes of the first codebooks: the true ones, those predicted at
-    masked frames, and a mark where both agree; boundaries of phones where they are known.
+    """The input of the utterance `name`, and under it the codes of the first codebooks: the true ones, and those that
+    are predicted at masked frames; boundaries of phones where they are known.
 
     A code's colour is drawn from its number: like colours beside each other are the same code."""
     clock = Clock.of(source)
@@ -129,7 +129,9 @@ def codes_figure(shown: Codes, source: StoreInfo, name: str, phones: Phones | No
     axes[-1].set(xlabel=f"time ({clock.unit})", xlim=(edges[0], edges[-1]))
     if phones is not None:
         _mark_phones(axes, phones)
-    figure.suptitle(f"{name}: {100 * shown.masked.mean():.1f}% of the frames are masked (red)", fontsize=11, parse_math=False)
+    figure.suptitle(
+        f"{name}: {100 * shown.masked.mean():.1f}% of the frames are masked (red)", fontsize=11, parse_math=False
+    )
     return figure
 
 

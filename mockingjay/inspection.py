@@ -24,8 +24,8 @@ from mockingjay.figures import (
 from mockingjay.model.segments import Segments
 from mockingjay.model.transformer import stack_frames
 from mockingjay.objectives.masking import alter, each_alteration
-from mockingjay.pretraining.data import Data, open_given
 from mockingjay.pretraining.codes import CodePretraining
+from mockingjay.pretraining.data import Data, open_given
 from mockingjay.pretraining.run import pretraining
 from mockingjay.pretraining.step import FramePretraining
 from mockingjay.sound import to_waveform

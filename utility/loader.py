@@ -50,8 +50,8 @@ class Source(Protocol):
 class Target:
     """What goes with an utterance: `read(index)` gives a label or an array [T, ...], `fill` stands on padding.
 
-    An array has the utterance's frames, and is cropped with them, from a multiple of `step` on; or it has a length of its
-    own."""
+    An array has the utterance's frames, and is cropped with them, from a multiple of `step` on; or it has a length of
+    its own."""
 
     read: Callable[[int], np.ndarray | np.generic]
     fill: float = 0.0

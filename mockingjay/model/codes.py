@@ -22,8 +22,8 @@ class RandomProjection(nn.Module):
     """Codes of stacked frames by a fixed random projection (BEST-RQ, Chiu et al. 2022, section 3.1).
 
     A frame [rate * D] is normalised by the mean and deviation [D] of the training data, projected by a matrix that is
-    drawn as Xavier's uniform, and gets the number of the unit vector that is nearest by cosine, of each codebook. All of
-    it is a buffer: it is drawn once (`draw`), saved with the weights, and never trained."""
+    drawn as Xavier's uniform, and gets the number of the unit vector that is nearest by cosine, of each codebook. All
+    of it is a buffer: it is drawn once (`draw`), saved with the weights, and never trained."""
 
     def __init__(self, frame_dim: int, rate: int, codebooks: int, size: int, dim: int):
         super().__init__()

@@ -74,7 +74,9 @@ class CodeUse:
         frames = int(counts.sum())
         share = counts[counts > 0].double() / max(frames, 1)
         entropy = float(-(share * share.log()).sum()) if frames else 0.0
-        return cls(frames, float((counts > 0).double().mean()), entropy, float(torch.tensor(entropy).exp()), len(counts))
+        return cls(
+            frames, float((counts > 0).double().mean()), entropy, float(torch.tensor(entropy).exp()), len(counts)
+        )
 
     @property
     def collapsed(self) -> bool:
@@ -84,4 +86,5 @@ class CodeUse:
 
     def in_words(self) -> str:
         """For a line."""
-        return f"{100 * self.used:.1f} % of {self.size} codes in use by {self.frames} frames, perplexity {self.perplexity:.1f}"
+        used = f"{100 * self.used:.1f} % of {self.size} codes in use by {self.frames} frames"
+        return f"{used}, perplexity {self.perplexity:.1f}"

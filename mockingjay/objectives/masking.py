@@ -124,8 +124,8 @@ def _draw_spans(lengths: Tensor, frames: int, config: MaskingConfig, draws: "_Dr
     """The spans, bool [B, T], and for each frame of one the frame that may replace it, int64 [B, T].
 
     Per utterance one span length c is drawn, then round(length * proportion / c) starts without replacement. All frames
-    of a span are chosen (the first original counted only the first of each). With `start_probability` any real frame may
-    begin a span, which the end may cut."""
+    of a span are chosen (the first original counted only the first of each). With `start_probability` any real frame
+    may begin a span, which the end may cut."""
     time, real = torch.arange(frames, device=lengths.device), real_frames(lengths, frames)
     last_start = (lengths - draws.span - 1).clamp(min=0)[:, None]
     allowed = (time <= last_start) & real

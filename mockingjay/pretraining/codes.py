@@ -89,7 +89,7 @@ class CodePretraining(Pretraining):
         return CodePrediction(self.model.head(states), self._codes(batch, stacked, altered.where))
 
     def _codes(self, batch: Batch, stacked: Tensor, where: Tensor) -> Tensor:
-        """The codes [N, codebooks] of the (stacked) frames at `where` [N] in the flat batch, made of unaltered frames."""
+        """The codes [N, codebooks] of the (stacked, unaltered) frames at `where` [N] in the flat batch."""
         if self.model.quantizer is not None:
             truth = stacked if batch.target is None else self.model.stack(batch.target, batch.lengths)[0]
             return self.model.quantizer(truth.flatten(0, 1)[where])

@@ -180,8 +180,9 @@ def _codes_of(corpus: Store | Recordings, other: Store, config: PretrainConfig, 
     if shift > 0 and abs(other.info.frame_shift / (rate * shift) - 1) > 1e-3:
         here, there = 1000 * rate * shift, 1000 * other.info.frame_shift
         raise ValueError(
-            f"{other.names[0]} has a code every {there:g} ms, the model a frame every {here:g} ms (model.downsample_rate "
-            f"{rate} times {name}'s {1000 * shift:g}): make codes by --cluster --stack {rate}, or of an upstream of that rate"
+            f"{other.names[0]} has a code every {there:g} ms, the model a frame every {here:g} ms "
+            f"(model.downsample_rate {rate} times {name}'s {1000 * shift:g}): make codes by --cluster --stack {rate}, "
+            "or of an upstream of that rate"
         )
     pairs = _pairs(corpus, other, name, "codes")
     stacked = np.maximum(corpus.lengths // rate, 1)
@@ -189,8 +190,8 @@ def _codes_of(corpus: Store | Recordings, other: Store, config: PretrainConfig, 
     if len(wrong):
         i = int(wrong[0])
         raise ValueError(
-            f"{other.names[0]}: {corpus.ids[i]} has {other.lengths[pairs[i]]} codes, {stacked[i]} frames in {name}: make the "
-            "codes again"
+            f"{other.names[0]}: {corpus.ids[i]} has {other.lengths[pairs[i]]} codes, {stacked[i]} frames in {name}: "
+            "make the codes again"
         )
 
     def read(index: int) -> np.ndarray:

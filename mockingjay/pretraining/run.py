@@ -132,8 +132,8 @@ def _look_at_codes(objective: CodePretraining, data: Data, context: RunContext) 
         context.say(f"{book}: {use.in_words()}")
         if use.collapsed:
             context.warn(
-                f"{book}: they have collapsed: perplexity {use.perplexity:.1f} of {use.size} codes: normalise the features "
-                "(CMVN), or raise codes.dim, or cluster into other codes"
+                f"{book}: they have collapsed: perplexity {use.perplexity:.1f} of {use.size} codes: normalise the "
+                "features (CMVN), or raise codes.dim, or cluster into other codes"
             )
 
 
@@ -144,7 +144,9 @@ def continue_from(trainer: Trainer, saved: Pretrained) -> None:
     check_input(features, about["stated"].get("features"), saved, "data.train")
     codes, before = about["stated"].get("target"), saved.stated.get("target")
     if saved.config.predicts_stored_codes and codes != before:
-        raise ValueError(f"{saved.path} was trained on {before or 'other codes'}, data.target holds {codes or 'others'}")
+        raise ValueError(
+            f"{saved.path} was trained on {before or 'other codes'}, data.target holds {codes or 'others'}"
+        )
     if training.cannot_resume:
         raise ValueError(f"{saved.path}: training cannot go on from it: {training.cannot_resume}")
     content = {"model": saved.model.state_dict(), "optimizer": training.optimizer, "state": training.progress}

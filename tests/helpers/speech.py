@@ -65,3 +65,16 @@ def wav(path: Path, samples: int = 1600, seed: int = 0, rate: int = 16000) -> Pa
     noise = 0.1 * np.random.default_rng([seed, samples]).standard_normal(samples)
     soundfile.write(path, noise, rate, format="WAV" if path.suffix.lower() == ".wav" else None)
     return path
+
+
+def write_codes(path: Path, lengths: dict[str, int], size: int, shift: float, books: int = 1, seed: int = 0) -> Path:
+    """A finished store of codes `path`; each code stays for some frames."""
+    rng = np.random.default_rng(seed)
+    rows = [Row(name, n, 0, name.split("-")[0], f"{name}.wav") for name, n in lengths.items()]
+    info = StoreInfo(kind="codes", dtype="int32", row_shape=[books], codes=size, frame_shift=shift, stated="of a test")
+    writer = StoreWriter.open(path.parent, path.name, rows, info)
+    for index in writer.pending():
+        length = rows[index].length
+        writer.write(index, rng.integers(0, size, (length, books))[np.arange(length) // 3 * 3 % length])
+    assert writer.finish()
+    return path
