@@ -48,6 +48,8 @@ def reconstruction_score(
 
 def _of(upstream: PretrainedUpstream, saved: Pretrained) -> Callable[[Tensor, Tensor], MaskedLoss]:
     head, rate, limit = saved.model.head, upstream.rate, upstream.max_input_length
+    if saved.config.objective == "codes":
+        raise ValueError(f"{saved.path}: its head predicts codes: there is no reconstruction")
     if saved.model.target_dim != saved.model.input_dim or saved.target != saved.features:
         raise ValueError(f"{saved.path}: its head predicts other features than it takes: there is no reconstruction")
     head = head.to(next(upstream.parameters()).device).eval()
