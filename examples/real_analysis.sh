@@ -5,13 +5,15 @@
 # it) holds word vectors, attributes of words and word similarities; where it is not, what needs them is left out. A
 # Mockingjay and an APC are pre-trained for some 10 minutes on one core each. They, the Mockingjay with random weights,
 # the filterbank and a HuBERT of random weights (12 layers of 768 unless LAYERS and WIDTH say otherwise) are looked at
-# with three samples. It can be started again and continues. Needs requirements-hf.txt.
+# with three samples. It can be started again and continues. JOBS analyses run side by side (default 2), each on one
+# core. With that HuBERT they take 15 GB of memory and 20 GB of disk. Needs requirements-hf.txt.
 set -euo pipefail
 usage="usage: examples/real_analysis.sh CORPORA_DIR [WORDS_DIR] [LAYERS WIDTH]"
 corpora="$(cd "${1:?$usage}" && pwd)"
 words="$(realpath "${2:-$corpora/../words}")"
 layers="${3:-12}" width="${4:-768}"
 cd "$(dirname "$0")/.."
+. examples/side_by_side.sh
 export PYTHON="${PYTHON:-python}"
 hubert="data/hubert_${layers}_$width" mockingjay=result/result_mockingjay/family_Mockingjay/best.ckpt
 
@@ -35,26 +37,38 @@ random_hubert=(--upstream "random_HuBERT=random:hf:$hubert")
 analyse() { # NAME FLAGS...: run it, or continue it, unless it is finished
     local run="result/real/result_analysis/$1"
     [ -f "$run/result.json" ] && return
-    "$PYTHON" run_analysis.py "${@:2}" "${given[@]}" --expdir result/real --name "$1" $([ -d "$run" ] && echo --resume)
+    # shellcheck disable=SC2046  # --resume, or no word
+    "$PYTHON" run_analysis.py "${@:2}" --expdir result/real --name "$1" $([ -d "$run" ] && echo --resume) 2>&1 |
+        sed "s/^/[$1] /"
 }
-
-tokens=cca_phone,cca_word,cca_agwe,mi_phone,mi_word,awd
-[ -d "$words" ] && tokens+=,cca_glove,cca_semantic,cca_syntactic,wordsim
-analyse layers --run "$tokens,cca_speaker,cca_mel,cca_intra,cka,shape,segmentation" --samples 3 \
-    "${upstreams[@]}" "${random_hubert[@]}" cca.memory_mib=5000
-# Without HuBERT the sums of frames are small enough for groups to resample: these scores have intervals.
-analyse frames --run cca_speaker,cca_mel,cca_intra,cka,shape --samples 3 "${upstreams[@]}"
-analyse beside --run cca_inter "${upstreams[@]}" "${random_hubert[@]}" cca.memory_mib=5000
-analyse heads --run attention,attention_blocks "${upstreams[@]:0:4}" "${random_hubert[@]}" attention.utterances=20
-analyse noise --run lnsr --samples 3 "${upstreams[@]:0:6}"
 
 probe() { # NAME FLAGS...: run it, or continue it
     "$PYTHON" run_downstream.py --run phone_linear --config config/real_libri.yaml --resume=auto --expdir result/real \
-        --upstream "Mockingjay=pretrained:$mockingjay" --name "$1" "${@:2}"
+        --name "$1" "${@:2}" 2>&1 | sed "s/^/[probe, $1] /"
 }
-probe weighted --weighted_sum --seeds 3 probe.solver=sgd optimizer.lr=2e-2 trainer.steps=800 trainer.eval_every=100
-probe layers --layer all
+
+run() { "$@"; }
+export -f analyse probe run
+
+tokens=cca_phone,cca_word,cca_agwe,mi_phone,mi_word,awd
+[ -d "$words" ] && tokens+=,cca_glove,cca_semantic,cca_syntactic,wordsim
+jobs() { # a line each, the longest first
+    local all="${upstreams[*]} ${random_hubert[*]}" given="${given[*]}" model="${upstreams[*]:0:2}"
+    echo "analyse layers --run $tokens,cca_speaker,cca_mel,cca_intra,cka,shape,segmentation --samples 3 $all $given" \
+        cca.memory_mib=5000
+    echo "analyse noise --run lnsr --samples 3 ${upstreams[*]:0:6} $given"
+    echo "analyse heads --run attention,attention_blocks ${upstreams[*]:0:4} ${random_hubert[*]} $given" \
+        attention.utterances=20
+    echo "analyse beside --run cca_inter $all $given cca.memory_mib=5000"
+    echo "probe weighted $model --weighted_sum --seeds 3 probe.solver=sgd optimizer.lr=2e-2 trainer.steps=800" \
+        trainer.eval_every=100
+    # Without HuBERT the sums of frames are small enough for groups to resample: these scores have intervals.
+    echo "analyse frames --run cca_speaker,cca_mel,cca_intra,cka,shape --samples 3 ${upstreams[*]} $given"
+    echo "probe layers $model --layer all"
+}
+
+jobs | side_by_side run
 probes=result/real/result_Mockingjay_phone_linear
-analyse weights --run layer_weights,shape "${upstreams[@]:0:2}" "probes.weighted=[$probes/weighted]" \
+analyse weights --run layer_weights,shape "${upstreams[@]:0:2}" "${given[@]}" "probes.weighted=[$probes/weighted]" \
     "probes.single=[$probes/layers]"
 "$PYTHON" examples/layers.py result/real
