@@ -23,7 +23,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scope: Scope, dropout: flo
     if scope.radius is not None:
         return attend_near(query, key, value, scope.mask[:, None], scope.radius, dropout)
     forward_only = not dropout and not torch.is_grad_enabled()
-    if query.is_cuda or forward_only or query.dtype not in (torch.float32, torch.bfloat16):
+    if query.device.type != "cpu" or forward_only or query.dtype not in (torch.float32, torch.bfloat16):
         return F.scaled_dot_product_attention(query, key, value, scope.mask[:, None], dropout)
     return BlockedAttention.apply(query, key, value, scope, DropoutMask.draw(dropout, query.shape[0] * query.shape[1]))
 
@@ -74,7 +74,7 @@ class Dropout(nn.Module):
         """x with a share of its elements set to zero, and `base` added where it is given."""
         if not self.training or not self.share:
             return x if base is None else base + x
-        if x.is_cuda or x.dtype not in (torch.float32, torch.bfloat16):
+        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
             dropped = F.dropout(x, self.share)
             return dropped if base is None else base + dropped
         return RecomputedDropout.apply(x, base, DropoutMask.draw(self.share, 1))

@@ -62,5 +62,5 @@ class Scope:
         self.mask = real_frames(lengths, frames)[:, None]
         if causal:
             self.mask = self.mask & torch.ones(frames, frames, dtype=torch.bool, device=lengths.device).tril()
-        self.counts = None if lengths.is_cuda else lengths.numpy()
+        self.counts = lengths.numpy() if lengths.device.type == "cpu" else None
         self.frames, self.causal, self.radius = frames, causal, radius

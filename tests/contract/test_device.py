@@ -1,5 +1,6 @@
 """The device of a run, and that what is set for speed costs no accuracy and keeps memory."""
 
+import contextlib
 import os
 import resource
 import subprocess
@@ -9,18 +10,25 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mockingjay.build import new_model
+from mockingjay.config import PretrainConfig
 from mockingjay.model import gru
 from mockingjay.model.gru import GruConfig, GruEncoder
 from mockingjay.model.layout import Packing
 from mockingjay.objectives.masking import MaskingConfig, alter
+from mockingjay.pretraining.codes import CodePretraining
 from tests.conftest import PROJECT
 from tests.helpers.speech import write_store
+from utility.batches import Batch
+from utility.config import build
 from utility.device import claim_device, packed, pick_device, unpacked
 from utility.loader import Loader, LoaderConfig
 from utility.store.reading import Store
 
 ALLOCATE = """
 import resource, sys, torch
+from utility.batches import Batch
+from utility.config import build
 from utility.device import claim_device
 if sys.argv[1] == "claim":
     claim_device(cpu=True)
@@ -155,3 +163,26 @@ def test_only_a_gpu_gets_pinned_batches(tmp_path, monkeypatch):
     pinned.clear()
     list(loader.once(pin=True))
     assert pinned
+
+
+@pytest.mark.parametrize("source", ["random_projection", "store"])
+def test_a_step_on_codes_waits_for_nothing(source, monkeypatch):
+    """Which frames are masked is known on the host. "meta" stands for a GPU: to read a value there is an error."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    values = {
+        "model": {"layers": 1, "hidden_size": 8, "heads": 2, "ffn_size": 8, "dropout": 0.0, "attention_dropout": 0.0},
+        "objective": "codes",
+        "codes": {"source": source, "size": 9},
+        "masking": {"fill": "learnt"},
+    }
+    config = build(PretrainConfig, values)
+    device = torch.device("meta")
+    objective = CodePretraining(new_model(config, 6, 6 if source == "random_projection" else 1, 0), config, device)
+    codes = torch.zeros(4, 30, 1, dtype=torch.int32) if source == "store" else None
+    batch = Batch(torch.zeros(4, 30, 6), torch.tensor([30, 20, 7, 3]), list("abcd"), codes).to(device)
+    objective.step(batch, torch.Generator().manual_seed(0))  # position encodings are made once
+    with Copies() as copies:
+        found = objective.step(batch, torch.Generator().manual_seed(0))
+        found["loss"].backward()
+    assert copies.waits == [False, False]
+    assert {value.device for value in found.values()} == {device}
