@@ -259,6 +259,8 @@ def _extracted(command: Command) -> dict[str, Any]:
 def _clustered(command: Command) -> dict[str, Any]:
     """The upstream whose states are clustered, None for none, and the seed."""
     values = command.values
+    if command.mode == "--cluster" and values["clusters"] is None:
+        raise ValueError("--cluster needs --clusters, as 100, or --apply with centroids that are there")
     for name in ("ckpdir", "assume"):
         if values["upstream"] is None and name in command.typed:
             raise ValueError(f"{command.mode} would not use {command.typed[name]} without --upstream: leave it out")

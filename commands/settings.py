@@ -114,7 +114,7 @@ class Cluster(OfPoints):
 
     online_config: Path | None
     layer: str
-    clusters: int | None
+    clusters: int
     stack: int
     restarts: int
     passes: int | None

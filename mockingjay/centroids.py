@@ -94,7 +94,7 @@ class Centroids:
 def write_centroids(file: Path, centroids: Centroids, about: About) -> None:
     """Put centroids in place of `file`, whole or not at all."""
     assert about.fingerprint == centroids.fingerprint, "they are of each other"
-    metadata = {"format": "pt", KEY: json.dumps(as_dict(about), sort_keys=True)}
+    metadata = {KEY: json.dumps(as_dict(about), sort_keys=True)}  # one key: several would come in any order
     replace_file(file, save({"centroids": centroids.values.cpu().contiguous()}, metadata))
 
 

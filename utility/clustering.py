@@ -208,9 +208,9 @@ def _write_missing(file: Path, count: int) -> None:
 
 
 def _read_sample(folder: Path, width: int) -> np.ndarray:
-    rows = np.memmap(folder / SAMPLE, "<f4", "r").reshape(-1, width)
+    rows = np.fromfile(folder / SAMPLE, "<f4").reshape(-1, width)
     there = ~np.isnan(rows[:, 0])
-    return np.ascontiguousarray(rows if there.all() else rows[there])
+    return rows if there.all() else rows[there]
 
 
 def _write_state(file: Path, found: Found) -> None:
