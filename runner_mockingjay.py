@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands import settings
-from commands.chosen import draws_weights, is_spec, named_upstream
+from commands.chosen import clustered_upstream, draws_weights, is_spec, named_upstream
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
 from mockingjay.runs import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
@@ -33,9 +33,9 @@ MODES = (
     Mode("--test --load --plot", (*LOSS, "loader", "trainer.precision")),
     Mode("--test --load --plot --with_head", (*LOSS, "loader", "trainer.precision"), shown=False),  # first README
     Mode("--extract", READ),
-    Mode("--extract --codes", ()),
     Mode("--cluster", ()),
     Mode("--cluster --apply", ()),
+    Mode("--extract --codes", ()),
     Mode("--export", ()),
     Mode("--info", ()),
     Mode("--preprocess", ()),
@@ -229,7 +229,8 @@ def _settled(command: Command) -> dict[str, Any]:
             raise ValueError(f"--ckpt {ckpt} brings its own config: leave --config out")
         return {"ckpt": ckpt and find_checkpoint(ckpt, ckpdir)}
     if mode in CLUSTER:
-        return _clustered(command)
+        seed_given = DEFAULT_SEED if values["seed"] is None else values["seed"]
+        return {"upstream": clustered_upstream(mode, values, command.typed), "seed": seed_given}
     return _extracted(command) if mode == "--extract" else {"ckpt": _chosen(values)}
 
 
@@ -253,20 +254,6 @@ def _extracted(command: Command) -> dict[str, Any]:
             raise ValueError(
                 f"--upstream {values['upstream']} would not use {typed[name]} {values[name]}: leave it out"
             )
-    return {"upstream": spec, "seed": DEFAULT_SEED if values["seed"] is None else values["seed"]}
-
-
-def _clustered(command: Command) -> dict[str, Any]:
-    """The upstream whose states are clustered, None for none, and the seed."""
-    values = command.values
-    if command.mode == "--cluster" and values["clusters"] is None:
-        raise ValueError("--cluster needs --clusters, as 100, or --apply with centroids that are there")
-    for name in ("ckpdir", "assume"):
-        if values["upstream"] is None and name in command.typed:
-            raise ValueError(f"{command.mode} would not use {command.typed[name]} without --upstream: leave it out")
-    spec = None if values["upstream"] is None else named_upstream(values, command.typed)
-    if spec is None and values["upstream"] is not None:
-        raise ValueError(f"--upstream {values['upstream']} names no checkpoint: expected {GRAMMAR}")
     return {"upstream": spec, "seed": DEFAULT_SEED if values["seed"] is None else values["seed"]}
 
 

@@ -2,11 +2,13 @@
 
 import os
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from commands.common import check_output, parse_layers, say
 from commands.dry_run import print_extraction
-from commands.settings import Apply, Cluster, Extract, Units
+from commands.settings import Apply, Assume, Cluster, Extract, Units
 from commands.upstreams import Opened, open_upstream
 from mockingjay.centroids import NAME, Centroids, PointsOf, check_points, read_centroids
 from mockingjay.codes import Coded, Corpus, cluster, write_codes
@@ -28,6 +30,16 @@ PASSES, PASSES_OF_UPSTREAM = 10, 0
 BASELINE = UpstreamSpec("baseline", word="baseline")
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What makes points of states: said by a search's flags, or by centroids."""
+
+    stack: int
+    precision: Literal["fp32", "bf16"]
+    seed: int
+    assume: Assume
+
+
 def find(settings: Cluster) -> int:
     """`--cluster --clusters K`: centroids and the codes of their corpus; 1 when some recordings could not be used."""
     spec = settings.upstream or BASELINE
@@ -38,7 +50,9 @@ def find(settings: Cluster) -> int:
     layers = parse_layers(settings.layer)
     opened = open_upstream(_extraction(settings, spec, settings.seed, layer=settings.layer))
     folder = settings.output or _default_folder(spec, settings)
-    corpus = _corpus(opened, spec, layers, folder, settings)
+    check_output(folder, settings.dry_run)
+    given = _Given(settings.stack, settings.precision, settings.seed, settings.assume)
+    corpus = _corpus(opened, spec, layers, folder, not settings.msg, given)
     if settings.dry_run:
         return _print_plan(opened, corpus, how)
     with held(folder, ELSEWHERE):
@@ -109,7 +123,9 @@ def _applied(settings: Apply | Units, file: Path) -> tuple[Corpus, Centroids, Op
     features = points.features if spec.kind == "baseline" or spec.of_checkpoint else None
     opened = open_upstream(extraction, features)
     folder = settings.output or (file if file.is_dir() else file.parent)
-    corpus = _corpus(opened, spec, LayerSelection(which), folder, settings, points)
+    check_output(folder, settings.dry_run)
+    given = _Given(points.stack, points.precision, points.seed, assume)
+    corpus = _corpus(opened, spec, LayerSelection(which), folder, not settings.msg, given)
     check_points(points, corpus.of, file, f"--input {settings.input}")
     return corpus, centroids, opened
 
@@ -142,49 +158,36 @@ def _extraction(settings: Cluster | Apply | Units, spec: UpstreamSpec, seed: int
 
 
 def _corpus(
-    opened: Opened,
-    spec: UpstreamSpec,
-    layers: LayerSelection,
-    folder: Path,
-    settings: Cluster | Apply | Units,
-    like: PointsOf | None = None,
+    opened: Opened, spec: UpstreamSpec, layers: LayerSelection, folder: Path, quiet: bool, given: _Given
 ) -> Corpus:
-    """The points of an opened upstream; how many frames make one, and in which precision, a search says or `like`."""
+    """The points of an opened upstream, and where their codes go; ValueError where they cannot be clustered."""
     upstream, info = opened.upstream, opened.corpus.info
-    check_output(folder, settings.dry_run)
     if layers.several:
-        raise ValueError(
-            f"--layer {settings.layer if isinstance(settings, Cluster) else layers.plain()} is several: "
-            "centroids are of one vector per frame, choose one layer"
-        )
-    stack = settings.stack if isinstance(settings, Cluster) else like.stack
-    precision = settings.precision if isinstance(settings, Cluster) else like.precision
-    if stack < 1:
-        raise ValueError(f"--stack {stack}, expected 1 or more")
+        raise ValueError("centroids are of one vector per frame, and --layer names several: choose one layer")
+    if given.stack < 1:
+        raise ValueError(f"--stack {given.stack}, expected 1 or more")
     inputs = Inputs(upstream, opened.corpus, layers.labels(upstream)[0])
-    points = StatePoints(Encoding(upstream, inputs, layers, precision), stack)
+    points = StatePoints(Encoding(upstream, inputs, layers, given.precision), given.stack)
     waves = upstream.takes == "waveform"
-    stored = None
-    if info.kind == "representation" and not waves:
-        stored = ", ".join(f"{key} {info.made_by.get(key)}" for key in ("upstream", "layers"))
+    made = [f"{key} {info.made_by.get(key)}" for key in ("upstream", "layers")]
     of = PointsOf(
-        upstream=str(spec),
-        assume=dict(settings.assume) if settings.assume else like.assume if like else None,
-        seed=settings.seed if isinstance(settings, Cluster) else like.seed,
+        upstream=str(replace(spec, name="")),
+        assume=None if given.assume is None else dict(given.assume),
+        seed=given.seed,
         fingerprint=upstream.fingerprint,
         layer=layers.canonical(upstream).plain(),
-        stack=stack,
+        stack=given.stack,
         width=points.width,
-        precision=precision,
+        precision=given.precision,
         features=None if waves else info.features,
         stated=None if waves else info.stated,
-        stored=stored,
+        stored=", ".join(made) if info.kind == "representation" and not waves else None,
     )
-    given = without_list(opened.paths[0])[0]
-    split = split_name(Path(os.path.abspath(given)).stem)
-    if (folder / split).resolve() == given.resolve():
+    source = without_list(opened.paths[0])[0]
+    split = split_name(Path(os.path.abspath(source)).stem)
+    if (folder / split).resolve() == source.resolve():
         raise ValueError(f"--output {folder} is the store of the input: choose another")
-    return Corpus(points, of, folder, split, not settings.msg)
+    return Corpus(points, of, folder, split, quiet)
 
 
 def _default_folder(spec: UpstreamSpec, settings: Cluster) -> Path:

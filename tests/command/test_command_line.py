@@ -356,8 +356,8 @@ SAMPLES = {  # destination -> words that give the flag another value than it has
     "stack": ["--stack", "2"],
     "restarts": ["--restarts", "2"],
     "passes": ["--passes", "1"],
-    "apply": ["--apply", "coded"],
-    "codes": ["--codes", "coded"],
+    "apply": ["--apply", "others"],
+    "codes": ["--codes", "others"],
 }
 PROBE = ["--config", "config/downstream.yaml"]
 CLASSIC = {

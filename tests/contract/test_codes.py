@@ -167,6 +167,19 @@ def test_another_command_in_the_same_folder_is_refused(here):
         process.wait()
 
 
+def test_a_dry_run_writes_nothing_and_names_the_usual_folder(here, capsys):
+    before = sorted(Path().rglob("*"))
+    for words, folder in (([], "data/mel_codes"), (["--upstream", "mine=random:small.yaml"], "data/mine_codes")):
+        assert run(*CLUSTER, *words, "--dry_run") == 0
+        out = capsys.readouterr().out
+        assert f"the output would go to {folder}" in out
+        assert "9 clusters of 3" in out
+    assert run("--extract", "--codes", "whole", "--input", "whole/train", "--dry_run") == 0
+    assert run("--cluster", "--apply", "whole", "--input", "data/mel/dev", "--dry_run") == 0
+    assert "160 points of 80 numbers: baseline, layer 0" in capsys.readouterr().out
+    assert sorted(Path().rglob("*")) == before
+
+
 def test_a_refused_run_leaves_nothing(here):
     store = write_store(here / "data/bad/train", {"a": 50, "b": 60})
     array = np.lib.format.open_memmap(f"{store}.npy", "r+")
