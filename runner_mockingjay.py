@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands import settings
-from commands.chosen import draws_weights, is_spec, named_upstream
+from commands.chosen import clustered_upstream, draws_weights, is_spec, named_upstream
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
 from mockingjay.runs import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
@@ -33,6 +33,9 @@ MODES = (
     Mode("--test --load --plot", (*LOSS, "loader", "trainer.precision")),
     Mode("--test --load --plot --with_head", (*LOSS, "loader", "trainer.precision"), shown=False),  # first README
     Mode("--extract", READ),
+    Mode("--cluster", ()),
+    Mode("--cluster --apply", ()),
+    Mode("--extract --codes", ()),
     Mode("--export", ()),
     Mode("--info", ()),
     Mode("--preprocess", ()),
@@ -43,6 +46,8 @@ PLOT = ("--plot", "--plot --with_head", "--plot --output_attention", "--plot --a
 BOTH = ("--test --load --plot", "--test --load --plot --with_head")
 EXTRACT = ("--test", *BOTH, "--extract")
 LOOK = (*EXTRACT, *PLOT)
+UNITS = "--extract --codes"
+CLUSTER = ("--cluster", "--cluster --apply", UNITS)
 OF_A_RUN = tuple(mode for mode in (*LOOK, "--export") if mode != "--plot --alterations")
 CLASSIC = (*classic.TRAIN, *classic.TEST)
 CALLS: dict[str, tuple[Any, str, str]] = {  # mode -> its settings, and the function that takes them
@@ -55,6 +60,9 @@ CALLS: dict[str, tuple[Any, str, str]] = {  # mode -> its settings, and the func
     "--test --load --plot": (settings.TestAndPlot, "commands.inspect", "test_and_plot"),
     "--test --load --plot --with_head": (settings.TestAndPlot, "commands.inspect", "test_and_plot_reconstructions"),
     "--extract": (settings.Extract, "commands.extract", "extract"),
+    UNITS: (settings.Units, "commands.cluster", "units"),
+    "--cluster": (settings.Cluster, "commands.cluster", "find"),
+    "--cluster --apply": (settings.Apply, "commands.cluster", "apply"),
     "--export": (settings.Export, "commands.export", "export"),
     "--info": (settings.Info, "commands.inspect", "info"),
     **dict.fromkeys(classic.TRAIN, (settings.TrainClassic, "commands.classic", "train")),
@@ -68,6 +76,7 @@ examples:
   python runner_mockingjay.py --plot --with_head --ckpt mockingjay_demo_sd1337
   python runner_mockingjay.py --extract --ckpt mockingjay_demo_sd1337/best.ckpt --input recordings/ --layer all
   python runner_mockingjay.py --extract --upstream hf:wav2vec2-base --input recordings/ --layer C7
+  python runner_mockingjay.py --cluster --input data/mel/train --clusters 100
   python runner_mockingjay.py --info hf:wav2vec2-base
 """
 
@@ -86,6 +95,7 @@ def parser() -> Parser:
     _add_modes(p)
     _add_common(p)
     _add_look(p)
+    _add_cluster(p)
     classic.add_classic_flags(p)
     return p
 
@@ -96,6 +106,7 @@ def _add_modes(p: Parser) -> None:
     p.add_boolean("--test", group=group, help="loss of the test set, and its representations")
     p.add_boolean("--plot", group=group, help="hidden states; --with_head, --output_attention, --alterations: others")
     p.add_boolean("--extract", group=group, help="representations of a store or of audio")
+    p.add_boolean("--cluster", group=group, help="k-means codes of a store, of audio, or of any upstream's states")
     kinds = "the model as a folder for Transformers, for S3PRL, or for anything that reads safetensors"
     p.add("--export", group=group, choices=("hf", "s3prl", "safetensors"), help=kinds)
     about = "features of a corpus (default: libri); other flags are those of preprocess/preprocess_<corpus>.py"
@@ -111,24 +122,25 @@ def _add_common(p: Parser) -> None:
     about = f"YAML config of the run (default: {DEFAULT_CONFIG}); to look at it: that of its --train, instead of --ckpt"
     train: dict[str, Any] = {"group": group, "modes": TRAIN}
     p.add("--config", group=group, modes=(*TRAIN, *LOOK, "--export", *CLASSIC), type=Path, help=about)
-    about = f"of weights, batches, masks and dropout (default: {DEFAULT_SEED})"
-    p.add("--seed", group=group, modes=(*TRAIN, *OF_A_RUN, *classic.TRAIN), type=seed, help=about)
+    about = f"of weights, batches, masks, dropout and clusters (default: {DEFAULT_SEED})"
+    p.add("--seed", group=group, modes=(*TRAIN, *OF_A_RUN, "--cluster", *classic.TRAIN), type=seed, help=about)
     named = (*TRAIN, *OF_A_RUN, *classic.TRAIN)
     p.add("--name", group=group, modes=named, type=folder_name, help="name of the run (default: <config>_sd<seed>)")
     p.add("--logdir", type=Path, default=Path("log/log_mockingjay"), help="TensorBoard and metrics.jsonl", **train)
-    looking = (*TRAIN, *LOOK, "--export", "--info", *CLASSIC)
+    looking = (*TRAIN, *LOOK, *CLUSTER, "--export", "--info", *CLASSIC)
     p.add("--ckpdir", group=group, modes=looking, type=Path, default=CKPDIR, help="checkpoints")
     about = "a checkpoint: a file, a path below --ckpdir, or a run's folder (its best.ckpt)"
     p.add("--ckpt", group=group, modes=(*TRAIN, *LOOK, "--export", *CLASSIC), type=Path, help=about)
-    p.add("--upstream", group=group, modes=("--extract",), metavar="SPEC", help=f"instead of --ckpt: {GRAMMAR}")
+    about = f"instead of --ckpt: {GRAMMAR}; --cluster takes the frames themselves without it"
+    p.add("--upstream", group=group, modes=("--extract", *CLUSTER), metavar="SPEC", help=about)
     p.add("--assume", group=group, modes=looking, type=parse_assumptions, metavar="KEY=VALUE,...", help=ABOUT)
-    computing = tuple(mode for mode in (*TRAIN, *LOOK, *CLASSIC) if mode != "--plot --alterations")
+    computing = tuple(mode for mode in (*TRAIN, *LOOK, *CLUSTER, *CLASSIC) if mode != "--plot --alterations")
     p.add_boolean("--cpu", group=group, modes=computing, help="compute on the CPU even where there is a GPU")
-    telling = (*TRAIN, *LOOK, "--export", *CLASSIC)
+    telling = (*TRAIN, *LOOK, *CLUSTER, "--export", *CLASSIC)
     p.add_boolean("--msg", True, group=group, modes=telling, help="messages, progress bar; --no-msg for none")
     about = "YAML config with a section online (config/online.yaml): train straight from audio, laid over --config; "
     about += "extract the features online.input of recordings where the upstream does not say which it takes"
-    audio = (*TRAIN, "--plot --alterations", "--extract")
+    audio = (*TRAIN, "--plot --alterations", "--extract", "--cluster")
     p.add("--online_config", group=group, modes=audio, type=Path, metavar="YAML", help=about)
     going_on = (*TRAIN, *classic.TRAIN)
     about = "continue the newest checkpoint of this run, exactly; auto: begin where there is none"
@@ -140,9 +152,10 @@ def _add_common(p: Parser) -> None:
 def _add_look(p: Parser) -> None:
     group = p.add_argument_group("test, plot and extract")
     about = "store/split, table or folder of recordings, or one recording (default: data.test of the checkpoint)"
-    p.add("--input", group=group, modes=(*LOOK, "--info"), type=Path, help=about)
-    about = "folder to write to (default: <checkpoint>-dump beside it, or data/<upstream>-dump)"
-    p.add("--output", group=group, modes=(*LOOK, "--export"), type=Path, help=about)
+    p.add("--input", group=group, modes=(*LOOK, *CLUSTER, "--info"), type=Path, help=about)
+    about = "folder to write to (default: <checkpoint>-dump beside it, or data/<upstream>-dump; of codes "
+    about += "data/<store, run or upstream>_codes, or that of the centroids)"
+    p.add("--output", group=group, modes=(*LOOK, *CLUSTER, "--export"), type=Path, help=about)
     about = "put the new representations in place of those in --output"
     p.add_boolean("--overwrite", group=group, modes=EXTRACT, help=about)
     about = "phones to draw over codes: a folder by preprocess/preprocess_alignment.py"
@@ -154,16 +167,34 @@ def _add_look(p: Parser) -> None:
     p.add("--num", group=group, modes=(*PLOT, *BOTH), type=int, default=10, help="utterances to plot")
     layers = "last, all, average, a number (0 = embedding), a label that --info shows, several with commas, or ws:FILE "
     layers += "for the weights in a probe's result.json"
-    p.add("--layer", group=group, modes=(*EXTRACT, "--plot"), default="last", help=layers)
+    p.add("--layer", group=group, modes=(*EXTRACT, "--plot", "--cluster"), default="last", help=layers)
     extract: dict[str, Any] = {"group": group, "modes": EXTRACT}
     about = "feature store, Kaldi archive or Kaldi data directory"
     p.add("--format", choices=("npy", "ark", "kaldi"), default="npy", help=about, **extract)
     p.add("--dtype", choices=("float32", "float16"), default="float32", help="of a stored number", **extract)
     about = "of recordings: the SPLIT.cmvn.npz of a store, where the upstream takes features with CMVN of speakers"
-    p.add("--statistics", group=group, modes=("--extract",), type=Path, metavar="FILE", help=about)
-    p.add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the computation", **extract)
+    p.add("--statistics", group=group, modes=("--extract", *CLUSTER), type=Path, metavar="FILE", help=about)
+    computed: dict[str, Any] = {"group": group, "modes": (*EXTRACT, "--cluster")}
+    p.add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the computation", **computed)
     about = "do part I of N, other machines the others"
     p.add("--shard", type=shard, default="1/1", metavar="I/N", help=about, **extract)
+
+
+def _add_cluster(p: Parser) -> None:
+    group = p.add_argument_group("clusters and codes")
+    options: dict[str, Any] = {"group": group, "modes": ("--cluster",), "type": int}
+    p.add("--clusters", help="how many centroids, as 100 or 500", **options)
+    p.add("--stack", default=1, metavar="R", help="neighbouring frames that get one code together", **options)
+    about = "starts on a sample of frames, of which the best goes on"
+    p.add("--restarts", default=3, help=about, **options)
+    about = (
+        "Lloyd iterations over all frames at most (default: 10, or 0 with --upstream, which computes them each time)"
+    )
+    p.add("--passes", help=about, **options)
+    about = "centroids that --cluster has written: the same codes for another --input, into their folder"
+    p.add("--apply", group=group, type=Path, metavar="CENTROIDS", help=f"{about} [--cluster]")
+    about = "centroids: their codes of --input as text, `id c1 c2 ...`, into their folder; --input may hold the codes"
+    p.add("--codes", group=group, type=Path, metavar="CENTROIDS", help=f"{about} [--extract]")
 
 
 def main(argv: Sequence[str]) -> int | None:
@@ -199,6 +230,9 @@ def _settled(command: Command) -> dict[str, Any]:
         if ckpt is not None and values["config"] is not None:
             raise ValueError(f"--ckpt {ckpt} brings its own config: leave --config out")
         return {"ckpt": ckpt and find_checkpoint(ckpt, ckpdir)}
+    if mode in CLUSTER:
+        seed_given = DEFAULT_SEED if values["seed"] is None else values["seed"]
+        return {"upstream": clustered_upstream(mode, values, command.typed), "seed": seed_given}
     return _extracted(command) if mode == "--extract" else {"ckpt": _chosen(values)}
 
 

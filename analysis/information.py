@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
+from sklearn.cluster import MiniBatchKMeans
 from sklearn.metrics import adjusted_mutual_info_score
 
+from utility.centres import seeded_centres
 from utility.intervals import Interval, jackknife_interval
 
 SHUFFLES = 20
@@ -67,7 +68,7 @@ def assign_clusters(
         train, evaluation = train * scale, evaluation * scale
     means = MiniBatchKMeans(
         settings.clusters,
-        init=_seeded_centres,
+        init=seeded_centres,
         batch_size=settings.batch_size,
         max_iter=settings.max_iter,
         n_init=settings.n_init,
@@ -76,15 +77,6 @@ def assign_clusters(
         random_state=int(generator.integers(2**31)),
     ).fit(train)
     return means.predict(train).astype(np.int64), means.predict(evaluation).astype(np.int64)
-
-
-def _seeded_centres(rows: np.ndarray, clusters: int, random_state: np.random.RandomState) -> np.ndarray:
-    """First centres by k-means++ with one candidate a centre, as published (Arthur and Vassilvitskii 2007).
-
-    The library's default draws 2 + ln K candidates and works in blocks: it took most of an experiment's time. On real
-    phones the clusters were as good (inertia within 0.3 %, adjusted information within its spread over seeds)."""
-    doubles = rows.astype(np.float64)
-    return kmeans_plusplus(doubles, clusters, random_state=random_state, n_local_trials=1)[0].astype(rows.dtype)
 
 
 @dataclass(frozen=True)

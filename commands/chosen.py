@@ -7,7 +7,7 @@ from typing import Any
 
 from mockingjay.foreign.assumptions import in_words
 from mockingjay.runs import find_checkpoint
-from mockingjay.upstreams.spec import NAMED, WORDS, UpstreamSpec
+from mockingjay.upstreams.spec import GRAMMAR, NAMED, WORDS, UpstreamSpec
 from utility.flags import AUTO
 
 
@@ -30,6 +30,23 @@ def named_upstream(values: Mapping[str, Any], typed: Mapping[str, str]) -> Upstr
     if spec.word != "pretrained":
         raise ValueError(f"--upstream {spec} needs --ckpt: a file, or the name of a run below {ckpdir}")
     return None
+
+
+def clustered_upstream(mode: str, values: Mapping[str, Any], typed: Mapping[str, str]) -> UpstreamSpec | None:
+    """The upstream whose states are clustered; None where the frames themselves are, or where centroids say it.
+
+    Raises ValueError for flags that go with an upstream alone, and where `--cluster` is not told how many."""
+    if mode == "--cluster" and values["clusters"] is None:
+        raise ValueError("--cluster needs --clusters, as 100, or --apply with centroids that are there")
+    if values["upstream"] is None:
+        for name in ("ckpdir", "assume"):
+            if name in typed:
+                raise ValueError(f"{mode} would not use {typed[name]} without --upstream: leave it out")
+        return None
+    spec = named_upstream(values, typed)
+    if spec is None:
+        raise ValueError(f"--upstream {values['upstream']} names no checkpoint: expected {GRAMMAR}")
+    return spec
 
 
 def check_resume(values: Mapping[str, Any], typed: Mapping[str, str]) -> None:

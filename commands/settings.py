@@ -95,6 +95,48 @@ class Extract(Stored):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfPoints:
+    """What is clustered: the frames of an input, or an upstream's states of them; `upstream` None is neither said."""
+
+    upstream: UpstreamSpec | None
+    assume: Assume
+    input: Path | None
+    output: Path | None
+    statistics: Path | None
+    cpu: bool
+    msg: bool
+    dry_run: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster(OfPoints):
+    """`--cluster`; `passes` None are those that fit the input."""
+
+    online_config: Path | None
+    layer: str
+    clusters: int
+    stack: int
+    restarts: int
+    passes: int | None
+    precision: Literal["fp32", "bf16"]
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Apply(OfPoints):
+    """`--cluster --apply`."""
+
+    apply: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units(OfPoints):
+    """`--extract --codes`."""
+
+    codes: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Test(Stored, Look):
     """`--test`, which extracts too."""
 

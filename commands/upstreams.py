@@ -35,9 +35,11 @@ class Opened:
     pretrained: Pretrained | None  # where the upstream is of a checkpoint of ours
 
 
-def open_upstream(settings: Extract) -> Opened:
-    """The upstream of `--extract` and its data; ValueError where they do not fit, before any work."""
-    spec, features = settings.upstream, None
+def open_upstream(settings: Extract, features: FeatureConfig | None = None) -> Opened:
+    """The upstream of `--extract` and its data; ValueError where they do not fit, before any work.
+
+    `features` are those of recordings where neither upstream nor `--online_config` says it."""
+    spec = settings.upstream
     if settings.online_config is not None:
         features = read_online(settings.online_config).online.input
     if spec.of_checkpoint:

@@ -4,7 +4,6 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,19 +12,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mockingjay.encoding import BATCH_FRAMES, BATCH_SECONDS, Encoding, rows_of
 from mockingjay.inputs import Inputs, UtteranceSource, source_fingerprint
-from mockingjay.upstreams.base import RowError, Upstream
+from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.selection import LayerSelection
 from utility.audio.waveform import AudioError
 from utility.kaldi import archives
-from utility.loader import frame_batches
-from utility.store.files import Row, SplitFiles, info_differences, read_info
+from utility.store.files import SplitFiles, info_differences, read_info
 from utility.store.info import StoreInfo
 from utility.store.kaldi_directory import DirectoryOptions, check_names, write_directory
 from utility.store.reading import Store, splits_in
 from utility.store.writing import StoreWriter
 from utility.text import short
-from utility.training.trainer import autocast
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,8 @@ class ExtractionOptions:
     layers: LayerSelection = field(default_factory=LayerSelection)
     dtype: Literal["float32", "float16"] = "float32"
     precision: Literal["fp32", "bf16"] = "fp32"
-    batch_frames: int = 12000  # of features, padding included,
-    batch_seconds: float = 40.0  # or of waveforms
+    batch_frames: int = BATCH_FRAMES  # of features, padding included,
+    batch_seconds: float = BATCH_SECONDS  # or of waveforms
     shard: tuple[int, int] = (0, 1)
     quiet: bool = False
     checkpoint: str = ""  # what the store says of its maker: a path,
@@ -57,7 +55,7 @@ def represent(
     files = SplitFiles(Path(root), split)
     make_way(files, info, how.overwrite)
     with _removed_if_refused(files, how.shard):
-        writer = StoreWriter.open(root, split, _rows(corpus, inputs), info)
+        writer = StoreWriter.open(root, split, rows_of(corpus, inputs.frames, inputs.num_samples), info)
         _represent(upstream, inputs, writer, how)
         return writer.finish()
 
@@ -68,37 +66,28 @@ def _represent(upstream: Upstream, inputs: Inputs, writer: StoreWriter, how: Ext
     pending[writer.pending()] = True
     for failed in np.flatnonzero((inputs.frames == 0) & pending).tolist():
         writer.fail(failed, inputs.reason(failed))
-    batches = [batch for batch in _batches(inputs, how)[how.shard[0] :: how.shard[1]] if pending[batch].any()]
+    encoding = Encoding(upstream, inputs, how.layers, how.precision)
+    all_batches = encoding.batches(how.batch_frames, how.batch_seconds)
+    batches = [batch for batch in all_batches[how.shard[0] :: how.shard[1]] if pending[batch].any()]
     total = int(sum(inputs.frames[batch].sum() for batch in batches))
     whole = [batch for batch in batches if not inputs.long[batch[0]]]
     long = [int(batch[0]) for batch in batches if inputs.long[batch[0]]]
     with torch.inference_mode(), tqdm(total=total, unit="frame", unit_scale=True, disable=how.quiet or None) as bar:
-        writing = _Writing(upstream, inputs, writer, how, bar)
+        writing = _Writing(encoding, writer, how, bar)
         writing.whole(whole)
         writing.in_pieces(long)
-
-
-def _batches(inputs: Inputs, how: ExtractionOptions) -> list[np.ndarray]:
-    """Utterances of like length together, then each long one alone; they depend on the lengths alone."""
-    readable = np.flatnonzero(inputs.frames)
-    long = inputs.long[readable]
-    budget = how.batch_frames if inputs.rate is None else round(how.batch_seconds * inputs.rate)
-    batches = [readable[~long][batch] for batch in frame_batches(inputs.sizes[readable[~long]], budget, None)]
-    return batches + [np.array([index]) for index in readable[long]]
 
 
 class _Writing:
     """Hidden states on their way into a store."""
 
-    def __init__(self, upstream: Upstream, inputs: Inputs, writer: StoreWriter, how: ExtractionOptions, bar: tqdm):
-        self.upstream, self.inputs, self.writer, self.how, self.bar = upstream, inputs, writer, how, bar
-        self.labels = how.layers.labels(upstream)
-        self.device = next(iter(upstream.parameters()), torch.zeros(0)).device
+    def __init__(self, encoding: Encoding, writer: StoreWriter, how: ExtractionOptions, bar: tqdm):
+        self.encoding, self.inputs, self.writer, self.how, self.bar = encoding, encoding.inputs, writer, how, bar
 
     def whole(self, batches: Sequence[np.ndarray]) -> None:
         """Write the utterances of batches."""
-        for indices, rows, lengths in self.inputs.batches(batches, self.writer.fail):
-            for index, seen, values in zip(indices, rows, self._states(indices, rows, lengths)):
+        for indices, rows, given in self.encoding.whole(batches, self.writer.fail):
+            for index, seen, values in zip(indices, rows, _array(given)):
                 count = int(self.inputs.frames[index])
                 try:
                     self.writer.write(index, values[:count])
@@ -110,28 +99,22 @@ class _Writing:
         """Write long utterances, each piece by piece: no more than a piece is ever held."""
         for index in indices:
             try:
-                with self.upstream.pieces_of(partial(self.inputs.chunks, index)):
-                    self.writer.write_pieces(index, self._pieces(index))
+                self.writer.write_pieces(index, self._pieces(index))
             except AudioError as error:
                 self.writer.fail(index, str(error))
 
     def _pieces(self, index: int) -> Iterator[np.ndarray]:
-        for samples, piece in self.inputs.pieces(index):
-            states = self._states([index], samples[None], torch.tensor([len(samples)]))[0]
-            values = states[piece.dropped : piece.dropped + piece.kept]
+        for samples, given in self.encoding.pieces(index):
+            values = _array(given)
             with np.errstate(over="ignore"):
                 if not np.isfinite(values.astype(self.how.dtype)).all():
                     raise ValueError(_why_not_finite(self.inputs.corpus.ids[index], values, samples, self.how))
             yield values
-            self.bar.update(piece.kept)
+            self.bar.update(len(values))
 
-    def _states(self, indices: Sequence[int], rows: Tensor, lengths: Tensor) -> np.ndarray:
-        try:
-            with autocast(self.device, self.how.precision):
-                given = self.upstream(rows.to(self.device), lengths.to(self.device), self.labels)
-        except RowError as error:
-            raise ValueError(f"utterance {short(self.inputs.corpus.ids[indices[error.row]])}: {error}") from None
-        return self.how.layers.combine(given).float().cpu().numpy()
+
+def _array(states: Tensor) -> np.ndarray:
+    return states.float().cpu().numpy()
 
 
 def _why_not_finite(name: str, states: np.ndarray, seen: Tensor, how: ExtractionOptions) -> str:
@@ -228,16 +211,6 @@ def make_way(files: SplitFiles, info: StoreInfo, overwrite: bool) -> None:
         files.remove()
         if different:
             files.info.unlink()
-
-
-def _rows(corpus: UtteranceSource, inputs: Inputs) -> list[Row]:
-    root = corpus.info.audio_root
-    paths = [
-        path.relative_to(root).as_posix() if root and path.is_relative_to(root) else path.as_posix()
-        for path in corpus.audio_paths
-    ]
-    columns = zip(corpus.ids, inputs.frames.tolist(), inputs.num_samples.tolist(), corpus.speakers, paths)
-    return [Row(*values, *span) for values, span in zip(columns, corpus.spans)]
 
 
 def represent_as_archive(

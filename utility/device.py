@@ -3,6 +3,7 @@
 import ctypes
 import os
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -79,9 +80,17 @@ def keep_memory() -> None:
 
 def _take_fastest_float32() -> None:
     """Take oneDNN's matrix products where they are true float32: on some CPUs twice as fast, on others bfloat16."""
-    generator = torch.Generator().manual_seed(0)
-    one, other = torch.randn(2, 256, 256, generator=generator)
-    exact = one.double() @ other.double()
     torch.set_float32_matmul_precision("medium")
-    if float((one @ other - exact).norm() / exact.norm()) > FLOAT32_ERROR:
+    if not exact_float32("cpu", "medium"):
         torch.set_float32_matmul_precision("highest")
+
+
+@cache
+def exact_float32(device: str, precision: str) -> bool:
+    """Whether products of float32 matrices are float32 on a kind of device, while `precision` is PyTorch's for them."""
+    if precision == "highest":
+        return True
+    one, other = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0))
+    exact = one.double() @ other.double()
+    product = (one.to(device) @ other.to(device)).cpu()
+    return float((product - exact).norm() / exact.norm()) <= FLOAT32_ERROR

@@ -352,6 +352,12 @@ SAMPLES = {  # destination -> words that give the flag another value than it has
     "compare": ["--compare", "one", "other"],
     "score": ["--score", "said.tsv"],
     "lowest_wer": ["--lowest_wer", "kaldi"],
+    "clusters": ["--clusters", "5"],
+    "stack": ["--stack", "2"],
+    "restarts": ["--restarts", "2"],
+    "passes": ["--passes", "1"],
+    "apply": ["--apply", "others"],
+    "codes": ["--codes", "others"],
 }
 PROBE = ["--config", "config/downstream.yaml"]
 CLASSIC = {
@@ -366,6 +372,9 @@ BASES = {  # what a mode needs besides its own flags
     "--info": [RUN.name],
     "--train": ["--name", "pairs"],
     "--plot --alterations": [],
+    "--cluster": ["--clusters", "4", "--input", "data/mel/test", "--output", "coded"],
+    "--cluster --apply": ["coded", "--input", "data/mel/test"],
+    "--extract --codes": ["coded", "--input", "data/mel/train"],
     **{mode: [*OURS, *PROBE, *own] for mode, own in CLASSIC.items()},
     "--run": ["phone_linear"],
     "--compare": ["one", "other"],

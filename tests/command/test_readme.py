@@ -24,6 +24,7 @@ PAGES = (
     "docs/scaling.md",
     "docs/upstreams.md",
     "docs/tasks.md",
+    "docs/codes.md",
 )
 SMALLER = {
     "preprocess/demo_corpus.py": ["--minutes", "1.5", "--speakers", "6"],
