@@ -217,6 +217,7 @@ def _info(corpus: Corpus, centroids: Centroids) -> StoreInfo:
         frame_shift=math.nan if shift is None else shift,
         frame_offset=offset,
         features=None if upstream.takes == "waveform" else given.features,
+        stated=f"{len(centroids.values)} clusters of {of.in_words} (centroids {centroids.fingerprint})",
         audio_root=given.audio_root,
         made_by={
             "centroids": centroids.fingerprint,
