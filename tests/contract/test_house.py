@@ -72,7 +72,7 @@ FLOORS = {
         {"frame_rows", "material"},
         {"gather", "original_scheme"},
         {"experiments_abx", "experiments_boundaries", "experiments_cca", "experiments_discrimination", "experiments_mi"}
-        | {"experiments_shape"},
+        | {"experiments_shape", "experiments_units"},
         {"experiments_models", "experiments_weights", "experiments_words", "joint"},
         {"experiments_maps"},
         {"experiments"},
