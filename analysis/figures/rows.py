@@ -37,7 +37,8 @@ def rows_figure(experiment: Experiment, styles: Mapping[str, Style]) -> Figure:
     ax.grid(axis="x", color="0.9", linewidth=0.6)
     ax.set_yticks(range(len(rows)), labels, fontsize=SMALL, parse_math=False)
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlim(min(0.0, *(point.low for *_, point in rows if point.sure), 0.0), 1.02)
+    lowest = min((point.low for *_, point in rows if point.sure), default=0.0)
+    ax.set_xlim(min(-0.02, lowest), 1.02)
     ax.set_xlabel(experiment.axis, fontsize=TEXT, parse_math=False)
     put_legend(figure, _entries(any(point.sure for *_, point in rows)))
     return figure
