@@ -205,7 +205,7 @@ def test_examples_without_their_argument_show_usage(path, words, monkeypatch, ca
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(path), run_name="__main__")
     assert left.value.code == 2
-    results = ("compare.py", "layers.py", "table.py", "table_of_tasks.py")
+    results = ("compare.py", "layers.py", "table.py", "table_of_bakeoff.py", "table_of_tasks.py")
     name = "RESULT_DIRECTORY" if path.name in results else "CHECKPOINT"
     assert capsys.readouterr().err == f"usage: python {path} {name}\n"
 

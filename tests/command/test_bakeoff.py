@@ -1,0 +1,170 @@
+"""examples/bakeoff.sh with an interpreter that only notes what it is asked for, and the tables of what it leaves."""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import run_analysis
+import run_downstream
+import runner_mockingjay
+from tests.conftest import PROJECT
+from tests.helpers.files import LINKED
+
+STUB = r"""#!/usr/bin/env bash
+printf '%q ' "$@" >> "$NOTES"; echo >> "$NOTES"
+name="" where="" output="" steps="" script="$1"
+for word in "$@"; do
+    case "$before" in --name) name="$word" ;; --ckpdir | --expdir) where="$word" ;; --output) output="$word" ;; esac
+    case "$before" in --input) input="${word##*/}" ;; esac
+    case "$word" in trainer.steps=*) steps="${word#*=}" ;; esac
+    before="$word"
+done
+[ "$name" = "${FAILS:-}" ] && [ -n "$name" ] && exit 1
+case "$script $*" in
+*--train*) mkdir -p "$where/$name" && touch "$where/$name/mockingjay-$steps.ckpt" ;;
+*--cluster*) mkdir -p "$output" && touch "$output/$input.csv" ;;
+run_analysis.py*) mkdir -p "$where/result_analysis/$name" && touch "$where/result_analysis/$name/result.json" ;;
+examples/table_of_bakeoff.py*) echo "Best three by the phones of dev: APC codes_it2 codes_it1" ;;
+esac
+"""
+PARSERS = {
+    "runner_mockingjay.py": runner_mockingjay.parser,
+    "run_downstream.py": run_downstream.make_parser,
+    "run_analysis.py": run_analysis.make_parser,
+}
+
+
+class Race:
+    """A folder with the project's scripts and no data, and what was asked for in it."""
+
+    def __init__(self, root: Path):
+        self.root, self.notes = root, root / "notes"
+        for name in LINKED:
+            (root / name).symlink_to(PROJECT / name)
+        (root / "config").unlink()
+        (root / "config").mkdir()
+        for iteration in ("it1", "it2"):
+            (root / f"config/melhubert_real_{iteration}.yaml").write_text("codes:\n  source: store\n  size: 50\n")
+        (root / "stub").write_text(STUB)
+        (root / "stub").chmod(0o755)
+        (root / "corpora").mkdir()
+
+    def run(self, **settings: str) -> tuple[int, str, list[list[str]]]:
+        """Exit code, what was printed, and the commands."""
+        self.notes.write_text("")
+        words = {"PYTHON": str(self.root / "stub"), "NOTES": str(self.notes), "JOBS": "1", "BUDGET": "24999"}
+        done = subprocess.run(
+            ["bash", "examples/bakeoff.sh", "corpora"],
+            cwd=self.root,
+            env={"PATH": os.environ["PATH"], **words, **settings},
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stdout + done.stderr, list(map(shlex.split, self.notes.read_text().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def race(tmp_path_factory) -> Race:
+    return Race(tmp_path_factory.mktemp("race"))
+
+
+@pytest.fixture(scope="module")
+def first(race) -> list[list[str]]:
+    code, text, commands = race.run()
+    assert code == 0, text
+    assert text.startswith("About ")
+    assert "8 updates of 3000 frames a model" in text
+    return commands
+
+
+def of(commands: list[list[str]], *words: str) -> list[list[str]]:
+    return [command for command in commands if set(words) <= set(command)]
+
+
+def test_every_command_is_one_that_its_program_takes(first):
+    checked = 0
+    for script, *words in first:
+        if script in PARSERS:
+            parser = PARSERS[script]()
+            if "--cluster" in words and parser.option("--cluster") is None:
+                continue  # of a version that makes no codes
+            parser.read(words)
+            checked += 1
+    assert checked > 40
+
+
+def test_every_model_has_one_budget_and_is_kept_at_its_half(first):
+    trained = of(first, "--train")
+    names = [command[command.index("--name") + 1] for command in trained]
+    assert sorted(names) == sorted(
+        f"{name}_s1"
+        for name in ("codes_it1", "codes_it2", "Mockingjay", "TERA", "AALBERT", "APC", "Transformer-APC", "BEST-RQ")
+    )
+    for command in trained:
+        budget = ["trainer.steps=8", "trainer.save_every=2", "trainer.max_keep=4", "loader.batch_frames=3000"]
+        assert set(budget) <= set(command)
+    halves = [command for command in first if any(word.startswith("libri_half-") for word in command)]
+    assert len(halves) == 8
+    assert all(any(word.endswith("/mockingjay-4.ckpt") for word in command) for command in halves)
+
+
+def test_codes_of_the_second_iteration_are_of_the_first_one_s_model(first):
+    steps = [command for command in first if {"--train", "--cluster"} & set(command)]
+    places = {command[command.index("--name") + 1]: n for n, command in enumerate(steps) if "--name" in command}
+    made = [n for n, command in enumerate(steps) if "--upstream" in command]
+    assert [steps[n][steps[n].index("--layer") + 1] for n in made] == ["2"]
+    assert "codes_it1_s1/mockingjay-8.ckpt" in " ".join(steps[made[0]])
+    assert places["codes_it1_s1"] < made[0] < places["codes_it2_s1"]
+    targets = next(word for word in steps[places["codes_it2_s1"]] if word.startswith("data.target="))
+    outputs = {f"{c[c.index('--output') + 1]}/{Path(c[c.index('--input') + 1]).name}" for c in of(first, "--cluster")}
+    assert set(targets.removeprefix("data.target=[").rstrip("]").split(",")) < outputs
+
+
+def test_a_finished_race_only_reads_its_probes_again(race, first):
+    code, text, commands = race.run()
+    assert code == 0, text
+    assert not of(commands, "--train") + of(commands, "--cluster")
+    assert {command[0] for command in commands if command[0].startswith("run_")} == {"run_downstream.py"}
+    assert len(of(commands, "--resume=auto")) == 8 * 4 + 2 * 3
+
+
+def test_the_best_three_get_the_other_seeds(race, first):
+    code, text, commands = race.run(SEEDS="3")
+    assert code == 0, text
+    names = [command[command.index("--name") + 1] for command in of(commands, "--train")]
+    assert sorted(names) == [f"{name}_s{seed}" for name in ("APC", "codes_it1", "codes_it2") for seed in (2, 3)]
+    assert all(command[command.index("--seed") + 1] in ("2", "3") for command in of(commands, "--train"))
+    _, _, chosen = race.run(SEEDS="2", BEST="TERA")
+    assert [command[command.index("--name") + 1] for command in of(chosen, "--train")] == ["TERA_s2"]
+
+
+def test_a_job_that_fails_ends_the_race_and_a_new_start_goes_on(tmp_path):
+    race = Race(tmp_path)
+    code, _, commands = race.run(MODELS="TERA", FAILS="TERA_s1")
+    assert code != 0
+    assert not [command for command in commands if command[0] == "run_downstream.py"]
+    code, text, commands = race.run(MODELS="TERA")
+    assert code == 0, text
+    assert [command[command.index("--name") + 1] for command in of(commands, "--train")] == ["TERA_s1"]
+    marks = (tmp_path / "result/bakeoff/8/times/TERA_s1.txt").read_text().split()[::2]
+    assert marks == ["start", "start", "end"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"BUDGET": "0"}, "BUDGET, SEEDS and JOBS are whole numbers above 0, got 0"),
+        ({"BUDGET": "11999"}, "at least 12000 frames are needed"),
+        ({"SEEDS": "x"}, "got x"),
+        ({"MODELS": "TERA BERT"}, "no model is called BERT"),
+        ({"BEST": "random"}, "BEST: no model is called random"),
+    ],
+)
+def test_settings_that_make_no_race_are_refused(race, settings, line):
+    code, text, commands = race.run(**settings)
+    assert (code, commands) == (2, [])
+    assert line in text
+    assert text.count("\n") == 1
