@@ -1,5 +1,6 @@
 """examples/bakeoff.sh with an interpreter that only notes what it is asked for, and the tables of what it leaves."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -10,8 +11,11 @@ import pytest
 import run_analysis
 import run_downstream
 import runner_mockingjay
+from examples.table_of_bakeoff import report, scores_of
 from tests.conftest import PROJECT
+from tests.helpers.downstream_corpus import small_corpus
 from tests.helpers.files import LINKED
+from utility.runs import read_json
 
 STUB = r"""#!/usr/bin/env bash
 printf '%q ' "$@" >> "$NOTES"; echo >> "$NOTES"
@@ -168,3 +172,71 @@ def test_settings_that_make_no_race_are_refused(race, settings, line):
     assert (code, commands) == (2, [])
     assert line in text
     assert text.count("\n") == 1
+
+
+L2 = {"filterbank": 1e-3, "Mockingjay": 1e-1, "TERA": 1e-6, "APC": 1.0}  # probes that answer unlike, of the same frames
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory) -> Path:
+    """Probes of four systems as the script names them, of Mockingjay with two seeds; logs, times and layers."""
+    made = small_corpus(tmp_path_factory.mktemp("raced"))
+    folder = made.root / "race"
+
+    def probe(seed: int, data: str, system: str, l2: float) -> None:
+        words = [word for word in made.words() if not word.startswith(("trainer.", "optimizer."))]
+        words[words.index("--expdir") + 1] = str(folder / f"seed{seed}")
+        words += ["probe.solver=exact", f"probe.l2=[{l2}]", "--name", f"{data}-{system}"]
+        assert run_downstream.main(["--run", "phone_linear", "--upstream", f"{system}=baseline", *words]) == 0
+
+    for system, l2 in L2.items():
+        probe(1, "libri", system, l2)
+    probe(2, "libri", "Mockingjay", 1e-3)
+    for system, l2 in {"APC": 1e-6, "TERA": 1.0, "Mockingjay": 1e-1}.items():
+        probe(1, "libri_half", system, l2)
+    for name, marks in {"APC_s1": "start 100\nend 461\n", "TERA_s1": "start 100\nstart 500\nend 620\n"}.items():
+        (folder / f"logs/{name}").mkdir(parents=True)
+        lines: list[dict] = [{"step": 4, "frames_per_s": 100.0}, {"step": 8, "frames_per_s": 300.0}]
+        lines.append({"step": 8, "dev_loss": 1})
+        (folder / f"logs/{name}/metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (folder / "times").mkdir(exist_ok=True)
+        (folder / f"times/{name}.txt").write_text(marks)
+    point = {"label": "T0", "score": 0.3, "low": 0.25, "high": 0.35}
+    content = {"experiments": {"cca_phone": {"measure": "CCA", "upstreams": {"APC": [point, point | {"label": "T1"}]}}}}
+    (folder / "result_analysis/layers").mkdir(parents=True)
+    (folder / "result_analysis/layers/result.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_tables_hold_means_over_seeds_and_paired_differences(raced, capsys):
+    text = report(raced)
+    found = scores_of(raced)["phone_linear", "libri"]
+
+    def alone(seed: int, name: str) -> float:
+        return read_json(raced / f"seed{seed}/result_{name}_phone_linear/libri-{name}/result.json")["value"]
+
+    values = {one.system: one.predicted.value for one in found}
+    assert values["TERA"] == pytest.approx(alone(1, "TERA"))
+    assert values["Mockingjay"] == pytest.approx((alone(1, "Mockingjay") + alone(2, "Mockingjay")) / 2)
+    assert list(values.values()) == sorted(values.values(), reverse=True)
+    folders = [f"{raced}/seed1/result_{name}_phone_linear/libri-{name}" for name in ("filterbank", "TERA")]
+    assert run_downstream.main(["--compare", *folders]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.endswith("libri-TERA"))
+    low, high = (float(bound) for bound in row.split("[")[2].split("]")[0].split(","))
+    table = text.partition("**phone_linear, libri**")[2]
+    cells = next(line for line in table.splitlines() if line.startswith("| TERA |")).split(" | ")
+    assert f"{values['TERA'] - values['filterbank']:+.1f} [{low:.1f}, {high:.1f}]" in cells[3]
+    assert cells[-1] == "1 |"
+    assert "| APC | 1 | 8 | 150 | 361 |" in text
+    assert "| TERA | 1 | 8 | 150 | over 120 |" in text
+    assert "| APC | 0.300 [0.250, 0.350] | 0.300 [0.250, 0.350] |" in text
+
+
+def test_the_order_of_half_budgets_is_compared_with_that_of_whole_ones(raced):
+    text = report(raced)
+    whole = [one.system for one in scores_of(raced)["phone_linear", "libri"] if one.system != "filterbank"]
+    half = [one.system for one in scores_of(raced)["phone_linear", "libri_half"]]
+    assert half != whole
+    assert f"half of the budget: {', '.join(half)}; at the whole: {', '.join(whole)}: changed." in text
+    best = text.splitlines()[-1].removeprefix("Best three by the phones of dev: ").split()
+    assert sorted(best) == sorted(whole)
