@@ -47,23 +47,31 @@ export models="$out/models"
 minutes=$(((${#wanted[@]} + 3 * (seeds - 1)) * (6 * steps / 1848 + 6) / jobs + 6 * 2 / jobs + 5))
 echo "About $minutes minutes with $jobs jobs side by side: $steps updates of $batch frames a model, then its probes."
 
+named() { # ITERATION SEED: what its codes are called; as in the configs for the first seed and the usual budget
+    local name="codes_$1"
+    [ "$1" = it1 ] || [ "$steps" = 1848 ] || name+="_$steps"
+    [ "$2" = 1 ] || name+="_s$2"
+    echo "$name"
+}
+
 codes() { # NAME STORE/SPLIT FLAGS...: the codes of a split, unless they are there
-    [ -f "data/$1/${2#*/}.csv" ] ||
-        "$PYTHON" runner_mockingjay.py --cluster --input "data/$2" --output "data/$1" --no-msg "${@:3}"
+    local output="data/${2%%_*}_$1"
+    [ -f "$output/${2#*/}.csv" ] ||
+        "$PYTHON" runner_mockingjay.py --cluster --input "data/$2" --output "$output" --no-msg "${@:3}"
 }
 
 quantise() { # NAME CONFIG FLAGS...: codes of all stores that the config trains on and tests; centroids of LibriSpeech
     local split clusters
     clusters="$(grep -oP '^  size: \K\d+' "$2")" || { echo "$2: no codes.size in it" >&2; return 1; }
-    codes "$1_libri" libri_mel160/train-clean-100 --clusters "$clusters" "${@:3}" || return
+    codes "$1" libri_mel160/train-clean-100 --clusters "$clusters" "${@:3}" || return
     for split in libri_mel160/test-other an4_mel160/train an4_mel160/dev timit_mel160/train timit_mel160/dev; do
-        codes "$1_${split%%_*}" "$split" --apply "data/$1_libri/centroids.safetensors" || return
+        codes "$1" "$split" --apply "data/libri_$1/centroids.safetensors" || return
     done
 }
 
-targets() { # NAME: these codes, as what is predicted
-    local d=data/$1
-    echo "data.target=[${d}_libri/train-clean-100,${d}_an4/train,${d}_timit/train,${d}_an4/dev,${d}_timit/dev,${d}_libri/test-other]"
+targets() { # NAME: these codes, as what is predicted of data.train, data.dev and data.test
+    local libri="data/libri_$1" an4="data/an4_$1" timit="data/timit_$1"
+    echo "data.target=[$libri/train-clean-100,$an4/train,$timit/train,$an4/dev,$timit/dev,$libri/test-other]"
 }
 
 model() { # NAME SEED: pre-train it, or continue it, unless it is finished; how long it took is noted
@@ -71,13 +79,13 @@ model() { # NAME SEED: pre-train it, or continue it, unless it is finished; how 
     case "$name" in
     BEST-RQ) config=config/bestrq_real.yaml changes="" ;;
     codes_it1)
-        config=config/melhubert_real_it1.yaml own="bakeoff_it1_s$seed"
+        config=config/melhubert_real_it1.yaml own="$(named it1 "$seed")"
         stack="$(grep -oP '^  downsample_rate: \K\d+' "$config")" # frames that the model takes together have one code
         quantise "$own" "$config" --seed "$seed" ${stack:+--stack "$stack"} || return
         changes="$(targets "$own")" ;;
     codes_it2)
         model codes_it1 "$seed" || return
-        config=config/melhubert_real_it2.yaml own="bakeoff_it2_s${seed}_$steps"
+        config=config/melhubert_real_it2.yaml own="$(named it2 "$seed")"
         quantise "$own" "$config" --seed "$seed" --layer 2 \
             --upstream "pretrained:$models/codes_it1_s$seed/mockingjay-$steps.ckpt" || return
         changes="$(targets "$own")" ;;
@@ -133,10 +141,7 @@ layers() { # every model's layers beside phones, and codes beside phones
     local name upstreams=() stores=()
     for name in "${wanted[@]}"; do
         upstreams+=(--upstream "$name=pretrained:$models/${name}_s1/mockingjay-$steps.ckpt")
-        case "$name" in
-        codes_it1) stores+=("codes_it1=data/bakeoff_it1_s1_libri/test-other") ;;
-        codes_it2) stores+=("codes_it2=data/bakeoff_it2_s1_${steps}_libri/test-other") ;;
-        esac
+        case "$name" in codes_*) stores+=("$name=data/libri_$(named "${name#codes_}" 1)/test-other") ;; esac
     done
     upstreams+=(--upstream "random=random:$models/Mockingjay_s1/mockingjay-$steps.ckpt" --upstream filterbank=baseline)
     analyse layers --run cca_phone "${upstreams[@]}" \
@@ -144,7 +149,7 @@ layers() { # every model's layers beside phones, and codes beside phones
     [ ${#stores[@]} = 0 ] || analyse codes --run units_phone "units.store=[$(IFS=,; echo "${stores[*]}")]"
 }
 
-export -f family pretrain codes quantise targets model probe
+export -f family pretrain named codes quantise targets model probe
 prepare
 prepare_texts
 pretraining 1 "${wanted[@]}" | side_by_side model

@@ -39,7 +39,7 @@ class Score:
     task: Task
     predicted: Predicted
     dev: float
-    layers: tuple[str, ...]  # that dev chose, of each seed
+    layers: tuple[str, ...]  # that dev chose, of any seed
     seeds: int
 
     @property
@@ -81,7 +81,7 @@ def _score(system: str, runs: Sequence[FinishedRun]) -> Score:
         whole.predicted(task),
         statistics.fmean(one["dev_value"] for one in results),
         tuple(dict.fromkeys(layers)),
-        len(runs),
+        len(whole.seeds),
     )
 
 
