@@ -58,10 +58,12 @@ def units(root: Path, *stores: str, **more: str) -> Units:
 def frames(made: Units, codebook: int = 0) -> tuple[list[int], list[str], list[str]]:
     """Code, phone and speaker of every frame in a phone, one by one."""
     coded, phones = made.curves[0], made.phones
+    written = np.load(f"{coded.store.paths[0]}.npy")
     found: tuple[list[int], list[str], list[str]] = ([], [], [])
     for key in IDS:
         segments = phones.alignment.segments(key)
-        for frame, code in enumerate(coded.codes(key, codebook).tolist()):
+        rows = written[FRAMES * coded.store.index[key] :][:FRAMES]
+        for frame, code in enumerate(rows[:, codebook].tolist()):
             label = next(PHONES_OF[s["label"]] for s in segments if s["start"] <= frame * SHIFT + 1e-9 < s["end"])
             if label != "sil":
                 for values, value in zip(found, (code, label, key.split("-")[0])):

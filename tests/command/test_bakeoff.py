@@ -31,7 +31,7 @@ case "$script $*" in
 *--train*) mkdir -p "$where/$name" && touch "$where/$name/mockingjay-$steps.ckpt" ;;
 *--cluster*) mkdir -p "$output" && touch "$output/$input.csv" ;;
 run_analysis.py*) mkdir -p "$where/result_analysis/$name" && touch "$where/result_analysis/$name/result.json" ;;
-examples/table_of_bakeoff.py*) echo "Best three by the phones of dev: APC codes_it2 codes_it1" ;;
+examples/table_of_bakeoff.py*) echo "Best three by the phones of dev: codes_it1 APC codes_it2" ;;
 esac
 """
 PARSERS = {
@@ -128,9 +128,11 @@ def test_codes_of_the_second_iteration_are_of_the_first_one_s_model(first):
 
 
 def test_a_finished_race_only_reads_its_probes_again(race, first):
+    marks = [file.read_text() for file in sorted(race.root.glob("result/bakeoff/8/times/*"))]
     code, text, commands = race.run()
     assert code == 0, text
     assert not of(commands, "--train") + of(commands, "--cluster")
+    assert marks == [file.read_text() for file in sorted(race.root.glob("result/bakeoff/8/times/*"))]
     assert {command[0] for command in commands if command[0].startswith("run_")} == {"run_downstream.py"}
     assert len(of(commands, "--resume=auto")) == 8 * 4 + 2 * 3
 
@@ -139,7 +141,8 @@ def test_the_best_three_get_the_other_seeds(race, first):
     code, text, commands = race.run(SEEDS="3")
     assert code == 0, text
     names = [command[command.index("--name") + 1] for command in of(commands, "--train")]
-    assert sorted(names) == [f"{name}_s{seed}" for name in ("APC", "codes_it1", "codes_it2") for seed in (2, 3)]
+    # The first iteration of codes is no job of its own beside the second: two would write the same files.
+    assert names == [f"{name}_s{seed}" for seed in (2, 3) for name in ("APC", "codes_it1", "codes_it2")]
     assert all(command[command.index("--seed") + 1] in ("2", "3") for command in of(commands, "--train"))
     _, _, chosen = race.run(SEEDS="2", BEST="TERA")
     assert [command[command.index("--name") + 1] for command in of(chosen, "--train")] == ["TERA_s2"]
