@@ -117,7 +117,9 @@ probes() { # SEED SYSTEMS...
         state="$models/${name}_s$1/mockingjay" layers="--layer all" sum=--weighted_sum drawn=""
         upstream="--upstream $name=pretrained:$state-$steps.ckpt"
         case "$name" in
-        filterbank) upstream="--upstream filterbank=baseline" layers="" sum="" ;;
+        filterbank) # CMVN takes the mean of an utterance, and with it most of a speaker: these are heard without it, too
+            upstream="--upstream filterbank=baseline" layers="" sum=""
+            echo "$1 an4-filterbank_without_CMVN $upstream $speakers $(parts an4_mel160_raw)" ;;
         random) upstream="--upstream random=random:$models/Mockingjay_s$1/mockingjay-$steps.ckpt" drawn="--seeds 3" ;;
         *) echo "$1 libri_half-$name --upstream $name=pretrained:$state-$((steps / 2)).ckpt $layers $phones" ;;
         esac

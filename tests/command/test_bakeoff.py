@@ -134,7 +134,7 @@ def test_a_finished_race_only_reads_its_probes_again(race, first):
     assert not of(commands, "--train") + of(commands, "--cluster")
     assert marks == [file.read_text() for file in sorted(race.root.glob("result/bakeoff/8/times/*"))]
     assert {command[0] for command in commands if command[0].startswith("run_")} == {"run_downstream.py"}
-    assert len(of(commands, "--resume=auto")) == 8 * 4 + 2 * 3
+    assert len(of(commands, "--resume=auto")) == 8 * 4 + 2 * 3 + 1
 
 
 def test_the_best_three_get_the_other_seeds(race, first):
