@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
-from analysis.experiment_names import ALL, EXPERIMENTS, NEEDS, parse_names
+from analysis.experiment_names import ALL, EXPERIMENTS, NEEDS, parse_names, without_upstream
 from commands.chosen import check_resume, named_upstream
 from commands.settings import Analyse
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
@@ -18,6 +18,9 @@ from utility.flags import DEFAULT_SEED, Mode, Parser, folder_name, seed
 MODES = (Mode("--run"), Mode("--plot", overrides=()), Mode("--list", overrides=()))
 RUN = ("--run",)
 WRITES = ("--run", "--plot")
+# What experiments that need no upstream would not use, where they are run alone.
+OF_UPSTREAMS = ("upstream", "ckpt", "assume", "ckpdir", "layer", "controls", "online_config", "samples")
+OF_UPSTREAMS += ("original_files",)
 EXAMPLES = """
 experiments (--list says what each needs):
 {experiments}
@@ -28,6 +31,7 @@ examples:
   python run_analysis.py --run all --upstream base=pretrained:demo --upstream w2v=hf:models/wav2vec2-base \\
       --config my.yaml --samples 3 --bootstrap 200
   python run_analysis.py --run cca_phone --upstream pretrained:demo@400,800,1200 --config my.yaml
+  python run_analysis.py --run units_phone units.store=[data/demo_codes/dev] data.alignment=data/demo_phones
 
   python run_analysis.py --plot result/result_analysis/a result/result_analysis/b
 
@@ -126,10 +130,14 @@ def _settings(values: Mapping[str, Any], typed: Mapping[str, str], overrides: tu
     check_resume(values, typed)
     if values["samples"] < 1:
         raise ValueError(f"--samples {values['samples']}: expected at least 1")
+    alone = without_upstream(parse_names(values["run"])) if values["run"] != ALL else False
+    for name in OF_UPSTREAMS if alone else ():
+        if name in typed:
+            raise ValueError(f"{typed[name]} would change nothing: {values['run']} runs no upstream, leave it out")
     if values["bootstrap"] < 0 or values["bootstrap"] == 1:
         raise ValueError(f"--bootstrap {values['bootstrap']}: expected 0 for none, or at least 2 (usual: 200)")
     given = {**values, "run": parse_names(values["run"]), "everything": values["run"] == ALL}
-    given |= {"upstreams": _upstreams(values, typed), "overrides": overrides}
+    given |= {"upstreams": () if alone else _upstreams(values, typed), "overrides": overrides}
     return Analyse(**{name: given[name] for name in Analyse.__dataclass_fields__})
 
 

@@ -212,6 +212,14 @@ class ProbesConfig:
 
 
 @section
+class UnitsConfig:
+    """Codes of frames, for units_phone."""
+
+    # "store/split" folders of codes, perhaps NAME=store/split; those of one name are one curve
+    store: list[str] = pydantic.Field(default_factory=list)
+
+
+@section
 class AnalysisConfig:
     """All that shapes an analysis, apart from the flags that name experiments, upstreams and seed."""
 
@@ -226,6 +234,7 @@ class AnalysisConfig:
     attention: AttentionConfig = pydantic.Field(default_factory=AttentionConfig)
     lnsr: LnsrConfig = pydantic.Field(default_factory=LnsrConfig)
     probes: ProbesConfig = pydantic.Field(default_factory=ProbesConfig)
+    units: UnitsConfig = pydantic.Field(default_factory=UnitsConfig)
 
 
 def file_of(path: str, key: str) -> Path:

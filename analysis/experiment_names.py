@@ -1,5 +1,6 @@
 """The table of experiments: names, what each needs, and what its score is. It loads nothing heavy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ NEEDS = {  # what an experiment may need, and how it is given
     "similarity": "word similarity files: words.similarity=[FILE, ...]",
     "probes": "results of probes with --weighted_sum: probes.weighted=[result/DIR, ...]",
     "fastabx": "fastabx, which needs Python 3.12: python3.12 -m pip install -r requirements-abx.txt",
+    "codes": "codes of frames: units.store=[data/NAME_codes/SPLIT, ...], by runner_mockingjay.py --cluster",
     "pairs": "sentence pairs: words.pairs=FILE, a CSV with pair,utterance_a,utterance_b,score",
 }
 
@@ -33,6 +35,7 @@ class Entry:
     measure: str
     unit: str = ""
     better: Literal["higher", "lower"] = "higher"
+    alone: bool = False  # it needs no upstream, and can be run without one
 
     @property
     def views(self) -> str:
@@ -56,6 +59,7 @@ VIEWS = {
     "cka": f"{FRAMES} and those of another layer [frames, width]",
     "mi_phone": "clusters of means of tokens [tokens], and phones [tokens]",
     "mi_word": "clusters of means of tokens [tokens], and words [tokens]",
+    "units_phone": "codes [frames] and phones [frames], of every frame whose centre lies in a phone",
 }
 ENTRIES = (
     Entry("cca_phone", "how much of phone identity a layer holds", ("phones",), CCA),
@@ -87,10 +91,22 @@ ENTRIES = (
     Entry("attention", "what heads look at: metrics, phones, pruning", ("attention",), "globalness / ln T"),
     Entry("attention_blocks", "phone boundaries by blocks of like frames", ("attention", "phones"), "R-value"),
     Entry("lnsr", "how much of an attack arrives at each layer", ("several layers",), "noise to signal", "", "lower"),
+    Entry(
+        "units_phone",
+        "what codes of frames tell of phones; runs without an upstream",
+        ("codes", "phones"),
+        "mutual information / entropy of phones (PNMI)",
+        alone=True,
+    ),
     Entry("layer_weights", "which layers weighted-sum probes take", ("probes",), "layer weight"),
 )
 EXPERIMENTS = {entry.name: entry for entry in ENTRIES}
 ALL = "all"
+
+
+def without_upstream(names: Sequence[str]) -> bool:
+    """Whether none of these experiments needs an upstream."""
+    return all(EXPERIMENTS[name].alone for name in names)
 
 
 def parse_names(text: str) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from analysis.experiments_maps import LayerMap
 from analysis.experiments_mi import ClusterInformation
 from analysis.experiments_models import MODEL_EXPERIMENTS
 from analysis.experiments_shape import Shape
+from analysis.experiments_units import NAME as UNITS
 from analysis.experiments_words import SentenceSimilarity, WordSimilarity
 from analysis.gather import BASE, Gathered, Want
 from analysis.material import Material, Utterances
@@ -62,7 +63,8 @@ class Experiment(Described, Protocol):
         """Scores of what is no upstream, by name."""
 
 
-BETWEEN, WEIGHTS = "cca_inter", "layer_weights"  # of two upstreams at a time; of finished probes
+# Of two upstreams at a time; of finished probes; codes are counted in analysis/experiments_units.
+BETWEEN, WEIGHTS = "cca_inter", "layer_weights"
 MAKERS: dict[str, Callable[[Material, int], Experiment]] = {
     "cca_phone": partial(TokenCca, "cca_phone", "phones", labels_view),
     "cca_word": partial(TokenCca, "cca_word", "words", labels_view),
@@ -83,7 +85,7 @@ MAKERS: dict[str, Callable[[Material, int], Experiment]] = {
     "wordsim": WordSimilarity,
     "sts": SentenceSimilarity,
 }
-assert MAKERS.keys() | MODEL_EXPERIMENTS.keys() | {BETWEEN, WEIGHTS} == EXPERIMENTS.keys(), (
+assert MAKERS.keys() | MODEL_EXPERIMENTS.keys() | {BETWEEN, WEIGHTS, UNITS} == EXPERIMENTS.keys(), (
     "every experiment that is listed is there"
 )
 
@@ -106,6 +108,7 @@ def missing_need(name: str, config: AnalysisConfig, utterances: Utterances, subj
         "similarity": words.similarity,
         "pairs": words.pairs,
         "probes": config.probes.weighted,
+        "codes": config.units.store,
         "fastabx": installed(),
     }
     missing = [NEEDS[need] for need in EXPERIMENTS[name].needs if not given[need]]

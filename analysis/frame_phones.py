@@ -27,7 +27,8 @@ class FramePhones:
         codes = np.array([UNLABELLED if phone is None else names.index(phone) for phone in phones], np.int64)
         return cls(alignment, names, codes)
 
-    def labels(self, name: str, times: np.ndarray) -> np.ndarray:
-        """Phones [T] of frames with centres `times` [T] in seconds of the utterance `name`."""
-        labels = self.alignment.frame_labels(name, times)
+    def labels(self, name: str, times: np.ndarray, duration: float | None = None) -> np.ndarray:
+        """Phones [T] of frames with centres `times` [T] in seconds of the utterance `name`, whose audio lasts
+        `duration` seconds; ValueError as of `Alignment.frame_labels`."""
+        labels = self.alignment.frame_labels(name, times, duration)
         return np.where(labels == IGNORE, UNLABELLED, self.codes[labels])

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import random_table
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.metrics import adjusted_mutual_info_score
+from sklearn.metrics.cluster import expected_mutual_information
 
 from utility.centres import seeded_centres
 from utility.intervals import Interval, jackknife_interval
@@ -117,11 +119,65 @@ def information(
         raise ValueError(f"{len(cluster)} clusters beside {len(label)} labels")
     if y < 2:
         raise ValueError(f"{y} different labels: mutual information needs at least 2")
-    n = len(label)
     table = np.bincount(cluster * y + label, minlength=k * y).reshape(k, y)
+    adjusted = float(adjusted_mutual_info_score(label, cluster))
+    return _scored(table, _shuffled_information(cluster, label, y, generator, shuffles), adjusted, num_clusters)
+
+
+def table_information(
+    table: np.ndarray, generator: np.random.Generator, shuffles: int = SHUFFLES, num_clusters: int | None = None
+) -> Information:
+    """Score how often each cluster and label come together, [clusters, labels] of whole numbers: as `information`
+    scores the items one by one, in memory that does not grow with them.
+
+    Shuffled labels are tables with the same sums (Patefield 1981). ValueError for fewer than 2 labels that occur."""
+    table = table[table.any(1)][:, table.any(0)].astype(np.int64)
+    if table.shape[1] < 2:
+        raise ValueError(f"{table.shape[1]} different labels: mutual information needs at least 2")
+    drawn = random_table(table.sum(1), table.sum(0), seed=generator)
+    shuffled = np.array([_mutual_information(drawn.rvs(1)[0]) for _ in range(shuffles)])
+    return _scored(table, shuffled, _adjusted(table), num_clusters)
+
+
+def share_of_labels(table: np.ndarray) -> float:
+    """Mutual information over the entropy of the labels, of a table [clusters, labels]; NaN for one label alone."""
+    entropy = _entropy(table.sum(0))
+    return _mutual_information(table) / entropy if entropy > 0 else float("nan")
+
+
+def purities(table: np.ndarray) -> tuple[float, float]:
+    """Phone purity and cluster purity of a table [clusters, labels]; NaN for one of nothing."""
+    n = int(table.sum())
+    return (float(table.max(1).sum() / n), float(table.max(0).sum() / n)) if n else (float("nan"), float("nan"))
+
+
+def perplexity(counts: np.ndarray) -> float:
+    """The exponential of the entropy of classes: how many equally frequent ones would be as uncertain."""
+    return float(np.exp(_entropy(counts)))
+
+
+def _adjusted(table: np.ndarray) -> float:
+    """The adjusted score of a table whose rows and columns all occur (Vinh et al. 2010, arithmetic average)."""
+    if len(table) < 2:
+        return 0.0
+    expected = expected_mutual_information(table, int(table.sum()))
+    greatest = (_entropy(table.sum(1)) + _entropy(table.sum(0))) / 2
+    parts = np.array([_mutual_information(table) - expected, greatest - expected])
+    above, range_ = np.copysign(np.maximum(np.abs(parts), np.finfo(np.float64).eps), parts)  # 0 / 0: they are alike
+    return float(above / range_)
+
+
+def _mutual_information(table: np.ndarray) -> float:
+    """In nats, of a table [clusters, labels]."""
+    return max(_entropy(table.sum(1)) + _entropy(table.sum(0)) - _entropy(table.ravel()), 0.0)
+
+
+def _scored(table: np.ndarray, shuffled: np.ndarray, adjusted: float, num_clusters: int | None) -> Information:
+    """The scores of a table [k, y], with the mutual information of shuffled labels [shuffles] in nats."""
+    (k, y), n = table.shape, int(table.sum())
     h_cluster, h_label = _entropy(table.sum(1)), _entropy(table.sum(0))
-    mi = max(h_cluster + h_label - _entropy(table.ravel()), 0.0)
-    shuffled = _shuffled_information(cluster, label, y, generator, shuffles) / h_label
+    mi = _mutual_information(table)
+    shuffled = shuffled / h_label
     floor = float(shuffled.mean())
     score = mi / h_label
     fitted = num_clusters or k
@@ -130,18 +186,19 @@ def information(
         notes = (
             f"{n} scored tokens for {fitted} clusters: below {TOKENS_PER_CLUSTER} each, chance alone gives {floor:.2f}",
         )
+    phone_purity, cluster_purity = purities(table)
     return Information(
-        adjusted=float(adjusted_mutual_info_score(label, cluster)),
+        adjusted=adjusted,
         mi_normalised=score,
         floor=floor,
-        floor_deviation=float(shuffled.std(ddof=1)) if shuffles > 1 else 0.0,
+        floor_deviation=float(shuffled.std(ddof=1)) if len(shuffled) > 1 else 0.0,
         above_floor=(score - floor) / (1 - floor) if floor < 1 else 0.0,
         normalised=2 * mi / (h_cluster + h_label),
         homogeneity=score,
         completeness=mi / h_cluster if h_cluster > 0 else 1.0,
         v_measure=2 * mi / (h_cluster + h_label),
-        phone_purity=float(table.max(1).sum() / n),
-        cluster_purity=float(table.max(0).sum() / n),
+        phone_purity=phone_purity,
+        cluster_purity=cluster_purity,
         mi_nats=mi,
         label_entropy_nats=h_label,
         tokens=n,

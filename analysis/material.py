@@ -107,17 +107,7 @@ class Material:
         path = self.config.data.alignment if kind == "phones" else self.config.data.words
         assert path is not None, "the need was checked"
         alignment, ids = Alignment(path), self.utterances.ids
-        held = np.array([name in alignment for name in ids])
-        if not held.any():
-            example = f"{short(alignment.ids[0])} there, {short(ids[0])} here"
-            raise ValueError(f"{key}={path}: it is of none of the {len(ids)} utterances ({example}): name theirs")
-        if not held.all() and self.config.data.unaligned == "error":
-            missing = short(ids[int(np.argmin(held))])
-            count = int((~held).sum())
-            raise ValueError(
-                f"{key}={path}: it lacks {count} of {len(ids)} utterances, {missing} for one: make it of all, or say "
-                "data.unaligned=leave_out"
-            )
+        held = held_by(alignment, ids, f"{key}={path}", self.config.data.unaligned)
         tokens = tokens_of_alignment(alignment, [name for name, there in zip(ids, held) if there])
         table = tokens.table.copy()
         table["utterance"] = np.flatnonzero(held)[table["utterance"]]
@@ -199,8 +189,7 @@ class Material:
     def aligned(self) -> str:
         """A fingerprint of the utterances, who speaks in them, and of the files of their phone alignment."""
         here, path = self.utterances, self.config.data.alignment
-        files = [] if path is None else sorted(file for file in Path(path).rglob("*") if file.is_file())
-        return digest(here.ids, here.speakers, here.durations, *(_content(file) for file in files))
+        return digest(here.ids, here.speakers, here.durations, *([] if path is None else contents(path)))
 
     def cut(self, name: str) -> Cut:
         """Which frames the tokens of a set have."""
@@ -281,6 +270,28 @@ class Material:
         fold = balanced_folds(sizes, parts, self.generator(f"parts {name}", sample))
         taken = min(max(round(share * parts), 1), parts - 1)
         return fold[groups] < taken
+
+
+def held_by(alignment: Alignment, ids: Sequence[str], key: str, unaligned: str) -> np.ndarray:
+    """Which utterances an alignment has, bool [U]; ValueError where it lacks some, unless these may be left out, or
+    all. `key` names the alignment."""
+    held = np.array([name in alignment for name in ids])
+    if not held.any():
+        example = f"{short(alignment.ids[0])} there, {short(ids[0])} here"
+        raise ValueError(f"{key}: it is of none of the {len(ids)} utterances ({example}): name theirs")
+    if not held.all() and unaligned == "error":
+        missing = short(ids[int(np.argmin(held))])
+        count = int((~held).sum())
+        raise ValueError(
+            f"{key}: it lacks {count} of {len(ids)} utterances, {missing} for one: make it of all, or say "
+            "data.unaligned=leave_out"
+        )
+    return held
+
+
+def contents(folder: str) -> list[str]:
+    """Digests of all files below a folder."""
+    return [_content(file) for file in sorted(Path(folder).rglob("*")) if file.is_file()]
 
 
 def _content(file: Path) -> str:

@@ -14,11 +14,12 @@ from analysis.experiments_abx import PhoneAbx
 from analysis.gather import FRAME_ROWS, MAPS
 from analysis.material import FRAMES, Material
 from analysis.sampling import write_sample
-from analysis.scores import LayerScore, difference
+from analysis.scores import LayerScore, difference, layer_row
 from analysis.study import CONTROL, Outcome, Study
 from utility.files import replacing
 
 COLUMNS = ("experiment", "upstream", "layer", "label", "score", "low", "high", "n")
+ROWS = "rows"  # how points are shown that are no layers: the last one counts
 DIGITS = 3  # of the original's lists
 UNSAFE = r"[^\w.@-]+"  # in the name of a file
 
@@ -44,29 +45,7 @@ def experiments_content(study: Study, outcome: Outcome) -> dict[str, Any]:
 
 
 def _rows(rows: Mapping[str, Sequence[LayerScore]]) -> list[dict[str, Any]]:
-    return [_row(number, label, scores) for number, (label, scores) in enumerate(rows.items())]
-
-
-def _row(position: int, label: str, scores: Sequence[LayerScore]) -> dict[str, Any]:
-    """One layer. Of several samples: the mean of scores and of bounds, for samples of one corpus overlap."""
-    number = re.search(r"\d+", label)
-    values = [one.score for one in scores]
-    lows, highs = [one.low for one in scores], [one.high for one in scores]
-    known = all(low is not None for low in lows)
-    row: dict[str, Any] = {
-        "layer": int(number[0]) if number else position,
-        "label": label,
-        "score": float(np.mean(values)),
-        "low": float(np.mean([low for low in lows if low is not None])) if known else None,
-        "high": float(np.mean([high for high in highs if high is not None])) if known else None,
-        "samples": scores[0].samples,
-        "per_trial": [trial for one in scores for trial in one.per_trial],
-        "detail": dict(scores[0].detail),
-        "notes": list(dict.fromkeys(note for one in scores for note in one.notes)),
-    }
-    if len(scores) > 1:
-        row |= {"per_sample": values, "deviation": float(np.std(values, ddof=1))}
-    return row
+    return [layer_row(number, label, scores) for number, (label, scores) in enumerate(rows.items())]
 
 
 def best_label(rows: Mapping[str, Sequence[LayerScore]], better: str) -> str:
@@ -178,11 +157,14 @@ def in_words(content: Mapping[str, Any]) -> str:
     """One line for each experiment and upstream: the best layer and its interval."""
     lines = []
     for name, experiment in content.items():
-        chance = experiment["chance"]
+        levels = experiment["chance"]
         for curve, rows in experiment["upstreams"].items():
+            chance = levels[curve] if isinstance(levels, Mapping) else levels
             sign = 1 if experiment["higher_is"] == "better" else -1
-            best = max(rows, key=lambda row: sign * row["score"])
+            in_rows = experiment.get("shown") == ROWS
+            best = rows[-1] if in_rows else max(rows, key=lambda row: sign * row["score"])
+            what = f"{best['label']:<10}" if in_rows else f"best {best['label']:<5}"
             interval = "" if best["low"] is None else f" [{best['low']:.3f}, {best['high']:.3f}]"
             beside = "" if chance is None else f", chance {chance:.3f}"
-            lines.append(f"{name:<16} {curve:<20} best {best['label']:<5} {best['score']:.3f}{interval}{beside}")
+            lines.append(f"{name:<16} {curve:<20} {what} {best['score']:.3f}{interval}{beside}")
     return "\n".join(lines)

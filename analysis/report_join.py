@@ -5,7 +5,8 @@ from typing import Any
 
 from utility.text import short
 
-SAME = ("measure", "unit", "higher_is")  # what an experiment must have in common for its curves to share an axis
+# What an experiment must have in common for its curves to share an axis.
+SAME = ("measure", "unit", "higher_is", "shown")
 LEVELS = ("chance", "ceiling")
 LISTS = ("differences", "layer_weights")
 BY_CURVE = ("upstreams", "heads", "block_heads", "changes", "pruning", "maps")  # tables by curve, or by map

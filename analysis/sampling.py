@@ -189,7 +189,7 @@ def _refusals(
 ) -> Iterable[Refusal]:
     """Reasons for which single tokens are left out, with a function to the mask [N] of those of them, in this order."""
     yield "silence", lambda some: _of_class(some, lambda name: name.lower() in SILENCES)
-    yield "unknown word", lambda some: _of_class(some, lambda name: name[:1] + name[-1:] in ("<>", "[]"))
+    yield "unknown word", lambda some: _of_class(some, is_unknown)
     asked = sampling.classes
     if asked is not None:
         yield "class not asked for", lambda some: _of_class(some, lambda name: name not in asked)
@@ -208,6 +208,11 @@ def _refusals(
             "cut off by the end of the audio",
             lambda some: some.table["end"] > durations[some.table["utterance"]] + frame_shift + 1e-6,
         )
+
+
+def is_unknown(label: str) -> bool:
+    """Whether a label stands for what nobody could transcribe, as `<unk>`."""
+    return label[:1] + label[-1:] in ("<>", "[]")
 
 
 def _check_ends(tokens: Tokens, durations: np.ndarray) -> None:

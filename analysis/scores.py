@@ -1,5 +1,6 @@
 """The score of one layer in one experiment, kept on disk as soon as it is there, and differences of such scores."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -68,6 +69,29 @@ def kept(path: Path, make: Callable[[], LayerScore]) -> LayerScore:
     if not path.is_file():
         write_json(path, asdict(make()))
     return LayerScore.read(path)  # of new ones too: the same value whether a run was interrupted or not
+
+
+def layer_row(position: int, label: str, scores: Sequence[LayerScore]) -> dict[str, Any]:
+    """One layer as a result has it. Of several samples: the mean of scores and of bounds, for samples of one corpus
+    overlap."""
+    number = re.search(r"\d+", label)
+    values = [one.score for one in scores]
+    lows, highs = [one.low for one in scores], [one.high for one in scores]
+    known = all(low is not None for low in lows)
+    row: dict[str, Any] = {
+        "layer": int(number[0]) if number else position,
+        "label": label,
+        "score": float(np.mean(values)),
+        "low": float(np.mean([low for low in lows if low is not None])) if known else None,
+        "high": float(np.mean([high for high in highs if high is not None])) if known else None,
+        "samples": scores[0].samples,
+        "per_trial": [trial for one in scores for trial in one.per_trial],
+        "detail": dict(scores[0].detail),
+        "notes": list(dict.fromkeys(note for one in scores for note in one.notes)),
+    }
+    if len(scores) > 1:
+        row |= {"per_sample": values, "deviation": float(np.std(values, ddof=1))}
+    return row
 
 
 def difference(one: Sequence[LayerScore], other: Sequence[LayerScore]) -> dict[str, Any] | None:

@@ -10,10 +10,11 @@ import numpy as np
 
 from analysis.collect import Subject
 from analysis.config import AnalysisConfig
-from analysis.experiments import BETWEEN, MAKERS, WEIGHTS, Described, Experiment, labels_for, missing_need
+from analysis.experiments import BETWEEN, MAKERS, UNITS, WEIGHTS, Described, Experiment, labels_for, missing_need
 from analysis.experiments_boundaries import WordBoundaries
 from analysis.experiments_maps import BetweenUpstreams, LayerMap, map_content
 from analysis.experiments_models import MODEL_EXPERIMENTS, Look, ModelExperiment
+from analysis.experiments_units import CodedSpeech, Units
 from analysis.experiments_weights import weights_content
 from analysis.gather import Gathered, Want, sets_that_fit
 from analysis.joint import Joint
@@ -21,6 +22,7 @@ from analysis.material import Material, Utterances, digest
 from analysis.scores import LayerScore, kept
 from utility.runs import read_json, write_json
 
+NOBODY = Utterances(np.zeros(0, np.int64), (), (), np.zeros(0), 0.0, 0)
 CONTROL = "control"  # the label of a curve that is of no upstream
 
 
@@ -58,7 +60,8 @@ class Study:
 
     def __init__(self, subjects: Sequence[Subject], config: AnalysisConfig, plan: Plan, say: Callable[[str], None]):
         self.subjects, self.plan, self.say = subjects, plan, say
-        self.utterances = Utterances.of(subjects)
+        self.units = None if subjects else self._alone(config)
+        self.utterances = Utterances.of(subjects) if self.units is None else self.units.utterances
         self.material = Material(self.utterances, config, plan.seed)
         self.outcome = Outcome()
         self.labels: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -71,6 +74,16 @@ class Study:
         if not (self.experiments or self.between or self.models or self.outcome.contents):
             raise ValueError(f"no experiment can be run: {'; '.join(map(': '.join, self.outcome.skipped.items()))}")
 
+    def _alone(self, config: AnalysisConfig) -> Units:
+        """The codes that are looked at where there is no upstream."""
+        missing = missing_need(UNITS, config, NOBODY, ())
+        try:
+            if missing is not None:
+                raise ValueError(missing)
+            return Units(config, self.plan.seed)
+        except ValueError as error:
+            raise ValueError(f"{UNITS}: {error}") from None
+
     def _prepare(self, name: str) -> None:
         missing = missing_need(name, self.material.config, self.utterances, self.subjects)
         for subject in self.subjects:
@@ -80,6 +93,12 @@ class Study:
                 raise ValueError(missing)
             if name == WEIGHTS:
                 self.outcome.contents[name] = weights_content(self.material.config.probes, {})
+                return
+            if name == UNITS:
+                self.units = self.units or Units(self.material.config, self.plan.seed)
+                if shared := {subject.name for subject in self.subjects} & set(self.units.names):
+                    raise ValueError(f"codes and an upstream are called {min(shared)}: write units.store=[NAME=STORE]")
+                self.outcome.contents[name] = {}
                 return
             if name in MODEL_EXPERIMENTS:
                 self.models[name] = self._checked(MODEL_EXPERIMENTS[name])
@@ -131,6 +150,8 @@ class Study:
             self._works(BETWEEN, partial(self._compare, every))
         for name in self.models:
             self._works(name, partial(self._look, name, every))
+        if self.units is not None:
+            self._works(UNITS, self._count_units)
         if WEIGHTS in outcome.contents:
             outcome.contents[WEIGHTS] = weights_content(self.material.config.probes, self._norms())
         return outcome
@@ -146,8 +167,14 @@ class Study:
             self.experiments.pop(name, None)
             self.outcome.experiments.pop(name, None)
             self.outcome.scores.pop(name, None)
+            self.outcome.contents.pop(name, None)
             return False
         return True
+
+    @property
+    def coded(self) -> list[CodedSpeech]:
+        """The codes that are looked at."""
+        return [] if self.units is None else self.units.curves
 
     def all_wants(self) -> dict[int, list[Want]]:
         """What is wanted of all upstreams together, by sample."""
@@ -205,6 +232,10 @@ class Study:
             self.outcome.maps.setdefault(BETWEEN, {})[curve] = content
         self.outcome.experiments[BETWEEN] = list(self.between)
         self.outcome.chance[BETWEEN], self.outcome.ceiling[BETWEEN] = 0.0, 1.0
+
+    def _count_units(self) -> None:
+        assert self.units is not None, "it was checked"
+        self.outcome.contents[UNITS] = self.units.content(self.plan.resamples, self.plan.cache, self.say)
 
     def _norms(self) -> dict[str, list[float]]:
         """The mean norms of the layers of every upstream, where its shape was looked at."""

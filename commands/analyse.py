@@ -14,6 +14,7 @@ import torch
 from analysis.collect import Subject
 from analysis.config import AnalysisConfig, DataConfig
 from analysis.experiment_names import EXPERIMENTS
+from analysis.experiments_units import NAME as UNITS
 from analysis.figures.draw import draw_what_can_be
 from analysis.report import (
     experiments_content,
@@ -120,7 +121,9 @@ def _config(settings: Analyse, directory: Path) -> AnalysisConfig:
     going_on = settings.resume is not None and there.is_file()
     source = settings.config if settings.config is not None else there if going_on else None
     config = resolve(AnalysisConfig, source, settings.overrides)
-    if not config.data.store:
+    if not settings.upstreams and any(word.startswith("data.store=") for word in settings.overrides):
+        raise ValueError(f"data.store would change nothing: {settings.run[0]} runs no upstream, leave it out")
+    if settings.upstreams and not config.data.store:
         raise ValueError(
             "data.store is empty: say what is looked at, as data.store=[data/NAME/SPLIT], here or in a YAML of --config"
         )
@@ -151,6 +154,8 @@ def open_subjects(
     specs: Sequence[UpstreamSpec], config: AnalysisConfig, settings: Analyse, device: torch.device
 ) -> list[Subject]:
     """Every upstream, and the corpus as it takes it; ValueError where they do not fit, before any work."""
+    if not specs:
+        return []
     paths = config.data.store
     recorded = are_recordings(paths)
     features = None if settings.online_config is None else read_online(settings.online_config).online.input
@@ -213,6 +218,9 @@ def _print_plan(study: Study, config: AnalysisConfig, directory: Path) -> None:
         about = ", ".join(f"{key} {value}" for key, value in experiments[0].about().items() if isinstance(value, int))
         more.append(f"{name}: {about}")
         more += [f"  {subject.name}: {', '.join(study.labels[name, subject.name])}" for subject in study.subjects]
+    for coded in study.coded:
+        books = f"{coded.codebooks} codebook{'s' if coded.codebooks > 1 else ''}"
+        more.append(f"{UNITS}: {coded.name}: {books} of {coded.size} codes")
     print_plan(config, lines, {subject.name: subject.upstream for subject in study.subjects}, directory, *more)
 
 
@@ -236,11 +244,12 @@ def _write(
         "seconds": round(time.perf_counter() - started, 2),
         "peak_memory_mib": round(peak_memory_mib(), 1),
     }
-    corpus = study.subjects[0].corpus
-    write_samples(directory / "samples", study, dict(zip(corpus.ids, map(str, corpus.audio_paths))))
+    corpus = study.subjects[0].corpus if study.subjects else None
+    if corpus is not None:
+        write_samples(directory / "samples", study, dict(zip(corpus.ids, map(str, corpus.audio_paths))))
     write_tables(directory, experiments)
     write_orders(directory, experiments)
-    if settings.original_files:
+    if settings.original_files and corpus is not None:
         write_original_files(directory / "original", outcome, study.material, corpus.paths[0].name)
     write_json(directory / "result.json", content)
     return content
@@ -264,16 +273,21 @@ def _header(
         subject.name: Origin(subject.upstream.fingerprint, {"spec": str(spec), "step": subject.upstream.step})
         for spec, subject in zip(specs, study.subjects)
     }
-    corpus = study.subjects[0].corpus
-    about: dict[str, Any] = {"paths": corpus.names}
-    if any(corpus.lists):
-        about["lists"] = [listed and listed.about() for listed in corpus.lists]
-    origins["data"] = Origin(source_fingerprint(study.subjects[0].upstream, corpus, study.plan.cache), about)
+    curves = [subject.name for subject in study.subjects]
+    if study.units is not None:
+        origins |= study.units.origins(study.plan.cache)
+        curves = curves or study.units.names
+    if study.subjects:
+        corpus = study.subjects[0].corpus
+        about: dict[str, Any] = {"paths": corpus.names}
+        if any(corpus.lists):
+            about["lists"] = [listed and listed.about() for listed in corpus.lists]
+        origins["data"] = Origin(source_fingerprint(study.subjects[0].upstream, corpus, study.plan.cache), about)
     cca = config.cca
     return header(
         kind="analysis",
         task=",".join(names),
-        upstream=",".join(subject.name for subject in study.subjects),
+        upstream=",".join(curves),
         metric=Metric(first, entry.measure, entry.unit, entry.better),
         value=None,
         dev_value=None,
@@ -303,6 +317,15 @@ def _curves(specs: Sequence[UpstreamSpec], study: Study) -> dict[str, Any]:
             "step": subject.upstream.step,
             "widths": {label: subject.upstream.width(label) for label in subject.labels},
         }
+    for coded in study.coded:
+        curves[coded.name] = {
+            "spec": ",".join(coded.store.names),
+            "control": False,
+            "layers": coded.labels,
+            "series": None,
+            "step": None,
+            "widths": {},
+        }
     return curves
 
 
@@ -312,7 +335,8 @@ def _command(settings: Analyse) -> str:
     for spec in settings.upstreams:
         words += ["--upstream", str(spec)]
     given: dict[str, Any] = {"--layer": settings.layer, "--online_config": settings.online_config}
-    given |= {"--seed": settings.seed, "--samples": settings.samples, "--bootstrap": settings.bootstrap}
+    given |= {"--seed": settings.seed, "--samples": settings.samples if settings.upstreams else None}
+    given |= {"--bootstrap": settings.bootstrap}
     given |= {"--assume": assumed_in_words(settings.assume) if settings.assume else None}
     for flag, value in given.items():
         words += [] if value is None else [flag, str(value)]

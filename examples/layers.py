@@ -71,7 +71,8 @@ def table(name: str, experiment: Mapping[str, Any], controls: Sequence[str]) -> 
     ]
     sign = 1 if experiment["higher_is"] == "better" else -1
     for curve, rows in curves.items():
-        best = max(rows, key=lambda row: sign * row["score"])
+        in_rows = experiment.get("shown") == "rows"  # no layers: the last row counts
+        best = rows[-1] if in_rows else max(rows, key=lambda row: sign * row["score"])
         cells = [curve, best["label"], number(best["score"]) + interval(best)]
         cells += [f"{row['label']} {number(row['score'])}" for row in (rows[0], rows[-1])] + [course(rows)]
         found = experiment.get("differences", [])
@@ -81,7 +82,11 @@ def table(name: str, experiment: Mapping[str, Any], controls: Sequence[str]) -> 
 
 
 def _levels(experiment: Mapping[str, Any]) -> str:
-    known = [(key, experiment[key]) for key in ("chance", "ceiling") if experiment.get(key) is not None]
+    known: list[tuple[str, float]] = []
+    for key in ("chance", "ceiling"):
+        level = experiment.get(key)
+        by_name = {f"{key} of {name}": value for name, value in level.items()} if isinstance(level, Mapping) else {}
+        known += by_name.items() if by_name else [] if level is None else [(key, level)]
     return "".join(f", {key} {number(value)}" for key, value in known)
 
 

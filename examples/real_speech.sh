@@ -11,44 +11,9 @@ corpora="$(cd "${1:?usage: examples/real_speech.sh CORPORA_DIR [mockingjay|famil
 what="${2:-mockingjay}"
 cd "$(dirname "$0")/.."
 . examples/side_by_side.sh
-python="${PYTHON:-python}"
+. examples/real_models.sh
+export PYTHON="${PYTHON:-python}"
 ckpt=result/result_mockingjay/real/best.ckpt
-
-prepare() {
-    "$python" preprocess/preprocess_libri.py --data_path "$corpora/libri_mini" --name libri_mel160
-    "$python" preprocess/preprocess_any.py --data_path "$corpora/an4" --feature_type mel --delta --id_from stem \
-        --name an4_mel160
-    "$python" preprocess/preprocess_any.py --data_path "$corpora/an4" --feature_type mel --delta --id_from stem \
-        --no-apply_cmvn --name an4_mel160_raw
-    "$python" preprocess/preprocess_timit.py --data_path "$corpora/timit_sample" --drop_sa \
-        --dev_speakers FAEM0 MARC0 --test_speakers FTLG0 MBGT0 FAPB0 MBMA1 --name timit_mel160
-    local phones=preprocess/preprocess_alignment.py
-    [ -d data/libri_phones ] || "$python" $phones --data_path "$corpora/libri_mini/alignments/pocketsphinx" \
-        --phone_set arpabet39 --name libri_phones
-    [ -d data/mfa_phones ] || "$python" $phones --data_path "$corpora/libri_mini/alignments/mfa" \
-        --phone_set arpabet39 --name mfa_phones
-    [ -d data/timit_phones ] || "$python" $phones --data_path "$corpora/timit_sample" \
-        --phone_set timit39 --name timit_phones
-}
-
-pretrain() { # NAME STEPS CHANGES...: run it, or continue it, unless it is finished
-    local run="result/result_mockingjay/$1"
-    [ -f "$run/mockingjay-$2.ckpt" ] && return
-    # shellcheck disable=SC2046
-    "$python" runner_mockingjay.py --train --config config/mockingjay_real.yaml --name "$1" trainer.steps="$2" "${@:3}" \
-        $(compgen -G "$run/mockingjay-*.ckpt" > /dev/null && echo --resume)
-}
-
-# Five models for the same time: NAME, the STEPS that one core did in 6 minutes (each timed beside another on 2 cores),
-# and what differs from config/mockingjay_real.yaml.
-family() {
-    local quick="model.pre_layer_norm=true optimizer.lr=1e-3"
-    echo "family_Mockingjay 1850 $quick"
-    echo "family_TERA 1900 $quick masking.frequency=16 masking.noise=0.15"
-    echo "family_AALBERT 2100 $quick model.share_layers=true"
-    echo "family_APC 1500 objective=apc encoder=gru gru.hidden_size=256 optimizer.lr=1e-3"
-    echo "family_Transformer-APC 1850 $quick objective=apc"
-}
 
 tune="probe.solver=sgd optimizer.lr=4e-3 data.fine_tune_frames=3000 trainer.steps=200 trainer.eval_every=50"
 sgd="probe.solver=sgd trainer.steps=800 trainer.eval_every=100 optimizer.lr" # what is not one linear layer on one layer
@@ -101,13 +66,13 @@ probe() { # NAME FLAGS...: run it, or continue it, unless it is finished
     [ -f "$run/summary.json" ] && return
     [ -z "$drawn" ] && grep -q '"value": [0-9]' "$run/result.json" 2> /dev/null && return
     # shellcheck disable=SC2046,SC2086
-    "$python" run_downstream.py "${@:2}" --expdir "$results" $drawn --no-msg --name "$1" \
+    "$PYTHON" run_downstream.py "${@:2}" --expdir "$results" $drawn --no-msg --name "$1" \
         $([ -d "$run" ] && echo --resume) 2>&1 | sed "s/^/[$1] /"
 }
 
 family_probes() {
     local name ckpt
-    while read -r name _; do
+    while read -r _ name _; do
         ckpt="--upstream pretrained --ckpt result/result_mockingjay/$name/best.ckpt --layer all"
         echo "libri-$name --config config/real_libri.yaml --run phone_linear $ckpt"
         echo "an4-$name --config config/real_an4.yaml --run speaker_utterance $ckpt"
@@ -116,12 +81,11 @@ family_probes() {
     echo "an4-mel --config config/real_an4.yaml --run speaker_utterance --upstream baseline"
 }
 
-export python
 export -f pretrain probe
 prepare
 if [ "$what" = models ]; then
     for name in "${@:3}"; do
-        family | grep "^$name " || { echo "no model is called $name" >&2; exit 2; }
+        family | grep " $name " || { echo "no model is called $name" >&2; exit 2; }
     done | side_by_side pretrain
     exit
 elif [ "$what" = family ]; then
@@ -130,7 +94,7 @@ elif [ "$what" = family ]; then
     family_probes | side_by_side probe
 else
     export results=result/real
-    pretrain real 6000
+    pretrain config/mockingjay_real.yaml real 6000
     probes | side_by_side probe
 fi
-"$python" examples/table.py $results
+"$PYTHON" examples/table.py $results

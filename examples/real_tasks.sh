@@ -10,6 +10,7 @@ set -euo pipefail
 corpora="$(cd "${1:?usage: examples/real_tasks.sh CORPORA_DIR}" && pwd)"
 cd "$(dirname "$0")/.."
 . examples/side_by_side.sh
+. examples/real_models.sh
 export PYTHON="${PYTHON:-python}" results=result/real_tasks
 echo "About 45 minutes on two cores: 15 of pre-training, 5 of phones, 20 of recognition, 5 of all else."
 
@@ -22,8 +23,7 @@ for corpus in fsdd nemo_pl; do
     store "${corpus}_mel160" --data_path "$corpora/$corpus/utterances.tsv"
     store "${corpus}_mel160_raw" --data_path "$corpora/$corpus/utterances.tsv" --no-apply_cmvn
 done
-[ -d data/an4_text ] || "$PYTHON" preprocess/preprocess_text.py --data_path "$corpora/an4/utterances.tsv" \
-    --fit_splits train --arpa data/an4.arpa --order 3 --name an4_text
+prepare_texts
 [ -f data/an4_trials.txt ] || "$PYTHON" preprocess/make_trials.py --data_path "$corpora/an4/utterances.tsv" --first 7 \
     --output data/an4_trials.txt
 
@@ -33,10 +33,6 @@ systems() {
     echo "2_filterbank baseline -"
     echo "3_random random:family_Mockingjay -"
     for name in Mockingjay TERA APC; do echo "4_$name pretrained:family_$name -"; done
-}
-
-parts() { # STORE: its three parts
-    echo "data.train=[data/$1/train] data.dev=[data/$1/dev] data.test=[data/$1/test]"
 }
 
 # One line per probe: DATA-SYSTEM, and its flags. An exact probe needs no seeds but those of random weights.

@@ -6,7 +6,7 @@ layer are solved for, and depend on no learning rate; what is trained by steps s
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -43,8 +43,14 @@ def table(directory: Path) -> str:
 def markdown(corner: str, cells: Mapping[str, Mapping[str, str]], title: Callable[[str], str] = str) -> str:
     """A Markdown table of cells by row and column, both in the order of their names; cells that lack are empty."""
     columns = sorted({column for row in cells.values() for column in row})
-    lines = [[corner, *map(title, columns)], ["---", *("---:" for _ in columns)]]
-    lines += [[name, *(row.get(column, "") for column in columns)] for name, row in sorted(cells.items())]
+    rows = [[name, *(row.get(column, "") for column in columns)] for name, row in sorted(cells.items())]
+    return as_table([[corner, *map(title, columns)], *rows], ["---", *("---:" for _ in columns)])
+
+
+def as_table(rows: Sequence[Sequence[str]], rule: Sequence[str] = ()) -> str:
+    """A Markdown table of rows, the first of which is its header; `rule` says how columns are aligned."""
+    header, *others = rows
+    lines = [header, rule or ["---"] * len(header), *others]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

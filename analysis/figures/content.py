@@ -4,6 +4,7 @@
 pure number), `higher_is` ("better" or "worse": which layer is the best one) and any of these fields. A score may be
 null or NaN: nothing is drawn there.
 
+- `shown`: "rows" where the points are no layers: each is drawn in a row, and the last one of a curve counts.
 - `upstreams`: {CURVE: [{"label", "score", "low", "high", "per_trial", "per_sample"}]}, a point for each layer. Curves
   that are called RUN@STEP, for two steps or more, are also drawn over training steps.
 - `chance`, `ceiling`: a number for all layers, numbers by name where runs differ, or null.
@@ -112,6 +113,11 @@ class Experiment:
     maps: tuple[Map, ...]
     differences: tuple[PairedDifference, ...]
     raw: Mapping[str, Any]
+
+    @property
+    def in_rows(self) -> bool:
+        """Whether points are no layers."""
+        return self.raw.get("shown") == "rows"
 
     @property
     def axis(self) -> str:

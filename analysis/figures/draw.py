@@ -14,6 +14,7 @@ from analysis.figures.differences import difference_figures
 from analysis.figures.heads import block_figures, heads_figure, heads_of, heads_scatter, pruning_figures
 from analysis.figures.maps import map_figures
 from analysis.figures.pairs import scatter_figure
+from analysis.figures.rows import rows_figure
 from analysis.figures.style import Style, curve_styles
 from analysis.figures.weights import weights_figure, weights_of
 from utility.plot import picture_stem, save_figure
@@ -87,7 +88,8 @@ def _of_experiment(experiment: Experiment, styles: Mapping[str, Style]) -> Itera
     """Of one experiment; all names begin with its own."""
     name = experiment.name
     if any(experiment.curves.values()):
-        yield _one(name, lambda: layers_figure(experiment, styles))
+        draw = rows_figure if experiment.in_rows else layers_figure
+        yield _one(name, lambda: draw(experiment, styles))
     if step_runs(experiment):
         yield _one(f"{name}_steps", lambda: steps_figure(experiment, styles))
     yield _several(f"{name}_map", f"{name}_map", lambda: _map_figures(experiment))

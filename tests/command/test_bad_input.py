@@ -26,6 +26,7 @@ from tests.helpers.bad_corpus import (
     recognition,
     scoring,
     texts,
+    units,
     utterances,
     verification,
 )
@@ -41,7 +42,7 @@ PAGE = Path(__file__).with_name("bad_input.md")
 UPDATE = os.environ.get("UPDATE_DOCS") == "1"
 *SECTIONS, FINISHED = OTHERS.items()
 CORPORA = (labels, lists, texts, kaldi, exports, importers)
-CORPORA += (utterances, verification, recognition, scoring, exact, curves, comparisons, clusters)
+CORPORA += (utterances, verification, recognition, scoring, exact, curves, comparisons, clusters, units)
 CORPUS_CASES = [case for module in CORPORA for case in module.CASES]
 TABLE = dict(
     [*SECTIONS, ("Upstreams", UPSTREAMS), ("Layer analysis", ANALYSES), ("Corpora and labels", CORPUS_CASES), FINISHED]

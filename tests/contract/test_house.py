@@ -73,7 +73,7 @@ FLOORS = {
         {"frame_rows", "material"},
         {"gather", "original_scheme"},
         {"experiments_abx", "experiments_boundaries", "experiments_cca", "experiments_discrimination", "experiments_mi"}
-        | {"experiments_shape"},
+        | {"experiments_shape", "experiments_units"},
         {"experiments_models", "experiments_weights", "experiments_words", "joint"},
         {"experiments_maps"},
         {"experiments"},
@@ -208,7 +208,7 @@ def test_examples_without_their_argument_show_usage(path, words, monkeypatch, ca
     with pytest.raises(SystemExit) as left:
         runpy.run_path(str(path), run_name="__main__")
     assert left.value.code == 2
-    results = ("compare.py", "layers.py", "table.py", "table_of_tasks.py")
+    results = ("compare.py", "layers.py", "table.py", "table_of_bakeoff.py", "table_of_tasks.py")
     name = "RESULT_DIRECTORY" if path.name in results else "CHECKPOINT"
     assert capsys.readouterr().err == f"usage: python {path} {name}\n"
 

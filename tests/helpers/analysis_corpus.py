@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import run_analysis
-from tests.helpers.downstream_corpus import SHIFT, WIDTH, write_store
+from tests.helpers.downstream_corpus import SHIFT, WIDTH, write_codes, write_store
 from utility.labels.alignment import write_alignment
 
 LONG = {"rabbit": "abc", "window": "bda", "garden": "cea", "yellow": "dbe", "silver": "eac"}
@@ -35,6 +35,7 @@ class Analysed:
         files = {"vectors": "vectors.txt", "semantic": "shares.txt", "syntactic": "shares.txt", "pairs": "pairs.csv"}
         data += [f"words.{key}={self.root}/{name}" for key, name in files.items()]
         data += [f"words.similarity=[{self.root}/SET.txt]", "words.agwe=pronunciation"]
+        data += [f"units.store=[{self.root}/codes/all]"]
         return ["--cpu", "--no-msg", "--expdir", f"{self.root}/result", "--bootstrap", "20", *data, *more]
 
     @property
@@ -71,6 +72,16 @@ def write_word_files(root: Path, patterns: dict[str, np.ndarray]) -> None:
     (root / "pairs.csv").write_text("pair,utterance_a,utterance_b,score\n" + "".join(rows))
 
 
+def _codes(aligned: list, labels: list[str]) -> dict[str, np.ndarray]:
+    """Codes that are the phones of all frames, but every second one of them is the first."""
+    found = {}
+    for key, segments in aligned:
+        counts = [round((end - start) / SHIFT) for start, end, _ in segments]
+        found[key] = np.repeat([labels.index(phone) for *_, phone in segments], counts)
+        found[key][::2] = 0
+    return found
+
+
 def analysed_corpus(root: Path) -> Analysed:
     """Frames show their phone and, weaker, their speaker; a pause between words."""
     rng = np.random.default_rng(0)
@@ -98,6 +109,7 @@ def analysed_corpus(root: Path) -> Analysed:
             phone_times.append((key, own_phones))
             word_times.append((key, own_words))
     write_store(root / "store", "all", utterances)
+    write_codes(root / "codes", "all", _codes(phone_times, [*phones, "sil"]), len(phones) + 1)
     write_alignment(root / "phones", phone_times)
     write_alignment(root / "words", word_times)
     (root / "tiny.yaml").write_text(TINY)

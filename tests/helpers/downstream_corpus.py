@@ -82,6 +82,17 @@ def write_store(root: Path, split: str, utterances: dict[str, np.ndarray]) -> No
     assert writer.finish()
 
 
+def write_codes(root: Path, split: str, codes: dict[str, np.ndarray], size: int, shift: float = SHIFT) -> None:
+    """A store of codes below `size`: of each utterance [T, codebooks], or [T]."""
+    books = [len(next(iter(codes.values()))[0])] if next(iter(codes.values())).ndim > 1 else [1]
+    info = StoreInfo(kind="codes", dtype="int32", row_shape=books, codes=size, frame_shift=shift)
+    rows = [Row(key, len(own), 0, key.split("-")[0], f"{key}.wav") for key, own in codes.items()]
+    writer = StoreWriter.open(root, split, rows, info)
+    for index, own in enumerate(codes.values()):
+        writer.write(index, own.reshape(len(own), -1).astype(np.int32))
+    assert writer.finish()
+
+
 def small_corpus(root: Path) -> Small:
     """Six speakers with six utterances: frames that show their phone and, weaker, their speaker."""
     rng = np.random.default_rng(0)
