@@ -47,7 +47,10 @@ class PointsOf:
     def in_words(self) -> str:
         """What is clustered, for a line."""
         stacked = f", {self.stack} frames stacked" if self.stack > 1 else ""
-        return f"{self.upstream}, layer {self.layer}{stacked}"
+        what = f"{self.upstream}, layer {self.layer}"
+        if self.upstream == "baseline":
+            what = f"frames of {self.features.in_words()}" if self.features else self.stated or "frames"
+        return f"{what}{stacked}"
 
 
 @section

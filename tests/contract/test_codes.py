@@ -176,7 +176,7 @@ def test_a_dry_run_writes_nothing_and_names_the_usual_folder(here, capsys):
         assert "9 clusters of 3" in out
     assert run("--extract", "--codes", "whole", "--input", "whole/train", "--dry_run") == 0
     assert run("--cluster", "--apply", "whole", "--input", "data/mel/dev", "--dry_run") == 0
-    assert "160 points of 80 numbers: baseline, layer 0" in capsys.readouterr().out
+    assert "160 points of 80 numbers: frames of " in capsys.readouterr().out
     assert sorted(Path().rglob("*")) == before
 
 
