@@ -19,8 +19,8 @@ MODES = (Mode("--run"), Mode("--plot", overrides=()), Mode("--list", overrides=(
 RUN = ("--run",)
 WRITES = ("--run", "--plot")
 # What experiments that need no upstream would not use, where they are run alone.
-OF_UPSTREAMS = ("upstream", "ckpt", "assume", "ckpdir", "layer", "controls", "online_config", "samples")
-OF_UPSTREAMS += ("original_files",)
+OF_UPSTREAM = ("upstream", "ckpt", "ckpdir", "assume", "layer", "controls", "online_config")
+UNUSED_ALONE = (*OF_UPSTREAM, "samples", "original_files")
 EXAMPLES = """
 experiments (--list says what each needs):
 {experiments}
@@ -131,7 +131,7 @@ def _settings(values: Mapping[str, Any], typed: Mapping[str, str], overrides: tu
     if values["samples"] < 1:
         raise ValueError(f"--samples {values['samples']}: expected at least 1")
     alone = without_upstream(parse_names(values["run"])) if values["run"] != ALL else False
-    for name in OF_UPSTREAMS if alone else ():
+    for name in UNUSED_ALONE if alone else ():
         if name in typed:
             raise ValueError(f"{typed[name]} would change nothing: {values['run']} runs no upstream, leave it out")
     if values["bootstrap"] < 0 or values["bootstrap"] == 1:

@@ -137,7 +137,7 @@ def _seconds(file: Path) -> str:
 
 
 def halves(scores: Mapping[tuple[str, str], Sequence[Score]]) -> Iterator[str]:
-    """Half and whole budgets on phones, of the first seed's order: whether the first three changed."""
+    """Half and whole budgets on phones, and whether the first three changed."""
     whole = {one.system: one for one in scores.get((PHONES, RACE), ()) if one.system not in CONTROLS}
     half = {one.system: one for one in scores.get((PHONES, HALF), ()) if one.system in whole}
     if not half:
