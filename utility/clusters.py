@@ -167,7 +167,7 @@ class Totals:
 
 def pass_over(rows: Iterable[Tensor], centroids: Tensor) -> Totals:
     """The totals of rows that come in batches [N, D], each counted to the centroid nearest to it."""
-    totals = Totals(*centroids.shape, centroids.device)
+    totals = Totals(len(centroids), centroids.shape[1], centroids.device)
     for batch in rows:
         totals.add(batch, nearest(batch, centroids))
     return totals
