@@ -22,7 +22,7 @@ from utility.locks import held
 from utility.store.files import SplitFiles, read_info, split_name
 from utility.store.lists import without_list
 from utility.store.reading import Store
-from utility.store.units import write_units
+from utility.store.units import check_words, write_units
 
 DATA = Path("data")
 ELSEWHERE = "wait until it ends, or choose another --output"
@@ -86,6 +86,7 @@ def units(settings: Units) -> int:
     if settings.dry_run:
         return _print_plan(opened, corpus, None)
     with held(corpus.folder, ELSEWHERE):
+        check_words(opened.corpus.ids)
         coded = write_codes(corpus, centroids)
         store = Store([corpus.folder / corpus.split], codes=True)
         say(settings.msg, write_units(store, corpus.folder / corpus.split))
@@ -94,8 +95,9 @@ def units(settings: Units) -> int:
 
 def _units_of_codes(settings: Units) -> int:
     """Units of a store of codes, which must be those of the centroids."""
-    if settings.upstream is not None:
-        raise ValueError(f"--input {settings.input} holds codes already: leave --upstream {settings.upstream} out")
+    for flag, value in (("--upstream", settings.upstream), ("--statistics", settings.statistics)):
+        if value is not None:
+            raise ValueError(f"--input {settings.input} holds codes already: leave {flag} {value} out")
     centroids, _ = read_centroids(settings.codes)
     store = Store([settings.input], codes=True)
     if store.info.made_by.get("centroids") != centroids.fingerprint:
@@ -120,8 +122,7 @@ def _applied(settings: Apply | Units, file: Path) -> tuple[Corpus, Centroids, Op
     assume = points.assume if settings.assume is None and settings.upstream is None else settings.assume
     extraction = _extraction(settings, spec, points.seed, assume=assume)
     which = tuple(points.layer) if isinstance(points.layer, list) else points.layer
-    features = points.features if spec.kind == "baseline" or spec.of_checkpoint else None
-    opened = open_upstream(extraction, features)
+    opened = open_upstream(extraction, points.features)
     folder = settings.output or (file if file.is_dir() else file.parent)
     check_output(folder, settings.dry_run)
     given = _Given(points.stack, points.precision, points.seed, assume)

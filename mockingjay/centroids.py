@@ -17,7 +17,6 @@ from utility.config import as_dict, build, differences, section
 from utility.files import replace_file
 from utility.text import cut, parse_json, short
 
-FORMAT = "mockingjay-centroids-1"
 NAME = "centroids.safetensors"
 KEY = "mockingjay"  # of the metadata
 
@@ -68,7 +67,7 @@ class Search:
 class About:
     """What a file of centroids says of them."""
 
-    format: Literal["mockingjay-centroids-1"] = FORMAT
+    format: Literal["mockingjay-centroids-1"] = "mockingjay-centroids-1"
     fingerprint: str
     points: PointsOf
     search: Search

@@ -24,6 +24,9 @@ class StatePoints:
         frames = encoding.inputs.frames
         self.lengths = np.where(frames > 0, np.maximum(frames // stack, 1), 0)  # [U]
         self.parts = encoding.batches()
+        self.part_of = np.zeros(len(frames), np.int64)  # [U]
+        for part, who in enumerate(self.parts):
+            self.part_of[who] = part
         self.width = encoding.layers.row_shape(encoding.upstream)[-1] * stack
         self.device = encoding.device
 
@@ -41,7 +44,6 @@ class StatePoints:
             yield from self._in_pieces(part, fail)
 
     def _whole(self, parts: Sequence[int], fail: Fail) -> Iterator[Group]:
-        numbers = {int(index): part for part in parts for index in self.parts[part]}
         frames = torch.tensor(self.inputs.frames)
         for indices, _, states in self.encoding.whole([self.parts[part] for part in parts], fail):
             points, _ = stack_frames(states.float(), frames[indices].to(states.device), self.stack)
@@ -49,7 +51,7 @@ class StatePoints:
             rows = torch.cat([row[:count] for row, count in zip(points, counts)])
             spans = [(index, 0, count) for index, count in zip(indices, counts)]
             self._check(rows, spans)
-            yield Group(numbers[indices[0]], spans, rows)
+            yield Group(int(self.part_of[indices[0]]), spans, rows)
 
     def _in_pieces(self, part: int, fail: Fail) -> Iterator[Group]:
         """A long recording: frames at the end of a piece that fill no point wait for those of the next."""

@@ -47,10 +47,10 @@ def _swapped(points: Tensor, centroids: Tensor, generator: np.random.Generator) 
             break
         to_drawn = (points - points[drawn]).square().sum(1)
         kept = torch.minimum(to_drawn, d1)
-        lost = torch.zeros(clusters, dtype=torch.float64, device=points.device)
-        lost.index_add_(0, near, (torch.minimum(to_drawn, d2) - kept).double())
+        without = (torch.minimum(to_drawn, d2) - kept).double().cpu().numpy()
+        lost = np.bincount(near.cpu().numpy(), without, clusters)  # CUDA would add in any order
         left = int(lost.argmin())
-        if kept.sum(dtype=torch.float64) + lost[left] >= d1.sum(dtype=torch.float64):
+        if float(kept.sum(dtype=torch.float64)) + lost[left] >= float(d1.sum(dtype=torch.float64)):
             continue
         centroids[left] = points[drawn]
         again = ((near == left) | (second == left)).nonzero()[:, 0]

@@ -141,7 +141,7 @@ def check_enough(points: Points, how: KMeans) -> None:
 
 
 def _pass(points: Points, centroids: Tensor) -> Totals:
-    totals = Totals(*centroids.shape, points.device)
+    totals = Totals(len(centroids), points.width, points.device)
     for group in points.read(range(len(points.parts)), _ignored):
         totals.add(group.rows, nearest(group.rows, centroids))
     return totals

@@ -12,6 +12,7 @@ from torch import Tensor
 from utility.centres import searched_centres
 from utility.device import exact_float32
 from utility.seeds import numpy_generator
+from utility.threads import side_by_side
 
 BLOCK = 1024  # rows that are compared with all centroids at once: the products stay in the processor's cache
 BATCH = 10_000  # rows of an array that go to the device at once
@@ -49,29 +50,46 @@ def nearest(rows: Tensor, centroids: Tensor) -> Tensor:
     A row gets the same one alone and in any batch, on any device. Products of matrices are rounded otherwise in another
     batch, so they decide only where the second nearest is farther than their worst error; other rows are decided by
     sums of squares in float64, added in a fixed order."""
-    exact = exact_float32(rows.device.type, torch.get_float32_matmul_precision())
-    kind = torch.float32 if exact else torch.float64
-    centre = centroids.double().mean(0).float()  # distances are less than the level of the rows
-    shifted = (centroids - centre).to(kind)
-    columns = shifted.T.contiguous()  # [D, K]
-    norms, reach = shifted.square().sum(1), shifted.norm(dim=1).max()
-    error = 4 * (rows.shape[1] + 8) * 2.0**-24  # of a difference of two scores, in squared lengths
-    labels = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        moved = (block - centre).to(kind)
-        scores = torch.addmm(norms, moved, columns, alpha=-2)  # [n, K]: |x - c|^2 - |x|^2
+    compared = _Compared.of(centroids)
+    blocks = rows.split(BLOCK)
+    if rows.device.type == "cpu":  # blocks are too small for several threads in each of their steps
+        return torch.cat(side_by_side(compared.nearest, blocks, torch.get_num_threads()))
+    return torch.cat([compared.nearest(block) for block in blocks])
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Centroids as rows are compared with them: less their mean, because distances are less than the level of rows."""
+
+    centroids: Tensor  # [K, D]
+    centre: Tensor  # [D]
+    columns: Tensor  # [D, K]: the centroids less the centre
+    norms: Tensor  # [K]: their squared lengths
+    reach: Tensor  # the greatest length
+
+    @classmethod
+    def of(cls, centroids: Tensor) -> "_Compared":
+        """In float32, or in float64 where PyTorch's products of float32 are not of that."""
+        exact = exact_float32(centroids.device.type, torch.get_float32_matmul_precision())
+        centre = centroids.double().mean(0).float()
+        shifted = (centroids - centre).to(torch.float32 if exact else torch.float64)
+        return cls(centroids, centre, shifted.T.contiguous(), shifted.square().sum(1), shifted.norm(dim=1).max())
+
+    def nearest(self, block: Tensor) -> Tensor:
+        """The nearest centroid of rows [n, D], int64 [n]."""
+        moved = (block - self.centre).to(self.columns.dtype)
+        scores = torch.addmm(self.norms, moved, self.columns, alpha=-2)  # [n, K]: |x - c|^2 - |x|^2
         label = _least(scores)
         best = scores.gather(1, label[:, None])[:, 0]
         scores.scatter_(1, label[:, None], torch.inf)
-        bound = best + error * (moved.norm(dim=1) + reach).square()
+        error = 4 * (block.shape[1] + 8) * 2.0**-24  # of a difference of two scores, in squared lengths
+        bound = best + error * (moved.norm(dim=1) + self.reach).square()
         close = (scores.amin(1) <= bound).nonzero()[:, 0]
         if len(close):
             candidates = scores[close] <= bound[close, None]
             candidates.scatter_(1, label[close, None], True)
-            label[close] = _decided(block[close], centroids, candidates)
-        labels[start : start + BLOCK] = label
-    return labels
+            label[close] = _decided(block[close], self.centroids, candidates)
+        return label
 
 
 def _least(scores: Tensor) -> Tensor:
@@ -149,7 +167,7 @@ class Totals:
 
 def pass_over(rows: Iterable[Tensor], centroids: Tensor) -> Totals:
     """The totals of rows that come in batches [N, D], each counted to the centroid nearest to it."""
-    totals = Totals(*centroids.shape, centroids.device)
+    totals = Totals(len(centroids), centroids.shape[1], centroids.device)
     for batch in rows:
         totals.add(batch, nearest(batch, centroids))
     return totals

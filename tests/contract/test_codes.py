@@ -6,6 +6,7 @@ import shutil
 import tracemalloc
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,7 @@ def test_a_killed_run_goes_on_and_leaves_the_bytes_of_an_undisturbed_one(here, m
     few = {name: length for name, length in LENGTHS.items() if length > 140}
     store = write_store(here / "few/train", few)
     monkeypatch.setattr(Encoding.batches, "__defaults__", (400, 40.0))
+    monkeypatch.setattr("commands.cluster.KMeans", partial(KMeans, sample_bytes=4 * 80 * 600))  # a part of the frames
     words = [*CLUSTER[:5], "--input", str(store), "--passes", "2", "--restarts", "1", "--output"]
     assert run(*words, str(here / "whole")) == 0
     whole = contents(here / "whole")
