@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import runner_mockingjay
-from tests.helpers.bad_input_cases import Case, case
+from tests.helpers.bad_input_cases import NEW, Case, case
 from tests.helpers.speech import write_store
 from utility.audio.feature_config import FeatureConfig
 from utility.store.reading import Store
@@ -16,6 +16,7 @@ from utility.store.reading import Store
 CLUSTER = "runner_mockingjay.py --cluster --cpu --no-msg --output coded/new"
 NINE = f"{CLUSTER} --clusters 9 --input"
 APPLY = f"{CLUSTER} --apply coded/mel --input data/mel/dev"
+TRAIN = f"{NEW} --config good.yaml objective=codes"
 UNITS = "runner_mockingjay.py --extract --no-msg --codes coded/mel --input"
 
 CASES: list[Case] = [
@@ -53,6 +54,21 @@ CASES: list[Case] = [
     case("units of codes and an upstream", f"{UNITS} coded/mel/train --upstream baseline", "holds codes already", "--upstream baseline"),
     case("units by a checkpoint", f"{UNITS} data/mel/dev --ckpt ckpt/good.ckpt", "--extract --codes would not use --ckpt"),
     case("units of several shards", f"{UNITS} data/mel/dev --shard 1/2", "--extract --codes would not use --shard"),
+    case("codes that are not named", f"{TRAIN} codes.source=store", "codes.source is store", "--cluster", "data.target="),
+    case("frames as codes to predict", f"{TRAIN} codes.source=store data.target=[data/mel/train]", "holds frames, expected codes"),
+    case("codes of another number", f"{TRAIN} codes.source=store codes.size=9 data.target=[coded/mel/train]", "1 codebooks of 4 codes", "codes.size=4"),
+    case("codes of another rate", f"{TRAIN} codes.source=store codes.size=4 model.downsample_rate=2 data.target=[coded/mel/train]", "a code every 12.5 ms, the model a frame every 25 ms", "--stack 2"),
+    case("codes of other utterances", f"{TRAIN} codes.source=store codes.size=4 data.target=[coded/mel/train] data.train=[data/mel/dev]", "data.target has no codes for"),
+    case("too many codebooks", f"{TRAIN} codes.codebooks=9", "codes", "less than or equal to 8"),
+    case("projection of stored codes", f"{TRAIN} codes.source=store codes.dim=8 data.target=[coded/mel/train]", "dim 8 would change nothing"),
+    case("codes without masks", f"{TRAIN} masking.proportion=0", "predicts masked frames", "above 0"),
+    case("codes of a GRU", f"{TRAIN} encoder=gru", "encoder 'gru' only looks back"),
+    case("shift of codes", f"{TRAIN} apc.time_shift=2", "with objective codes the section apc is not used"),
+    case("codes of a masked model", f"{NEW} --config good.yaml codes.size=9", "with objective masked the section codes is not used"),
+    case("spans drawn in two ways", f"{TRAIN} masking.start_probability=0.1", "both draw spans", "set one of them to 0"),
+    case("spans that begin anywhere, apart", f"{TRAIN} masking.start_probability=0.1 masking.proportion=0 masking.allow_overlap=False", "allow_overlap false goes with proportion"),
+    case("phones over frames", "runner_mockingjay.py --plot --with_head --cpu --ckpt ckpt/good.ckpt --input data/mel/dev --alignment coded/phones", "--alignment"),
+    case("phones over hidden states", "runner_mockingjay.py --plot --cpu --ckpt ckpt/good.ckpt --input data/mel/dev --alignment coded/phones", "--plot would not use --alignment"),
 ]  # fmt: skip
 
 
