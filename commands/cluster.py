@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from commands.common import check_output, parse_layers, say
 from commands.dry_run import print_extraction
@@ -98,6 +98,7 @@ def _units_of_codes(settings: Units) -> int:
     for flag, value in (("--upstream", settings.upstream), ("--statistics", settings.statistics)):
         if value is not None:
             raise ValueError(f"--input {settings.input} holds codes already: leave {flag} {value} out")
+    assert settings.input is not None, "it was seen to hold codes"
     centroids, _ = read_centroids(settings.codes)
     store = Store([settings.input], codes=True)
     if store.info.made_by.get("centroids") != centroids.fingerprint:
@@ -121,7 +122,7 @@ def _applied(settings: Apply | Units, file: Path) -> tuple[Corpus, Centroids, Op
         raise ValueError(f"{file} is of {spec}, which is not there any more: say by --upstream where it is now")
     assume = points.assume if settings.assume is None and settings.upstream is None else settings.assume
     extraction = _extraction(settings, spec, points.seed, assume=assume)
-    which = tuple(points.layer) if isinstance(points.layer, list) else points.layer
+    which: Any = tuple(points.layer) if isinstance(points.layer, list) else points.layer
     opened = open_upstream(extraction, points.features)
     folder = settings.output or (file if file.is_dir() else file.parent)
     check_output(folder, settings.dry_run)
@@ -134,15 +135,14 @@ def _applied(settings: Apply | Units, file: Path) -> tuple[Corpus, Centroids, Op
 def _extraction(settings: Cluster | Apply | Units, spec: UpstreamSpec, seed: int, **more: object) -> Extract:
     """What `--extract` would be told of the same upstream and input."""
     if settings.input is None:
-        raise ValueError("what is to be clustered? add --input, a store/split, or a table or folder of recordings")
-    of_search = isinstance(settings, Cluster)
+        raise ValueError("which frames? add --input, a store/split, or a table or folder of recordings")
     told = {
         "upstream": spec,
         "seed": seed,
         "input": settings.input,
         "output": settings.output,
         "assume": settings.assume,
-        "online_config": settings.online_config if of_search else None,
+        "online_config": settings.online_config if isinstance(settings, Cluster) else None,
         "statistics": settings.statistics,
         "layer": "last",
         "format": "npy",

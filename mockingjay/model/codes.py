@@ -25,6 +25,11 @@ class RandomProjection(nn.Module):
     drawn as Xavier's uniform, and gets the number of the unit vector that is nearest by cosine, of each codebook. All
     of it is a buffer: it is drawn once (`draw`), saved with the weights, and never trained."""
 
+    mean: Tensor  # [D]
+    deviation: Tensor  # [D]
+    projection: Tensor  # [rate * D, dim]
+    vectors: Tensor  # [codebooks, size, dim]
+
     def __init__(self, frame_dim: int, rate: int, codebooks: int, size: int, dim: int):
         super().__init__()
         self.rate = rate

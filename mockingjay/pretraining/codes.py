@@ -102,7 +102,7 @@ class CodePretraining(Pretraining):
 
 def _figures(uses: Mapping[str, list[CodeUse]]) -> dict[str, float]:
     """What is logged of each codebook; its number from 1 stands behind the name where there are several."""
-    figures = {}
+    figures: dict[str, float] = {}
     for name, books in uses.items():
         for number, use in enumerate(books, start=1):
             end = f"_{number}" if len(books) > 1 else ""

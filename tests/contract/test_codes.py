@@ -151,7 +151,7 @@ def test_an_unfinished_search_takes_no_other_settings_and_a_finished_one_tells_i
     assert run(*CLUSTER, *words) == 0
     before = contents(here / "out")
     assert run(*[word for word in CLUSTER if word != "--no-msg"], *words) == 0
-    assert "9 centroids of baseline" in capsys.readouterr().out
+    assert "9 centroids of frames of mel" in capsys.readouterr().out
     for flag, other in (("--clusters", "7"), ("--seed", "3"), ("--passes", "1"), ("--restarts", "1")):
         assert f"{flag[2:]} is " in refused(*CLUSTER, *words, flag, other)
     assert "its input was another" in refused(*CLUSTER, *words, "--input", "data/mel/dev")
