@@ -4,10 +4,11 @@ import argparse
 import dataclasses
 import difflib
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 from utility.original_flags import ANSWERS
 from utility.text import cut, one_line, short
@@ -84,6 +85,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         message = LONG_QUOTE.sub(lambda match: cut(match[0]), one_line(message))
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        """The library's own drops an error: help of 8 kB into a pipe without a reader ended as if it had been read."""
+        (file or sys.stderr).write(message)
 
     def add(
         self,

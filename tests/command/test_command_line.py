@@ -333,6 +333,7 @@ SAMPLES = {  # destination -> words that give the flag another value than it has
     "input": ["--input", "data/mel/dev"],
     "output": ["--output", "out/pairs"],
     "num": ["--num", "2"],
+    "alignment": ["--alignment", "data/phones"],
     "layer": ["--layer", "ws:weights.json"],
     "format": ["--format", "ark"],
     "dtype": ["--dtype", "float16"],

@@ -23,20 +23,20 @@ run(main)
 
 def ended(*words: object, unbuffered: str = "") -> tuple[int, str]:
     """Exit code and stderr of a command whose reader has gone before it writes."""
-    process = subprocess.Popen(
-        [sys.executable, *map(str, words)],
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
-    said = process.stderr.read()
-    process.stderr.close()
-    return process.wait(), said
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        process = subprocess.run(
+            [sys.executable, *map(str, words)],
+            cwd=PROJECT,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.close(writer)
+    return process.returncode, process.stderr
 
 
 @pytest.mark.parametrize("body", ["print('x')", "print('x' * 1_000_000)", "print('x'); sys.exit(0)"])

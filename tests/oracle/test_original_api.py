@@ -372,6 +372,7 @@ def test_every_example_is_run():
         "compare.py",  # in test_results
         "layers.py",  # in test_layers_table
         "table.py",
+        "table_of_bakeoff.py",  # in test_bakeoff
         "table_of_tasks.py",  # both in test_results
         "own_waveform_upstream.py",  # in test_own_upstreams
     }
