@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import IO, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from utility.original_flags import ANSWERS
 from utility.text import cut, one_line, short
@@ -86,7 +86,7 @@ class Parser(argparse.ArgumentParser):
         message = LONG_QUOTE.sub(lambda match: cut(match[0]), one_line(message))
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         """The library's own drops an error: help of 8 kB into a pipe without a reader ended as if it had been read."""
         (file or sys.stderr).write(message)
 
