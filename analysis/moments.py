@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
+import torch
 
 from analysis.packed import add_product, add_square, packed, packed_size, unpacked
 from analysis.pair_moments import PairMoments, PairSums
+from utility.threads import side_by_side
 
 
 @dataclass(frozen=True)
@@ -140,34 +142,42 @@ class Moments:
         return blocks, numbers
 
     def _add_to_set(self, number: int, blocks: dict[str, np.ndarray]) -> None:
-        count = len(next(iter(blocks.values())))
-        shifted: dict[str, np.ndarray] = {}
-        norms: dict[str, np.ndarray] = {}
-        for name, block in blocks.items():
-            view, shift = self.views[name], self.shifts[name]
-            x = block.astype(np.float64)  # a copy
-            lengths = np.sqrt(np.einsum("ip,ip->i", x, x))  # [n]
-            inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
-            x -= shift
-            norms[name] = np.einsum("ip,ip->i", x, x)
-            values, directions = np.stack([np.ones(count), inverse]) @ x
-            view.values[number] += values
-            view.directions[number] += directions + inverse.sum() * shift
-            view.squares[number] += norms[name].sum()
-            view.lengths[number] += lengths.sum()
-            view.nonzero[number] += np.count_nonzero(lengths)
-            shifted[name] = x
-        names = list(shifted)
-        weighted = {name: np.stack([norms[other] for other in names]) @ shifted[name] for name in names}
-        for (x_name, y_name), sums in self.products.items():
-            if x_name == y_name:
-                add_square(sums.product[number], shifted[x_name])
+        """Add blocks to a set: views side by side, then products, each in a place of its own, so the same bits."""
+        names, threads = list(blocks), torch.get_num_threads()
+        made = side_by_side(lambda name: self._add_view(number, name, blocks[name]), names, threads)
+        shifted = {name: x for name, (x, _) in zip(names, made)}
+        norms = np.stack([norm for _, norm in made])  # [views, n]
+        weighted = dict(zip(names, side_by_side(lambda name: norms @ shifted[name], names, threads)))
+
+        def add(pair: tuple[str, str]) -> None:
+            x, y = pair
+            sums, i, j = self.products[pair], names.index(x), names.index(y)
+            if x == y:
+                add_square(sums.product[number], shifted[x])
             else:
-                add_product(sums.product[number], shifted[x_name], shifted[y_name])
-            sums.x_norm_y[number] += weighted[y_name][names.index(x_name)]
-            sums.y_norm_x[number] += weighted[x_name][names.index(y_name)]
-            sums.norms[number] += norms[x_name] @ norms[y_name]
-        self.counts[number] += count
+                add_product(sums.product[number], shifted[x], shifted[y])
+            sums.x_norm_y[number] += weighted[y][i]
+            sums.y_norm_x[number] += weighted[x][j]
+            sums.norms[number] += norms[i] @ norms[j]
+
+        side_by_side(add, list(self.products), threads)
+        self.counts[number] += len(blocks[names[0]])
+
+    def _add_view(self, number: int, name: str, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Add one view; its samples from the shift [n, width], float64, and their squared lengths [n]."""
+        view, shift = self.views[name], self.shifts[name]
+        x = block.astype(np.float64)  # a copy
+        lengths = np.sqrt(np.einsum("ip,ip->i", x, x))  # [n]
+        inverse = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        x -= shift
+        norms = np.einsum("ip,ip->i", x, x)
+        values, directions = np.stack([np.ones(len(x)), inverse]) @ x
+        view.values[number] += values
+        view.directions[number] += directions + inverse.sum() * shift
+        view.squares[number] += norms.sum()
+        view.lengths[number] += lengths.sum()
+        view.nonzero[number] += np.count_nonzero(lengths)
+        return x, norms
 
     def merge(self, other: "Moments") -> None:
         """Add what another pass, or another process, has summed. ValueError for another layout."""

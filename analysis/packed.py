@@ -1,8 +1,18 @@
 """Sums of products in half the memory and two thirds of the time: of a symmetric matrix one triangle is kept, in
 LAPACK's rectangular full packed format (Gustavson et al. 2010), whose update is matrix products."""
 
+import ctypes
+
 import numpy as np
+from numba.extending import get_cython_function_address
 from scipy.linalg import blas, lapack
+
+INTEGER, NUMBER = ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_double)
+# C = C + AᵀA or AAᵀ, packed. SciPy's own `lapack.dsfrk` lets no other thread work meanwhile.
+_DSFRK = ctypes.CFUNCTYPE(
+    None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, INTEGER, INTEGER, NUMBER, ctypes.c_void_p, INTEGER, NUMBER,
+    ctypes.c_void_p,
+)(get_cython_function_address("scipy.linalg.cython_lapack", "dsfrk"))  # fmt: skip
 
 
 def packed_size(width: int) -> int:
@@ -12,9 +22,12 @@ def packed_size(width: int) -> int:
 
 def add_square(packed: np.ndarray, x: np.ndarray) -> None:
     """Add xᵀx of x [n, p], float64, to a packed triangle [p (p + 1) / 2], in place."""
-    made = lapack.dsfrk(x.shape[1], len(x), 1.0, x.T, 1.0, packed, overwrite_c=1)
-    if made.ctypes.data != packed.ctypes.data:
-        packed[...] = made
+    x = np.ascontiguousarray(x, np.float64)
+    right = packed.dtype == np.float64 and packed.flags.c_contiguous and packed.shape == (packed_size(x.shape[1]),)
+    assert right, "LAPACK writes into its memory"
+    width, rows, one = ctypes.c_int(x.shape[1]), ctypes.c_int(len(x)), ctypes.c_double(1.0)
+    n, k, number = ctypes.byref(width), ctypes.byref(rows), ctypes.byref(one)
+    _DSFRK(b"N", b"U", b"N", n, k, number, x.ctypes.data, n, number, packed.ctypes.data)
 
 
 def add_product(product: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:

@@ -45,6 +45,7 @@ from utility.peak_memory import peak_memory_mib
 from utility.runs import Metric, Origin, header, write_json
 from utility.store.info import StoreInfo
 from utility.text import short
+from utility.threads import blas_in_the_calling_thread
 
 FILTERBANK = FeatureConfig(kind="kaldi_fbank", deltas=0, cmvn="none")  # the control of recordings and waveforms
 ROOM = "result_analysis"
@@ -84,7 +85,7 @@ def analyse(settings: Analyse) -> int:
         directory.mkdir(parents=True, exist_ok=True)
         remove_leftovers(directory)
         write_yaml(config, directory / CONFIG)
-        with _nothing_left(directory):
+        with _nothing_left(directory), blas_in_the_calling_thread():
             outcome = study.run()
         _say_skipped(outcome.skipped, known)
         content = _write(settings, config, specs, study, outcome, directory, started)

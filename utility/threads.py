@@ -1,8 +1,9 @@
 """Work side by side on a CPU, in threads of which each lets PyTorch use one."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -28,6 +29,16 @@ def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part], threads:
 @lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "side_by_side", initializer=take_one_core)
+
+
+@contextmanager
+def blas_in_the_calling_thread() -> Iterator[None]:
+    """Let NumPy's and SciPy's matrix products compute in the thread that asks for them, for work side by side.
+
+    Threads of their own wait for each other in loops: sums of small blocks took twice the time on two cores, four times
+    that of the processor. It is a setting of the process: a program makes it."""
+    with threadpoolctl.threadpool_limits(1, "blas"):
+        yield
 
 
 def take_one_core() -> None:

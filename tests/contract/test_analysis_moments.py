@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from analysis.moment_files import load_moments, save_moments
 from analysis.moments import Layout, Moments, all_pairs, with_reference
@@ -233,3 +234,28 @@ def test_questions_without_an_answer_are_refused():
         Layout({"T0": 3}, (("T0", "mel"),), 1)
     moments.add({name: np.ones((0, width)) for name, width in WIDTHS.items()}, 0)
     assert moments.counts.sum() == 1
+
+
+def test_a_packed_square_is_that_of_any_order_of_memory_and_in_place():
+    x = np.asfortranarray(np.random.default_rng(0).standard_normal((40, 7)))
+    start = np.random.default_rng(1).standard_normal(packed_size(7))
+    sums = start.copy()
+    add_square(sums, x)
+    np.testing.assert_allclose(unpacked(sums, 7), unpacked(start, 7) + x.T @ x, rtol=1e-12)
+    with pytest.raises(AssertionError, match="LAPACK writes"):
+        add_square(sums[:-1], x)
+
+
+def test_sums_are_the_same_bits_by_any_number_of_threads(monkeypatch):
+    generator = np.random.default_rng(0)
+    views = {f"T{k}": generator.standard_normal((30, 6 + k)).astype(np.float32) for k in range(4)}
+    sums = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        moments = Moments(all_pairs({name: view.shape[1] for name, view in views.items()}, sets=2))
+        moments.add(views, np.arange(30) % 2)
+        sums.append(moments)
+    for pair, one in sums[0].products.items():
+        assert np.array_equal(one.product, sums[1].products[pair].product)
+        assert np.array_equal(one.x_norm_y, sums[1].products[pair].x_norm_y)
+        assert one.product.any()
