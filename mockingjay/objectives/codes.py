@@ -1,6 +1,7 @@
 """Discrete targets: the code of each masked frame is predicted (HuBERT, Hsu et al. 2021; BEST-RQ, Chiu et al. 2022)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import pydantic
@@ -41,13 +42,14 @@ class CodePrediction:
         total = F.cross_entropy(logits, codes, ignore_index=UNKNOWN, reduction="sum")
         return MaskedLoss(total, (codes != UNKNOWN).sum(dtype=torch.float32))
 
+    @cached_property
     def predicted(self) -> Tensor:
         """The most probable codes, int64 [N, C]."""
         return self.logits.argmax(-1)
 
     def correct(self) -> Tensor:
         """How many of the most probable codes are the true ones."""
-        return (self.predicted() == self.codes).sum(dtype=torch.float32)
+        return (self.predicted == self.codes).sum(dtype=torch.float32)
 
 
 def count_codes(codes: Tensor, size: int) -> Tensor:

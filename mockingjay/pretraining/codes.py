@@ -10,7 +10,7 @@ from mockingjay.figures import Codes
 from mockingjay.objectives.codes import UNKNOWN, CodePrediction, CodeUse, count_codes
 from mockingjay.objectives.masking import alter
 from mockingjay.pretraining.step import Generators, Pretraining
-from utility.batches import Batch
+from utility.batches import Batch, real_frames
 
 COLLAPSED = 0.02  # predictions whose perplexity is below this share of that of the codes say next to nothing
 
@@ -40,7 +40,7 @@ class CodePretraining(Pretraining):
             loss, right = seen.loss(), seen.correct()
             total, count, correct = total + float(loss.total), count + float(loss.count), correct + float(right)
             counts["codes"] += count_codes(seen.codes, size).cpu()
-            counts["predicted"] += count_codes(seen.predicted(), size).cpu()
+            counts["predicted"] += count_codes(seen.predicted, size).cpu()
         if not count:
             raise ValueError("nothing to evaluate: the utterances are too short for any of their frames to be masked")
         uses = {name: [CodeUse.of(book) for book in one] for name, one in counts.items()}
@@ -53,7 +53,7 @@ class CodePretraining(Pretraining):
         for batch in batches:
             batch = batch.to(self.device)
             stacked, lengths = self.model.stack(batch.features, batch.lengths)
-            real = torch.arange(stacked.shape[1], device=self.device) < lengths[:, None]
+            real = real_frames(lengths, stacked.shape[1])
             codes = self._codes(batch, stacked, real.flatten().nonzero()[:, 0])
             counts += count_codes(codes, self.config.codes.size).cpu()
         return [CodeUse.of(book) for book in counts]
@@ -64,13 +64,12 @@ class CodePretraining(Pretraining):
         self.model.eval()
         batch, generators = self.fixed(batch)
         stacked, lengths = self.model.stack(batch.features, batch.lengths)
-        altered = alter(stacked, lengths, self.config.masking, generators, self.host_lengths(batch))
-        inputs = self.model.hide(altered.inputs, altered.learnt)
+        inputs, chosen = self._masked(batch, stacked, lengths, generators)
         logits = self.model.head(self.model.last_state(inputs, lengths))
-        real = torch.arange(stacked.shape[1], device=self.device) < lengths[:, None]
+        real = real_frames(lengths, stacked.shape[1])
         where = real.flatten().nonzero()[:, 0]
         masked = torch.zeros_like(real).flatten()
-        masked[altered.where] = True
+        masked[chosen] = True
         return Codes(
             inputs.flatten(0, 1)[where].cpu().numpy(),
             self._codes(batch, stacked, where).cpu().numpy(),
@@ -82,11 +81,15 @@ class CodePretraining(Pretraining):
     def _prediction(self, batch: Batch, generator: Generators, packed: bool = False) -> CodePrediction:
         stacked, lengths = self.model.stack(batch.features, batch.lengths)
         packing = self.packing(stacked.shape[1], batch) if packed else None
+        inputs, where = self._masked(batch, stacked, lengths, generator)
+        states = self.model.last_state(inputs, lengths, packing).flatten(0, 1)[where]  # [N, H]
+        return CodePrediction(self.model.head(states), self._codes(batch, stacked, where))
+
+    def _masked(self, batch: Batch, stacked: Tensor, lengths: Tensor, generator: Generators) -> tuple[Tensor, Tensor]:
+        """What the model sees of (stacked) frames [B, T', D], and which of the flat batch are masked, int64 [N]."""
         altered = alter(stacked, lengths, self.config.masking, generator, self.host_lengths(batch))
         assert altered.where is not None, "the config hides frames"
-        inputs = self.model.hide(altered.inputs, altered.learnt)
-        states = self.model.last_state(inputs, lengths, packing).flatten(0, 1)[altered.where]  # [N, H]
-        return CodePrediction(self.model.head(states), self._codes(batch, stacked, altered.where))
+        return self.model.hide(altered.inputs, altered.learnt), altered.where
 
     def _codes(self, batch: Batch, stacked: Tensor, where: Tensor) -> Tensor:
         """The codes [N, codebooks] of the (stacked, unaltered) frames at `where` [N] in the flat batch."""
@@ -118,9 +121,11 @@ def collapse_in(figures: Mapping[str, float]) -> list[str]:
     """Lines for predictions of an evaluation that have collapsed onto few codes."""
     lines = []
     for name, value in figures.items():
-        if name.startswith("predicted_perplexity") and value < COLLAPSED * figures[name.replace("predicted", "codes")]:
+        if not name.startswith("predicted_perplexity"):
+            continue
+        there = figures[name.replace("predicted", "codes")]
+        if value < COLLAPSED * there:
             book = f" of codebook {name.rpartition('_')[2]}" if name[-1].isdigit() else ""
-            there = figures[name.replace("predicted", "codes")]
             lines.append(
                 f"predictions{book} have collapsed: perplexity {value:.1f}, that of the codes is {there:.1f}: early in "
                 "training that passes; later lower optimizer.lr, or raise optimizer.warmup"

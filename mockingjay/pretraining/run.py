@@ -54,7 +54,8 @@ def make_trainer(config: PretrainConfig, seed: int, context: RunContext, fresh: 
     model = new_model(config, data.source.row_shape[0], data.target.row_shape[0], seed)
     objective = pretraining(model, config, context.device)
     if isinstance(objective, CodePretraining) and fresh:
-        _look_at_codes(objective, open_data(config.data.train, config, seed), context)
+        quiet = data if data.online is None else open_data(config.data.train, config, seed)  # without noise
+        _look_at_codes(objective, quiet, context)
     evaluate = figures = None
 
     def step(batch: AnyBatch, generator: torch.Generator) -> dict[str, Tensor]:
