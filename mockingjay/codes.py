@@ -1,9 +1,8 @@
 """Centroids of an upstream's states, and the store of codes that they give to a corpus."""
 
-import contextlib
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +19,7 @@ from utility.clustering import Distances, check_enough, find_centroids, kept_in,
 from utility.clusters import KMeans, nearest
 from utility.config import as_dict, build, section
 from utility.runs import read_json, write_json
-from utility.store.files import SplitFiles, read_info, unlike
+from utility.store.files import SplitFiles, read_info, removed_if_refused, unlike
 from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
 
@@ -132,7 +131,7 @@ def write_codes(corpus: Corpus, centroids: Centroids) -> Coded:
             raise ValueError(
                 f"{corpus.folder} holds another store, or codes of other centroids: choose another --output"
             )
-        with _removed_if_refused(files), kept_in(corpus.coding, made):
+        with removed_if_refused(files), kept_in(corpus.coding, made):
             coded = _write_codes(corpus, centroids, info)
         write_json(corpus.record, {**made, **as_dict(coded)})
     shutil.rmtree(corpus.coding, ignore_errors=True)
@@ -228,17 +227,3 @@ def _info(corpus: Corpus, centroids: Centroids) -> StoreInfo:
             "checkpoint": of.upstream,
         },
     )
-
-
-@contextlib.contextmanager
-def _removed_if_refused(files: SplitFiles) -> Iterator[None]:
-    """Remove codes that were begun here when a ValueError ends them."""
-    begun, info = files.plan.exists() or files.table.exists(), files.info.exists()
-    try:
-        yield
-    except ValueError:
-        if not begun and files.info.exists():
-            files.remove()
-            if not info:
-                files.info.unlink()
-        raise

@@ -1,6 +1,5 @@
 """Upstream + corpus -> stored representations."""
 
-import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.selection import LayerSelection
 from utility.audio.waveform import AudioError
 from utility.kaldi import archives
-from utility.store.files import SplitFiles, info_differences, read_info
+from utility.store.files import SplitFiles, info_differences, read_info, removed_if_refused
 from utility.store.info import StoreInfo
 from utility.store.kaldi_directory import DirectoryOptions, check_names, write_directory
 from utility.store.reading import Store, splits_in
@@ -54,7 +53,7 @@ def represent(
     info, inputs = _info(upstream, corpus, how, Path(root)), Inputs(upstream, corpus, how.layers.labels(upstream)[0])
     files = SplitFiles(Path(root), split)
     make_way(files, info, how.overwrite)
-    with _removed_if_refused(files, how.shard):
+    with removed_if_refused(files, how.shard):
         writer = StoreWriter.open(root, split, rows_of(corpus, inputs.frames, inputs.num_samples), info)
         _represent(upstream, inputs, writer, how)
         return writer.finish()
@@ -125,25 +124,6 @@ def _why_not_finite(name: str, states: np.ndarray, seen: Tensor, how: Extraction
     if np.isfinite(states).all():
         return f"{text} in {how.dtype}, which ends at {np.finfo(how.dtype).max:g}: take --dtype float32"
     return f"{text}: the weights of {how.checkpoint or 'the upstream'} or of its layers are too large, or not finite"
-
-
-@contextlib.contextmanager
-def _removed_if_refused(files: SplitFiles, shard: tuple[int, int]) -> Iterator[None]:
-    """Remove a split that is begun here, alone, when a ValueError ends it; others and the rest of the store stay."""
-    alone = shard[1] == 1 and not files.plan.exists() and not files.table.exists()
-    info = files.info.exists()
-    made = [folder for folder in (files.root, *files.root.parents) if not folder.exists()]
-    try:
-        yield
-    except ValueError:
-        if alone and files.info.exists():
-            files.remove()
-            if not info:
-                files.info.unlink()
-            with contextlib.suppress(OSError):  # somebody put something there
-                for folder in made:
-                    folder.rmdir()
-        raise
 
 
 def _info(upstream: Upstream, corpus: UtteranceSource, how: ExtractionOptions, root: Path) -> StoreInfo:

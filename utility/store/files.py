@@ -268,3 +268,22 @@ def spans_of(table: pd.DataFrame) -> list[tuple[float | None, float | None]]:
 
 def _stated(seconds: float) -> float | None:
     return None if np.isnan(seconds) else seconds
+
+
+@contextlib.contextmanager
+def removed_if_refused(files: SplitFiles, shard: tuple[int, int] = (0, 1)) -> Iterator[None]:
+    """Remove a split that is begun here, alone, when a ValueError ends it; others and the rest of the store stay."""
+    alone = shard[1] == 1 and not files.plan.exists() and not files.table.exists()
+    info = files.info.exists()
+    made = [folder for folder in (files.root, *files.root.parents) if not folder.exists()]
+    try:
+        yield
+    except ValueError:
+        if alone and files.info.exists():
+            files.remove()
+            if not info:
+                files.info.unlink()
+            with contextlib.suppress(OSError):  # somebody put something there
+                for folder in made:
+                    folder.rmdir()
+        raise
