@@ -16,7 +16,6 @@ from downstream.layers import ProbedLayers
 from downstream.made_from import of_today, plain_part, trained_by
 from downstream.metrics.base import Score, selection_error
 from downstream.opened import Opened
-from downstream.predictions import PredictionFile, predictions_of, read_predictions
 from downstream.probe import Probe, Sealed, evaluate
 from downstream.setting import Setting
 from downstream.solved import SOLVER, check_solvable, solve
@@ -28,6 +27,7 @@ from mockingjay.upstreams.spec import UpstreamSpec
 from utility.config import Difference, differences, write_yaml
 from utility.files import remove_leftovers, replace_folder, replacing, temporary
 from utility.loader import Loader, LoaderConfig, Source, balanced_shares
+from utility.predictions import PredictionFile, predictions_of, read_predictions
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
 from utility.text import short

@@ -17,28 +17,16 @@ from downstream.figures import curves_figure
 from downstream.intervals import Predicted, Sureness, stated, sureness
 from downstream.labels.base import Labels
 from downstream.metrics.base import TIE, Score, selection_error
-from downstream.predictions import predictions_of
 from downstream.tasks.base import Task
 from mockingjay.foreign.assumptions import in_words
 from utility.config import as_dict
 from utility.locks import folder_below
 from utility.plot import save_figure
-from utility.runs import Metric, Origin, defined, header, read_json, with_interval, with_unit, write_json
-from utility.text import short
+from utility.predictions import predictions_of
+from utility.runs import Metric, Origin, defined, header, with_interval, with_unit, write_json
 from utility.training.log import read_metrics
 
 UNREAD = "the test part is unread"
-RESULT = {  # what is read of a result again, and what it must be
-    "task": str,
-    "upstream": str,
-    "metric": dict,
-    "value": float | int | None,
-    "dev_value": float | int | None,
-    "selection_error": float | int,
-    "best_step": int,
-    "steps": int,
-    "layer_weights": list | None,
-}
 
 
 def run_folder(expdir: Path, upstream: str, task: str, name: str | None, resume: str | None) -> Path:
@@ -66,36 +54,6 @@ def describe_result(result: Mapping[str, Any], folder: Path) -> str:
         names = f"{result['layers'][0]} to {result['layers'][-1]}" if result.get("layers") else "0..L"
         text += f"\nlayer weights {names}: " + " ".join(f"{weight:.3f}" for weight in result["layer_weights"])
     return text
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """A result.json with its header; of an old one, which had none and was always an accuracy, it is made up here."""
-    content = read_json(path)
-    if "value" not in content:
-        content |= {
-            "metric": {"name": str(content.get("metric")).removesuffix(" (%)"), "unit": "%", "better": "higher"},
-            "value": content.get("test_accuracy"),
-            "dev_value": content.get("dev_accuracy"),
-            "selection_error": content.get("criterion"),
-        }
-    for name, kind in RESULT.items():
-        if name not in content or not isinstance(content[name], kind) or isinstance(content[name], bool):
-            wrong = f"{name} is {short(content.get(name))}"
-            raise ValueError(f"{path}: damaged, {wrong}: remove it, and it is written again")
-    if not isinstance(content["metric"].get("unit"), str):
-        raise ValueError(f"{path}: damaged, its metric has no unit: remove it, and it is written again")
-    if not all(map(_is_interval, (content.get("interval"), content.get("dev_interval")))):
-        raise ValueError(f"{path}: damaged, its interval is none: remove it, and it is written again")
-    if not all(type(weight) in (int, float) for weight in content["layer_weights"] or ()):
-        raise ValueError(f"{path}: damaged, layer_weights are no numbers: remove it, and it is written again")
-    return content
-
-
-def _is_interval(value: Any) -> bool:
-    kinds = {"low": float | int, "high": float | int, "level": float, "method": str, "groups": int}
-    return value is None or (
-        isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in kinds.items())
-    )
 
 
 def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:

@@ -45,7 +45,7 @@ FLOORS = {
         {"states", "inspection", "export", "codes"},
     ),
     "downstream": (
-        {"figures", "heads", "label_modes", "metrics", "model", "outcomes", "predictions", "solver"} | {"crossings"},
+        {"figures", "heads", "label_modes", "metrics", "model", "outcomes", "solver"} | {"crossings"},
         {"config", "curve_figure"},
         {"exact", "folds", "layers", "made_from", "sources", "tuning"},
         {"splits", "utterances"},
@@ -85,7 +85,7 @@ FLOORS = {
         {"torch_files", "openmp", "threads", "command", "flags", "config", "device", "arpa", "error_rate"},
         {"seeds", "arrays", "utterance_ids"},
         {"loader", "locks", "kaldi", "runs", "temporary_array", "peak_memory", "centres"},
-        {"clusters"},
+        {"clusters", "predictions", "results"},
         {"clustering"},
         {"audio", "labels", "training"},
         {"store"},

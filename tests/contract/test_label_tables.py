@@ -22,7 +22,6 @@ from downstream.corpus import open_corpus
 from downstream.folds import fold_names, fold_parts
 from downstream.label_modes import MODE_CLASSES, number_class
 from downstream.labels.table import in_order, listed_parts, read_rows, table_classes
-from downstream.predictions import read_predictions
 from downstream.splits import Division, Utterances, divide
 from downstream.tasks.table import find_task
 from downstream.utterances import FramedUtterances
@@ -31,6 +30,7 @@ from preprocess import preprocess_any
 from tests.helpers.downstream_corpus import EACH, SPEAKERS, Small, write_store
 from utility.config import build
 from utility.labels.table import match_rows
+from utility.predictions import read_predictions
 from utility.seeds import text_order
 from utility.training.trainer import Trainer
 
