@@ -1,6 +1,7 @@
 """Pre-train from scratch, or continue a checkpoint."""
 
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -16,6 +17,7 @@ from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.configs import ConfigSource, read_config, read_online
 from mockingjay.model.frame_model import FrameModel
+from mockingjay.pretraining.result import write_result
 from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
 from mockingjay.runs import DEFAULT_CONFIG, checkpoint_in, run_name
 from utility.config import as_dict, differences, resolve, write_yaml
@@ -83,12 +85,15 @@ def _train(settings: Train, name: str, directory: Path, log: Path, group: Group)
     file = directory / "config.yaml"
     if group.leads:
         write_yaml(config, file)
+    begun, started = trainer.progress.step, time.perf_counter()
     try:
         progress = trainer.fit()
     except (ValueError, OSError):
         if group.leads and checkpoint_in(directory) is None:
             file.unlink(missing_ok=True)  # a run that never began
         raise
+    if group.leads:
+        write_result(trainer, progress, None if begun else round(time.perf_counter() - started, 1))
     group.leave()
     best = "" if progress.best is None else f", best dev loss {progress.best:.4f} at step {progress.best_step}"
     say(msg, f"checkpoints in {directory}, figures: tensorboard --logdir {settings.logdir}{best}")
