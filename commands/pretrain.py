@@ -17,7 +17,7 @@ from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
 from mockingjay.foreign.configs import ConfigSource, read_config, read_online
 from mockingjay.model.frame_model import FrameModel
-from mockingjay.pretraining.result import write_result
+from mockingjay.result import write_result
 from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
 from mockingjay.runs import DEFAULT_CONFIG, checkpoint_in, run_name
 from utility.config import as_dict, differences, resolve, write_yaml

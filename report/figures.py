@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from report.errors import Errors
 from report.runs import Pretraining, Probe
-from utility.plot import new_figure
 from utility.runs import deviation
 
 SALT = "report"
@@ -19,8 +18,13 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # 
 STYLES = ("-", "--", "-.", ":")
 MANY = 45  # classes that a matrix has room for
 POINTS = 400  # of a curve: more are no longer to be seen
-# What is drawn in black, white and grey follows the page, which is light or dark.
-THEME = {"#000000": "currentColor", "#ffffff": "var(--paper)"}
+# Black, white and grey follow the page, which is light or dark, and so do colours that the dark one swallows.
+THEME = {
+    "#000000": "currentColor",
+    "#ffffff": "var(--paper)",
+    **dict.fromkeys(("#0072b2", "#1f77b4"), "var(--blue)"),
+    **dict.fromkeys(("#009e73", "#2ca02c"), "var(--green)"),
+}
 GREY = re.compile(r"#([0-9a-f]{2})\1\1\b")
 SETTINGS = {"svg.hashsalt": SALT, "svg.fonttype": "none", "font.family": "sans-serif"}
 
@@ -56,6 +60,13 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
 
 
+def _axes(width: float, height: float, below: float = 0.5, beside: float = 0.15) -> tuple[Figure, Axes]:
+    """A figure in inches and its axes; a layout that is given takes half the time of one that is found."""
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0.7 / width, below / height, 1 - (0.7 + beside) / width, 1 - (below + 0.1) / height))
+    return figure, axes
+
+
 def training_figure(probe: Probe, records: Sequence[Mapping[str, float]]) -> Figure | None:
     """Loss and dev score of the first seed over steps, from its metrics; None where there are no curves."""
     names = dict.fromkeys(name for record in records for name in record)
@@ -64,8 +75,7 @@ def training_figure(probe: Probe, records: Sequence[Mapping[str, float]]) -> Fig
     drawn = [(label, colour, _points(records, name)) for name, label, colour in lines]
     if not any(len(points) > 1 for *_, points in drawn):
         return None
-    figure = new_figure(5.2, 2.6)
-    axes = figure.add_subplot()
+    figure, axes = _axes(5.2, 2.7, 0.75, 0.7 if score else 0.15)
     for (label, colour, points), style in zip(drawn, STYLES):
         if len(points):
             axes.plot(*points.T, color=colour, linestyle=style, label=label, linewidth=1.4)
@@ -80,7 +90,7 @@ def training_figure(probe: Probe, records: Sequence[Mapping[str, float]]) -> Fig
     axes.set(xlabel="step", ylabel="loss")
     _plain(axes)
     handles = [handle for one in figure.axes for handle in one.get_legend_handles_labels()[0]]
-    figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles=handles, fontsize=8, loc="lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -89,8 +99,7 @@ def layers_figure(probe: Probe) -> Figure | None:
     scores = probe.by_layer
     if len(scores) < 2:
         return None
-    figure = new_figure(4.2, 2.4)
-    axes = figure.add_subplot()
+    figure, axes = _axes(4.2, 2.4)
     spread = [deviation(values) or 0.0 for values in scores.values()]
     places = range(len(scores))
     means = [float(np.mean(values)) for values in scores.values()]
@@ -112,8 +121,7 @@ def weights_figure(probe: Probe) -> Figure | None:
     if not rows[0]:
         return None
     weights = np.array([row for row in rows if len(row) == len(rows[0])], np.float64)
-    figure = new_figure(4.2, 2.2)
-    axes = figure.add_subplot()
+    figure, axes = _axes(4.2, 2.3)
     spread = weights.std(axis=0, ddof=1) if len(weights) > 1 else None
     axes.bar(range(weights.shape[1]), weights.mean(axis=0), yerr=spread, capsize=3, color=COLOURS[5], ecolor="#000000")
     labels = probe.result.get("layers") or [f"T{number}" for number in range(weights.shape[1])]
@@ -138,7 +146,7 @@ def confusion_figure(errors: Errors) -> Figure | None:
     total = counts.sum(axis=1, keepdims=True)
     share = np.where(total > 0, 100 * counts / np.maximum(total, 1), np.nan)
     side = float(np.clip(1.6 + 0.13 * len(names), 3.2, 7))
-    figure = new_figure(side + 1, side)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
     figure.colorbar(image, ax=axes, label="share of the true class (%)", fraction=0.046, pad=0.02)
@@ -154,8 +162,7 @@ def numbers_figure(errors: Errors) -> Figure | None:
     if len(errors.numbers) < 2:
         return None
     true, predicted = np.array(errors.numbers).T
-    figure = new_figure(3.6, 3.2)
-    axes = figure.add_subplot()
+    figure, axes = _axes(3.6, 3.2)
     low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
     axes.plot([low, high], [low, high], color="#777777", linestyle=":")
     axes.scatter(true, predicted, s=float(np.clip(2000 / len(true), 2, 14)), color=COLOURS[0], alpha=0.6, linewidths=0)
@@ -169,14 +176,14 @@ def losses_figure(runs: Mapping[str, Sequence[Mapping[str, float]]], key: str, l
     drawn = {name: points for name, records in runs.items() if len(points := _points(records, key)) > 1}
     if not drawn:
         return None
-    figure = new_figure(6.4, 3.2)
-    axes = figure.add_subplot()
+    lines = -(-len(drawn) // 3)
+    figure, axes = _axes(6.4, 3.1 + 0.17 * lines, 0.6 + 0.17 * lines)
     for number, (name, points) in enumerate(drawn.items()):
         colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
         axes.plot(*points.T, color=colour, linestyle=style, label=name, linewidth=1.4)
     axes.set(xlabel="updates", ylabel=label)
     _plain(axes)
-    legend = figure.legend(fontsize=8, loc="outside lower center", ncols=3, frameon=False)
+    legend = figure.legend(fontsize=8, loc="lower center", ncols=3, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from pathlib import Path
 
 from report.runs import Probe
 from utility.runs import mean
@@ -140,9 +141,9 @@ def _columns(probes: Sequence[Probe], examined: Examined) -> list[Column]:
 
 
 def _tested_on(probe: Probe) -> str:
-    """The test part in words: its stores, without the folder of features that all have."""
+    """The test part in words: STORE/SPLIT, or the ends of other paths."""
     paths = probe.setting("data", "test") or probe.setting("data", "train") or []
-    return ", ".join(str(path).removeprefix("data/") for path in paths) or "unknown data"
+    return ", ".join("/".join(Path(str(path)).parts[-2:]) for path in paths) or "unknown data"
 
 
 def _best_on_dev(runs: Sequence[Probe]) -> Probe:

@@ -9,7 +9,6 @@ from statistics import median
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
 
 from report.content import Content
 from report.leaderboard import Row
@@ -57,9 +56,9 @@ def render(content: Content, code: str, date: str | None) -> str:
         parts=_parts(content),
         places={card.probe.place: card.number for card in content.cards},
         marks=MARKS,
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        js=Markup((HERE / "page.js").read_text(encoding="utf-8")),
-        json=Markup(numbers),
+        css=(HERE / "page.css").read_text(encoding="utf-8"),
+        js=(HERE / "page.js").read_text(encoding="utf-8"),
+        json=numbers,
     )
 
 

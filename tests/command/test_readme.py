@@ -180,7 +180,7 @@ def test_readme_is_short():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["runner_mockingjay.py", "run_downstream.py", "run_analysis.py"])
+@pytest.mark.parametrize("script", ["runner_mockingjay.py", "run_downstream.py", "run_analysis.py", "run_report.py"])
 def test_help_names_every_mode_and_shows_examples(script):
     done = subprocess.run([sys.executable, script, "--help"], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert "examples:" in done.stdout
