@@ -43,5 +43,6 @@ done
 
 printf '\nTest accuracy (%%). Phones: of speakers and sentences that were never seen. The models take features with CMVN.\n\n'
 "$python" examples/table.py result/demo
-printf '\nFigures: result/result_mockingjay/demo/best-dump, result/result_analysis/demo, result/demo; curves: tensorboard --logdir log/\n'
+run run_report.py result --title "The demo" --baseline baseline
+printf '\nOpen result/report.html in a browser. Figures: result/result_mockingjay/demo/best-dump, result/result_analysis/demo, result/demo; curves: tensorboard --logdir log/\n'
 printf 'Done in %d minutes %d seconds.\n' $(((SECONDS - started) / 60)) $(((SECONDS - started) % 60))
