@@ -27,6 +27,9 @@ from utility.store.reading import Store
 from utility.training.log import read_metrics
 
 HEARD = 5  # of the worst utterances of a run
+RECONSTRUCTION = "_reconstruction.png"
+RECONSTRUCTIONS = 2  # of a pre-training run
+SOUNDS = ("input", "predicted", "true", "filled")
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,20 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Reconstructed:
+    """An utterance that a pre-trained model filled: its spectrograms, and how they sound."""
+
+    utterance: str
+    picture: Picture
+    clips: Sequence[Clip]
+
+
+@dataclass(frozen=True)
 class Trained:
-    """A pre-training run, and what it looks and sounds like."""
+    """A pre-training run, and what it makes of some utterances."""
 
     run: Pretraining
-    pictures: Sequence[Picture]
-    clips: Sequence[Clip]
-    utterance: str
+    shown: Sequence[Reconstructed]
 
 
 @dataclass(frozen=True)
@@ -165,17 +175,17 @@ def _fill(card: Card, room: Room) -> None:
         if figure is not None
     ]
     if card.errors is not None:
-        card.clips = _worst_heard(probe, [one.name for one in card.errors.worst[:HEARD]], room)
+        paths = [*(probe.setting("data", "test") or []), *(probe.setting("data", "train") or [])]
+        card.clips = _heard(paths, [one.name for one in card.errors.worst[:HEARD]], room)
     card.shown = True
 
 
-def _worst_heard(probe: Probe, ids: Sequence[str], room: Room) -> dict[str, Clip]:
-    """The recordings of utterances; nothing where the stores of the run are not there any more."""
-    paths = [*(probe.setting("data", "test") or []), *(probe.setting("data", "train") or [])]
+def _heard(paths: Iterable[str], ids: Sequence[str], room: Room) -> dict[str, Clip]:
+    """The recordings of utterances of stores; nothing where these are not there any more."""
     clips: dict[str, Clip] = {}
-    if not ids or room.size <= 0:
-        return clips
-    for path in dict.fromkeys(map(str, paths)):
+    for path in dict.fromkeys(map(str, paths)) if room.size > 0 else ():
+        if all(name in clips for name in ids):
+            break
         try:
             store = Store([path])
         except (ValueError, OSError):
@@ -185,8 +195,6 @@ def _worst_heard(probe: Probe, ids: Sequence[str], room: Room) -> dict[str, Clip
             if at is not None and name not in clips:
                 clip = room.recording("recording", store.audio_paths[at], store.spans[at])
                 clips |= {} if clip is None else {name: clip}
-        if all(name in clips for name in ids):
-            break
     return clips
 
 
@@ -242,12 +250,15 @@ def _others(folder: Path | None) -> dict[str, Sequence[Mapping[str, float]]]:
 
 
 def _trained(run: Pretraining, room: Room) -> Trained:
-    """A run with the first reconstruction that `--plot --with_head` left beside its checkpoints."""
-    for picture in sorted(run.folder.glob("*-dump/*_reconstruction.png")):
-        stem = picture.name.removesuffix("_reconstruction.png")
-        clips = [room.file(kind, picture.with_name(f"{stem}_{kind}.wav")) for kind in ("true", "predicted", "filled")]
-        image = Picture(
-            f"{stem}: input, prediction, truth, and the truth filled with the prediction", image=as_image(picture)
-        )
-        return Trained(run, [image], [clip for clip in clips if clip is not None], stem)
-    return Trained(run, [], [], "")
+    """A run with what `--plot --with_head` left beside its checkpoints."""
+    data, shown = run.config.get("data"), []
+    paths = data.get("test", []) if isinstance(data, Mapping) else []
+    for picture in sorted(run.folder.glob(f"*-dump/*{RECONSTRUCTION}"))[:RECONSTRUCTIONS]:
+        stem = picture.name.removesuffix(RECONSTRUCTION)
+        about = f"{stem}: input, prediction, truth, and the truth filled with the prediction"
+        clips = list(_heard(paths, [stem], room).values())
+        for kind in SOUNDS:
+            clip = room.file(kind, file) if (file := picture.with_name(f"{stem}_{kind}.wav")).is_file() else None
+            clips += [] if clip is None else [clip]
+        shown.append(Reconstructed(stem, Picture(about, image=as_image(picture)), clips))
+    return Trained(run, shown)

@@ -18,6 +18,7 @@ from tests.helpers.huggingface_models import write_model
 
 PAGES = (
     "README.md",
+    "docs/report.md",
     "docs/analysis.md",
     "docs/originals.md",
     "docs/export.md",
@@ -127,9 +128,13 @@ def scheduler():
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_of_a_page_run_in_order(page, demo, warm, request):
     steps = [words for heading, words in commands(page) if heading != "The demo"]
-    assert len(steps) >= {"README.md": 11, "docs/scaling.md": 8, "docs/upstreams.md": 15, "docs/tasks.md": 2}.get(
-        page, 3
-    )
+    assert len(steps) >= {
+        "README.md": 11,
+        "docs/scaling.md": 8,
+        "docs/upstreams.md": 15,
+        "docs/tasks.md": 2,
+        "docs/report.md": 2,
+    }.get(page, 3)
     if page == "docs/upstreams.md" and TRANSFORMERS:
         write_model(demo / "models/hubert-base", "hubert")
     for words in steps:
