@@ -18,8 +18,11 @@ def relative_to(project: Path) -> Callable[[str], str]:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """With a minus that is one; a dash for what is not known."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+    """With a minus that is one, but none before zeros; a dash for what is not known."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−" if float(text) else "")
 
 
 def digits_of(unit: str) -> int:

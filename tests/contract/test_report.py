@@ -168,6 +168,7 @@ def test_foreign_text_stays_text(made, tmp_path):
         file.write([f"{evil}{row['id']}" for row in rows], [[evil, f"{evil} x", "1", "0", "1"] for _ in rows])
     result = json.loads((folder / "result.json").read_text())
     result |= {"upstream": f'{evil}"', "warning": "</script><b>", "command": "</pre>"}
+    result["fingerprints"]["upstream"]["spec"] = "</script><i>"
     (folder / "result.json").write_text(json.dumps(result))
     text = page_of(replace(made, root=tmp_path))
     elements = Elements(text)
@@ -246,6 +247,8 @@ def test_the_best_the_equal_the_ranks_and_the_reductions_of_errors():
     reductions = {row.name: value for row, value in board.reductions.items()}
     # errors of phones 20, 21 and 40; of words 30, 20 and 40
     assert reductions == pytest.approx({"a": (50 + 25) / 2, "b": (47.5 + 50) / 2, "baseline": 0})
+    equal = leaderboard([probe("a", 8, 0), probe("b", 8, 0), probe("c", 9, 0)], lambda _: "", by_value, None)
+    assert [equal.ranks[row] for row in equal.rows] == [1.0, 2.5, 2.5]
     other = leaderboard(probes, lambda _: "", by_value, "b")
     assert {row.name: value for row, value in other.reductions.items()}["b"] == 0
     with pytest.raises(ValueError, match="--baseline c: no run has an upstream of that name: there are a, b, baseline"):
