@@ -4,7 +4,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -134,16 +134,15 @@ def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict
     if test is not None:
         value = with_interval(content["value"], content["interval"], unit, 1)
         title = f"{name}: test {value} of {test.count} {setting.task.item}s\n{sure}"
-        figures = setting.task.figures(test, experiment.corpus.labels, title)
-        for file, figure in figures.items():
+        for file, figure in setting.task.figures(test, experiment.corpus.labels, title).items():
             save_figure(figure, directory / f"{file}.png")
-        _show(experiment, content, ["curves", *figures])
+        _show(experiment, content)
     write_json(directory / "result.json", content)
     return content
 
 
-def _show(experiment: Experiment, content: Mapping[str, Any], pictures: Sequence[str]) -> None:
-    """Add the scores of the chosen weights, and the pictures, to what TensorBoard shows of their training.
+def _show(experiment: Experiment, content: Mapping[str, Any]) -> None:
+    """Add the scores of the chosen weights, and the run's pictures, to what TensorBoard shows of their training.
 
     Of a head that was solved for, and so has no steps, they stand at the pass that gave it."""
     events = experiment.setting.event_folder(experiment.directory)
@@ -152,8 +151,8 @@ def _show(experiment: Experiment, content: Mapping[str, Any], pictures: Sequence
     board, step = Board(events, texts=texts, goes_on="result.json has the figures"), content["best_step"]
     for part, figures in content["figures"].items():
         board.scalars(step, {f"{part}_{key}": value for key, value in figures.items() if value is not None}, "result")
-    for name in pictures:
-        board.picture(step, name, (experiment.directory / f"{name}.png").read_bytes(), "result")
+    for path in sorted(experiment.directory.glob("*.png")):
+        board.picture(step, path.stem, path.read_bytes(), "result")
 
 
 def _sureness(experiment: Experiment, part: str) -> Sureness:
