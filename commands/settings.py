@@ -204,6 +204,7 @@ class Probe:
     folds: bool
     each: str | None
     expdir: Path
+    logdir: Path
     name: str | None
     resume: str | None
     cpu: bool
@@ -225,6 +226,7 @@ class TrainClassic:
     seed: int | None
     name: str | None
     expdir: Path
+    logdir: Path
     resume: bool | Literal["auto"]
     load: bool
     cpu: bool

@@ -131,7 +131,8 @@ probes() { # SEED SYSTEMS...
 }
 
 probe() { # SEED NAME FLAGS...: run it, or continue it; what is finished is only read
-    "$PYTHON" run_downstream.py "${@:3}" --expdir "$out/seed$1" --no-msg --resume=auto --name "$2" 2>&1 |
+    "$PYTHON" run_downstream.py "${@:3}" --expdir "$out/seed$1" --logdir "log/log_downstream/${out#result/}/seed$1" \
+        --no-msg --resume=auto --name "$2" 2>&1 |
         sed "s/^/[seed $1, $2] /"
 }
 

@@ -21,7 +21,7 @@ race() { # NAME CONFIG CHANGES...: pre-train it, unless it is finished
 }
 
 probe() { # NAME SPEC FLAGS...: run it, or continue it
-    "$PYTHON" run_downstream.py --upstream "$1=$2" --expdir result/race --name race --resume=auto --no-msg "${@:3}" 2>&1 |
+    "$PYTHON" run_downstream.py --upstream "$1=$2" --expdir result/race --logdir log/log_downstream/race --name race --resume=auto --no-msg "${@:3}" 2>&1 |
         sed "s/^/[$1] /"
 }
 export -f race probe

@@ -26,12 +26,11 @@ from mockingjay.model.transformer import stack_frames
 from mockingjay.objectives.masking import alter, each_alteration
 from mockingjay.pretraining.codes import CodePretraining
 from mockingjay.pretraining.data import Data, open_given
+from mockingjay.pretraining.resynthesis import Resynthesis, heard, silent_because
 from mockingjay.pretraining.run import pretraining
 from mockingjay.pretraining.step import FramePretraining
-from mockingjay.sound import to_waveform
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 from mockingjay.upstreams.selection import LayerSelection
-from utility.audio.waveform import read_audio
 from utility.batches import Batch
 from utility.files import replacing
 from utility.labels.alignment import Alignment
@@ -102,10 +101,7 @@ class Inspection:
         return self._each(count, draw)
 
     def plot_reconstructions(self, count: int) -> list[Path]:
-        """Masked, predicted, true and filled spectrograms of `count` utterances, all but the first as sound too.
-
-        `filled` is the truth with the masked frames taken from the prediction; the sound of `true` shows what the way
-        from features back to sound costs alone."""
+        """Masked, predicted, true and filled spectrograms of `count` utterances, all but the first as sound too."""
         self._check_target()
         objective = self._objective()
         assert isinstance(objective, FramePretraining), "codes are drawn by plot_codes"
@@ -142,24 +138,14 @@ class Inspection:
         """Why reconstructions cannot be made into sound, or None where they can."""
         if self.pretrained.config.objective == "codes":
             return "codes cannot be turned back into a waveform"
-        features, corpus = self.data.target.features, self.data.corpus
-        if features is None or features.kind not in ("mel", "linear"):
-            return f"{features.kind if features else 'unknown'} features cannot be turned back into a waveform"
-        if not corpus.audio_paths[0].is_file():
-            return f"the recordings are not where the store says, e.g. {corpus.audio_paths[0]}"
-        return None
+        return silent_because(self.data)
 
     def _save_sound(self, shown: Reconstruction, name: str, stem: str) -> list[Path]:
-        features, corpus = self.data.target.features, self.data.corpus
-        assert features is not None, "features that nobody knows are silent"
-        index = corpus.index[name]
-        reference = read_audio(corpus.audio_paths[index], features.sample_rate, span=corpus.spans[index])
-        saved = []
-        for kind, frames in (("predicted", shown.predicted), ("true", shown.true), ("filled", shown.filled)):
+        saved, resynthesis = [], Resynthesis(self.data, name)
+        for kind, frames in heard(shown).items():
             path = self.folder / f"{stem}_{kind}.wav"
             with replacing(path) as temporary:
-                sound = to_waveform(frames, features, reference, self.data.target_level(name))
-                soundfile.write(temporary, sound, features.sample_rate, format="WAV")
+                soundfile.write(temporary, resynthesis.waveform(frames), resynthesis.sample_rate, format="WAV")
             saved.append(path)
         return saved
 

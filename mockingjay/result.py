@@ -1,6 +1,5 @@
 """What a pre-training run says of itself when it is finished: result.json, beside its checkpoints."""
 
-import shlex
 from typing import Any
 
 from mockingjay.checkpoint import load_pretrained
@@ -47,13 +46,7 @@ def write_result(trainer: Trainer, progress: Progress, seconds: float | None) ->
         config=as_dict(config),
         seed=trainer.run.seed,
         origins=origins,
-        command=shlex.join(
-            [
-                *("python", "runner_mockingjay.py", "--train", "--config", str(directory / "config.yaml")),
-                *("--seed", str(trainer.run.seed)),
-                *(["--cpu"] if trainer.run.device.type == "cpu" else []),
-            ]
-        ),
+        command=trainer.run.texts["command"],
     )
     content |= {
         "steps": progress.step,

@@ -301,7 +301,8 @@ def test_unknown_speakers_are_warned_of_in_a_line(tmp_path, capsys):
     table.write_text(table.read_text().replace(",u,", ",,"))
     file = write(tmp_path, "id,mood\n" + "".join(f"{key},m{number % 2}\n" for number, key in enumerate(frames)))
     words = [f"data.train=[{tmp_path}/store/all]", f"data.labels={file}", "data.label_column=mood", "--expdir"]
-    words += [str(tmp_path), "--cpu", "--no-msg", "trainer.steps=4", "trainer.eval_every=4"]
+    words += [str(tmp_path), "--logdir", f"{tmp_path}/log", "--cpu", "--no-msg", "trainer.steps=4"]
+    words += ["trainer.eval_every=4"]
     assert run_downstream.main(["--run", "utterance", "--upstream", "baseline", *words]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert [line.startswith("warning: speakers are unknown: utterances are divided") for line in lines] == [True]

@@ -95,7 +95,7 @@ def test_command_of_a_result_repeats_it(finished, small):
     program, script, *words = result["command"].split()
     assert (program, script) == ("python", "run_downstream.py")
     expdir = small.root / "again"
-    assert run_downstream.main([*words, "--no-msg", "--expdir", str(expdir)]) == 0
+    assert run_downstream.main([*words, "--no-msg", "--expdir", str(expdir), "--logdir", f"{expdir}/log"]) == 0
     again = json.loads((expdir / "result_baseline_speaker_utterance/exp_000/result.json").read_text())
     assert {key: again[key] for key in ("figures", "division", "config", "seed", "scored", "best_step")} == {
         key: result[key] for key in ("figures", "division", "config", "seed", "scored", "best_step")

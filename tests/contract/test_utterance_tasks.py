@@ -513,6 +513,8 @@ def test_sentiment_of_the_originals_runner_is_trained_and_scored_again(labelled,
     train = [
         "--expdir",
         str(root / "classic"),
+        "--logdir",
+        str(root / "log"),
         "--name",
         "s",
         "trainer.steps=10",

@@ -1,5 +1,4 @@
 """The bad inputs of the page of results."""
-# ruff: noqa: E501
 
 from pathlib import Path
 
