@@ -18,9 +18,9 @@ from commands.analyse import ROOM, analyse
 from commands.report import Beside
 from commands.settings import Analyse
 from downstream.config import DownstreamConfig, OnlineFile
-from downstream.experiment import ONLINE, Experiment
+from downstream.experiment import Experiment
 from downstream.intervals import of_runs
-from downstream.setting import Setting
+from downstream.setting import ONLINE, Setting
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.pretraining.data import open_data
 from mockingjay.pretraining.run import pretraining
