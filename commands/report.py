@@ -33,18 +33,19 @@ def report(settings: Report) -> int:
     runs = read_runs(settings.results, settings.logdir)
     if not any((runs.probes, runs.curves, runs.analyses, runs.pretrainings, runs.damaged)):
         raise ValueError(f"{settings.results}: no finished run below it: name the folder that --expdir wrote to")
-    for one in runs.damaged:
-        print(f"{settings.results}/{one.place} is left out: {one.reason}", file=sys.stderr)
     beside = Beside()
-    if settings.format != "html":
+    if settings.format == "html":
+        if settings.output.is_dir():
+            raise ValueError(f"--output {settings.output} is a folder: name a file")
+        text = render(page_content(runs, settings, beside), code_fingerprint(), settings.date)
+        with replacing(settings.output) as new:
+            new.write_text(text, encoding="utf-8")
+        print(f"{settings.output}: {len(runs.probes)} probes, {len(text.encode()) / 1e6:.1f} MB; open it in a browser")
+    else:
         board = leaderboard(runs.probes, beside.examined, beside.paired, settings.baseline)
         print(TABLES[settings.format](board), end="")
-        return int(bool(runs.damaged))
-    content = page_content(runs, settings, beside)
-    text = render(content, code_fingerprint(), settings.date)
-    with replacing(settings.output) as new:
-        new.write_text(text, encoding="utf-8")
-    print(f"{settings.output}: {len(runs.probes)} probes, {len(text.encode()) / 1e6:.1f} MB; open it in a browser")
+    for one in runs.damaged:
+        print(f"{settings.results}/{one.place} is left out: {one.reason}", file=sys.stderr)
     return int(bool(runs.damaged))
 
 

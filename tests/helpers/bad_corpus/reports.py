@@ -1,10 +1,11 @@
 """The bad inputs of the page of results."""
 
+import shutil
 from pathlib import Path
 
 from tests.helpers.bad_input_cases import Case, case
 
-PAGE = "run_report.py exp"
+PAGE = "run_report.py reports/runs"
 
 CASES: list[Case] = [
     case(
@@ -40,7 +41,7 @@ CASES: list[Case] = [
         f"{PAGE} --figures 0 --sound 0 --against nowhere",
         "--against nowhere: no metrics.jsonl below it",
     ),
-    case("report into a folder", f"{PAGE} --figures 0 --sound 0 --output reports", "reports", "is a directory"),
+    case("report into a folder", f"{PAGE} --output reports", "--output reports is a folder: name a file"),
     case(
         "share of a report that is not checked",
         f"{PAGE} --share 0.5",
@@ -79,6 +80,7 @@ def build(root: Path) -> None:
     """Pages that are none of ours, and a folder without runs."""
     folder = root / "reports"
     (folder / "empty").mkdir(parents=True)
+    shutil.copytree(root / "exp/result_baseline_phone_linear/done", folder / "runs/result_baseline_phone_linear/done")
     (folder / "page.html").write_text("<!DOCTYPE html><title>Theirs</title>")
     number = '{"kind":"luck","about":"x","of":{},"value":[1]}'
     (folder / "kinds.html").write_text(
