@@ -36,7 +36,7 @@ def make_parser() -> Parser:
         usage="%(prog)s RESULTS [options] | --verify PAGE [options]",
     )
     what = parser.add_argument_group("what is shown")
-    about = "folder of results, where the first word is none"
+    about = "folder of results; a first word without a flag is it, too"
     parser.add("--results", group=what, type=Path, default=Path("result"), metavar="RESULTS", help=about)
     parser.add("--title", group=what, default="Results", modes=WRITES, help="over the page")
     about = "upstream that the others are compared with (default: baseline, where there is one)"
