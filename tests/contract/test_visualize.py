@@ -22,6 +22,7 @@ from mockingjay.objectives.masking import MaskingConfig, alter, each_alteration
 from mockingjay.sound import to_waveform
 from utility.audio.feature_config import FeatureConfig
 from utility.audio.features import FeatureExtractor
+from utility.audio.s3prl_online import S3prlOptions
 from utility.audio.waveform import read_audio
 from utility.plot import (
     Clock,
@@ -81,7 +82,7 @@ def test_reconstruction_shows_four_labelled_panels_at_the_feature_rate(rate, tmp
     for ax in shown:
         assert ax.images[0].get_array().shape == (80, 40 * rate)  # the static half
         assert ax.images[0].get_extent() == pytest.approx((-shift / 2, (40 * rate - 0.5) * shift, -0.5, 79.5))
-        assert ax.get_ylabel() == "frequency (kHz, mel scale)"
+        assert ax.get_ylabel() == "frequency (Hz, mel scale)"
         assert ax.images[0].norm is shown[0].images[0].norm
     assert shown[-1].get_xlabel() == "time (s)"
     assert [ax.get_ylabel() for ax in colour_bars(figure)] == ["log energy\n(standard deviations)"]
@@ -137,9 +138,9 @@ def test_another_target_has_its_own_axis_and_colours(tmp_path):
     figure = draw(found, 2, info_of(MEL), info_of(LINEAR), "a")
     save_figure(figure, tmp_path / "a.png")
     masked, *rest = panels(figure)
-    assert masked.get_ylabel() == "frequency (kHz, mel scale)"
-    assert {ax.get_ylabel() for ax in rest} == {"frequency (kHz)"}
-    assert rest[0].images[0].get_extent()[2:] == pytest.approx((-0.0039, 8.0039), abs=1e-4)
+    assert masked.get_ylabel() == "frequency (Hz, mel scale)"
+    assert {ax.get_ylabel() for ax in rest} == {"frequency (Hz)"}
+    assert rest[0].images[0].get_extent()[2:] == pytest.approx((-3.90625, 8003.90625))
     assert len({id(ax.images[0].norm) for ax in rest}) == 1
     assert masked.images[0].norm is not rest[0].images[0].norm
     assert len(colour_bars(figure)) == 4
@@ -194,15 +195,38 @@ def test_attention_that_is_uniform_or_one_hot_can_be_drawn(tmp_path):
         save_figure(attention_figure(maps, Clock(0.01), "layer 1"), tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("kind", ["mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc"])
+AXES = {
+    **dict.fromkeys(["mel", "fbank", "kaldi_fbank", "s3prl_mel"], ("frequency (Hz, mel scale)", "log energy")),
+    **dict.fromkeys(["mfcc", "kaldi_mfcc", "s3prl_mfcc"], ("cepstral coefficient (index)", "coefficient")),
+    "linear": ("frequency (Hz)", "level"),
+    "s3prl_linear": ("frequency (Hz)", "log energy"),
+}
+
+
+@pytest.mark.parametrize("kind", AXES)
 @pytest.mark.parametrize("cmvn", ["none", "utterance"])
 def test_every_kind_of_feature_has_labels_with_units(kind, cmvn):
+    """S3PRL's linear spectrogram was called cepstral coefficients, its coefficients log energies."""
     config = FeatureConfig(kind=kind, deltas=0, cmvn=cmvn)
-    assert feature_axis(config).label.endswith(")")
-    assert feature_unit(config).endswith(")")
+    axis, unit = AXES[kind]
+    assert feature_axis(config).label == axis
+    assert feature_unit(config).startswith(f"{unit}\n(")
+    assert feature_unit(config).endswith("(standard deviations)") == (cmvn == "utterance")
 
 
-@pytest.mark.parametrize("kind", ["mel", "fbank", "kaldi_fbank"])
+def test_energy_without_a_logarithm_is_not_called_one():
+    config = FeatureConfig(kind="s3prl_mel", deltas=0, cmvn="none", s3prl=S3prlOptions(log=False))
+    assert feature_unit(config) == "energy\n(squared amplitude)"
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("linear", 16000), ("linear", 8000), ("s3prl_linear", 16000)])
+def test_linear_axes_reach_from_0_to_half_the_rate_in_hertz(kind, rate):
+    config = FeatureConfig(kind=kind, deltas=0, sample_rate=rate)
+    axis = feature_axis(config)
+    assert (axis.start, axis.start + (config.dim - 1) * axis.step) == pytest.approx((0, rate / 2))
+
+
+@pytest.mark.parametrize("kind", ["mel", "fbank", "kaldi_fbank", "s3prl_mel"])
 @pytest.mark.parametrize("rate", [8000, 16000])
 def test_ticks_of_mel_axes_stand_where_a_tone_of_that_frequency_is_loudest(kind, rate, tmp_path):
     config = FeatureConfig(kind=kind, deltas=0, cmvn="none", sample_rate=rate)
@@ -210,11 +234,11 @@ def test_ticks_of_mel_axes_stand_where_a_tone_of_that_frequency_is_loudest(kind,
     ax = figure.subplots()
     spectrogram_axes(ax, np.zeros((4, config.dim)), clock, axis, Normalize(0, 1))
     save_figure(figure, tmp_path / "a.png")
-    shown = [(place, float(label.get_text())) for place, label in zip(ax.get_yticks(), ax.get_yticklabels())]
-    assert [kilohertz for _, kilohertz in shown] == ([0.25, 0.5, 1, 2, 4] if rate == 16000 else [0.25, 0.5, 1, 2])
+    texts = [label.get_text() for label in ax.get_yticklabels()]
+    assert texts == ["250", "500", "1000", "2000", "4000"][: 5 if rate == 16000 else 4]
     seconds = np.arange(rate) / rate
-    for place, kilohertz in shown:
-        tone = 0.5 * np.sin(2 * np.pi * 1000 * kilohertz * seconds).astype(np.float32)
+    for place, text in zip(ax.get_yticks(), texts):
+        tone = 0.5 * np.sin(2 * np.pi * float(text) * seconds).astype(np.float32)
         loudest = features_of(tone, config)[20:60].mean(0).argmax()
         assert abs(loudest - place) < 1
 
