@@ -72,6 +72,12 @@ def feature_unit(config: FeatureConfig | None) -> str:
     return f"{name}{', less the mean' if config.cmvn == 'speaker_mean' else ''}\n({unit})"
 
 
+def value_norm(values: np.ndarray) -> Normalize:
+    """Colours from the lowest values to the highest, but for the outermost half percent at each end."""
+    low, high = np.percentile(values, (0.5, 99.5))
+    return Normalize(low, max(high, low + 1e-6))
+
+
 def static_part(values: np.ndarray, config: FeatureConfig | None) -> np.ndarray:
     """Features [T, D] without their deltas."""
     return values if config is None else values[:, : config.dim // (1 + config.deltas)]

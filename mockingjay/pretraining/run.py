@@ -12,7 +12,8 @@ from torch import Tensor
 from mockingjay.build import new_model
 from mockingjay.checkpoint import KIND, Pretrained, check_features, check_input
 from mockingjay.config import PretrainConfig
-from mockingjay.figures import codes_figure, reconstruction_figure
+from mockingjay.figures.codes import codes_figure
+from mockingjay.figures.spectrograms import reconstruction_figure
 from mockingjay.model.frame_model import FrameModel
 from mockingjay.model.groups import original_groups
 from mockingjay.pretraining.codes import CodePretraining, collapse_in

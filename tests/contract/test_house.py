@@ -43,6 +43,7 @@ FLOORS = {
         {"encoding"},
         {"representation", "describe", "centroids", "points"},
         {"states", "inspection", "export", "codes"},
+        {"drawing"},
     ),
     "downstream": (
         {"figures", "heads", "label_modes", "metrics", "model", "outcomes", "predictions", "solver"} | {"crossings"},

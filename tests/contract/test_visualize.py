@@ -11,13 +11,9 @@ import torch
 from matplotlib.colors import Normalize
 
 from downstream.figures import confusion_figure, curves_figure
-from mockingjay.figures import (
-    Reconstruction,
-    alterations_figure,
-    attention_figure,
-    hidden_states_figure,
-    reconstruction_figure,
-)
+from mockingjay.figures.attention import attention_figure
+from mockingjay.figures.spectrograms import Reconstruction, alterations_figure, reconstruction_figure
+from mockingjay.figures.states import hidden_states_figures
 from mockingjay.objectives.masking import MaskingConfig, alter, each_alteration
 from mockingjay.sound import to_waveform
 from utility.audio.feature_config import FeatureConfig
@@ -154,25 +150,6 @@ def test_features_of_unknown_kind_are_drawn_in_frames(tmp_path):
     assert panels(figure)[0].images[0].get_array().shape == (160, 9)
 
 
-@pytest.mark.parametrize(("first", "rate"), [(0.0, 1), (0.0125, 1), (0.0, 3)])
-def test_hidden_states_over_time(first, rate, tmp_path):
-    states = torch.randn(30, 12, generator=torch.Generator().manual_seed(1))
-    clock = Clock(0.01, first).stacked(rate)
-    figure = hidden_states_figure(states, clock, "layer 3")
-    save_figure(figure, tmp_path / "a.png")
-    (ax,) = panels(figure)
-    assert ax.images[0].get_extent() == pytest.approx((first - 0.005, first + 0.01 * (30 * rate - 0.5), -0.5, 11.5))
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (s)", "hidden unit (index)")
-    assert ax.get_title("left") == "layer 3"
-    norm = ax.images[0].norm
-    assert norm.vmax == -norm.vmin == pytest.approx(states.abs().max().item())
-    assert colour_bars(figure)[0].get_ylabel()
-
-
-def test_hidden_states_of_zeros_can_be_drawn(tmp_path):
-    save_figure(hidden_states_figure(torch.zeros(1, 4), Clock(0.01), "zeros"), tmp_path / "a.png")
-
-
 @pytest.mark.parametrize("heads", [1, 4, 12])
 def test_attention_has_a_panel_per_head_and_their_mean(heads, tmp_path):
     maps = torch.randn(heads, 21, 21, generator=torch.Generator().manual_seed(2)).softmax(-1)
@@ -250,7 +227,7 @@ def test_names_with_dollars_are_no_formulas(tmp_path):
     figures = [
         draw(reconstruction(9, 1, 80, 80, [(0, 3)]), 1, info, info, name),
         alterations_figure({name: torch.randn(9, 80)}, info, name),
-        hidden_states_figure(torch.randn(9, 4), clock, name),
+        *hidden_states_figures({name: np.eye(9, 4, dtype=np.float32)}, np.eye(9, 80, dtype=np.float32), info),
         attention_figure(torch.eye(5)[None], clock, name),
         confusion_figure(np.eye(2), [name, "b"], name),
         curves_figure(
