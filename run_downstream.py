@@ -11,7 +11,7 @@ from commands.curve_flags import with_curve
 from commands.settings import Probe
 from downstream.tasks.table import TASKS, find_task
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
-from mockingjay.runs import CKPDIR, chosen_checkpoint
+from mockingjay.runs import CKPDIR, PROBING_LOGDIR, chosen_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from originals.flags import ALIASES, PROBING_ANSWERS, in_our_words
 from utility.command import run
@@ -44,8 +44,9 @@ examples:
   python run_downstream.py --compare result/result_baseline_phone_linear/a result/result_pretrained_phone_linear/b
   python run_downstream.py --score reference.trn hypothesis.trn
 
-A run leaves result.json, config.yaml, confusion.png, curves.png, metrics.jsonl, TensorBoard files and checkpoints in
+A run leaves result.json, config.yaml, confusion.png, curves.png, metrics.jsonl and checkpoints in
 EXPDIR/result_UPSTREAM_TASK/NAME; with --sweep, --seeds or --folds in folders below it, and summary.json beside them.
+Its curves for TensorBoard are in LOGDIR/result_UPSTREAM_TASK/NAME: tensorboard --logdir log/ shows all runs.
 --each leaves a folder for each value, and curve.json, curve.png and curve.svg beside them.
 --fine_tune leaves the tuned upstream too. --compare, --score and --lowest_wer leave nothing.
 """
@@ -119,18 +120,12 @@ def _add_rest(parser: Parser) -> None:
     about = "print the resolved config, the data and the sizes of the models, and end"
     parser.add_boolean("--dry_run", group=how, modes=RUN, help=about)
     where = parser.add_argument_group("where")
-    parser.add(
-        "--expdir",
-        group=where,
-        modes=RUN,
-        type=Path,
-        default=Path("result"),
-        metavar="DIR",
-        help="folder of all results",
-    )
-    parser.add(
-        "--name", group=where, modes=RUN, type=folder_name, help="folder of this run (default: the next free exp_NNN)"
-    )
+    folder: dict[str, Any] = {"group": where, "modes": RUN, "type": Path, "metavar": "DIR"}
+    parser.add("--expdir", default=Path("result"), help="folder of all results", **folder)
+    about = "folder of TensorBoard's files of all runs, each below its path in EXPDIR"
+    parser.add("--logdir", default=PROBING_LOGDIR, help=about, **folder)
+    about = "folder of this run (default: the next free exp_NNN)"
+    parser.add("--name", group=where, modes=RUN, type=folder_name, help=about)
     about = "continue the run --name, or the run in DIR, exactly where it stopped; auto: begin where there is none"
     parser.add("--resume", group=where, modes=RUN, nargs="?", const="", metavar="DIR", help=about)
     parser.add_boolean("--msg", True, group=where, modes=RUN, help="progress bars; --no-msg for none")

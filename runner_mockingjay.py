@@ -11,7 +11,7 @@ import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands import settings
 from commands.chosen import clustered_upstream, draws_weights, is_spec, named_upstream
 from mockingjay.foreign.assumptions import ABOUT, parse_assumptions
-from mockingjay.runs import CKPDIR, DEFAULT_CONFIG, chosen_checkpoint, find_checkpoint
+from mockingjay.runs import CKPDIR, DEFAULT_CONFIG, LOGDIR, PROBING_LOGDIR, chosen_checkpoint, find_checkpoint
 from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from originals import flags as classic
 from utility.command import run
@@ -120,13 +120,13 @@ def _add_modes(p: Parser) -> None:
 def _add_common(p: Parser) -> None:
     group = p.add_argument_group("run")
     about = f"YAML config of the run (default: {DEFAULT_CONFIG}); to look at it: that of its --train, instead of --ckpt"
-    train: dict[str, Any] = {"group": group, "modes": TRAIN}
     p.add("--config", group=group, modes=(*TRAIN, *LOOK, "--export", *CLASSIC), type=Path, help=about)
     about = f"of weights, batches, masks, dropout and clusters (default: {DEFAULT_SEED})"
     p.add("--seed", group=group, modes=(*TRAIN, *OF_A_RUN, "--cluster", *classic.TRAIN), type=seed, help=about)
     named = (*TRAIN, *OF_A_RUN, *classic.TRAIN)
     p.add("--name", group=group, modes=named, type=folder_name, help="name of the run (default: <config>_sd<seed>)")
-    p.add("--logdir", type=Path, default=Path("log/log_mockingjay"), help="TensorBoard and metrics.jsonl", **train)
+    about = f"TensorBoard's files, and metrics.jsonl (default: {LOGDIR}); of probes TensorBoard's ({PROBING_LOGDIR})"
+    p.add("--logdir", group=group, modes=(*TRAIN, *classic.TRAIN), type=Path, help=about)
     looking = (*TRAIN, *LOOK, *CLUSTER, "--export", "--info", *CLASSIC)
     p.add("--ckpdir", group=group, modes=looking, type=Path, default=CKPDIR, help="checkpoints")
     about = "a checkpoint: a file, a path below --ckpdir, or a run's folder (its best.ckpt)"
@@ -218,7 +218,7 @@ def _settled(command: Command) -> dict[str, Any]:
     values, mode = command.values, command.mode
     ckpt, ckpdir = values["ckpt"], values["ckpdir"]
     if mode == "--train":
-        return {"ckpt": _start(command)}
+        return {"ckpt": _start(command), "logdir": values["logdir"] or LOGDIR}
     if mode == "--info":
         text = values["info"]
         if is_spec(text, ckpdir):
@@ -279,7 +279,7 @@ def _probed(command: Command) -> dict[str, Any]:
     action, _, label = what.partition("_")
     upstream, ckpt, flag = classic.classic_upstream(values)
     task = classic.TASKS[label]
-    settled: dict[str, Any] = {"task": task, "upstream": upstream}
+    settled: dict[str, Any] = {"task": task, "upstream": upstream, "logdir": values["logdir"] or PROBING_LOGDIR}
     if action == "test":
         if values["dckpt"] is None:
             raise ValueError(f"--{what} needs the probe: --dckpt result/result_{upstream}_{task}/<run>/best.ckpt")

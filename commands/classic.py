@@ -10,7 +10,7 @@ from commands.probe import print_experiment
 from commands.settings import TestClassic, TrainClassic
 from downstream.config import DownstreamConfig
 from downstream.experiment import Experiment
-from downstream.report import describe_result, run_folder
+from downstream.report import describe_result, event_folders, run_folder
 from downstream.setting import Setting
 from downstream.sweep import run_single
 from downstream.tasks.table import find_task
@@ -34,7 +34,8 @@ def train(settings: TrainClassic) -> int:
     folder = run_folder(settings.expdir, settings.upstream, task.name, settings.name, resume)
     device = claim_device(settings.cpu, config.trainer.precision)
     quiet, assume = not settings.msg, settings.assume
-    setting = Setting(task, _upstream(settings), config, seed, device, quiet, stop=Stop(), assume=assume)
+    events = event_folders(settings.logdir, folder, settings.upstream, task.name)
+    setting = Setting(task, _upstream(settings), config, seed, device, quiet, stop=Stop(), assume=assume, events=events)
     say_notes(given)
     if settings.dry_run:
         print_experiment(Experiment(setting, folder))

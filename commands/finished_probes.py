@@ -13,9 +13,9 @@ from torch import Tensor
 from analysis.collect import Subject, batches_of, states_of
 from downstream.config import DataConfig, DownstreamConfig, OnlineFile
 from downstream.corpus import LabelledCorpus
-from downstream.experiment import ONLINE
 from downstream.layers import ProbedLayers
 from downstream.opened import Opened, Stored
+from downstream.setting import ONLINE
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.baseline import Baseline
 from utility.audio.online_config import OnlineConfig

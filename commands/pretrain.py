@@ -1,6 +1,8 @@
 """Pre-train from scratch, or continue a checkpoint."""
 
+import shlex
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -14,9 +16,11 @@ from commands.dry_run import count_parameters, describe_parts, print_plan
 from commands.settings import Train
 from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.config import PretrainConfig
+from mockingjay.foreign.assumptions import in_words
 from mockingjay.foreign.configs import ConfigSource, read_config, read_online
 from mockingjay.model.frame_model import FrameModel
 from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
+from mockingjay.result import write_result
 from mockingjay.runs import DEFAULT_CONFIG, checkpoint_in, run_name
 from utility.config import as_dict, differences, resolve, write_yaml
 from utility.device import claim_device, pick_device
@@ -27,6 +31,8 @@ from utility.text import short
 from utility.training.distributed import Group
 from utility.training.stopping import Stop, Stopped
 from utility.training.trainer import newest_checkpoint
+
+CONFIG = "config.yaml"  # in a run's folder
 
 
 def train(settings: Train) -> int:
@@ -65,7 +71,18 @@ def _train(settings: Train, name: str, directory: Path, log: Path, group: Group)
     _check_data(settings, config, given, heard)
     device = claim_device(settings.cpu, config.trainer.precision)
     msg = settings.msg and group.leads
-    context = RunContext(directory, log, device, not msg, group, Stop(), partial(say, msg), partial(_warn, group.leads))
+    file = directory / CONFIG
+    context = RunContext(
+        directory,
+        log,
+        device,
+        quiet=not msg,
+        group=group,
+        stop=Stop(),
+        say=partial(say, msg),
+        warn=partial(_warn, group.leads),
+        command=_command(settings, file, seed),
+    )
     trainer = make_trainer(config, seed, context, fresh=saved is None and not settings.dry_run)
     model = trainer.training.module
     _check_size(settings, given, model)
@@ -80,19 +97,30 @@ def _train(settings: Train, name: str, directory: Path, log: Path, group: Group)
         print_plan(config, describe_parts(config), {"model": model}, directory, f"seed: {seed}", steps)
         return 0
     say(msg, f"{name}: {count_parameters(model) / 1e6:.1f} M parameters, {steps}")
-    file = directory / "config.yaml"
     if group.leads:
         write_yaml(config, file)
+    begun, started = trainer.progress.step, time.perf_counter()
     try:
         progress = trainer.fit()
     except (ValueError, OSError):
         if group.leads and checkpoint_in(directory) is None:
             file.unlink(missing_ok=True)  # a run that never began
         raise
+    if group.leads:
+        write_result(trainer, progress, None if begun else round(time.perf_counter() - started, 1))
     group.leave()
     best = "" if progress.best is None else f", best dev loss {progress.best:.4f} at step {progress.best_step}"
     say(msg, f"checkpoints in {directory}, figures: tensorboard --logdir {settings.logdir}{best}")
     return 0
+
+
+def _command(settings: Train, config: Path, seed: int) -> str:
+    """What to type for such a run again: all its settings are in the `config` that is beside it."""
+    words = ["python", "runner_mockingjay.py", "--train", "--config", str(config), "--seed", str(seed)]
+    words += ["--load", "--ckpt", str(settings.ckpt)] if settings.ckpt else []
+    words += ["--assume", in_words(settings.assume)] if settings.ckpt and settings.assume else []
+    words += ["--name", f"{config.parent.name}_again"]
+    return shlex.join([*words, *(["--cpu"] if settings.cpu else [])])
 
 
 def _warn(wanted: bool, text: str) -> None:

@@ -12,12 +12,12 @@ from commands.dry_run import print_plan
 from commands.settings import Probe
 from downstream.config import ConfigFile, DownstreamConfig, OnlineFile
 from downstream.curves import CURVES, CurvePlan, Value, each_key, parse_each, run_curve
-from downstream.experiment import ONLINE, Experiment
+from downstream.experiment import Experiment
 from downstream.fold_runs import fold_folders, fold_settings, run_folds
 from downstream.intervals import stated
 from downstream.opened import Opened
-from downstream.report import describe_result, run_folder
-from downstream.setting import Setting
+from downstream.report import describe_result, event_folders, run_folder
+from downstream.setting import CONFIG, ONLINE, EventFolders, Setting
 from downstream.splits import PARTS
 from downstream.sweep import Choice, by_layer, choice_name, parse_sweep, run_many, run_single
 from downstream.tasks.table import find_task
@@ -47,7 +47,8 @@ def probe(settings: Probe) -> int:
 
 
 def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
-    directory = group.by_leader(lambda: _folder(settings, stack))
+    folders = group.by_leader(lambda: _folders(settings, stack))
+    directory = folders.results
     online, given = _online(settings, directory), _given(settings, directory)
     above = {} if online is None else {"data": online.data}
     values = _values(settings, lambda words: _choices(settings, given, above, words))
@@ -58,7 +59,7 @@ def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
     device = claim_device(settings.cpu, config.trainer.precision)
     quiet = not settings.msg or not group.leads
     setting = Setting(task, settings.upstreams[0], config, settings.seed, device, quiet, group, Stop(), settings.assume)
-    setting = setting if online is None else replace(setting, online=online.online)
+    setting = replace(setting, events=folders, online=None if online is None else online.online)
     opened = Opened()
     values = [replace(one, choices=by_layer(setting, one.choices, opened)) for one in values]
     choices = values[0].choices
@@ -99,13 +100,14 @@ def _probe(settings: Probe, group: Group, stack: ExitStack) -> int:
     return 0
 
 
-def _folder(settings: Probe, stack: ExitStack) -> Path:
-    """The run's folder, where no other run writes until the stack ends."""
+def _folders(settings: Probe, stack: ExitStack) -> EventFolders:
+    """The run's folder, where no other run writes until the stack ends, and that of TensorBoard's files."""
     upstream = settings.upstreams[0].label if len(settings.upstreams) == 1 else CURVES
     folder = run_folder(settings.expdir, upstream, settings.run, settings.name, settings.resume)
+    folders = event_folders(settings.logdir, folder, upstream, settings.run)
     if not settings.dry_run:
         stack.enter_context(held(folder, ELSEWHERE))
-    return folder
+    return folders
 
 
 def print_experiment(experiment: Experiment, name: str = "") -> None:
@@ -158,8 +160,8 @@ def _online(settings: Probe, directory: Path) -> OnlineFile | None:
 def _given(settings: Probe, directory: Path) -> ConfigSource:
     """The config that is meant: of --config, of a run that goes on, or the page of all keys."""
     file = settings.config
-    if file is None and settings.resume is not None and (directory / "config.yaml").is_file():
-        file = directory / "config.yaml"
+    if file is None and settings.resume is not None and (directory / CONFIG).is_file():
+        file = directory / CONFIG
     if file is None and DEFAULT_PROBING_CONFIG.is_file():
         file = DEFAULT_PROBING_CONFIG
     return read_probing_config(file, settings.run)

@@ -200,6 +200,7 @@ class Probe:
     folds: bool
     each: str | None
     expdir: Path
+    logdir: Path
     name: str | None
     resume: str | None
     cpu: bool
@@ -221,6 +222,7 @@ class TrainClassic:
     seed: int | None
     name: str | None
     expdir: Path
+    logdir: Path
     resume: bool | Literal["auto"]
     load: bool
     cpu: bool
@@ -269,3 +271,30 @@ class Analyse:
     original_files: bool
     msg: bool
     overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A page of results, or its table."""
+
+    results: Path
+    title: str
+    baseline: str | None
+    against: Path | None
+    figures: int
+    sound: float
+    date: str | None
+    format: Literal["html", "md", "csv"]
+    output: Path
+    logdir: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """`--verify` of a page."""
+
+    verify: Path
+    results: Path
+    share: float
+    seed: int
+    logdir: Path

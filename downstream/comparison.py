@@ -7,15 +7,12 @@ from typing import Any
 
 from downstream.config import DownstreamConfig
 from downstream.intervals import Predicted, Sureness, difference, lacking, mean_of, sureness
-from downstream.predictions import predictions_of
-from downstream.report import read_result
 from downstream.tasks.base import Task
 from downstream.tasks.table import find_task
 from utility.config import as_dict, build, differences
-from utility.runs import read_json
+from utility.predictions import predictions_of
+from utility.results import RESULT, SUMMARY, read_result, summary_folders
 from utility.text import short
-
-RESULT, SUMMARY = "result.json", "summary.json"
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class FinishedRun:
         if wanted not in (None, RESULT, SUMMARY, predictions_of(folder, "test").name) or not folder.is_dir():
             raise ValueError(f"--compare {path}: no such run: name a folder that run_downstream.py wrote")
         if wanted in (None, SUMMARY) and (folder / SUMMARY).is_file():
-            seeds = _folders(folder / SUMMARY)
+            seeds = summary_folders(folder / SUMMARY)
         elif (folder / RESULT).is_file():
             seeds = [[folder]]
         else:
@@ -80,30 +77,6 @@ class FinishedRun:
         config = as_dict(build(DownstreamConfig, self.result["config"]))
         about |= {"seed": self.result.get("seed"), "seeds": len(self.seeds)}
         return {**about, "folds": len(self.seeds[0]), "config": config}
-
-
-def _folders(file: Path) -> list[list[Path]]:
-    """The folders that a summary names, of each seed those of its folds; also where all of it was moved since."""
-    content = read_json(file)
-    try:
-        parts = content.get("folds", [content])
-        folders = [[_there(file.parent, Path(row["folder"])) for row in part["seeds"]] for part in parts]
-        return [list(of_seed) for of_seed in zip(*folders, strict=True)]
-    except (KeyError, TypeError, AttributeError, ValueError):
-        raise ValueError(
-            f"{file}: damaged, or no summary of run_downstream.py: go on with the run (--resume)"
-        ) from None
-
-
-def _there(summary: Path, folder: Path) -> Path:
-    """A folder below that of the summary, wherever the latter is now."""
-    tails = (summary.joinpath(*folder.parts[start:]) for start in range(1, len(folder.parts)))
-    found = next((tail for tail in (*tails, folder) if (tail / RESULT).is_file()), None)
-    if found is None:
-        raise FileNotFoundError(
-            f"{summary / SUMMARY} names {folder}, where no {RESULT} is: name folders of single runs"
-        )
-    return found
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from downstream.experiment import Experiment
 from downstream.fold_runs import fold_folders, fold_settings, of_fold, run_folds
 from downstream.intervals import Predicted, difference, lacking, mean_of, sureness
 from downstream.opened import Opened
-from downstream.predictions import predictions_of
 from downstream.report import folder_word
 from downstream.setting import Setting
 from downstream.sweep import Choice, parse_sweep, run_rows
 from downstream.tasks.base import Task
 from utility.config import as_dict
 from utility.plot import save_figure
+from utility.predictions import predictions_of
 from utility.runs import deviation, mean, write_json
 
 CURVES = "curves"  # in the place of an upstream's name, where there are several

@@ -10,13 +10,11 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from downstream.config import OnlineFile
 from downstream.examples import Frames, Sound, Unread, Use
 from downstream.layers import ProbedLayers
 from downstream.made_from import of_today, plain_part, trained_by
 from downstream.metrics.base import Score, selection_error
 from downstream.opened import Opened
-from downstream.predictions import PredictionFile, predictions_of, read_predictions
 from downstream.probe import Probe, Sealed, evaluate
 from downstream.setting import Setting
 from downstream.solved import SOLVER, check_solvable, solve
@@ -25,9 +23,10 @@ from mockingjay.inputs import PAD_MULTIPLE, source_fingerprint
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.baseline import Baseline
 from mockingjay.upstreams.spec import UpstreamSpec
-from utility.config import Difference, differences, write_yaml
-from utility.files import remove_leftovers, replace_folder, replacing, temporary
+from utility.config import Difference, differences
+from utility.files import remove_leftovers, replace_file, replace_folder, replacing, temporary
 from utility.loader import Loader, LoaderConfig, Source, balanced_shares
+from utility.predictions import PredictionFile, predictions_of, read_predictions
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
 from utility.text import short
@@ -35,7 +34,6 @@ from utility.training.checkpoint import load_checkpoint, load_weights
 from utility.training.trainer import Progress, Run, Trainer, Training, count_steps, newest_checkpoint
 
 KIND = STEM = "probe"
-ONLINE = "online.yaml"  # beside config.yaml
 RESULT = "result.json"
 
 
@@ -129,9 +127,8 @@ class Experiment:
         if self.setting.group.leads:
             self.directory.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.directory)
-            write_yaml(self.setting.config, self.directory / "config.yaml")
-            if self.setting.online is not None:
-                write_yaml(OnlineFile(online=self.setting.online), self.directory / ONLINE)
+            for name, content in self.setting.configs().items():
+                replace_file(self.directory / name, content)
         start = time.perf_counter()
         progress = fit()
         self.seconds["training"] = time.perf_counter() - start if newest is None else None
@@ -193,6 +190,8 @@ class Experiment:
             quiet=self.setting.quiet,
             group=self.setting.group,
             stop=self.setting.stop,
+            events=self.setting.event_folder(self.directory),
+            texts=self.setting.texts(self.directory),
         )
 
     def steps(self) -> int:

@@ -10,10 +10,10 @@ from downstream.experiment import Experiment
 from downstream.intervals import of_runs
 from downstream.layers import ProbedLayers
 from downstream.opened import Opened
-from downstream.report import read_result
 from downstream.setting import Setting
 from downstream.sweep import Choice, run_rows, warn
 from downstream.tasks.base import Task
+from utility.results import read_result
 from utility.runs import deviation, mean, write_json
 from utility.seeds import text_seed
 from utility.text import short

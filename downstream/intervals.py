@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from downstream.outcomes import Outcomes, SpeakerOutcomes
-from downstream.predictions import AGAIN, SPEAKER, predictions_of, read_predictions
 from downstream.tasks.base import Task
 from utility.intervals import (
     LEVEL,
@@ -24,6 +23,7 @@ from utility.intervals import (
     resampled_blocks,
     widened_percentiles,
 )
+from utility.predictions import AGAIN, SPEAKER, predictions_of, read_predictions
 from utility.seeds import numpy_generator
 from utility.text import short
 

@@ -14,7 +14,6 @@ from downstream.heads.specaug import mask_states
 from downstream.labels.base import Labels
 from downstream.layers import ProbedLayers
 from downstream.metrics.base import RowsAtEnd, Score
-from downstream.predictions import PredictionFile
 from downstream.tasks.base import Task
 from downstream.tuning import freeze
 from mockingjay.inputs import PAD_MULTIPLE
@@ -22,6 +21,7 @@ from mockingjay.upstreams.base import Upstream
 from utility.audio.features import FeatureExtractor
 from utility.batches import AnyBatch, Batch
 from utility.loader import Loader
+from utility.predictions import PredictionFile
 from utility.training.optimization import decay_groups
 
 

@@ -1,8 +1,8 @@
 """What a run leaves behind, and where: result.json, the confusion matrix and the curves."""
 
 import math
+import os
 import re
-import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,38 +12,44 @@ from typing import Any
 import numpy as np
 
 from downstream.examples import Frames
-from downstream.experiment import ONLINE, Experiment
+from downstream.experiment import Experiment
 from downstream.figures import curves_figure
 from downstream.intervals import Predicted, Sureness, stated, sureness
 from downstream.labels.base import Labels
 from downstream.metrics.base import TIE, Score, selection_error
-from downstream.predictions import predictions_of
+from downstream.setting import EventFolders
 from downstream.tasks.base import Task
-from mockingjay.foreign.assumptions import in_words
 from utility.config import as_dict
+from utility.files import check_folder
 from utility.locks import folder_below
 from utility.plot import save_figure
-from utility.runs import Metric, Origin, defined, header, read_json, with_interval, with_unit, write_json
-from utility.text import short
+from utility.predictions import predictions_of
+from utility.runs import Metric, Origin, defined, header, with_interval, with_unit, write_json
+from utility.training.events import PREFIX, Board
 from utility.training.log import read_metrics
 
 UNREAD = "the test part is unread"
-RESULT = {  # what is read of a result again, and what it must be
-    "task": str,
-    "upstream": str,
-    "metric": dict,
-    "value": float | int | None,
-    "dev_value": float | int | None,
-    "selection_error": float | int,
-    "best_step": int,
-    "steps": int,
-    "layer_weights": list | None,
-}
 
 
 def run_folder(expdir: Path, upstream: str, task: str, name: str | None, resume: str | None) -> Path:
     """The folder of a probing run; see `folder_below`."""
-    return folder_below(expdir / f"result_{folder_word(upstream)}_{task}", name, resume)
+    return folder_below(expdir / _folder_of_runs(upstream, task), name, resume)
+
+
+def event_folders(logdir: Path, folder: Path, upstream: str, task: str) -> EventFolders:
+    """Where TensorBoard's files of the run in `folder` go: below `logdir` to its path below --expdir, wherever that is.
+
+    Raises OSError where nothing can be written."""
+    runs, parts = _folder_of_runs(upstream, task), Path(os.path.abspath(folder)).parts
+    below = parts[len(parts) - parts[::-1].index(runs) :] if runs in parts else parts[-1:]
+    events = Path(logdir, runs, *below)
+    check_folder(events)
+    return EventFolders(folder, events)
+
+
+def _folder_of_runs(upstream: str, task: str) -> str:
+    """The folder of all runs of a task with an upstream."""
+    return f"result_{folder_word(upstream)}_{task}"
 
 
 def folder_word(name: str) -> str:
@@ -68,36 +74,6 @@ def describe_result(result: Mapping[str, Any], folder: Path) -> str:
     return text
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """A result.json with its header; of an old one, which had none and was always an accuracy, it is made up here."""
-    content = read_json(path)
-    if "value" not in content:
-        content |= {
-            "metric": {"name": str(content.get("metric")).removesuffix(" (%)"), "unit": "%", "better": "higher"},
-            "value": content.get("test_accuracy"),
-            "dev_value": content.get("dev_accuracy"),
-            "selection_error": content.get("criterion"),
-        }
-    for name, kind in RESULT.items():
-        if name not in content or not isinstance(content[name], kind) or isinstance(content[name], bool):
-            wrong = f"{name} is {short(content.get(name))}"
-            raise ValueError(f"{path}: damaged, {wrong}: remove it, and it is written again")
-    if not isinstance(content["metric"].get("unit"), str):
-        raise ValueError(f"{path}: damaged, its metric has no unit: remove it, and it is written again")
-    if not all(map(_is_interval, (content.get("interval"), content.get("dev_interval")))):
-        raise ValueError(f"{path}: damaged, its interval is none: remove it, and it is written again")
-    if not all(type(weight) in (int, float) for weight in content["layer_weights"] or ()):
-        raise ValueError(f"{path}: damaged, layer_weights are no numbers: remove it, and it is written again")
-    return content
-
-
-def _is_interval(value: Any) -> bool:
-    kinds = {"low": float | int, "high": float | int, "level": float, "method": str, "groups": int}
-    return value is None or (
-        isinstance(value, dict) and all(isinstance(value.get(name), kind) for name, kind in kinds.items())
-    )
-
-
 def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict[str, Any]:
     """Write result.json and the figures of a trained run, and the upstream if it was tuned.
 
@@ -118,8 +94,23 @@ def write_report(experiment: Experiment, dev: Score, test: Score | None) -> dict
         title = f"{name}: test {value} of {test.count} {setting.task.item}s\n{sure}"
         for file, figure in setting.task.figures(test, experiment.corpus.labels, title).items():
             save_figure(figure, directory / f"{file}.png")
+        _show(experiment, content)
     write_json(directory / "result.json", content)
     return content
+
+
+def _show(experiment: Experiment, content: Mapping[str, Any]) -> None:
+    """Add the scores of the chosen weights, and the run's pictures, to what TensorBoard shows of their training.
+
+    Of a head that was solved for, and so has no steps, they stand at the pass that gave it."""
+    events = experiment.setting.event_folder(experiment.directory)
+    known = events is not None and any(events.glob(f"{PREFIX}.*"))  # by whoever trained it
+    texts = {} if known else experiment.setting.texts(experiment.directory)
+    board, step = Board(events, texts=texts, goes_on="result.json has the figures"), content["best_step"]
+    for part, figures in content["figures"].items():
+        board.scalars(step, {f"{part}_{key}": value for key, value in figures.items() if value is not None}, "result")
+    for path in sorted(experiment.directory.glob("*.png")):
+        board.picture(step, path.stem, path.read_bytes(), "result")
 
 
 def _sureness(experiment: Experiment, part: str) -> Sureness:
@@ -175,7 +166,7 @@ def _content(experiment: Experiment, dev: Score, test: Score | None) -> dict[str
         config=as_dict(setting.config),
         seed=setting.seed,
         origins=origins,
-        command=command(experiment),
+        command=setting.command(experiment.directory),
         interval=interval["interval"],
         controls=controls["controls"],
     )
@@ -229,13 +220,3 @@ def _cost(experiment: Experiment) -> dict[str, Any]:
         "frames": int(frames.lengths.sum()),
         "states_bytes": sum(int(store.lengths.sum()) * size for store, size in zip(stored, sizes)),
     }
-
-
-def command(experiment: Experiment) -> str:
-    """What to type to repeat a run: all its settings are in the config.yaml beside it."""
-    setting = experiment.setting
-    words = ["python", "run_downstream.py", "--run", setting.task.name, "--upstream", str(setting.upstream)]
-    words += ["--assume", in_words(setting.assume)] if setting.assume else []
-    words += ["--config", str(experiment.directory / "config.yaml"), "--seed", str(setting.seed)]
-    words += ["--online_config", str(experiment.directory / ONLINE)] if setting.online is not None else []
-    return shlex.join([*words, *(["--cpu"] if setting.device.type == "cpu" else [])])

@@ -15,7 +15,6 @@ from utility.config import as_dict
 from utility.loader import Loader
 from utility.text import short
 from utility.training.checkpoint import save_checkpoint, step_path
-from utility.training.log import RunLog
 from utility.training.trainer import Progress, Run
 
 SOLVER = "solver"  # under which a checkpoint says how it was solved
@@ -53,7 +52,7 @@ def check_solvable(config: DownstreamConfig) -> None:
 @torch.no_grad()
 def solve(module: nn.Module, head: nn.Module, solver: Solver, train: Loader, dev: Loader, run: Run) -> Progress:
     """Solve for the weights of `head`, and leave the `module` that it is part of as a finished training leaves it."""
-    log = RunLog(run.log)
+    log = run.open_log()
 
     def logged(number: int, figures: Mapping[str, float]) -> None:
         log.metrics(number, figures)

@@ -12,10 +12,11 @@ from downstream.experiment import Experiment
 from downstream.intervals import of_runs
 from downstream.made_from import trained_by
 from downstream.opened import Opened
-from downstream.report import read_result, write_report
+from downstream.report import write_report
 from downstream.setting import Setting
 from downstream.tasks.base import Task
 from utility.config import as_dict, leaf_path
+from utility.results import read_result
 from utility.runs import deviation, mean, with_unit, write_json
 from utility.text import short
 

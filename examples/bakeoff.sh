@@ -5,7 +5,8 @@
 # TERA, AALBERT, APC (GRUs), an APC of Transformers, BEST-RQ, and k-means codes in two iterations (codes of the
 # filterbank, then of layer 2 of the first iteration's model). They, a Mockingjay with random weights and the filterbank
 # are probed: phones (LibriSpeech), speakers and letters (AN4), and held-out CCA of phones by layer. Each model's state at
-# half of its budget is probed on phones, too. It ends with tables in Markdown, in result/bakeoff/STEPS/tables.md.
+# half of its budget is probed on phones, too. It ends with tables in Markdown and a page of all runs: tables.md and
+# report.html in result/bakeoff/STEPS.
 #
 #   BUDGET  frames of a model's batches, padding included (default 5550000: 6 minutes of one core for Mockingjay)
 #   SEEDS   of pre-training (default 1); the best three by the phones of dev, or those of BEST, get the others
@@ -130,7 +131,8 @@ probes() { # SEED SYSTEMS...
 }
 
 probe() { # SEED NAME FLAGS...: run it, or continue it; what is finished is only read
-    "$PYTHON" run_downstream.py "${@:3}" --expdir "$out/seed$1" --no-msg --resume=auto --name "$2" 2>&1 |
+    "$PYTHON" run_downstream.py "${@:3}" --expdir "$out/seed$1" --logdir "log/log_downstream/${out#result/}/seed$1" \
+        --no-msg --resume=auto --name "$2" 2>&1 |
         sed "s/^/[seed $1, $2] /"
 }
 
@@ -164,3 +166,4 @@ if [ "$seeds" -gt 1 ]; then
     for seed in $(seq 2 "$seeds"); do probes "$seed" "${best[@]}"; done | side_by_side probe
 fi
 "$PYTHON" examples/table_of_bakeoff.py "$out" | tee "$out/tables.md"
+"$PYTHON" run_report.py "$out" --title "A race of objectives" --baseline filterbank --figures 60 --logdir "$out/logs"

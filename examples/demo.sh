@@ -8,7 +8,8 @@ ckpt=result/result_mockingjay/demo/best.ckpt
 run() { printf '\n$ python %s\n' "$*"; "$python" "$@"; }
 
 started=$SECONDS
-rm -rf result/result_mockingjay/demo log/log_mockingjay/demo result/result_analysis/demo result/demo data/representations
+rm -rf result/result_mockingjay/demo log/log_mockingjay/demo result/result_analysis/demo result/demo data/representations \
+    log/log_downstream/demo
 run preprocess/demo_corpus.py --minutes 20
 run preprocess/preprocess_libri.py --data_path data/demo_corpus --name demo_mel160
 run preprocess/preprocess_libri.py --data_path data/demo_corpus --name demo_mel160_bare --no-apply_cmvn
@@ -22,8 +23,9 @@ run runner_mockingjay.py --plot --output_attention --num 2 --ckpt demo/best.ckpt
 run run_analysis.py --run cca_phone,mi_phone --ckpt demo/best.ckpt --controls --name demo \
     "data.store=[data/demo_mel160/dev,data/demo_mel160/test]" data.alignment=data/demo_phones mi.seeds=1
 
-phones="--run phone_linear --config config/demo_phones.yaml --expdir result/demo"
-speakers="--run speaker_utterance --config config/demo_speakers.yaml --expdir result/demo"
+places="--expdir result/demo --logdir log/log_downstream/demo"
+phones="--run phone_linear --config config/demo_phones.yaml $places"
+speakers="--run speaker_utterance --config config/demo_speakers.yaml $places"
 bare="data.train=[data/demo_mel160_bare/train]" # CMVN takes the mean of an utterance, and with it most of a speaker
 bare_phones="$bare data.dev=[data/demo_mel160_bare/dev] data.test=[data/demo_mel160_bare/test]"
 bare_speakers="$bare"
@@ -43,5 +45,6 @@ done
 
 printf '\nTest accuracy (%%). Phones: of speakers and sentences that were never seen. The models take features with CMVN.\n\n'
 "$python" examples/table.py result/demo
-printf '\nFigures: result/result_mockingjay/demo/best-dump, result/result_analysis/demo, result/demo; curves: tensorboard --logdir log/\n'
+run run_report.py result --title "The demo" --baseline baseline
+printf '\nOpen result/report.html in a browser. Figures: result/result_mockingjay/demo/best-dump, result/result_analysis/demo, result/demo; curves: tensorboard --logdir log/\n'
 printf 'Done in %d minutes %d seconds.\n' $(((SECONDS - started) / 60)) $(((SECONDS - started) % 60))

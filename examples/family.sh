@@ -35,7 +35,7 @@ for config in $configs; do
     [ -f "result/family/result_pretrained_phone_linear/$features-$config/result.json" ] ||
         "$python" run_downstream.py --run phone_linear --upstream pretrained --no-msg \
             --ckpt "result/result_mockingjay/family_$config/best.ckpt" --config config/demo_phones.yaml \
-            --expdir result/family --name "$features-$config" "${parts[@]}"
+            --expdir result/family --logdir log/log_downstream/family --name "$features-$config" "${parts[@]}"
     "$python" - "$config" "log/log_mockingjay/family_$config/metrics.jsonl" <<'PY'
 import json, sys
 records = [json.loads(line) for line in open(sys.argv[2])]

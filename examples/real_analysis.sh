@@ -44,7 +44,7 @@ analyse() { # NAME FLAGS...: run it, or continue it, unless it is finished
 
 probe() { # NAME FLAGS...: run it, or continue it
     "$PYTHON" run_downstream.py --run phone_linear --config config/real_libri.yaml --resume=auto --expdir result/real \
-        --name "$1" "${@:2}" 2>&1 | sed "s/^/[probe, $1] /"
+        --logdir log/log_downstream/real --name "$1" "${@:2}" 2>&1 | sed "s/^/[probe, $1] /"
 }
 
 run() { "$@"; }

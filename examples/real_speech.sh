@@ -66,8 +66,8 @@ probe() { # NAME FLAGS...: run it, or continue it, unless it is finished
     [ -f "$run/summary.json" ] && return
     [ -z "$drawn" ] && grep -q '"value": [0-9]' "$run/result.json" 2> /dev/null && return
     # shellcheck disable=SC2046,SC2086
-    "$PYTHON" run_downstream.py "${@:2}" --expdir "$results" $drawn --no-msg --name "$1" \
-        $([ -d "$run" ] && echo --resume) 2>&1 | sed "s/^/[$1] /"
+    "$PYTHON" run_downstream.py "${@:2}" --expdir "$results" --logdir "log/log_downstream/${results##*/}" \
+        $drawn --no-msg --name "$1" $([ -d "$run" ] && echo --resume) 2>&1 | sed "s/^/[$1] /"
 }
 
 family_probes() {

@@ -64,7 +64,8 @@ probes() {
 }
 
 probe() { # NAME FLAGS...: run it, or continue it; what is finished is only read
-    "$PYTHON" run_downstream.py "${@:2}" --expdir "$results" --no-msg --resume=auto --name "$1" 2>&1 | sed "s/^/[$1] /"
+    "$PYTHON" run_downstream.py "${@:2}" --expdir "$results" --logdir "log/log_downstream/${results##*/}" --no-msg \
+        --resume=auto --name "$1" 2>&1 | sed "s/^/[$1] /"
 }
 
 # The recogniser of characters once more, with words of the training texts and a language model of them.
@@ -72,8 +73,9 @@ lexicon() { # SYSTEM UPSTREAM
     local folder="$results/result_${1#*_}_ctc_char"
     local greedy="$folder/an4-$1" run="$folder/an4_lexicon-$1"
     [ -d "$run" ] || { rm -rf "$greedy.copy" && cp -r "$greedy" "$greedy.copy" && mv "$greedy.copy" "$run"; }
-    "$PYTHON" run_downstream.py --run ctc_char --upstream "${1#*_}=$2" --resume "$run" --no-msg decode.method=lexicon \
-        decode.lm=data/an4.arpa --sweep decode.lm_weight=0.25,0.5,1 --sweep decode.word_score=0,1,2 2>&1 |
+    "$PYTHON" run_downstream.py --run ctc_char --upstream "${1#*_}=$2" --resume "$run" --no-msg \
+        --logdir "log/log_downstream/${results##*/}" decode.method=lexicon decode.lm=data/an4.arpa \
+        --sweep decode.lm_weight=0.25,0.5,1 --sweep decode.word_score=0,1,2 2>&1 |
         sed "s/^/[an4_lexicon-$1] /"
 }
 

@@ -24,7 +24,8 @@ printf 'online: {target_level: null, input: {kind: kaldi_fbank, deltas: 1}}\n' >
 
 probe() { # NAME FLAGS...: run it, or continue it
     "$python" run_downstream.py --run phone_linear --config config/real_mfa.yaml --expdir "$results" --name "$1" \
-        --resume=auto data.split=given data.dev_speakers=[] data.test_speakers=[] data.alignment=data/mfa_phones \
+        --logdir "log/log_downstream/${results##*/}" --resume=auto \
+        data.split=given data.dev_speakers=[] data.test_speakers=[] data.alignment=data/mfa_phones \
         data.train=[data/mfa_4406/all.csv] data.dev=[data/mfa_4088/all.csv] data.test=[data/mfa_5652/all.csv] "${@:2}"
 }
 

@@ -22,10 +22,9 @@ from mockingjay.model.transformer import stack_frames
 from mockingjay.objectives.masking import alter, each_alteration
 from mockingjay.pretraining.codes import CodePretraining
 from mockingjay.pretraining.data import Data
+from mockingjay.pretraining.resynthesis import Resynthesis, heard
 from mockingjay.pretraining.step import FramePretraining
-from mockingjay.sound import to_waveform
 from mockingjay.upstreams.selection import LayerSelection
-from utility.audio.waveform import read_audio
 from utility.batches import Batch
 from utility.files import replacing
 from utility.labels.alignment import Alignment
@@ -105,10 +104,7 @@ class Drawing:
         return self._each(draw)
 
     def reconstructions(self) -> list[Path]:
-        """Masked, predicted, true and filled spectrograms, all but the first as sound too.
-
-        `filled` is the truth with the masked frames taken from the prediction; the sound of `true` shows what the way
-        from features back to sound costs alone."""
+        """Masked, predicted, true and filled spectrograms, all but the first as sound too."""
         objective, data = self.inspection.objective(), self.shown.data
         assert isinstance(objective, FramePretraining), "codes are drawn by `codes`"
         audible = self.inspection.silent_because() is None
@@ -165,16 +161,11 @@ class Drawing:
         return f"\nfirst piece alone: frames 1 to {first} of {frames}{seconds} (max_input_length {limit})"
 
     def _save_sound(self, shown: Reconstruction, name: str, stem: str) -> list[Path]:
-        features, corpus = self.shown.data.target.features, self.shown.data.corpus
-        assert features is not None, "features that nobody knows are silent"
-        index = corpus.index[name]
-        reference = read_audio(corpus.audio_paths[index], features.sample_rate, span=corpus.spans[index])
-        saved = []
-        for kind, frames in (("predicted", shown.predicted), ("true", shown.true), ("filled", shown.filled)):
+        saved, resynthesis = [], Resynthesis(self.shown.data, name)
+        for kind, frames in heard(shown).items():
             path = self.inspection.folder / f"{stem}_{kind}.wav"
             with replacing(path) as temporary:
-                sound = to_waveform(frames, features, reference, self.shown.data.target_level(name))
-                soundfile.write(temporary, sound, features.sample_rate, format="WAV")
+                soundfile.write(temporary, resynthesis.waveform(frames), resynthesis.sample_rate, format="WAV")
             saved.append(path)
         return saved
 

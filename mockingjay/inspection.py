@@ -10,6 +10,7 @@ from mockingjay.checkpoint import Pretrained, check_input
 from mockingjay.config import PretrainConfig
 from mockingjay.pretraining.codes import CodePretraining
 from mockingjay.pretraining.data import Data, open_given
+from mockingjay.pretraining.resynthesis import silent_because
 from mockingjay.pretraining.run import pretraining
 from mockingjay.pretraining.step import FramePretraining
 from mockingjay.upstreams.pretrained import PretrainedUpstream
@@ -62,12 +63,7 @@ class Inspection:
         """Why reconstructions cannot be made into sound, or None where they can."""
         if self.pretrained.config.objective == "codes":
             return "codes cannot be turned back into a waveform"
-        features, corpus = self.data.target.features, self.data.corpus
-        if features is None or features.kind not in ("mel", "linear"):
-            return f"{features.kind if features else 'unknown'} features cannot be turned back into a waveform"
-        if not corpus.audio_paths[0].is_file():
-            return f"the recordings are not where the store says, e.g. {corpus.audio_paths[0]}"
-        return None
+        return silent_because(self.data)
 
 
 def without_target(config: PretrainConfig) -> PretrainConfig:

@@ -9,6 +9,7 @@ from utility.flags import DEFAULT_SEED
 DEFAULT_CONFIG = Path("config/mockingjay_libri.yaml")
 DEFAULT_PROBING_CONFIG = Path("config/downstream.yaml")
 CKPDIR = Path("result/result_mockingjay")
+LOGDIR, PROBING_LOGDIR = Path("log/log_mockingjay"), Path("log/log_downstream")
 EXPORTED = "model.safetensors"  # what a folder of --export holds
 STEP = re.compile(r"mockingjay-(\d+)\.ckpt")
 RUN_AND_STEP = re.compile(r"(.+)@(\d+)", re.DOTALL)

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 AT_ONCE = 1000  # utterances that the compiled loop gets together
+CORRECT, SUBSTITUTION, DELETION, INSERTION = range(4)
 BIG = 1 << 32  # an error of any kind, beside which a substitution costs 1 more
 
 Tokens = Sequence[Hashable]
@@ -128,3 +129,47 @@ def _count(references: np.ndarray, starts: np.ndarray, hypotheses: np.ndarray, b
         counts[u, 0] = rows - substitutions - deletions
         counts[u, 1], counts[u, 2], counts[u, 3] = substitutions, deletions, insertions
     return counts
+
+
+def aligned(reference: Tokens, hypothesis: Tokens) -> list[tuple[int, Hashable | None, Hashable | None]]:
+    """The alignment that counts, piece by piece: its kind, the reference's token and the hypothesis' one.
+
+    A deletion has no token of the hypothesis, an insertion none of the reference. Its counts are those of
+    `count_errors`; among alignments with these an error comes as late as it can."""
+    codes: dict[Hashable, int] = {}
+    first, _ = _coded([reference], codes)
+    second, _ = _coded([hypothesis], codes)
+    pieces: list[tuple[int, Hashable | None, Hashable | None]] = []
+    i = j = 0
+    for kind in _path(first, second).tolist():
+        takes, gives = kind != INSERTION, kind != DELETION
+        pieces.append((kind, reference[i] if takes else None, hypothesis[j] if gives else None))
+        i, j = i + takes, j + gives
+    return pieces
+
+
+@njit(nogil=True, cache=True)
+def _path(reference: np.ndarray, hypothesis: np.ndarray) -> np.ndarray:
+    rows, columns = len(reference), len(hypothesis)
+    left = np.empty((rows + 1, columns + 1), np.int64)  # the cost of what is still to be read of both
+    for i in range(rows, -1, -1):
+        for j in range(columns, -1, -1):
+            if i == rows or j == columns:
+                left[i, j] = (rows - i + columns - j) * BIG
+                continue
+            apart = 0 if reference[i] == hypothesis[j] else BIG + 1
+            left[i, j] = min(left[i + 1, j + 1] + apart, min(left[i + 1, j], left[i, j + 1]) + BIG)
+    kinds = np.empty(rows + columns, np.int64)
+    i = j = count = 0
+    while i < rows or j < columns:
+        here = left[i, j]
+        if i < rows and j < columns and reference[i] == hypothesis[j] and here == left[i + 1, j + 1]:
+            kinds[count], i, j = 0, i + 1, j + 1
+        elif i < rows and j < columns and reference[i] != hypothesis[j] and here == left[i + 1, j + 1] + BIG + 1:
+            kinds[count], i, j = 1, i + 1, j + 1
+        elif i < rows and here == left[i + 1, j] + BIG:
+            kinds[count], i = 2, i + 1
+        else:
+            kinds[count], j = 3, j + 1
+        count += 1
+    return kinds[:count]

@@ -27,11 +27,15 @@ class Mode:
     """What a program does; `name` is the flags that choose it, as in `--plot --with_head`.
 
     `overrides` are the sections and keys of the config that it reads; None stands for all of them. One that is not
-    `shown` is another way to type what help shows already."""
+    `shown` is another way to type what help shows already. One that no flag chooses has a `label` in messages."""
 
     name: str
     overrides: tuple[str, ...] | None = None
     shown: bool = True
+    label: str = ""
+
+    def __str__(self) -> str:
+        return self.name or self.label
 
     @property
     def flags(self) -> frozenset[str]:
@@ -45,7 +49,7 @@ class Mode:
             if self.overrides is not None and not any(f"{key}.".startswith(f"{name}.") for name in self.overrides):
                 taken = ", ".join(self.overrides)
                 known = f"of the config it takes {taken}" if taken else "it takes no config"
-                raise ValueError(f"{self.name or 'this script'} would not use {cut(word)}: {known}")
+                raise ValueError(f"{str(self) or 'this script'} would not use {cut(word)}: {known}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that refuses, in one line, what it does not know and what the chosen mode would not use.
 
     `modes` are those of the program, one of which must be chosen (none: it does one thing, without overrides).
-    `answers` say of flags that it does not have what to type instead, `translate` may answer a whole command line."""
+    `answers` say of flags that it does not have what to type instead, `translate` may answer a whole command line.
+    `bare` is the flag that a word without one is the value of, as the folder in `run_report.py result/`."""
 
     def __init__(
         self,
@@ -75,10 +80,11 @@ class Parser(argparse.ArgumentParser):
         answers: Mapping[str, str] | None = None,
         translate: Callable[[Sequence[str]], str | None] | None = None,
         no_mode: str = "",
+        bare: str = "",
         **options: Any,
     ):
         super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
-        self.modes, self.translate, self.no_mode = modes, translate, no_mode
+        self.modes, self.translate, self.no_mode, self.bare = modes, translate, no_mode, bare
         self.answers = {**ANSWERS, **(answers or {})}
         self.modes_of: dict[str, tuple[str, ...]] = {}  # by destination; what is missing serves every mode
 
@@ -132,7 +138,7 @@ class Parser(argparse.ArgumentParser):
             served = self.modes_of.get(destination, () if destination in choosing else (mode.name,))
             if mode.name not in served and destination not in mode.flags:
                 others = [other.name for other in self.modes if destination in other.flags or other.name in served]
-                raise ValueError(f"{mode.name} would not use {name}: it goes with {self._named(others)}")
+                raise ValueError(f"{mode} would not use {name}: it goes with {self._named(others)}")
         mode.check(words.overrides)
         values = vars(self.parse_args(words.flags))
         return Command(mode.name, values, words.typed, tuple(words.overrides))
@@ -160,7 +166,7 @@ class Parser(argparse.ArgumentParser):
         kinds: dict[str, list[Mode]] = {}
         for mode in self.modes:
             if mode.shown:
-                kinds.setdefault(mode.name.split()[0], []).append(mode)
+                kinds.setdefault(mode.name.split()[0] if mode.name else mode.label, []).append(mode)
         names: list[str] = []
         for kind, members in kinds.items():
             served = [mode.name for mode in members if mode.name in modes]
@@ -187,7 +193,11 @@ class _Words:
         while rest:
             word = rest.pop(0)
             if not FLAG.match(word):
-                (self.overrides if OVERRIDE.match(word) else strange).append(word)
+                bare = None if OVERRIDE.match(word) else parser.option(parser.bare)
+                if bare is not None and bare.dest not in self.typed:
+                    self._take(bare, parser.bare, [word])
+                else:
+                    (self.overrides if OVERRIDE.match(word) else strange).append(word)
                 continue
             name, equals, value = word.partition("=")
             action = parser.option(name)

@@ -6,22 +6,20 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from mockingjay.build import new_model
 from mockingjay.checkpoint import KIND, Pretrained, check_features, check_input
 from mockingjay.config import PretrainConfig
-from mockingjay.figures.codes import codes_figure
-from mockingjay.figures.spectrograms import reconstruction_figure
 from mockingjay.model.frame_model import FrameModel
 from mockingjay.model.groups import original_groups
 from mockingjay.pretraining.codes import CodePretraining, collapse_in
 from mockingjay.pretraining.data import Data, open_data
+from mockingjay.pretraining.example import Example
 from mockingjay.pretraining.step import FramePretraining
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import AnyBatch
-from utility.config import as_dict, build
+from utility.config import as_dict, build, to_yaml
 from utility.training.distributed import ALONE, Group
 from utility.training.optimization import ORIGINAL, decay_groups
 from utility.training.stopping import Stop
@@ -33,7 +31,7 @@ LOOKED_AT = 200  # utterances whose codes are counted before a training begins
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where a run computes and leaves its files, and who is told of it."""
+    """Where a run computes and leaves its files, who is told of it, and the `command` that repeats it."""
 
     directory: Path
     log: Path
@@ -43,6 +41,7 @@ class RunContext:
     stop: Stop | None = None
     say: Callable[[str], None] = print
     warn: Callable[[str], None] = print
+    command: str = ""
 
 
 def make_trainer(config: PretrainConfig, seed: int, context: RunContext, fresh: bool = True) -> Trainer:
@@ -57,7 +56,7 @@ def make_trainer(config: PretrainConfig, seed: int, context: RunContext, fresh: 
     if isinstance(objective, CodePretraining) and fresh:
         quiet = data if data.online is None else open_data(config.data.train, config, seed)  # without noise
         _look_at_codes(objective, quiet, context)
-    evaluate = figures = None
+    evaluate = show = None
 
     def step(batch: AnyBatch, generator: torch.Generator) -> dict[str, Tensor]:
         return objective.step(data.features(batch, generator), generator)
@@ -65,19 +64,13 @@ def make_trainer(config: PretrainConfig, seed: int, context: RunContext, fresh: 
     if config.data.dev:
         dev = open_data(config.data.dev, config)
         check_features(data.source.features, dev.source.features, "data.train", "data.dev")
-        example = dev.one(0, context.device)
+        show = Example(objective, dev, context.device, context.warn).show
 
         def evaluate() -> dict[str, float]:
             scores = objective.evaluate(islice(dev.once(context.device), config.eval_batches))
             for line in collapse_in(scores):
                 context.warn(line)
             return scores
-
-        def figures() -> dict[str, Figure]:
-            if isinstance(objective, CodePretraining):
-                return {"codes": codes_figure(objective.show(example), dev.source, example.ids[0])}
-            shown = objective.reconstruct(example, dev)
-            return {"reconstruction": reconstruction_figure(shown, dev.source, dev.target, example.ids[0])}
 
     decay = config.optimizer.decay
     original = config.optimizer.name in ORIGINAL
@@ -111,8 +104,10 @@ def make_trainer(config: PretrainConfig, seed: int, context: RunContext, fresh: 
         quiet=context.quiet,
         group=context.group,
         stop=context.stop,
+        events=context.log,
+        texts={"config": to_yaml(config).decode(), "command": context.command},
     )
-    training = Training(model, step, data.loader, groups, evaluate, figures)
+    training = Training(model, step, data.loader, groups, evaluate, show)
     return Trainer(training, config.trainer, config.optimizer, run)
 
 

@@ -24,6 +24,7 @@ from tests.helpers.bad_corpus import (
     labels,
     lists,
     recognition,
+    reports,
     scoring,
     texts,
     units,
@@ -42,7 +43,7 @@ PAGE = Path(__file__).with_name("bad_input.md")
 UPDATE = os.environ.get("UPDATE_DOCS") == "1"
 *SECTIONS, FINISHED = OTHERS.items()
 CORPORA = (labels, lists, texts, kaldi, exports, importers)
-CORPORA += (utterances, verification, recognition, scoring, exact, curves, comparisons, clusters, units)
+CORPORA += (utterances, verification, recognition, scoring, exact, curves, comparisons, clusters, units, reports)
 CORPUS_CASES = [case for module in CORPORA for case in module.CASES]
 TABLE = dict(
     [*SECTIONS, ("Upstreams", UPSTREAMS), ("Layer analysis", ANALYSES), ("Corpora and labels", CORPUS_CASES), FINISHED]
@@ -52,6 +53,7 @@ SCRIPTS = {
     "runner_mockingjay.py": "runner_mockingjay",
     "run_downstream.py": "run_downstream",
     "run_analysis.py": "run_analysis",
+    "run_report.py": "run_report",
     "preprocess_libri.py": "preprocess.preprocess_libri",
     "preprocess_timit.py": "preprocess.preprocess_timit",
     "preprocess_any.py": "preprocess.preprocess_any",

@@ -10,6 +10,7 @@ import pytest
 
 import run_analysis
 import run_downstream
+import run_report
 import runner_mockingjay
 from examples.table_of_bakeoff import report, scores_of
 from tests.conftest import PROJECT
@@ -38,6 +39,7 @@ PARSERS = {
     "runner_mockingjay.py": runner_mockingjay.parser,
     "run_downstream.py": run_downstream.make_parser,
     "run_analysis.py": run_analysis.make_parser,
+    "run_report.py": run_report.make_parser,
 }
 
 
@@ -133,7 +135,10 @@ def test_a_finished_race_only_reads_its_probes_again(race, first):
     assert code == 0, text
     assert not of(commands, "--train") + of(commands, "--cluster")
     assert marks == [file.read_text() for file in sorted(race.root.glob("result/bakeoff/8/times/*"))]
-    assert {command[0] for command in commands if command[0].startswith("run_")} == {"run_downstream.py"}
+    assert {command[0] for command in commands if command[0].startswith("run_")} == {
+        "run_downstream.py",
+        "run_report.py",
+    }
     assert len(of(commands, "--resume=auto")) == 8 * 4 + 2 * 3 + 1
 
 

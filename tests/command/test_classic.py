@@ -32,7 +32,8 @@ def runner(small: Small, *words: str) -> None:
     data = [f"data.train=[{small.root}/store/all]", f"data.cache={small.root}/cache"]
     data += [f"data.alignment={small.root}/phones", "data.dev_share=0.2", "data.test_share=0.2"]
     scored = words[0].startswith("--test")
-    common = ["--cpu", "--no-msg", *data, *(() if scored else ("--expdir", str(small.root / "classic"), *QUICK))]
+    places = ["--expdir", str(small.root / "classic"), "--logdir", str(small.root / "log")]
+    common = ["--cpu", "--no-msg", *data, *(() if scored else (*places, *QUICK))]
     assert not runner_mockingjay.main([*words, *common])
 
 

@@ -18,6 +18,7 @@ from tests.helpers.huggingface_models import write_model
 
 PAGES = (
     "README.md",
+    "docs/report.md",
     "docs/analysis.md",
     "docs/originals.md",
     "docs/export.md",
@@ -127,9 +128,13 @@ def scheduler():
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_of_a_page_run_in_order(page, demo, warm, request):
     steps = [words for heading, words in commands(page) if heading != "The demo"]
-    assert len(steps) >= {"README.md": 11, "docs/scaling.md": 8, "docs/upstreams.md": 15, "docs/tasks.md": 2}.get(
-        page, 3
-    )
+    assert len(steps) >= {
+        "README.md": 11,
+        "docs/scaling.md": 8,
+        "docs/upstreams.md": 15,
+        "docs/tasks.md": 2,
+        "docs/report.md": 2,
+    }.get(page, 3)
     if page == "docs/upstreams.md" and TRANSFORMERS:
         write_model(demo / "models/hubert-base", "hubert")
     for words in steps:
@@ -180,7 +185,7 @@ def test_readme_is_short():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["runner_mockingjay.py", "run_downstream.py", "run_analysis.py"])
+@pytest.mark.parametrize("script", ["runner_mockingjay.py", "run_downstream.py", "run_analysis.py", "run_report.py"])
 def test_help_names_every_mode_and_shows_examples(script):
     done = subprocess.run([sys.executable, script, "--help"], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert "examples:" in done.stdout

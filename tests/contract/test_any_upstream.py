@@ -330,7 +330,7 @@ def test_online_config_lays_its_data_over_and_is_kept_beside_the_run(heard, tmp_
     program, script, *again = result["command"].split()
     assert (program, script) == ("python", "run_downstream.py")
     online.unlink()
-    assert run_downstream.main([*again, "--expdir", str(tmp_path)]) == 0
+    assert run_downstream.main([*again, "--expdir", str(tmp_path), "--logdir", str(tmp_path / "log")]) == 0
     repeated = json.loads((tmp_path / "result_mels_phone_linear/exp_000/result.json").read_text())
     assert repeated["figures"] == result["figures"]
     assert repeated["cost"]["states_seconds"] is None  # they were kept

@@ -8,7 +8,6 @@ import pytest
 
 import run_downstream
 from downstream.config import DownstreamConfig
-from downstream.predictions import read_predictions
 from downstream.sweep import Choice, run_many, run_single
 from downstream.tasks.table import find_task
 from tests.helpers.downstream_corpus import Small, small_corpus
@@ -16,6 +15,7 @@ from utility.arpa import write_arpa
 from utility.config import as_dict, resolve
 from utility.labels.alignment import Alignment
 from utility.labels.texts import TextInfo, Texts, write_texts
+from utility.predictions import read_predictions
 from utility.training.trainer import Trainer
 
 LEXICON = ["decode.method=lexicon"]

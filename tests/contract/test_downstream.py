@@ -47,7 +47,8 @@ def test_every_task_learns_from_the_baseline_without_a_checkpoint(small, task):
     folder = small.root / "result" / f"result_baseline_{task}" / "plain"
     for name in ("config.yaml", "confusion.png", "curves.png", "metrics.jsonl", "best.ckpt"):
         assert (folder / name).stat().st_size > 0
-    assert list(folder.glob("events.*"))
+    assert not list(folder.glob("events.*"))
+    assert list((small.root / "log" / folder.relative_to(small.root / "result")).glob("events.*"))
 
 
 ARCHITECTURE = "model: {layers: 2, hidden_size: 16, heads: 2, ffn_size: 32}\n"

@@ -20,7 +20,8 @@ from tests.contract.test_locks import holder
 from tests.helpers.downstream_corpus import Small
 from tests.helpers.speech import write_store
 from utility.training.checkpoint import load_checkpoint, saved_steps
-from utility.training.log import RunLog, read_metrics
+from utility.training.events import Board
+from utility.training.log import read_metrics
 from utility.training.trainer import Trainer
 
 EXACT = ("step", "loss", "grad_norm", "lr", "dev_loss")
@@ -152,14 +153,14 @@ def test_a_killed_checkpoint_is_removed_at_the_next_start(root, straight, capsys
 def test_pictures_of_a_run_do_not_stay_in_memory(root, monkeypatch):
     """Each holds megabytes in a cycle: a long run grew by some at every evaluation."""
     drawn: list[tuple[int, weakref.ref[Figure]]] = []
-    draw = RunLog.figure
+    draw = Board.figure
 
-    def figure(self: RunLog, step: int, name: str, picture: Figure) -> None:
+    def figure(self: Board, step: int, name: str, picture: Figure, group: str) -> None:
         assert not [before for before, one in drawn if before != step and one() is not None]
         drawn.append((step, weakref.ref(picture)))
-        draw(self, step, name, picture)
+        draw(self, step, name, picture, group)
 
-    monkeypatch.setattr(RunLog, "figure", figure)
+    monkeypatch.setattr(Board, "figure", figure)
     gc.disable()
     try:
         assert train(root, "pictures", "trainer.eval_every=3") == 0
@@ -173,11 +174,11 @@ def test_a_full_disk_of_tensorboard_is_a_line_and_training_goes_on(root, straigh
     from utility.training import events
 
     class Full(events.EventFile):
-        def __init__(self, directory, purge_step=None):
-            super().__init__(directory, purge_step)
+        def __init__(self, *words):
+            super().__init__(*words)
             self.path = FULL
 
-    monkeypatch.setattr("utility.training.log.EventFile", Full)
+    monkeypatch.setattr(events, "EventFile", Full)
     assert train(root, "full") == 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
@@ -212,10 +213,13 @@ def test_tensorboard_reads_what_is_written(root, straight):
         data = data[16 + size :]
     assert events[0].file_version == "brain.Event:2"
     values = [(event.step, value) for event in events for value in event.summary.value]
-    losses = {step: value.simple_value for step, value in values if value.tag == "loss"}
+    losses = {step: value.simple_value for step, value in values if value.tag == "loss/loss"}
     expected = {row["step"]: row["loss"] for row in straight[0] if "loss" in row}
     assert losses == pytest.approx(expected)
-    assert {step for step, value in values if value.tag == "reconstruction" and value.image.height > 100} == {6, 12}
+    assert {step for step, value in values if value.tag == "example/reconstruction" and value.image.height > 100} == {
+        6,
+        12,
+    }
 
 
 def probe(small: Small, *words: str) -> int:

@@ -59,7 +59,8 @@ def test_training_extraction_and_probing_read_it(data, tmp_path):
         )
         states.append(Store(folder / "states/all"))
         words = ["--run", "speaker_frame", "--upstream", "transformer", "--ckpt", ckpt, "--cpu", "--no-msg"]
-        words += ["--expdir", str(folder), f"data.train=[{path}]", f"data.cache={folder}/cache", "trainer.steps=2"]
+        words += ["--expdir", str(folder), "--logdir", str(folder / "log"), f"data.train=[{path}]"]
+        words += [f"data.cache={folder}/cache", "trainer.steps=2"]
         assert not run_downstream.main(words)
     assert losses[1] == pytest.approx(losses[0], abs=1e-3)
     assert len(losses[0]) == 3

@@ -22,7 +22,6 @@ from downstream.corpus import open_corpus
 from downstream.folds import fold_names, fold_parts
 from downstream.label_modes import MODE_CLASSES, number_class
 from downstream.labels.table import in_order, listed_parts, read_rows, table_classes
-from downstream.predictions import read_predictions
 from downstream.splits import Division, Utterances, divide
 from downstream.tasks.table import find_task
 from downstream.utterances import FramedUtterances
@@ -31,6 +30,7 @@ from preprocess import preprocess_any
 from tests.helpers.downstream_corpus import EACH, SPEAKERS, Small, write_store
 from utility.config import build
 from utility.labels.table import match_rows
+from utility.predictions import read_predictions
 from utility.seeds import text_order
 from utility.training.trainer import Trainer
 
@@ -301,7 +301,8 @@ def test_unknown_speakers_are_warned_of_in_a_line(tmp_path, capsys):
     table.write_text(table.read_text().replace(",u,", ",,"))
     file = write(tmp_path, "id,mood\n" + "".join(f"{key},m{number % 2}\n" for number, key in enumerate(frames)))
     words = [f"data.train=[{tmp_path}/store/all]", f"data.labels={file}", "data.label_column=mood", "--expdir"]
-    words += [str(tmp_path), "--cpu", "--no-msg", "trainer.steps=4", "trainer.eval_every=4"]
+    words += [str(tmp_path), "--logdir", f"{tmp_path}/log", "--cpu", "--no-msg", "trainer.steps=4"]
+    words += ["trainer.eval_every=4"]
     assert run_downstream.main(["--run", "utterance", "--upstream", "baseline", *words]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert [line.startswith("warning: speakers are unknown: utterances are divided") for line in lines] == [True]

@@ -67,5 +67,6 @@ def test_pretraining_and_extraction_of_50_gb_take_little_memory(world):
 
 def test_probing_of_50_gb_takes_little_memory(world):
     data = [f"data.{part}=[{world}/data/{part}]" for part in ("train", "dev", "test")]
-    words = ["--run", "phone_linear", "--upstream", "baseline", "--expdir", world, f"data.alignment={world}/phones"]
+    places = ["--expdir", world, "--logdir", f"{world}/log"]
+    words = ["--run", "phone_linear", "--upstream", "baseline", *places, f"data.alignment={world}/phones"]
     assert peak("run_downstream", *words, *data, "trainer.steps=4") < LIMIT

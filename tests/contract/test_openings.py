@@ -97,7 +97,14 @@ def test_going_on_opens_it_once(words, world, opened):
 def test_a_probe_opens_its_upstream_once(upstream, world, tmp_path, opened):
     ckpt = world / "ckpt/plain.ckpt"
     words = ["--run", "speaker_frame", "--upstream", upstream, "--ckpt", str(ckpt), "--cpu", "--no-msg"]
-    words += ["--expdir", str(tmp_path), f"data.train=[{world}/data/train]", f"data.cache={tmp_path}/cache"]
+    words += [
+        "--expdir",
+        str(tmp_path),
+        "--logdir",
+        f"{tmp_path}/log",
+        f"data.train=[{world}/data/train]",
+        f"data.cache={tmp_path}/cache",
+    ]
     words += ["data.dev_share=0.3", "data.test_share=0.3", "trainer.steps=2", "trainer.eval_every=1"]
     opened(ckpt)
     assert run_downstream.main(words) == 0

@@ -17,7 +17,6 @@ from downstream.heads.bidirectional import BidirectionalLSTM
 from downstream.heads.recognition import Emissions, RecognitionHead, stack_frames
 from downstream.heads.specaug import mask_states
 from downstream.labels.units import UNSEEN, Units
-from downstream.predictions import read_predictions
 from downstream.probe import Probe, evaluate
 from downstream.setting import Setting
 from downstream.sweep import Choice, run_many, run_single, warn
@@ -32,6 +31,7 @@ from utility.batches import real_frames
 from utility.config import build
 from utility.labels.alignment import Alignment, write_alignment
 from utility.labels.texts import TextInfo, write_texts
+from utility.predictions import read_predictions
 from utility.training.log import read_metrics
 
 KINDS = {

@@ -8,8 +8,7 @@ import torch
 
 import run_downstream
 from commands.common import parse_layers
-from downstream.predictions import PredictionFile, read_predictions
-from downstream.report import describe_result, read_result
+from downstream.report import describe_result
 from downstream.sweep import run_single
 from downstream.tasks.table import find_task
 from examples import compare, table_of_tasks
@@ -17,6 +16,8 @@ from examples.table import table
 from tests.helpers.downstream_corpus import TABLELESS
 from utility.batches import Batch
 from utility.labels.alignment import IGNORE
+from utility.predictions import PredictionFile, read_predictions
+from utility.results import read_result
 from utility.store import reading
 
 
@@ -94,7 +95,7 @@ def test_command_of_a_result_repeats_it(finished, small):
     program, script, *words = result["command"].split()
     assert (program, script) == ("python", "run_downstream.py")
     expdir = small.root / "again"
-    assert run_downstream.main([*words, "--no-msg", "--expdir", str(expdir)]) == 0
+    assert run_downstream.main([*words, "--no-msg", "--expdir", str(expdir), "--logdir", f"{expdir}/log"]) == 0
     again = json.loads((expdir / "result_baseline_speaker_utterance/exp_000/result.json").read_text())
     assert {key: again[key] for key in ("figures", "division", "config", "seed", "scored", "best_step")} == {
         key: result[key] for key in ("figures", "division", "config", "seed", "scored", "best_step")

@@ -19,8 +19,7 @@ from downstream.intervals import Predicted, difference, lacking, mean_of, surene
 from downstream.metrics.classes import ClassScore
 from downstream.metrics.controls import blind_guesses
 from downstream.outcomes import Summed, percentage
-from downstream.predictions import SPEAKER, PredictionFile, predictions_of, read_predictions
-from downstream.report import _warning, describe_result, read_result
+from downstream.report import _warning, describe_result
 from downstream.setting import Setting
 from downstream.sweep import Choice, run_many, run_single
 from tests.contract.test_tasks import NumberOfUtterance
@@ -28,6 +27,8 @@ from tests.helpers.downstream_corpus import SPEAKERS, Small
 from tests.helpers.interval_coverage import DIFFERENCE, WORLDS, World, coverage, table
 from tests.helpers.interval_coverage import SPEAKERS as SIMULATED
 from utility.intervals import resampled_counts, widened_percentiles
+from utility.predictions import SPEAKER, PredictionFile, predictions_of, read_predictions
+from utility.results import read_result
 from utility.runs import Metric
 from utility.seeds import numpy_generator
 

@@ -16,14 +16,15 @@ from downstream.heads.pooling import mean_pool
 from downstream.metrics.base import selection_error
 from downstream.metrics.classes import accuracy, class_score
 from downstream.outcomes import Summed
-from downstream.predictions import read_predictions
-from downstream.report import describe_result, read_result
+from downstream.report import describe_result
 from downstream.splits import Division
 from downstream.sweep import Choice, run_many, run_single
 from downstream.tasks.base import Task
 from downstream.tasks.table import MODULES, TASKS, find_task
 from tests.conftest import PROJECT
 from utility.labels.alignment import IGNORE
+from utility.predictions import read_predictions
+from utility.results import read_result
 from utility.runs import Metric, with_interval
 from utility.store import reading
 

@@ -24,7 +24,6 @@ from downstream.label_modes import number_class
 from downstream.metrics.base import selection_error
 from downstream.metrics.classes import CLASS_METRICS, ClassScore, Confused
 from downstream.metrics.numbers import NUMBER_METRICS, NumberOutcomes, NumberScore
-from downstream.predictions import read_predictions
 from downstream.probe import Probe
 from downstream.setting import Setting
 from downstream.sweep import Choice, rate_warning, run_many, run_single
@@ -33,6 +32,7 @@ from downstream.tasks.table import TASKS, find_task
 from originals.flags import ALIASES, in_our_words
 from tests.helpers.downstream_corpus import WIDTH, Small, write_store
 from utility.loader import Loader, LoaderConfig, Position, balanced_shares
+from utility.predictions import read_predictions
 from utility.store.reading import Store
 
 HEADS = {
@@ -513,6 +513,8 @@ def test_sentiment_of_the_originals_runner_is_trained_and_scored_again(labelled,
     train = [
         "--expdir",
         str(root / "classic"),
+        "--logdir",
+        str(root / "log"),
         "--name",
         "s",
         "trainer.steps=10",

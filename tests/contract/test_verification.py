@@ -19,7 +19,6 @@ from downstream.heads.centred import Centred
 from downstream.heads.pooling import mean_pool, statistics_pool
 from downstream.heads.xvector import XVector, am_softmax
 from downstream.metrics.verification import ErrorCurve, TrialOutcomes, equal_error_rate
-from downstream.predictions import read_predictions
 from downstream.probe import Probe
 from downstream.setting import Setting
 from downstream.sweep import run_single
@@ -30,6 +29,7 @@ from tests.helpers.downstream_corpus import WIDTH, write_store
 from tests.helpers.speech import MEL
 from utility.config import build
 from utility.labels.trials import Caps, made_trials, read_trials
+from utility.predictions import read_predictions
 
 SPEAKERS, EACH = 8, 5
 TEST, DEV = ("s6", "s7"), ("s4", "s5")

@@ -318,6 +318,7 @@ PROBES = [
     case("dev speaker that there is not", f"{PHONE} baseline data.dev_speakers=[me]", "data.dev_speakers", "'me'"),
     case("zero seeds", f"{PHONE} baseline --seeds 0", "--seeds 0", "at least 1"),
     case("result folder is a file", f"{PHONE} baseline --expdir notes.txt", "notes.txt", "not a folder"),
+    case("log folder of a probe is a file", f"{PHONE} baseline --logdir notes.txt", "notes.txt", "not a folder"),
     case("cache folder is a file", f"{PHONE} random --ckpt ckpt/good.ckpt data.cache=notes.txt", "notes.txt", "not a folder"),
     case("probe over a run", f"{PHONE} baseline --name taken", "taken", "--resume"),
     case("resume of no run", f"{PHONE} baseline --name new --resume", "new", "holds no run"),

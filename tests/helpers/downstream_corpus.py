@@ -59,7 +59,8 @@ class Small:
     def words(self, *more: str) -> list[str]:
         data = [f"data.train=[{self.root}/store/all]", f"data.cache={self.root}/cache"]
         phones = [f"data.alignment={self.root}/phones", "data.dev_share=0.2", "data.test_share=0.2"]
-        return ["--cpu", "--no-msg", "--expdir", str(self.root / "result"), *data, *phones, *QUICK, *more]
+        places = ["--expdir", str(self.root / "result"), "--logdir", str(self.root / "log")]
+        return ["--cpu", "--no-msg", *places, *data, *phones, *QUICK, *more]
 
     def run(self, task: str, upstream: str, *more: str) -> None:
         assert run_downstream.main(["--run", task, "--upstream", upstream, *self.words(*more)]) == 0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 # Of the project, beside its runners: what its commands need in the folder that they are run in.
 LINKED = ("config", "preprocess", "utility", "mockingjay", "downstream", "analysis", "originals", "commands")
-LINKED += ("examples", "hubconf.py")
+LINKED += ("examples", "report", "hubconf.py", "docs")
 
 
 def contents(root: Path) -> dict[str, bytes]:

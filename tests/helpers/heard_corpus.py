@@ -66,7 +66,7 @@ class Heard:
         """What a command line says of the corpus."""
         data = [f"data.train=[{train}]", f"data.alignment={self.root}/phones", f"data.cache={self.root}/cache"]
         quick = ["data.dev_share=0.25", "data.test_share=0.25", "trainer.steps=4", "trainer.eval_every=2"]
-        return ["--cpu", "--expdir", f"{self.root}/result", *data, *quick, *more]
+        return ["--cpu", "--expdir", f"{self.root}/result", "--logdir", f"{self.root}/log", *data, *quick, *more]
 
 
 def heard_corpus(root: Path) -> Heard:

@@ -346,10 +346,19 @@ def test_a_probing_file_is_refused_in_one_line(key, value, said, tmp_path):
 @pytest.mark.parametrize("runner", ["run_downstream", "runner_mockingjay"])
 def test_a_probe_is_trained_by_such_a_file(small: Small, tmp_path, capsys, runner):
     file = write(tmp_path, changed(changed(PROBING, "runner.total_steps", 7), "model.linear.select_hidden", "average"))
-    words = [
-        word for word in small.words() if not word.startswith(("trainer.", "optimizer.", "--expdir", str(small.root)))
+    ours = ("trainer.", "optimizer.", "--expdir", "--logdir", str(small.root))
+    words = [word for word in small.words() if not word.startswith(ours)]
+    words += [
+        "--expdir",
+        str(tmp_path),
+        "--logdir",
+        str(tmp_path / "log"),
+        "--config",
+        str(file),
+        "--name",
+        "theirs",
+        f"data.cache={tmp_path}/cache",
     ]
-    words += ["--expdir", str(tmp_path), "--config", str(file), "--name", "theirs", f"data.cache={tmp_path}/cache"]
     words += ["data.label_fraction=1"]
     if runner == "run_downstream":
         assert run_downstream.main(["--run", "phone_linear", "--upstream", "baseline", *words]) == 0

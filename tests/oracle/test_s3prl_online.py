@@ -272,8 +272,9 @@ def refused_everywhere(ckpt: Path, store: Path, folder: Path, message: str) -> N
     with pytest.raises(ValueError, match=message):
         runner_mockingjay.main(["--train", "--load", *train, "--name", "a", f"data.train=[{store}]"])
     probe = ["--run", "speaker_frame", "--upstream", "pretrained", "--cpu", "--no-msg", "--ckpt", str(ckpt)]
+    places = ["--expdir", str(folder / "probes"), "--logdir", str(folder / "log")]
     with pytest.raises(ValueError, match=message):
-        run_downstream.main([*probe, "--expdir", str(folder / "probes"), f"data.train=[{store}]"])
+        run_downstream.main([*probe, *places, f"data.train=[{store}]"])
     assert not any((folder / name).exists() for name in ("out", "runs", "log", "probes"))
 
 

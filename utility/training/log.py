@@ -3,58 +3,35 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from matplotlib.figure import Figure
-
 from utility.files import naming, replacing
 from utility.text import parse_json, read_text
-from utility.training.events import EventFile
+from utility.training.events import Board
 
 
 class RunLog:
-    """Metrics of a run under `directory`: `metrics.jsonl`, and event files for `tensorboard --logdir`.
+    """Metrics of a run: `metrics.jsonl` in `directory`, and on a `board` for TensorBoard.
 
-    `start` is the step the run continues from: what an interrupted run wrote beyond it is taken back. When nothing
-    more can be written for TensorBoard a line says so, and the run goes on without; metrics.jsonl must be complete."""
+    `start` is the step the run continues from: what an interrupted run wrote beyond it is taken back."""
 
-    def __init__(self, directory: Path, start: int = 0):
+    def __init__(self, directory: Path, start: int = 0, board: Board | None = None):
         directory.mkdir(parents=True, exist_ok=True)
-        self.path = directory / "metrics.jsonl"
+        self.path, self.board = directory / "metrics.jsonl", board or Board(None)
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             kept = [line for line in lines if _step(line) <= start and start]
             with replacing(self.path) as temporary:
                 temporary.write_text("".join(f"{line}\n" for line in kept))
-        self.board: EventFile | None = EventFile(directory, purge_step=start + 1 if start else None)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Record named figures of a step; OSError names the file when the disk is full."""
+        """Record named figures of a step; OSError names the file when the disk is full: metrics.jsonl is complete."""
         line = json.dumps({"step": step, **values}) + "\n"
         with naming(self.path), self.path.open("ab") as file:  # nothing waits in a buffer for the end of the run
             file.write(line.encode())
-        with self._without_board():
-            for name, value in values.items():
-                if self.board is not None:
-                    self.board.scalar(step, name, value)
-
-    def figure(self, step: int, name: str, figure: Figure) -> None:
-        """Record a picture of a step."""
-        with self._without_board():
-            if self.board is not None:
-                self.board.figure(step, name, figure)
-
-    @contextmanager
-    def _without_board(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self.board = None
-            what = "nothing more for TensorBoard; training goes on, metrics.jsonl has the figures"
-            print(f"warning: {error.filename}: {error.strerror}: {what}", file=sys.stderr)
+        self.board.scalars(step, values)
 
 
 class ProgressLines:

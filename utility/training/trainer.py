@@ -1,7 +1,6 @@
 """The one training loop: accumulation, clipping, schedule, precision, evaluation, logging, saving and exact resume."""
 
 import gc
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -29,9 +27,11 @@ from utility.training.checkpoint import (
 )
 from utility.training.config import TrainerConfig
 from utility.training.distributed import ALONE, Group
+from utility.training.events import Board
 from utility.training.log import ProgressLines, RunLog
 from utility.training.optimization import OptimizerConfig, make_optimizer, make_schedule, restore
 from utility.training.stopping import Stop, Stopped
+from utility.training.stopwatch import Stopwatch
 
 Step = Callable[[AnyBatch, torch.Generator], Mapping[str, Tensor]]
 
@@ -53,14 +53,15 @@ class Training:
     """What is trained. `step(batch, generator)` gives {"loss": scalar, ...}; the others are logged beside it.
 
     `evaluate()` gives figures, "loss" (or whatever `choose` names, lower is better) decides which step was best.
-    `groups` are the optimiser's parameter groups. Randomness in `step` comes from its generator or from dropout."""
+    `show(step, board)` adds what else is to be seen of an evaluation. `groups` are the optimiser's parameter groups.
+    Randomness in `step` comes from its generator or from dropout."""
 
     module: nn.Module
     step: Step
     loader: Loader
     groups: list[dict]
     evaluate: Callable[[], Mapping[str, float]] | None = None
-    figures: Callable[[], Mapping[str, Figure]] | None = None
+    show: Callable[[int, Board], None] | None = None
     choose: str = "loss"
 
 
@@ -68,7 +69,8 @@ class Training:
 class Run:
     """Where a run leaves its files and what its checkpoints say of it (`about` must be plain types).
 
-    With `stop` a SIGTERM ends it at the next step, with a checkpoint."""
+    metrics.jsonl is in `log`, TensorBoard's files in `events` (None: there are none), with the `texts` that say what
+    the run is. With `stop` a SIGTERM ends it at the next step, with a checkpoint."""
 
     directory: Path
     log: Path
@@ -80,6 +82,12 @@ class Run:
     quiet: bool = False
     group: Group = ALONE
     stop: Stop | None = None
+    events: Path | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def open_log(self, start: int = 0) -> RunLog:
+        """The log of a run that goes on from step `start`."""
+        return RunLog(self.log, start, Board(self.events, start, self.texts))
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
@@ -103,7 +111,7 @@ class Trainer:
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.progress = Progress()
         self.window: dict[str, list[Tensor]] = {}  # figures still on the device
-        self.clock = _Clock()
+        self.clock = Stopwatch()
 
     @property
     def best_path(self) -> Path:
@@ -134,13 +142,13 @@ class Trainer:
         self.log = None
         if group.leads:
             self.run.directory.mkdir(parents=True, exist_ok=True)
-            self.log = RunLog(self.run.log, start)
+            self.log = self.run.open_log(start)
         silent = self.run.quiet or not group.leads or None
         self.lines = None if silent else ProgressLines(start, self.steps)
         bar = tqdm(total=self.steps, initial=start, disable=silent, unit="step", dynamic_ncols=True)
         pin = self.run.device.type == "cuda"
         stream = self.training.loader.stream(self.progress.position, group.rank, group.world, pin)
-        self.clock = _Clock()
+        self.clock = Stopwatch()
         told = False
         try:
             with self.run.stop or nullcontext():
@@ -247,15 +255,10 @@ class Trainer:
         assert self.log is not None, "the leader alone evaluates"
         step, figures = self.progress.step, dict(self.training.evaluate())
         self.log.metrics(step, {f"dev_{name}": value for name, value in figures.items()})
-        if self.training.figures is not None:
-            self._draw(self.training.figures())
+        if self.training.show is not None:
+            self.training.show(step, self.log.board)
             gc.collect()  # each picture holds megabytes, in a cycle that Python looks for rarely
         return figures
-
-    def _draw(self, pictures: Mapping[str, Figure]) -> None:
-        assert self.log is not None, "the leader alone draws"
-        for name, picture in pictures.items():
-            self.log.figure(self.progress.step, name, picture)
 
     def save(self) -> None:
         """Write the checkpoint of this step and delete those beyond `max_keep`."""
@@ -288,37 +291,3 @@ def newest_checkpoint(directory: Path, stem: str) -> Path | None:
     """The latest step checkpoint of a run, or None."""
     steps = saved_steps(directory, stem)
     return step_path(directory, stem, steps[-1]) if steps else None
-
-
-class _Clock:
-    """Frames per second and the share of time spent waiting for data, of the time that trains."""
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        self.frames, self.wait, self.idle, self.start = 0, 0.0, 0.0, time.perf_counter()
-
-    def waiting(self) -> AbstractContextManager:
-        return _Span(self, "wait")
-
-    def paused(self) -> AbstractContextManager:
-        return _Span(self, "idle")
-
-    def read(self) -> dict[str, float]:
-        """The figures since the last reading."""
-        spent = max(time.perf_counter() - self.start - self.idle, 1e-9)
-        values = {"frames_per_s": self.frames / spent, "data_wait_share": self.wait / spent}
-        self.restart()
-        return values
-
-
-class _Span:
-    def __init__(self, clock: _Clock, name: str):
-        self.clock, self.name = clock, name
-
-    def __enter__(self) -> None:
-        self.begin = time.perf_counter()
-
-    def __exit__(self, *error) -> None:
-        setattr(self.clock, self.name, getattr(self.clock, self.name) + time.perf_counter() - self.begin)

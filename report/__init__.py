@@ -1,0 +1,1 @@
+"""What did all runs find, and how sure is it?"""
