@@ -54,7 +54,7 @@ CALLS: dict[str, tuple[Any, str, str]] = {  # mode -> its settings, and the func
     "--train": (settings.Train, "commands.pretrain", "train"),
     "--test": (settings.Test, "commands.inspect", "test"),
     "--plot": (settings.PlotStates, "commands.inspect", "plot_states"),
-    "--plot --with_head": (settings.PlotPredictions, "commands.inspect", "plot_reconstructions"),
+    "--plot --with_head": (settings.Plot, "commands.inspect", "plot_reconstructions"),
     "--plot --output_attention": (settings.Plot, "commands.inspect", "plot_attention"),
     "--plot --alterations": (settings.PlotAlterations, "commands.inspect", "plot_alterations"),
     "--test --load --plot": (settings.TestAndPlot, "commands.inspect", "test_and_plot"),
@@ -158,8 +158,8 @@ def _add_look(p: Parser) -> None:
     p.add("--output", group=group, modes=(*LOOK, *CLUSTER, "--export"), type=Path, help=about)
     about = "put the new representations in place of those in --output"
     p.add_boolean("--overwrite", group=group, modes=EXTRACT, help=about)
-    about = "phones to draw over codes: a folder by preprocess/preprocess_alignment.py"
-    p.add("--alignment", group=group, modes=("--plot --with_head",), type=Path, metavar="FOLDER", help=about)
+    about = "phones to draw over the pictures: a folder by preprocess/preprocess_alignment.py"
+    p.add("--alignment", group=group, modes=(*PLOT, *BOTH), type=Path, metavar="FOLDER", help=about)
     about = "plot true, predicted and filled frames, or codes; probe the head's state"
     p.add_boolean("--with_head", group=group, modes=CLASSIC, help=about)
     p.add_boolean("--output_attention", group=group, help="plot attention")

@@ -15,7 +15,6 @@ from commands.settings import (
     Look,
     Plot,
     PlotAlterations,
-    PlotPredictions,
     PlotStates,
     Stored,
     Test,
@@ -25,10 +24,11 @@ from commands.upstreams import open_pretrained
 from mockingjay.checkpoint import load_pretrained
 from mockingjay.config import DataConfig, PretrainConfig
 from mockingjay.describe import describe_checkpoint, describe_upstream
+from mockingjay.drawing import Drawing, Shown, draw_alterations
 from mockingjay.foreign.apc import BY_DEFAULT
 from mockingjay.foreign.assumptions import FLAG, in_words
 from mockingjay.foreign.configs import read_config, read_online
-from mockingjay.inspection import Inspection, draw_alterations
+from mockingjay.inspection import Inspection
 from mockingjay.pretraining.data import open_given
 from mockingjay.runs import DEFAULT_CONFIG
 from mockingjay.upstream import load_upstream
@@ -66,19 +66,17 @@ def info(settings: Info) -> None:
 def test(settings: Test) -> int:
     """Masked loss of the test set with fixed masks, and its representations."""
     inspection = _open(settings, predicts=True)
-    return 0 if inspection is None else _test(inspection, settings)
+    return 0 if _only_planned(settings, inspection) else _test(inspection, settings)
 
 
 def test_and_plot(settings: TestAndPlot) -> int:
     """Both, as in the first README; hidden states are drawn."""
-    return _test_and_draw(
-        settings, lambda inspection: inspection.plot_hidden_states(LayerSelection("last"), settings.num)
-    )
+    return _test_and_draw(settings, lambda drawing: drawing.hidden_states(LayerSelection("last")))
 
 
 def test_and_plot_reconstructions(settings: TestAndPlot) -> int:
     """Both, as in the first README; true, predicted and filled frames are drawn."""
-    return _test_and_draw(settings, lambda inspection: _draw_reconstructions(inspection, settings))
+    return _test_and_draw(settings, lambda drawing: _draw_reconstructions(drawing, settings.msg))
 
 
 def plot_states(settings: PlotStates) -> None:
@@ -89,23 +87,22 @@ def plot_states(settings: PlotStates) -> None:
             f"--layer {settings.layer}: --plot draws the first and the last, and takes only weights, ws:FILE"
         )
     source = settings.layer.partition(":")[2]
-    _draw(settings, lambda inspection: inspection.plot_hidden_states(layers, settings.num, source))
+    _draw(settings, lambda drawing: drawing.hidden_states(layers, source))
 
 
-def plot_reconstructions(settings: PlotPredictions) -> None:
+def plot_reconstructions(settings: Plot) -> None:
     """Masked, true, predicted and filled frames of the first utterances, where possible as sound too; or codes."""
-    alignment = None if settings.alignment is None else Alignment(settings.alignment)
-    _draw(settings, lambda inspection: _draw_reconstructions(inspection, settings, alignment), predicts=True)
+    _draw(settings, lambda drawing: _draw_reconstructions(drawing, settings.msg), predicts=True)
 
 
 def plot_attention(settings: Plot) -> None:
     """Attention of every head."""
-    _draw(settings, lambda inspection: inspection.plot_attention(settings.num))
+    _draw(settings, Drawing.attention)
 
 
 def plot_alterations(settings: PlotAlterations) -> None:
     """What a checkpoint, or without one a config, hides of its input."""
-    _check_number(settings.num)
+    alignment = _alignment(settings)
     if settings.ckpt is not None:
         if settings.online_config is not None:
             raise ValueError(f"--ckpt {settings.ckpt} brings its own config: leave --online_config out")
@@ -123,32 +120,49 @@ def plot_alterations(settings: PlotAlterations) -> None:
         paths = test_paths(settings, config)
         data = open_given(paths, replace(config, data=DataConfig()))
         say_notes(given, heard)
+    shown = Shown.of(data, settings.num, alignment)
     check_folder(folder)
     if settings.dry_run:
         return print_plan(config, describe_paths("test", paths, data.source.features), {}, folder)
     remove_leftovers(folder)
-    saved = draw_alterations(config, data, folder, settings.num)
+    saved = draw_alterations(config, shown, folder)
     return say(settings.msg, f"{len(saved)} files in {folder}")
 
 
-def _open(settings: Look, predicts: bool) -> Inspection | None:
-    """The checkpoint, opened once, before its data; None where a dry run has printed them instead.
+def _open(settings: Look, predicts: bool) -> Inspection:
+    """The checkpoint, opened once, before its data.
 
     `predicts` is for what compares a prediction with the truth, so that it must be known which frame is predicted."""
     if isinstance(settings, Stored):
         check_flags(settings)
-    if isinstance(settings, Plot | TestAndPlot):
-        _check_number(settings.num)
     pretrained = open_model(settings.ckpt, settings.overrides, settings.assume)
     told = any(word.startswith("apc.time_shift=") for word in settings.overrides)
     if predicts and pretrained.sources.get("shift") == BY_DEFAULT and not told:
         raise ValueError(f"{settings.ckpt}: does not say how many frames ahead it predicts: add {FLAG} shift=N")
     paths, folder = test_paths(settings, pretrained.config), output_folder(settings)
-    inspection = Inspection.open(pretrained, paths, folder, claim_device(settings.cpu), predicts)
+    return Inspection.open(pretrained, paths, folder, claim_device(settings.cpu), predicts)
+
+
+def _only_planned(settings: Look, inspection: Inspection) -> bool:
+    """Whether this is a dry run, whose plan is printed."""
     if settings.dry_run:
-        print_look(pretrained, paths, folder)
-        return None
-    return inspection
+        paths = test_paths(settings, inspection.pretrained.config)
+        print_look(inspection.pretrained, paths, inspection.folder)
+    return settings.dry_run
+
+
+def _open_drawing(settings: Plot | TestAndPlot, predicts: bool) -> Drawing:
+    """The checkpoint before the utterances that are drawn."""
+    alignment = _alignment(settings)
+    inspection = _open(settings, predicts)
+    return Drawing(inspection, Shown.of(inspection.data, settings.num, alignment))
+
+
+def _alignment(settings: Plot | TestAndPlot | PlotAlterations) -> Alignment | None:
+    """The phones that are drawn over pictures; ValueError besides where no picture is asked for."""
+    if settings.num < 1:
+        raise ValueError(f"--num is {settings.num}: plot at least one utterance")
+    return None if settings.alignment is None else Alignment(settings.alignment)
 
 
 def _test(inspection: Inspection, settings: Test) -> int:
@@ -166,35 +180,26 @@ def _test(inspection: Inspection, settings: Test) -> int:
     return code
 
 
-def _draw(settings: Plot, draw: Callable[[Inspection], list[Path]], predicts: bool = False) -> None:
-    inspection = _open(settings, predicts)
-    if inspection is not None:
-        say(settings.msg, f"{len(draw(inspection))} files in {inspection.folder}")
+def _draw(settings: Plot, draw: Callable[[Drawing], list[Path]], predicts: bool = False) -> None:
+    drawing = _open_drawing(settings, predicts)
+    if not _only_planned(settings, drawing.inspection):
+        say(settings.msg, f"{len(draw(drawing))} files in {drawing.inspection.folder}")
 
 
-def _test_and_draw(settings: TestAndPlot, draw: Callable[[Inspection], list[Path]]) -> int:
-    inspection = _open(settings, predicts=True)
-    if inspection is None:
+def _test_and_draw(settings: TestAndPlot, draw: Callable[[Drawing], list[Path]]) -> int:
+    drawing = _open_drawing(settings, predicts=True)
+    if _only_planned(settings, drawing.inspection):
         return 0
-    code = _test(inspection, settings)
-    say(settings.msg, f"{len(draw(inspection))} files in {inspection.folder}")
+    code = _test(drawing.inspection, settings)
+    say(settings.msg, f"{len(draw(drawing))} files in {drawing.inspection.folder}")
     return code
 
 
-def _draw_reconstructions(
-    inspection: Inspection, settings: Plot | TestAndPlot, alignment: Alignment | None = None
-) -> list[Path]:
-    if inspection.pretrained.config.objective == "codes":
-        return inspection.plot_codes(settings.num, alignment)
-    if alignment is not None:
-        raise ValueError(f"--alignment {alignment.root} would change nothing: it is for models of codes")
-    saved = inspection.plot_reconstructions(settings.num)
-    silent = inspection.silent_because()
+def _draw_reconstructions(drawing: Drawing, msg: bool) -> list[Path]:
+    if drawing.inspection.pretrained.config.objective == "codes":
+        return drawing.codes()
+    saved = drawing.reconstructions()
+    silent = drawing.inspection.silent_because()
     if silent:
-        say(settings.msg, f"no waveforms: {silent}")
+        say(msg, f"no waveforms: {silent}")
     return saved
-
-
-def _check_number(number: int) -> None:
-    if number < 1:
-        raise ValueError(f"--num is {number}: plot at least one utterance")

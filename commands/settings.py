@@ -143,15 +143,9 @@ class Test(Stored, Look):
 
 @dataclass(frozen=True, kw_only=True)
 class Plot(Look):
-    """`--plot --output_attention`."""
+    """`--plot --output_attention` and `--plot --with_head`; `alignment` has the phones that are drawn."""
 
     num: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlotPredictions(Plot):
-    """`--plot --with_head`."""
-
     alignment: Path | None
 
 
@@ -167,6 +161,7 @@ class TestAndPlot(Test):
     """`--test --load --plot`."""
 
     num: int
+    alignment: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +176,7 @@ class PlotAlterations:
     input: Path | None
     output: Path | None
     num: int
+    alignment: Path | None
     msg: bool
     dry_run: bool
     overrides: tuple[str, ...]

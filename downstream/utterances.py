@@ -37,9 +37,7 @@ class FramedUtterances:
     @classmethod
     def of(cls, corpus: Corpus) -> "FramedUtterances":
         """Those of an upstream of features: its states have the frames of the features."""
-        rate = corpus.info.sample_rate
-        seconds = corpus.num_samples / rate if rate else np.full(len(corpus), np.nan)
-        return cls(corpus, corpus.lengths, np.where(corpus.num_samples > 0, seconds, np.nan), corpus.info)
+        return cls(corpus, corpus.lengths, corpus.info.durations(corpus.num_samples), corpus.info)
 
     @classmethod
     def heard(cls, upstream: Upstream, corpus: Corpus, label: str, samples: np.ndarray) -> "FramedUtterances":

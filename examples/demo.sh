@@ -16,9 +16,9 @@ run preprocess/preprocess_libri.py --data_path data/demo_corpus --name demo_mel1
 run preprocess/preprocess_alignment.py --data_path data/demo_corpus/alignments --name demo_phones
 run runner_mockingjay.py --train --config config/mockingjay_demo.yaml --name demo
 run runner_mockingjay.py --test --ckpt demo/best.ckpt
-run runner_mockingjay.py --plot --num 2 --ckpt demo/best.ckpt
-run runner_mockingjay.py --plot --with_head --num 2 --ckpt demo/best.ckpt
-run runner_mockingjay.py --plot --output_attention --num 2 --ckpt demo/best.ckpt
+run runner_mockingjay.py --plot --num 2 --ckpt demo/best.ckpt --alignment data/demo_phones
+run runner_mockingjay.py --plot --with_head --num 2 --ckpt demo/best.ckpt --alignment data/demo_phones
+run runner_mockingjay.py --plot --output_attention --num 2 --ckpt demo/best.ckpt --alignment data/demo_phones
 
 run run_analysis.py --run cca_phone,mi_phone --ckpt demo/best.ckpt --controls --name demo \
     "data.store=[data/demo_mel160/dev,data/demo_mel160/test]" data.alignment=data/demo_phones mi.seeds=1

@@ -18,6 +18,14 @@ from utility.store.info import StoreInfo
 
 DPI = 120
 SALT = "figure"  # of the identifiers in an SVG
+CEPSTRAL = ("coefficient", "natural log")
+# What values are, and their unit; those of other kinds are log energies.
+MEASURED = {
+    "linear": ("level", "1 = 100 dB"),
+    "mfcc": ("coefficient", "dB"),
+    "kaldi_mfcc": CEPSTRAL,
+    "s3prl_mfcc": CEPSTRAL,
+}
 LONGEST_STEM = 150  # bytes; a file's name has 255 at most, what follows and a temporary name's digits among them
 
 
@@ -36,12 +44,12 @@ def feature_axis(config: FeatureConfig | None) -> ValueAxis:
     """The axis of the static part of features."""
     if config is None:
         return ValueAxis("feature dimension (index)")
-    if config.kind == "linear":
-        return ValueAxis("frequency (kHz)", step=config.sample_rate / config.fft_size / 1000)
+    if config.kind in ("linear", "s3prl_linear"):
+        return ValueAxis("frequency (Hz)", step=config.sample_rate / config.fft_size)
     centres = config.band_centres
     if centres is None:
         return ValueAxis("cepstral coefficient (index)")
-    return ValueAxis("frequency (kHz, mel scale)", ticks=_frequency_ticks(centres))
+    return ValueAxis("frequency (Hz, mel scale)", ticks=_frequency_ticks(centres))
 
 
 def _frequency_ticks(centres: np.ndarray) -> tuple[tuple[float, str], ...]:
@@ -49,18 +57,25 @@ def _frequency_ticks(centres: np.ndarray) -> tuple[tuple[float, str], ...]:
     octaves = 250.0 * 2 ** np.arange(8)
     octaves = octaves[(octaves >= centres[0]) & (octaves <= centres[-1])]
     positions = np.interp(octaves, centres, np.arange(len(centres)))
-    return tuple((float(position), f"{octave / 1000:g}") for position, octave in zip(positions, octaves))
+    return tuple((float(position), f"{octave:g}") for position, octave in zip(positions, octaves))
 
 
 def feature_unit(config: FeatureConfig | None) -> str:
     """What the values of features are, with their unit, for a colour bar."""
     if config is None:
         return "feature value"
-    name = {"linear": "level", "mfcc": "coefficient", "kaldi_mfcc": "coefficient"}.get(config.kind, "log energy")
+    name, unit = MEASURED.get(config.kind, ("log energy", "natural log"))
+    if config.s3prl is not None and not config.s3prl.log:
+        name, unit = "energy", "squared amplitude"
     if config.cmvn in ("utterance", "speaker", "global"):
         return f"{name}\n(standard deviations)"
-    name += ", less the mean" if config.cmvn == "speaker_mean" else ""
-    return f"{name}\n({'1 = 100 dB' if config.kind == 'linear' else 'dB' if config.kind == 'mfcc' else 'natural log'})"
+    return f"{name}{', less the mean' if config.cmvn == 'speaker_mean' else ''}\n({unit})"
+
+
+def value_norm(values: np.ndarray) -> Normalize:
+    """Colours from the lowest values to the highest, but for the outermost half percent at each end."""
+    low, high = np.percentile(values, (0.5, 99.5))
+    return Normalize(low, max(high, low + 1e-6))
 
 
 def static_part(values: np.ndarray, config: FeatureConfig | None) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mockingjay.figures import Codes
+from mockingjay.figures.codes import Codes
 from mockingjay.objectives.codes import UNKNOWN, CodePrediction, CodeUse, count_codes
 from mockingjay.objectives.masking import alter
 from mockingjay.pretraining.step import Generators, Pretraining

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from mockingjay.figures import Reconstruction, codes_figure, reconstruction_figure
+from mockingjay.figures.codes import codes_figure
+from mockingjay.figures.spectrograms import Reconstruction, reconstruction_figure
 from mockingjay.pretraining.codes import CodePretraining
 from mockingjay.pretraining.data import Data
 from mockingjay.pretraining.resynthesis import Resynthesis, heard, silent_because

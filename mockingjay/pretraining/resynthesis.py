@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mockingjay.figures import Reconstruction
+from mockingjay.figures.spectrograms import Reconstruction
 from mockingjay.pretraining.data import Data
 from mockingjay.sound import to_waveform
 from utility.audio.waveform import read_audio

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mockingjay.config import PretrainConfig
-from mockingjay.figures import Reconstruction
+from mockingjay.figures.spectrograms import Reconstruction
 from mockingjay.model.frame_model import FrameModel
 from mockingjay.model.layout import Packing
 from mockingjay.model.segments import Segments

@@ -44,6 +44,7 @@ FLOORS = {
         {"encoding"},
         {"representation", "describe", "centroids", "points", "result"},
         {"states", "inspection", "export", "codes"},
+        {"drawing"},
     ),
     "downstream": (
         {"figures", "heads", "label_modes", "metrics", "model", "outcomes", "solver"} | {"crossings"},

@@ -1,6 +1,7 @@
 """Looking at a model: audio or its store alike, and what the titles of its figures say."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from preprocess import generate_len_for_bucket, preprocess_any
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, build
 from utility.files import replacing
+from utility.labels.alignment import write_alignment
 from utility.store.reading import Store
 from utility.training.checkpoint import save_checkpoint
 
@@ -51,18 +53,21 @@ def world(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def titles(monkeypatch):
-    """The title of each figure that is saved, by the name of its file."""
+def figures(monkeypatch):
+    """Each figure that is saved, by the name of its file."""
     found = {}
 
     def save(figure, path):
-        texts = [figure.get_suptitle(), *(ax.get_title("left") for ax in figure.axes)]
-        found[path.name] = next(text for text in texts if text)
+        found[path.name] = figure
         with replacing(path) as temporary:
             temporary.touch()
 
-    monkeypatch.setattr("mockingjay.inspection.save_figure", save)
+    monkeypatch.setattr("mockingjay.drawing.save_figure", save)
     return found
+
+
+def titles(figures) -> dict[str, str]:
+    return {name: figure.get_suptitle() for name, figure in figures.items()}
 
 
 def run(*words: str) -> None:
@@ -129,9 +134,9 @@ def test_input_that_cannot_be_used(world, words, line):
         run(*words)
 
 
-def test_hidden_states_say_which_weights_their_sum_has(world, titles):
+def test_hidden_states_say_which_weights_their_sum_has(world, figures):
     run("--plot", "--num=1", "--input=data/store/all")
-    assert titles == {
+    assert titles(figures) == {
         "u0_first.png": "u0: hidden state 0, the embedding",
         "u0_last.png": "u0: hidden state 2, the last",
         "u0_weighted.png": "u0: sum of hidden states 0 to 2, equal weights",
@@ -139,13 +144,63 @@ def test_hidden_states_say_which_weights_their_sum_has(world, titles):
     (world / "result.json").write_text('{"layer_weights": [0.125, 0.25, 0.625]}')
     run("--plot", "--num=1", "--input=data/store/all", "--layer=ws:result.json")
     expected = "u0: sum of hidden states 0 to 2\nweights of result.json:\n0.12  0.25  0.62"
-    assert titles["u0_weighted.png"] == expected
+    assert titles(figures)["u0_weighted.png"] == expected
 
 
-def test_attention_says_where_it_is_that_of_a_piece(world, titles):
+def test_attention_says_where_it_is_that_of_a_piece(world, figures):
     run("--plot", "--output_attention", "--input=data/store/all")
-    assert titles["u0_attention_layer1.png"] == "u0: attention of layer 1"
-    assert titles["u1_attention_layer2.png"] == (
+    assert titles(figures)["u0_attention_layer1.png"] == "u0: attention of layer 1"
+    assert titles(figures)["u1_attention_layer2.png"] == (
         "u1: attention of layer 2\nfirst piece alone: frames 1 to 41 of 121, 0.5 of 1.5 s (max_input_length 60)"
     )
     assert np.load(world / "model-dump/u1_attention.npy").shape == (2, 2, 41, 41)
+
+
+PHONES = {"u0": [(0.0, 0.25, "a"), (0.25, 0.6, "b")], "u1": [(0.1, 0.3, "b"), (0.4, 1.5, "a")]}
+KINDS = {
+    "": {"first", "last", "weighted"},
+    "--with_head": {"reconstruction"},
+    "--output_attention": {"attention_layer1", "attention_layer2"},
+    "--alterations": {"alterations"},
+    "--test --load": {"first", "last", "weighted"},
+}
+
+
+def boundaries(ax) -> list[float]:
+    return [line[0, 0] for line in ax.collections[0].get_segments()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_picture_has_the_phones_of_its_utterance(world, figures, kind):
+    """They were refused for all but codes."""
+    write_alignment(world / "phones", PHONES.items())
+    run("--plot", *kind.split(), "--num=2", "--input=data/store/all", "--alignment=phones", "--output=out")
+    assert figures.keys() == {f"{name}_{what}.png" for name in PHONES for what in KINDS[kind]}
+    for file, figure in figures.items():
+        name, panels = file[:2], [ax for ax in figure.axes if ax.images]
+        expected = {"u0": [0, 0.25, 0.6], "u1": [0.1, 0.3, 0.4, 1.5]}[name]
+        if name == "u1" and "attention" in file:  # of the first piece, 41 frames
+            expected = [0.1, 0.3, 0.4, 40.5 * 0.0125]
+        assert len(panels) > 1
+        assert all(boundaries(ax) == pytest.approx(expected) for ax in panels)
+        assert [text.get_text() for text in panels[0].texts] == [label for _, _, label in PHONES[name]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_utterance_without_phones_is_named_before_anything_is_written(world, kind):
+    """Of three utterances the alignment has two: no picture of these may be left behind, and no states."""
+    write_alignment(world / "phones", PHONES.items())
+    words = ["--plot", *kind.split(), "--input=data/store/all", "--alignment=phones", "--output=out"]
+    for more in ([], ["--dry_run"]):
+        with pytest.raises(ValueError, match="phones: no alignment of utterance 'u2'"):
+            run(*words, *more)
+    assert not (world / "out").exists()
+
+
+def test_phones_have_no_place_where_nobody_knows_when_frames_are(world):
+    """They were drawn as if a frame lasted a second."""
+    write_alignment(world / "phones", PHONES.items())
+    info = world / "data/store/features.yaml"
+    info.write_text(re.sub("(?m)^frame_shift: .*$", "frame_shift: .nan", info.read_text()))
+    with pytest.raises(ValueError, match="store/all: nothing says when its frames are"):
+        run("--plot", "--num=1", "--input=data/store/all", "--alignment=phones")

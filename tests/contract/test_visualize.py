@@ -11,17 +11,14 @@ import torch
 from matplotlib.colors import Normalize
 
 from downstream.figures import confusion_figure, curves_figure
-from mockingjay.figures import (
-    Reconstruction,
-    alterations_figure,
-    attention_figure,
-    hidden_states_figure,
-    reconstruction_figure,
-)
+from mockingjay.figures.attention import attention_figure
+from mockingjay.figures.spectrograms import Reconstruction, alterations_figure, reconstruction_figure
+from mockingjay.figures.states import hidden_states_figures
 from mockingjay.objectives.masking import MaskingConfig, alter, each_alteration
 from mockingjay.sound import to_waveform
 from utility.audio.feature_config import FeatureConfig
 from utility.audio.features import FeatureExtractor
+from utility.audio.s3prl_online import S3prlOptions
 from utility.audio.waveform import read_audio
 from utility.plot import (
     Clock,
@@ -81,7 +78,7 @@ def test_reconstruction_shows_four_labelled_panels_at_the_feature_rate(rate, tmp
     for ax in shown:
         assert ax.images[0].get_array().shape == (80, 40 * rate)  # the static half
         assert ax.images[0].get_extent() == pytest.approx((-shift / 2, (40 * rate - 0.5) * shift, -0.5, 79.5))
-        assert ax.get_ylabel() == "frequency (kHz, mel scale)"
+        assert ax.get_ylabel() == "frequency (Hz, mel scale)"
         assert ax.images[0].norm is shown[0].images[0].norm
     assert shown[-1].get_xlabel() == "time (s)"
     assert [ax.get_ylabel() for ax in colour_bars(figure)] == ["log energy\n(standard deviations)"]
@@ -137,9 +134,9 @@ def test_another_target_has_its_own_axis_and_colours(tmp_path):
     figure = draw(found, 2, info_of(MEL), info_of(LINEAR), "a")
     save_figure(figure, tmp_path / "a.png")
     masked, *rest = panels(figure)
-    assert masked.get_ylabel() == "frequency (kHz, mel scale)"
-    assert {ax.get_ylabel() for ax in rest} == {"frequency (kHz)"}
-    assert rest[0].images[0].get_extent()[2:] == pytest.approx((-0.0039, 8.0039), abs=1e-4)
+    assert masked.get_ylabel() == "frequency (Hz, mel scale)"
+    assert {ax.get_ylabel() for ax in rest} == {"frequency (Hz)"}
+    assert rest[0].images[0].get_extent()[2:] == pytest.approx((-3.90625, 8003.90625))
     assert len({id(ax.images[0].norm) for ax in rest}) == 1
     assert masked.images[0].norm is not rest[0].images[0].norm
     assert len(colour_bars(figure)) == 4
@@ -151,25 +148,6 @@ def test_features_of_unknown_kind_are_drawn_in_frames(tmp_path):
     save_figure(figure, tmp_path / "a.png")
     assert panels(figure)[-1].get_xlabel() == "time (frames)"
     assert panels(figure)[0].images[0].get_array().shape == (160, 9)
-
-
-@pytest.mark.parametrize(("first", "rate"), [(0.0, 1), (0.0125, 1), (0.0, 3)])
-def test_hidden_states_over_time(first, rate, tmp_path):
-    states = torch.randn(30, 12, generator=torch.Generator().manual_seed(1))
-    clock = Clock(0.01, first).stacked(rate)
-    figure = hidden_states_figure(states, clock, "layer 3")
-    save_figure(figure, tmp_path / "a.png")
-    (ax,) = panels(figure)
-    assert ax.images[0].get_extent() == pytest.approx((first - 0.005, first + 0.01 * (30 * rate - 0.5), -0.5, 11.5))
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (s)", "hidden unit (index)")
-    assert ax.get_title("left") == "layer 3"
-    norm = ax.images[0].norm
-    assert norm.vmax == -norm.vmin == pytest.approx(states.abs().max().item())
-    assert colour_bars(figure)[0].get_ylabel()
-
-
-def test_hidden_states_of_zeros_can_be_drawn(tmp_path):
-    save_figure(hidden_states_figure(torch.zeros(1, 4), Clock(0.01), "zeros"), tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("heads", [1, 4, 12])
@@ -194,15 +172,38 @@ def test_attention_that_is_uniform_or_one_hot_can_be_drawn(tmp_path):
         save_figure(attention_figure(maps, Clock(0.01), "layer 1"), tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("kind", ["mel", "fbank", "mfcc", "linear", "kaldi_fbank", "kaldi_mfcc"])
+AXES = {
+    **dict.fromkeys(["mel", "fbank", "kaldi_fbank", "s3prl_mel"], ("frequency (Hz, mel scale)", "log energy")),
+    **dict.fromkeys(["mfcc", "kaldi_mfcc", "s3prl_mfcc"], ("cepstral coefficient (index)", "coefficient")),
+    "linear": ("frequency (Hz)", "level"),
+    "s3prl_linear": ("frequency (Hz)", "log energy"),
+}
+
+
+@pytest.mark.parametrize("kind", AXES)
 @pytest.mark.parametrize("cmvn", ["none", "utterance"])
 def test_every_kind_of_feature_has_labels_with_units(kind, cmvn):
+    """S3PRL's linear spectrogram was called cepstral coefficients, its coefficients log energies."""
     config = FeatureConfig(kind=kind, deltas=0, cmvn=cmvn)
-    assert feature_axis(config).label.endswith(")")
-    assert feature_unit(config).endswith(")")
+    axis, unit = AXES[kind]
+    assert feature_axis(config).label == axis
+    assert feature_unit(config).startswith(f"{unit}\n(")
+    assert feature_unit(config).endswith("(standard deviations)") == (cmvn == "utterance")
 
 
-@pytest.mark.parametrize("kind", ["mel", "fbank", "kaldi_fbank"])
+def test_energy_without_a_logarithm_is_not_called_one():
+    config = FeatureConfig(kind="s3prl_mel", deltas=0, cmvn="none", s3prl=S3prlOptions(log=False))
+    assert feature_unit(config) == "energy\n(squared amplitude)"
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("linear", 16000), ("linear", 8000), ("s3prl_linear", 16000)])
+def test_linear_axes_reach_from_0_to_half_the_rate_in_hertz(kind, rate):
+    config = FeatureConfig(kind=kind, deltas=0, sample_rate=rate)
+    axis = feature_axis(config)
+    assert (axis.start, axis.start + (config.dim - 1) * axis.step) == pytest.approx((0, rate / 2))
+
+
+@pytest.mark.parametrize("kind", ["mel", "fbank", "kaldi_fbank", "s3prl_mel"])
 @pytest.mark.parametrize("rate", [8000, 16000])
 def test_ticks_of_mel_axes_stand_where_a_tone_of_that_frequency_is_loudest(kind, rate, tmp_path):
     config = FeatureConfig(kind=kind, deltas=0, cmvn="none", sample_rate=rate)
@@ -210,11 +211,11 @@ def test_ticks_of_mel_axes_stand_where_a_tone_of_that_frequency_is_loudest(kind,
     ax = figure.subplots()
     spectrogram_axes(ax, np.zeros((4, config.dim)), clock, axis, Normalize(0, 1))
     save_figure(figure, tmp_path / "a.png")
-    shown = [(place, float(label.get_text())) for place, label in zip(ax.get_yticks(), ax.get_yticklabels())]
-    assert [kilohertz for _, kilohertz in shown] == ([0.25, 0.5, 1, 2, 4] if rate == 16000 else [0.25, 0.5, 1, 2])
+    texts = [label.get_text() for label in ax.get_yticklabels()]
+    assert texts == ["250", "500", "1000", "2000", "4000"][: 5 if rate == 16000 else 4]
     seconds = np.arange(rate) / rate
-    for place, kilohertz in shown:
-        tone = 0.5 * np.sin(2 * np.pi * 1000 * kilohertz * seconds).astype(np.float32)
+    for place, text in zip(ax.get_yticks(), texts):
+        tone = 0.5 * np.sin(2 * np.pi * float(text) * seconds).astype(np.float32)
         loudest = features_of(tone, config)[20:60].mean(0).argmax()
         assert abs(loudest - place) < 1
 
@@ -226,7 +227,7 @@ def test_names_with_dollars_are_no_formulas(tmp_path):
     figures = [
         draw(reconstruction(9, 1, 80, 80, [(0, 3)]), 1, info, info, name),
         alterations_figure({name: torch.randn(9, 80)}, info, name),
-        hidden_states_figure(torch.randn(9, 4), clock, name),
+        *hidden_states_figures({name: np.eye(9, 4, dtype=np.float32)}, np.eye(9, 80, dtype=np.float32), info),
         attention_figure(torch.eye(5)[None], clock, name),
         confusion_figure(np.eye(2), [name, "b"], name),
         curves_figure(

@@ -12,6 +12,8 @@ OLD = "runner_mockingjay.py --train --cpu --ckpdir ckpt --name old"
 KILLED = "runner_mockingjay.py --train --cpu --ckpdir ckpt --name killed"
 TEST, PLOT, EXTRACT = (f"runner_mockingjay.py --{mode} --cpu" for mode in ("test", "plot", "extract"))
 RUN = "run_downstream.py --cpu --no-msg --expdir exp"
+PICTURED = "--ckpt ckpt/good.ckpt --input data/mel/dev --output drawn --alignment"
+ALTERED = "runner_mockingjay.py --plot --alterations"
 DATA = "data.train=[data/mel/train] data.alignment=phones data.cache=cache"
 PHONE = f"{RUN} --run phone_linear {DATA} --upstream"
 CLASSIC = f"runner_mockingjay.py --cpu --expdir exp {DATA}"
@@ -269,6 +271,11 @@ CHECKPOINTS = [
     case("pictures into a file", f"{PLOT} --ckpt ckpt/good.ckpt --output notes.txt", "notes.txt", "not a folder"),
     case("test results into a file", f"{TEST} --ckpt ckpt/good.ckpt --output notes.txt", "notes.txt", "not a folder"),
     case("pictures of nothing", f"{PLOT} --ckpt ckpt/good.ckpt --num 0", "--num", "0"),
+    case("phones of other utterances in pictures", f"{PLOT} {PICTURED} foreign", "foreign", "no alignment of utterance 'd0-0'"),
+    case("phones of some utterances in pictures", f"{PLOT} --output_attention {PICTURED} phones_of_two", "phones_of_two", "'d0-2'"),
+    case("phones longer than the audio in pictures", f"{PLOT} --with_head {PICTURED} longer", "longer", "d0-0", "9.000 s"),
+    case("phones without a name in pictures", f"{PLOT} {PICTURED} unnamed", "unnamed/labels.txt", "2 labels"),
+    case("phones that are no alignment", f"{ALTERED} {PICTURED} notes.txt", "notes.txt", "no alignment here", "preprocess_alignment.py"),
     case("two modes at once", "runner_mockingjay.py --train --test", "--train", "--test"),
     case("no mode", "runner_mockingjay.py --cpu", "--train"),
     case("config for a test", f"{TEST} --ckpt ckpt/good.ckpt --config good.yaml", "--config", "--train"),

@@ -241,6 +241,7 @@ def _alignments(root: Path) -> None:
     write_alignment(root / "phones", [(key, whole) for key in keys])
     write_alignment(root / "foreign", [("elsewhere", whole)])
     write_alignment(root / "partly", [("s0-0", whole)])
+    write_alignment(root / "phones_of_two", [(key, whole) for key in ("d0-0", "d0-1")])
     write_alignment(root / "longer", [(key, [(0.0, 0.1, "aa"), (0.1, 9.0, "b")]) for key in keys])
     write_alignment(root / "unnamed", [(key, [*whole, (0.3, 0.35, "c")]) for key in keys])
     for name in ("damaged", "misfit", "counts"):

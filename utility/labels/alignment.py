@@ -86,6 +86,15 @@ class Alignment:
             raise ValueError(f"{file}: {cut(id)}: segments overlap or are out of order; make it again")
         return segments
 
+    def fitting_segments(self, id: str, audio_end: float) -> np.ndarray:  # noqa: A002
+        """`segments` of an utterance whose audio ends at `audio_end` seconds.
+
+        `ValueError` besides for a label that has no name, and for segments that end over 0.1 s after the audio."""
+        segments = self.segments(id)
+        self._check_labels(id, segments)
+        self._check_end(id, segments, audio_end)
+        return segments
+
     def frame_labels(self, id: str, times: np.ndarray, duration: float | None = None) -> np.ndarray:  # noqa: A002
         """Labels int64 [T] of the frames with centres `times` [T] in seconds (ascending).
 
@@ -120,19 +129,11 @@ class Alignment:
         last_holds: bool,
     ) -> np.ndarray:
         """Labels at `times`; where `last_holds` all after the last end take the last one."""
-        if len(segments) and not 0 <= segments["label"].min() <= segments["label"].max() < len(self.labels):
-            raise ValueError(
-                f"{self.root / LABELS}: {len(self.labels)} labels, fewer than {SEGMENTS} uses for {cut(id)}"
-            )
+        self._check_labels(id, segments)
         times = np.asarray(times, dtype=np.float64)
         if not len(times) or not len(segments):
             return np.full(len(times), IGNORE, dtype=np.int64)
-        audio_end = times[-1] if duration is None else duration
-        if segments["end"][-1] > audio_end + TOLERANCE:
-            raise ValueError(
-                f"{self.root}: {cut(id)}: the alignment ends at {segments['end'][-1]:.3f} s, but the audio at "
-                f"{audio_end:.3f} s; they are not of the same recording"
-            )
+        self._check_end(id, segments, times[-1] if duration is None else duration)
         centres, starts, ends = (_microseconds(x) for x in (times, segments["start"], segments["end"]))
         if last_holds:
             ends[-1] = max(ends[-1], centres[-1] + 1)
@@ -141,6 +142,19 @@ class Alignment:
         latest = np.searchsorted(starts, centres, side="right") - 1
         held = (latest >= 0) & (centres < ends[latest])
         return np.where(held, segments["label"][latest].astype(np.int64), IGNORE)
+
+    def _check_labels(self, id: str, segments: np.ndarray) -> None:  # noqa: A002
+        if len(segments) and not 0 <= segments["label"].min() <= segments["label"].max() < len(self.labels):
+            raise ValueError(
+                f"{self.root / LABELS}: {len(self.labels)} labels, fewer than {SEGMENTS} uses for {cut(id)}"
+            )
+
+    def _check_end(self, id: str, segments: np.ndarray, audio_end: float) -> None:  # noqa: A002
+        if len(segments) and segments["end"][-1] > audio_end + TOLERANCE:
+            raise ValueError(
+                f"{self.root}: {cut(id)}: the alignment ends at {segments['end'][-1]:.3f} s, but the audio at "
+                f"{audio_end:.3f} s; they are not of the same recording"
+            )
 
 
 def write_alignment(root: str | Path, utterances: Iterable[tuple[str, TimedLabels]], order: str = "sorted") -> None:

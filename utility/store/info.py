@@ -67,6 +67,12 @@ class StoreInfo:
             return features.frame_times(frames)  # the same, to the last bit the quotient of whole samples
         return (self.frame_offset or 0.0) + np.arange(frames) * self.frame_shift
 
+    def durations(self, num_samples: np.ndarray) -> np.ndarray:
+        """Seconds of utterances of so many samples [U], float64; NaN where nobody knows (0 samples, no sample rate)."""
+        rate = self.sample_rate
+        seconds = num_samples / rate if rate else np.full(len(num_samples), np.nan)
+        return np.where(num_samples > 0, seconds, np.nan)
+
     def in_words(self) -> str:
         """Which checkpoint made these representations."""
         path, step = (self.made_by.get(name) for name in ("checkpoint", "step"))

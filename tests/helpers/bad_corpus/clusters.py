@@ -67,8 +67,6 @@ CASES: list[Case] = [
     case("codes of a masked model", f"{NEW} --config good.yaml codes.size=9", "with objective masked the section codes is not used"),
     case("spans drawn in two ways", f"{TRAIN} masking.start_probability=0.1", "both draw spans", "set one of them to 0"),
     case("spans that begin anywhere, apart", f"{TRAIN} masking.start_probability=0.1 masking.proportion=0 masking.allow_overlap=False", "allow_overlap false goes with proportion"),
-    case("phones over frames", "runner_mockingjay.py --plot --with_head --cpu --ckpt ckpt/good.ckpt --input data/mel/dev --alignment coded/phones", "--alignment"),
-    case("phones over hidden states", "runner_mockingjay.py --plot --cpu --ckpt ckpt/good.ckpt --input data/mel/dev --alignment coded/phones", "--plot would not use --alignment"),
 ]  # fmt: skip
 
 
