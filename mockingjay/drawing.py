@@ -162,7 +162,10 @@ class Drawing:
 
     def _save_sound(self, shown: Reconstruction, name: str, stem: str) -> list[Path]:
         saved, resynthesis = [], Resynthesis(self.shown.data, name)
-        for kind, frames in heard(shown).items():
+        data = self.shown.data
+        same = data.source.features == data.target.features
+        seen = {"input": shown.masked} if same else {}  # what is hidden is heard as the mean
+        for kind, frames in {**seen, **heard(shown)}.items():
             path = self.inspection.folder / f"{stem}_{kind}.wav"
             with replacing(path) as temporary:
                 soundfile.write(temporary, resynthesis.waveform(frames), resynthesis.sample_rate, format="WAV")

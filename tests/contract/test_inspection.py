@@ -100,7 +100,7 @@ def test_audio_is_tested_and_drawn_as_its_store_is(world, way, capsys, without_f
         run("--plot", *kind, "--output=heard", "--num=1", way)
         run("--plot", *kind, "--output=stored", "--num=1", "--input=data/store/all")
     pictures = sorted(path.name for path in (world / "stored").glob("u0_*"))
-    assert len(pictures) == 3 + 4 + 3 + 1
+    assert len(pictures) == 3 + 5 + 3 + 1
     assert sorted(path.name for path in (world / "heard").glob("u0_*")) == pictures
 
 
