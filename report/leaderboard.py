@@ -78,7 +78,11 @@ class Leaderboard:
     shared: int  # columns that all rows have
     ranks: Mapping[Row, float] = field(default_factory=dict)
     reductions: Mapping[Row, float] = field(default_factory=dict)  # of the error of the baseline, in percent
-    baseline: Row | None = None
+    baseline: str | None = None  # the name of the rows that others are compared with, of which a column has one
+
+    def beside(self, column: Column) -> Row | None:
+        """The row of that name in a column, the best on dev of several."""
+        return _beside([row for row in self.rows if (row, column) in self.cells], self.baseline, column, self.cells)
 
 
 def leaderboard(probes: Sequence[Probe], examined: Examined, paired: Paired, baseline: str | None) -> Leaderboard:
@@ -91,15 +95,15 @@ def leaderboard(probes: Sequence[Probe], examined: Examined, paired: Paired, bas
         found.setdefault((_row(probe), column), []).append(probe)
     rows = list(dict.fromkeys(row for row, _ in found))
     columns = sorted(dict.fromkeys(column for _, column in found), key=lambda one: (one.task, one.data, one.metric))
-    beside = _baseline(rows, baseline)
+    name = _baseline(rows, baseline)
     chosen = {key: Cell(_best_on_dev(runs), len(runs)) for key, runs in found.items()}
     for column in columns:
         here = {row: chosen[row, column] for row in rows if (row, column) in chosen}
-        chosen |= _compared(here, column, beside, paired)
+        chosen |= _compared(here, column, _beside(list(here), name, column, chosen), paired)
     shared = [column for column in columns if all((row, column) in chosen for row in rows)]
     ranks = _ranks(rows, shared, chosen)
     rows.sort(key=lambda row: (ranks.get(row, 0.0), row.name, row.about))
-    return Leaderboard(rows, columns, chosen, len(shared), ranks, _reductions(rows, shared, chosen, beside), beside)
+    return Leaderboard(rows, columns, chosen, len(shared), ranks, _reductions(rows, shared, chosen, name), name)
 
 
 def _row(probe: Probe) -> Row:
@@ -150,13 +154,23 @@ def _best_on_dev(runs: Sequence[Probe]) -> Probe:
     return min(runs, key=lambda one: (inf if one.dev is None else one.metric.error(one.dev), one.place))
 
 
-def _baseline(rows: Sequence[Row], name: str | None) -> Row | None:
+def _baseline(rows: Sequence[Row], name: str | None) -> str | None:
     wanted = "baseline" if name is None else name
-    found = next((row for row in rows if row.name == wanted), None)
-    if found is None and name is not None:
+    if any(row.name == wanted for row in rows):
+        return wanted
+    if name is not None:
         known = ", ".join(dict.fromkeys(row.name for row in rows)) or "none"
         raise ValueError(f"--baseline {name}: no run has an upstream of that name: there are {known}")
-    return found
+    return None
+
+
+def _beside(
+    rows: Sequence[Row], name: str | None, column: Column, cells: Mapping[tuple[Row, Column], Cell]
+) -> Row | None:
+    """The row of a name among those of a column, the best on dev of several, as of features with and without CMVN."""
+    named = {row: cells[row, column].probe for row in rows if row.name == name}
+    best = _best_on_dev(list(named.values())) if named else None
+    return next((row for row, probe in named.items() if probe is best), None)
 
 
 def _compared(
@@ -198,17 +212,17 @@ def _reductions(
     rows: Sequence[Row],
     columns: Sequence[Column],
     cells: Mapping[tuple[Row, Column], Cell],
-    baseline: Row | None,
+    baseline: str | None,
 ) -> dict[Row, float]:
     """100 (E_b - E) / E_b, the mean over the columns that all rows have with the baseline among them."""
-    if baseline is None:
-        return {}
+    beside = {column: _beside(rows, baseline, column, cells) for column in columns}
     reductions = {}
     for row in rows:
         own = []
-        for column in columns:
-            before = _error(cells[baseline, column])
-            own.append(100 * (before - _error(cells[row, column])) / before if before else None)
+        for column, other in beside.items():
+            if other is not None:
+                before = _error(cells[other, column])
+                own.append(100 * (before - _error(cells[row, column])) / before if before else None)
         average = mean(own)
         if average is not None:
             reductions[row] = average

@@ -75,7 +75,7 @@ def _differences(board: Leaderboard) -> Iterator[Stated]:
         cells = {row: board.cells[row, column] for row in board.rows if (row, column) in board.cells}
         best = next(row for row, cell in cells.items() if cell.best)
         for cell in cells.values():
-            for other, apart in ((best, cell.minus_best), (board.baseline, cell.minus_baseline)):
+            for other, apart in ((best, cell.minus_best), (board.beside(column), cell.minus_baseline)):
                 if apart is None or other is None:
                     continue
                 names = [cell.probe.place, cells[other].probe.place]

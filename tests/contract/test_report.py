@@ -255,6 +255,21 @@ def test_the_best_the_equal_the_ranks_and_the_reductions_of_errors():
         leaderboard(probes, lambda _: "", by_value, "c")
 
 
+def test_of_several_baselines_each_column_has_its_own():
+    one, other = (
+        replace(probe("baseline", 50, dev), result={"features": {"kind": kind}})
+        for dev, kind in ((3, "mel"), (9, "mfcc"))
+    )
+    other = replace(other, test=Score(60.0))
+    third = replace(one, task="words", test=Score(10.0))
+    board = leaderboard(
+        [one, other, third, probe("a", 70, 0), probe("a", 30, 0, "words")], lambda _: "", by_value, None
+    )
+    gains = {column.task: cell.minus_baseline for (row, column), cell in board.cells.items() if row.name == "a"}
+    assert {task: gain.value for task, gain in gains.items()} == {"phones": 10, "words": 20}  # dev prefers mfcc
+    assert [board.beside(column).about for column in board.columns] == ["mfcc, no CMVN", "mel, no CMVN"]
+
+
 def test_scores_of_other_utterances_have_a_column_of_their_own():
     probes = [probe("a", 80, 0), probe("b", 70, 0)]
     board = leaderboard(probes, lambda one: one.upstream, by_value, None)
