@@ -96,12 +96,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Figured:
-    """A curve over labels, or an analysis, with its figures; `failed` are those that cannot be drawn."""
+    """A curve over labels, or an analysis, with its figures where these were `shown`; `failed` cannot be drawn."""
 
     run: Other
     pictures: Sequence[Picture]
     failed: Mapping[str, str] = field(default_factory=dict)
-    skipped: int = 0
+    shown: bool = True
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,13 @@ def gather(runs: Runs, folder: Path, rooms: Rooms, options: Options) -> Content:
     cards = [Card(number, probe, rooms.changed(probe)) for number, probe in enumerate(runs.probes)]
     for card in _first(cards, board)[: options.figures]:
         _fill(card, room)
-    left = max(options.figures - len(cards), 0) + 12
     return Content(
         options,
         runs,
         board,
         cards,
-        [_curve(number, one, rooms) for number, one in enumerate(runs.curves[:left])],
-        [_analysis(number, one, rooms) for number, one in enumerate(runs.analyses[:left])],
+        [_curve(number, one, rooms, options.figures) for number, one in enumerate(runs.curves)],
+        [_analysis(number, one, rooms, options.figures) for number, one in enumerate(runs.analyses)],
         [_trained(run, room) for run in runs.pretrainings],
         _losses(runs.pretrainings, options.against),
         stated(runs, board, folder),
@@ -198,7 +197,9 @@ def _heard(paths: Iterable[str], ids: Sequence[str], room: Room) -> dict[str, Cl
     return clips
 
 
-def _curve(number: int, one: Other, rooms: Rooms) -> Figured:
+def _curve(number: int, one: Other, rooms: Rooms, figures: int) -> Figured:
+    if number >= figures:
+        return Figured(one, [], shown=False)
     about = f"{one.content.get('task')} over {one.content.get('key')}"
     try:
         return Figured(one, [Picture(about, as_svg(rooms.curve_figure(one.content), f"curve{number}", about))])
@@ -206,7 +207,9 @@ def _curve(number: int, one: Other, rooms: Rooms) -> Figured:
         return Figured(one, [], {"curve": str(error) or type(error).__name__})
 
 
-def _analysis(number: int, one: Other, rooms: Rooms) -> Figured:
+def _analysis(number: int, one: Other, rooms: Rooms, figures: int) -> Figured:
+    if number >= figures:
+        return Figured(one, [], shown=False)
     pictures, failed = [], {}
     try:
         for place, (stem, figure) in enumerate(rooms.analysis_figures(one.content)):

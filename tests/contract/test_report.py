@@ -140,6 +140,15 @@ def test_the_same_results_give_the_same_bytes(page, made):
     assert page_of(made, "--date", "2026-11-27") != page
 
 
+def test_without_figures_every_run_and_curve_is_there(made):
+    text = page_of(made, "--figures", "0")
+    assert "<svg" not in text.partition('id="curves"')[2]
+    assert "<code>--figures 5</code>" in text
+    assert "<code>--figures 1</code>" in text
+    assert "Test scores, and their deviation" in text
+    assert text.count('class="card"') == 5
+
+
 def test_scores_on_the_page_are_those_of_the_runs(page, made):
     text = re.sub(r"\s+", " ", Elements(page).text)
     runs = read_runs(made.root / "result", made.root / "log")
