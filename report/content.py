@@ -1,5 +1,6 @@
 """What stands on a page: runs as cards, figures, errors and sounds, gathered so that a template only lays them out."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,7 +134,10 @@ def gather(runs: Runs, folder: Path, rooms: Rooms, options: Options) -> Content:
         runs,
         board,
         cards,
-        [_curve(number, one, rooms, options.figures) for number, one in enumerate(runs.curves)],
+        [
+            _curve(number, one, rooms, options.figures)
+            for number, one in enumerate([*runs.curves, *_joined(runs.curves)])
+        ],
         [_analysis(number, one, rooms, options.figures) for number, one in enumerate(runs.analyses)],
         [_trained(run, room) for run in runs.pretrainings],
         _losses(runs.pretrainings, options.against),
@@ -205,6 +209,27 @@ def _curve(number: int, one: Other, rooms: Rooms, figures: int) -> Figured:
         return Figured(one, [Picture(about, as_svg(rooms.curve_figure(one.content), f"curve{number}", about))])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return Figured(one, [], {"curve": str(error) or type(error).__name__})
+
+
+def _joined(curves: Sequence[Other]) -> list[Other]:
+    """Curves of one task over one key together, where several runs drew some; a name that two have gets its run's."""
+    alike: dict[str, list[Other]] = {}
+    for one in curves:
+        key = [one.content.get(name) for name in ("task", "metric", "key", "axis")]
+        alike.setdefault(json.dumps(key), []).append(one)
+    joined = []
+    for runs in alike.values():
+        names = [curve["upstream"] for one in runs for curve in one.content.get("curves", ())]
+        if len(runs) > 1:
+            curves_of_all = [
+                {**curve, "upstream": f"{name} ({one.folder.name})" if names.count(name) > 1 else name}
+                for one in runs
+                for curve in one.content.get("curves", ())
+                if (name := curve["upstream"])
+            ]
+            words = " and ".join(one.place for one in runs)
+            joined.append(Other(f"{words}, together", runs[0].folder, {**runs[0].content, "curves": curves_of_all}))
+    return joined
 
 
 def _analysis(number: int, one: Other, rooms: Rooms, figures: int) -> Figured:

@@ -10,7 +10,7 @@ import yaml
 
 from utility.results import RESULT, SUMMARY, read_result, summary_folders
 from utility.runs import Metric, read_json
-from utility.text import read_text
+from utility.text import read_text, short
 from utility.training.log import read_metrics
 
 CURVE, CONFIG, METRICS = "curve.json", "config.yaml", "metrics.jsonl"
@@ -201,8 +201,41 @@ def _read(place: str, folder: Path, file: str, logs: Path) -> Probe | Other | Pr
         return _summarised(place, folder)
     content = read_json(folder / file)
     if file == CURVE or content.get("kind") == "analysis":
+        (_check_curves if file == CURVE else _check_analysis)(content)
         return Other(place, folder, content)
     return _single(place, folder)
+
+
+def _check_curves(content: Mapping[str, Any]) -> None:
+    """Raise ValueError for what a page cannot lay out."""
+    _check(content, ("task", "key", "axis", "deviation_over", "seeds"))
+    _check(content.get("metric"), ("name", "unit", "better"))
+    for curve in _listed(content.get("curves")):
+        _check(curve, ("upstream",))
+        for point in _listed(curve.get("points")):
+            _check(point, ("name", "value", "hours", "test_mean", "test_deviation", "interval"))
+
+
+def _check_analysis(content: Mapping[str, Any]) -> None:
+    """Raise ValueError for what a page cannot lay out."""
+    experiments = content.get("experiments")
+    for experiment in _listed(list(experiments.values()) if isinstance(experiments, Mapping) else None):
+        _check(experiment, ("measure",))
+        for points in _table(experiment, "upstreams").values():
+            for point in _listed(points):
+                _check(point, ("label", "score"))
+
+
+def _check(content: Any, keys: Sequence[str]) -> None:
+    lacking = [key for key in keys if not isinstance(content, Mapping) or key not in content]
+    if lacking:
+        raise ValueError(f"damaged, it has no {lacking[0]}")
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"damaged, {short(value)} is no list")
+    return value
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:

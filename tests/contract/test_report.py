@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import run_report
 import runner_mockingjay
+from report.content import _joined
 from report.errors import errors_of
 from report.leaderboard import Difference, leaderboard
 from report.runs import Probe, Score, read_runs
@@ -140,6 +141,15 @@ def test_the_same_results_give_the_same_bytes(page, made):
     assert page_of(made, "--date", "2026-11-27") != page
 
 
+def test_curves_of_one_task_over_one_key_are_drawn_together(made):
+    (one,) = read_runs(made.root / "result", made.root / "log").curves
+    two = replace(one, folder=Path("second"), content={**one.content, "key": "data.split_seed"})
+    assert _joined([one, two]) == []
+    (both,) = _joined([one, replace(one, folder=Path("second"))])
+    assert [curve["upstream"] for curve in both.content["curves"]] == ["baseline (curve)", "baseline (second)"]
+    assert both.content["curves"][1]["points"] == one.content["curves"][0]["points"]
+
+
 def test_without_figures_every_run_and_curve_is_there(made):
     text = page_of(made, "--figures", "0")
     assert "<svg" not in text.partition('id="curves"')[2]
@@ -204,9 +214,18 @@ def test_what_is_damaged_is_named_and_the_rest_is_there(made, tmp_path, capsys):
     (folder / "result.json").write_text("{")
     broken = next((tmp_path / "result").glob("*/layers/summary.json"))
     broken.write_text('{"seeds": 3}')
+    curve = next((tmp_path / "result").glob("*/curve/curve.json"))
+    content = json.loads(curve.read_text())
+    del content["curves"][0]["points"][1]["hours"]
+    curve.write_text(json.dumps(content))
+    analysis = tmp_path / "result/result_analysis/a/result.json"
+    analysis.parent.mkdir(parents=True)
+    analysis.write_text(json.dumps({"kind": "analysis", "experiments": {"cca_phone": {"upstreams": {}}}}))
     text = page_of(replace(made, root=tmp_path), code=1)
     error = capsys.readouterr().err
-    for file in (folder / "result.json", broken):
+    assert "it has no hours" in text
+    assert "it has no measure" in text
+    for file in (folder / "result.json", broken, curve, analysis):
         place = file.relative_to(tmp_path / "result").as_posix()
         assert f"{place}</code>: " in text
         assert place in error
