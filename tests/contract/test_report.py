@@ -7,7 +7,9 @@ import json
 import re
 import shutil
 import socket
+import struct
 import time
+import zipfile
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -33,6 +35,7 @@ from tests.helpers.downstream_corpus import small_corpus
 from utility.error_rate import INSERTION, aligned, count_errors
 from utility.predictions import PredictionFile, read_predictions
 from utility.runs import Metric
+from utility.training.checkpoint import load_checkpoint, save_checkpoint
 
 ACCURACY = Metric("accuracy", "accuracy", "%", "higher", 100.0)
 ERRORS = Metric("wer", "word error rate", "%", "lower")
@@ -446,13 +449,27 @@ def test_a_changed_byte_of_predictions_is_seen(copied, capsys):
     assert f"differs: {file.relative_to(copied.root / 'result')}: is " in capsys.readouterr().out
 
 
-def test_a_changed_byte_of_weights_is_seen(made, copied, capsys):
+def test_a_changed_byte_of_weights_is_seen(copied, capsys):
     file = copied.root / "result/result_mockingjay/tiny/best.ckpt"
+    with zipfile.ZipFile(file) as archive:
+        largest = max(archive.infolist(), key=lambda one: one.file_size)
     content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
+    lengths = struct.unpack(
+        "<HH", content[largest.header_offset + 26 : largest.header_offset + 30]
+    )  # of name and extra
+    content[largest.header_offset + 30 + sum(lengths) + largest.file_size // 2] ^= 1
     file.write_bytes(content)
     assert verified(copied) == 1
     assert "differs: weights of result_mockingjay/tiny: cannot be computed" in capsys.readouterr().out
+
+
+def test_other_weights_in_a_sound_file_are_seen(copied, capsys):
+    file = copied.root / "result/result_mockingjay/tiny/best.ckpt"
+    content = load_checkpoint(file, "pretrain")
+    next(iter(content["model"].values())).view(-1)[0] += 1e-6
+    save_checkpoint(file, "pretrain", {key: value for key, value in content.items() if key not in ("kind", "format")})
+    assert verified(copied) == 1
+    assert "differs: weights of result_mockingjay/tiny: is '" in capsys.readouterr().out
 
 
 def test_what_is_not_there_is_not_checked(copied, capsys):
