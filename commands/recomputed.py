@@ -3,11 +3,9 @@
 import io
 import shlex
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,8 @@ from downstream.config import DownstreamConfig, OnlineFile
 from downstream.experiment import Experiment
 from downstream.intervals import of_runs
 from downstream.setting import ONLINE, Setting
-from mockingjay.checkpoint import load_pretrained
+from downstream.tasks.base import Task
+from mockingjay.checkpoint import Pretrained, load_pretrained
 from mockingjay.pretraining.data import open_data
 from mockingjay.pretraining.run import pretraining
 from mockingjay.runs import checkpoint_in
@@ -30,8 +29,11 @@ from mockingjay.upstreams.spec import UpstreamSpec
 from report.runs import Other, Pretraining, Probe, Runs
 from report.stated import Stated, sha256
 from utility.config import build, resolve
+from utility.predictions import predictions_of
 from utility.results import RESULT
 from utility.runs import mean, read_json
+from utility.store.lists import without_list
+from utility.store.reading import is_split
 from utility.text import short
 
 EXACT = 1e-9  # what is made from the same predictions again
@@ -67,23 +69,15 @@ class Again:
 class Recomputed:
     """The numbers of some runs, computed again; what several of them need is opened once."""
 
-    def __init__(self, results: Path, runs: Runs, device: torch.device):
-        self.results, self.device, self.beside = results, device, Beside()
+    def __init__(self, results: Path, runs: Runs, device: torch.device, temporary: Path):
+        """What is computed on the way lies in the folder `temporary`, which is the caller's to remove."""
+        self.results, self.device, self.temporary, self.beside = results, device, temporary, Beside()
         self.probes: Mapping[str, Probe] = {one.place: one for one in runs.probes}
         self.pretrainings: Mapping[str, Pretraining] = {one.place: one for one in runs.pretrainings}
         self.analyses: Mapping[str, Other] = {one.place: one for one in runs.analyses}
         self._experiments: dict[str, Experiment] = {}
+        self._checkpoints: dict[str, Pretrained] = {}
         self._analysed: dict[tuple[str, str], Mapping[str, Any]] = {}
-
-    def __enter__(self) -> "Recomputed":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._temporary, ignore_errors=True)
-
-    @cached_property
-    def _temporary(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix="verify-"))
 
     def again(self, one: Stated) -> Again:
         """The number now; Missing says what is not there, ValueError and OSError what is damaged."""
@@ -116,13 +110,17 @@ class Recomputed:
         return Again([value, *((sure.low, sure.high) if sure is not None else (None, None))], EXACT)
 
     def _of_runs(self, probe: Probe, part: str) -> tuple[float | None, Any]:
+        for file in (predictions_of(folder, part) for folders in probe.folders for folder in folders):
+            if not file.is_file():
+                raise Missing(f"{file} is not there")
+        value, sure = of_runs(self._task(probe), probe.folders, part)
+        return value, sure.interval
+
+    def _task(self, probe: Probe) -> Task:
         task = self.beside.task(probe)
         if task is None:
             raise Missing(f"{probe.place} is of a version whose config is none of today's")
-        value, sure = of_runs(task, probe.folders, part)
-        if value is None and sure.reason and "is not there" in sure.reason:
-            raise Missing(sure.reason)
-        return value, sure.interval
+        return task
 
     def _dev(self, one: Stated) -> Again:
         """The mean over seeds and folds, each by its own predictions."""
@@ -148,17 +146,13 @@ class Recomputed:
     def _experiment(self, probe: Probe) -> Experiment:
         """The run of the first seed as it was set, in a temporary folder, with states that are computed again."""
         if probe.place not in self._experiments:
-            folder = probe.folders[0][0]
-            task = self.beside.task(probe)
-            if task is None:
-                raise Missing(f"{probe.place} is of a version whose config is none of today's")
+            folder, task = probe.folders[0][0], self._task(probe)
             config = build(DownstreamConfig, probe.config)
-            kept = self._temporary / f"run{len(self._experiments)}"
+            kept = self.temporary / f"run{len(self._experiments)}"
             config = replace(config, data=replace(config.data, cache=str(kept / "cache")))
             online = resolve(OnlineFile, folder / ONLINE).online if (folder / ONLINE).is_file() else None
             spec = UpstreamSpec.parse(str(probe.origin.get("spec") or probe.upstream))
-            for path in {*config.data.train, *config.data.dev, *config.data.test}:
-                _check_there(path.partition("@")[0])
+            _check_there([*config.data.train, *config.data.dev, *config.data.test])
             setting = Setting(
                 task,
                 spec,
@@ -176,34 +170,35 @@ class Recomputed:
         first, second = (_known(self.probes, place) for place in one.of["runs"])
         apart = self.beside.paired(first, second)
         if apart is None:
-            raise Missing(f"predictions of {first.place} and {second.place} for the same utterances")
+            raise Missing(f"{first.place} and {second.place} have no predictions of the same utterances")
         return Again([apart.value, apart.low, apart.high], EXACT)
 
     def _weights(self, one: Stated) -> Again:
         if "run" in one.of:
             return Again(self._experiment(self._probe(one)).fingerprint)
-        saved = load_pretrained(self._pretrained(one))
+        saved = self._pretrained(one)
         upstream = PretrainedUpstream(saved.model, saved.config, saved.features, saved.frame_shift)
         return Again(upstream.fingerprint)
 
     def _data(self, one: Stated) -> Again:
         return Again(self._experiment(self._probe(one)).source())
 
-    def _pretrained(self, one: Stated) -> Path:
+    def _pretrained(self, one: Stated) -> Pretrained:
         run = _known(self.pretrainings, one.of.get("pretraining"))
-        path = checkpoint_in(run.folder)
-        if path is None:
-            raise Missing(f"{run.place} has no checkpoint")
-        return path
+        if run.place not in self._checkpoints:
+            path = checkpoint_in(run.folder)
+            if path is None:
+                raise Missing(f"{run.place} has no checkpoint")
+            self._checkpoints[run.place] = load_pretrained(path)
+        return self._checkpoints[run.place]
 
     def _parameters(self, one: Stated) -> Again:
-        return Again([sum(p.numel() for p in load_pretrained(self._pretrained(one)).model.parameters())])
+        return Again([sum(p.numel() for p in self._pretrained(one).model.parameters())])
 
     def _loss(self, one: Stated) -> Again:
         """The loss on dev, by the batches that the training looked at."""
-        saved = load_pretrained(self._pretrained(one))
-        for path in saved.config.data.dev:
-            _check_there(path.partition("@")[0])
+        saved = self._pretrained(one)
+        _check_there(saved.config.data.dev)
         objective = pretraining(saved.model.to(self.device), saved.config, self.device)
         data = open_data(saved.config.data.dev, saved.config)
         scores = objective.evaluate(islice(data.once(self.device), saved.config.eval_batches))
@@ -223,8 +218,7 @@ class Recomputed:
         if run.content.get("joined") or not command:
             raise Missing(f"{run.place} joins runs, it was not computed")
         specs = [word for flag, word in pairwise(command) if flag == "--upstream"]
-        for path in content["config"]["data"]["store"]:
-            _check_there(path.partition("@")[0])
+        _check_there(content["config"]["data"]["store"])
         name = f"{len(self._analysed)}"
         settings = Analyse(
             run=(experiment,),
@@ -240,7 +234,7 @@ class Recomputed:
             bootstrap=0,
             cpu=self.device.type == "cpu",
             dry_run=False,
-            expdir=self._temporary,
+            expdir=self.temporary,
             name=name,
             resume=None,
             original_files=False,
@@ -249,7 +243,7 @@ class Recomputed:
         )
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             analyse(settings)
-        return read_json(self._temporary / ROOM / name / RESULT)
+        return read_json(self.temporary / ROOM / name / RESULT)
 
 
 def _behind(command: Sequence[str], flag: str) -> str | None:
@@ -258,11 +252,12 @@ def _behind(command: Sequence[str], flag: str) -> str | None:
 
 def _known(runs: Mapping[str, Any], place: Any) -> Any:
     if place not in runs:
-        raise Missing(f"the run {place}")
+        raise Missing(f"the run {place} is not there")
     return runs[place]
 
 
-def _check_there(path: str) -> None:
+def _check_there(paths: Sequence[str]) -> None:
     """Raise Missing where a store's split, or a folder or table of recordings, is not there."""
-    if not Path(path).exists() and not Path(f"{path}.csv").is_file():
-        raise Missing(path)
+    for path in paths:
+        if not is_split(path) and not without_list(path)[0].exists():
+            raise Missing(f"{path} is not there")

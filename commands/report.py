@@ -8,19 +8,18 @@ from typing import Any
 
 from analysis.figures.draw import figures
 from commands.settings import Report
+from downstream.comparison import FinishedRun
 from downstream.config import DownstreamConfig
 from downstream.curve_figure import curve_figure
-from downstream.intervals import Predicted, difference, lacking, mean_of, sureness
+from downstream.intervals import Predicted, difference, lacking, sureness
 from downstream.tasks.base import Task
-from downstream.tasks.table import find_task
 from report.content import Content, Options, Rooms, gather
 from report.leaderboard import Difference, leaderboard
 from report.render import render
 from report.runs import Probe, Runs, read_runs
 from report.tables import as_csv, as_markdown
-from utility.config import as_dict, build, differences
+from utility.config import as_dict, differences
 from utility.files import replacing
-from utility.predictions import predictions_of
 from utility.text import short
 
 TABLES = {"md": as_markdown, "csv": as_csv}
@@ -74,7 +73,7 @@ class Beside:
         """Its task, None of a config that is none of today's."""
         if probe.place not in self._tasks:
             try:
-                self._tasks[probe.place] = find_task(probe.task, build(DownstreamConfig, probe.config))
+                self._tasks[probe.place] = _finished(probe).task()
             except ValueError:
                 self._tasks[probe.place] = None
         return self._tasks[probe.place]
@@ -90,10 +89,9 @@ class Beside:
         if task is None or not probe.config:
             return None
         try:
-            runs = [Predicted.read(task, [predictions_of(one, "test") for one in folds]) for folds in probe.folders]
+            return _finished(probe).predicted(task)
         except (ValueError, OSError):
             return None
-        return None if any(lacking(runs[0], run) for run in runs[1:]) else mean_of(runs)
 
     def paired(self, one: Probe, other: Probe) -> Difference | None:
         """See `Paired`."""
@@ -106,11 +104,16 @@ class Beside:
         return Difference(apart.value, low, high, sure.reason or "")
 
     def examined(self, probe: Probe) -> str:
-        """See `Examined`: of predictions their ids and true answers' places, else the counts of the division."""
+        """See `Examined`: of predictions their ids, else the counts of the division."""
         predicted = self.predicted(probe)
         if predicted is None:
             return short(probe.result.get("division"), 10**4)
         return hashlib.sha256("\n".join(sorted(predicted.answers)).encode()).hexdigest()
+
+
+def _finished(probe: Probe) -> FinishedRun:
+    """A run as comparisons have it."""
+    return FinishedRun(probe.place, probe.result, probe.folders)
 
 
 def changed(probe: Probe) -> Sequence[str]:

@@ -1,7 +1,9 @@
 """A page of results checked against the results, checkpoints and stores beside it."""
 
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -20,13 +22,14 @@ def verify(settings: Verify) -> int:
     drawn = _drawn(numbers, settings.share, settings.seed)
     runs = read_runs(settings.results, settings.logdir)
     agrees, differing, missing = 0, 0, 0
-    with Recomputed(settings.results, runs, pick_device(cpu=True)) as recomputed:
+    with tempfile.TemporaryDirectory(prefix="verify-") as temporary:
+        recomputed = Recomputed(settings.results, runs, pick_device(cpu=True), Path(temporary))
         for one in drawn:
             try:
                 apart = recomputed.again(one).differs(one.value)
             except Missing as error:
                 missing += 1
-                print(f"not checked: {one.about}: {error}: not there")
+                print(f"not checked: {one.about}: {error}")
                 continue
             except (ValueError, OSError) as error:
                 apart = f"cannot be computed: {one_line(str(error))}"

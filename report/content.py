@@ -24,6 +24,7 @@ from report.pictures import as_image
 from report.runs import METRICS, Other, Pretraining, Probe, Runs
 from report.sound import MEGABYTE, Clip, Room
 from report.stated import Stated, stated
+from utility.predictions import predictions_of
 from utility.store.reading import Store
 from utility.training.log import read_metrics
 
@@ -167,7 +168,7 @@ def _fill(card: Card, room: Room) -> None:
         ("layers", "dev score by layer", layers_figure(probe)),
         ("weights", "weights of the layers", weights_figure(probe)),
     ]
-    if all((one / "predictions_test.tsv").is_file() for one in folders):
+    if all(predictions_of(one, "test").is_file() for one in folders):
         card.errors = errors_of(folders, probe.metric.name, "label_mean" not in probe.result)
     if card.errors is not None:
         figures.append(("confusions", "true and predicted answers", confusion_figure(card.errors)))

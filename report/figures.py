@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import matplotlib
 import numpy as np
@@ -48,16 +49,12 @@ def as_svg(figure: Figure, name: str, about: str) -> str:
         text = text.replace(colour, themed)
     text = GREY.sub(_mixed, text)
     text = re.sub(r"\n\s*", "\n", text)
-    return text.replace("<svg", f'<svg role="img" aria-label="{_escaped(about)}"', 1)
+    return text.replace("<svg", f'<svg role="img" aria-label="{escape(about)}"', 1)
 
 
 def _mixed(grey: re.Match[str]) -> str:
     """A grey between the page's two colours."""
     return f"color-mix(in srgb, currentColor {round(100 - int(grey[1], 16) / 2.55)}%, var(--paper))"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
 
 
 def _axes(width: float, height: float, below: float = 0.5, beside: float = 0.15) -> tuple[Figure, Axes]:

@@ -177,13 +177,7 @@ def _compared(
     cells: Mapping[Row, Cell], column: Column, baseline: Row | None, paired: Paired
 ) -> dict[tuple[Row, Column], Cell]:
     """Each cell of a column beside the best test score, and beside the baseline's."""
-
-    def error(row: Row) -> tuple[float, str]:
-        probe = cells[row].probe
-        assert probe.test.value is not None, "only scored runs are in the table"
-        return probe.metric.error(probe.test.value), probe.place
-
-    best = min(cells, key=error)
+    best = min(cells, key=lambda row: (_error(cells[row]), cells[row].probe.place))
     compared = {}
     for row, cell in cells.items():
         apart = None if row == best else paired(cell.probe, cells[best].probe)
