@@ -54,7 +54,7 @@ CALLS: dict[str, tuple[Any, str, str]] = {  # mode -> its settings, and the func
     "--train": (settings.Train, "commands.pretrain", "train"),
     "--test": (settings.Test, "commands.inspect", "test"),
     "--plot": (settings.PlotStates, "commands.inspect", "plot_states"),
-    "--plot --with_head": (settings.Plot, "commands.inspect", "plot_reconstructions"),
+    "--plot --with_head": (settings.PlotReconstructions, "commands.inspect", "plot_reconstructions"),
     "--plot --output_attention": (settings.Plot, "commands.inspect", "plot_attention"),
     "--plot --alterations": (settings.PlotAlterations, "commands.inspect", "plot_alterations"),
     "--test --load --plot": (settings.TestAndPlot, "commands.inspect", "test_and_plot"),
@@ -165,6 +165,8 @@ def _add_look(p: Parser) -> None:
     p.add_boolean("--output_attention", group=group, help="plot attention")
     p.add_boolean("--alterations", group=group, help="plot what --config, or --ckpt, hides of its input")
     p.add("--num", group=group, modes=(*PLOT, *BOTH), type=int, default=10, help="utterances to plot")
+    about = "plot the utterances of the greatest loss, not the first ones"
+    p.add_boolean("--worst", group=group, modes=("--plot --with_head",), help=about)
     layers = "last, all, average, a number (0 = embedding), a label that --info shows, several with commas, or ws:FILE "
     layers += "for the weights in a probe's result.json"
     p.add("--layer", group=group, modes=(*EXTRACT, "--plot", "--cluster"), default="last", help=layers)

@@ -15,6 +15,7 @@ from commands.settings import (
     Look,
     Plot,
     PlotAlterations,
+    PlotReconstructions,
     PlotStates,
     Stored,
     Test,
@@ -29,7 +30,7 @@ from mockingjay.foreign.apc import BY_DEFAULT
 from mockingjay.foreign.assumptions import FLAG, in_words
 from mockingjay.foreign.configs import read_config, read_online
 from mockingjay.inspection import Inspection
-from mockingjay.pretraining.data import open_given
+from mockingjay.pretraining.data import Data, open_given
 from mockingjay.runs import DEFAULT_CONFIG
 from mockingjay.upstream import load_upstream
 from mockingjay.upstreams.selection import LayerSelection
@@ -90,8 +91,8 @@ def plot_states(settings: PlotStates) -> None:
     _draw(settings, lambda drawing: drawing.hidden_states(layers, source))
 
 
-def plot_reconstructions(settings: Plot) -> None:
-    """Masked, true, predicted and filled frames of the first utterances, where possible as sound too; or codes."""
+def plot_reconstructions(settings: PlotReconstructions) -> None:
+    """Masked, true, predicted and filled frames of some utterances, where possible as sound too; or codes."""
     _draw(settings, lambda drawing: _draw_reconstructions(drawing, settings.msg), predicts=True)
 
 
@@ -120,7 +121,7 @@ def plot_alterations(settings: PlotAlterations) -> None:
         paths = test_paths(settings, config)
         data = open_given(paths, replace(config, data=DataConfig()))
         say_notes(given, heard)
-    shown = Shown.of(data, settings.num, alignment)
+    shown = Shown.of(data, _first(data, settings.num), alignment)
     check_folder(folder)
     if settings.dry_run:
         return print_plan(config, describe_paths("test", paths, data.source.features), {}, folder)
@@ -155,7 +156,16 @@ def _open_drawing(settings: Plot | TestAndPlot, predicts: bool) -> Drawing:
     """The checkpoint before the utterances that are drawn."""
     alignment = _alignment(settings)
     inspection = _open(settings, predicts)
-    return Drawing(inspection, Shown.of(inspection.data, settings.num, alignment))
+    data = inspection.data
+    if isinstance(settings, PlotReconstructions) and settings.worst and not settings.dry_run:
+        worst = inspection.worst(settings.num, not settings.msg)
+        losses = {data.corpus.ids[index]: loss for index, loss in worst}
+        return Drawing(inspection, Shown.of(data, [index for index, _ in worst], alignment), losses)
+    return Drawing(inspection, Shown.of(data, _first(data, settings.num), alignment))
+
+
+def _first(data: Data, count: int) -> range:
+    return range(min(count, len(data.corpus.ids)))
 
 
 def _alignment(settings: Plot | TestAndPlot | PlotAlterations) -> Alignment | None:

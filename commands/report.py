@@ -20,6 +20,7 @@ from report.runs import Probe, Runs, read_runs
 from report.tables import as_csv, as_markdown
 from utility.config import as_dict, differences
 from utility.files import replacing
+from utility.store.reading import Store
 from utility.text import short
 
 TABLES = {"md": as_markdown, "csv": as_csv}
@@ -68,6 +69,7 @@ class Beside:
     def __init__(self) -> None:
         self._tasks: dict[str, Task | None] = {}
         self._predicted: dict[str, Predicted | None] = {}
+        self._roots: dict[str, str] = {}  # of the recordings of stores, by their paths
 
     def task(self, probe: Probe) -> Task | None:
         """Its task, None of a config that is none of today's."""
@@ -104,11 +106,24 @@ class Beside:
         return Difference(apart.value, low, high, sure.reason or "")
 
     def examined(self, probe: Probe) -> str:
-        """See `Examined`: of predictions their ids, else the counts of the division."""
-        predicted = self.predicted(probe)
+        """See `Examined`: of predictions their ids, else the counts of the division; and where the recordings are, as
+        the stores say, or the names of these where they are not there any more."""
+        predicted, recordings = self.predicted(probe), self._recordings(probe)
         if predicted is None:
-            return short(probe.result.get("division"), 10**4)
-        return hashlib.sha256("\n".join(sorted(predicted.answers)).encode()).hexdigest()
+            return short([probe.result.get("division"), recordings], 10**4)
+        return hashlib.sha256("\n".join([*recordings, *sorted(predicted.answers)]).encode()).hexdigest()
+
+    def _recordings(self, probe: Probe) -> list[str]:
+        paths = probe.setting("data", "test") or probe.setting("data", "train") or []
+        return sorted({self._roots.setdefault(path, _audio_root(path)) for path in map(str, paths)})
+
+
+def _audio_root(path: str) -> str:
+    """The folder of the recordings of a store, or the store where it does not say."""
+    try:
+        return Store([path]).info.audio_root or path
+    except (ValueError, OSError):
+        return "/".join(Path(path).parts[-2:])
 
 
 def _finished(probe: Probe) -> FinishedRun:

@@ -143,10 +143,17 @@ class Test(Stored, Look):
 
 @dataclass(frozen=True, kw_only=True)
 class Plot(Look):
-    """`--plot --output_attention` and `--plot --with_head`; `alignment` has the phones that are drawn."""
+    """`--plot --output_attention`; `alignment` has the phones that are drawn."""
 
     num: int
     alignment: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotReconstructions(Plot):
+    """`--plot --with_head`, of the first utterances or of the `worst`."""
+
+    worst: bool
 
 
 @dataclass(frozen=True, kw_only=True)

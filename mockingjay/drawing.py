@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,39 +30,41 @@ from utility.files import replacing
 from utility.labels.alignment import Alignment
 from utility.plot import Clock, picture_stem, save_figure
 from utility.seeds import utterance_generators
+from utility.worst import write_worst
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The utterances that are drawn: the first `count` of the data, with their phones where an alignment is given."""
+    """The utterances of the data that are drawn, with their phones where an alignment is given."""
 
     data: Data
-    count: int
+    indices: Sequence[int]
     phones: Mapping[str, Phones]  # by id
 
     @classmethod
-    def of(cls, data: Data, count: int, alignment: Alignment | None) -> "Shown":
+    def of(cls, data: Data, indices: Sequence[int], alignment: Alignment | None) -> "Shown":
         """Raise ValueError where the alignment lacks one of them, or cannot be one of its recording, before any
         picture is made."""
-        names = data.corpus.ids[:count]
         if alignment is None:
-            return cls(data, len(names), {})
+            return cls(data, indices, {})
         if math.isnan(data.source.frame_shift):
             raise ValueError(
                 f"{data.corpus.names[0]}: nothing says when its frames are, so that the phones of "
                 f"{alignment.root} have no place: make the store anew, or leave --alignment out"
             )
-        frames, samples = data.corpus.lengths[: len(names)], data.corpus.num_samples[: len(names)]
+        chosen = np.asarray(indices)
+        names = [data.corpus.ids[index] for index in indices]
+        frames, samples = data.corpus.lengths[chosen], data.corpus.num_samples[chosen]
         ends = data.source.durations(samples)
         last = (data.source.frame_offset or 0.0) + (frames - 1) * data.source.frame_shift
         ends = np.where(np.isnan(ends), last, ends).tolist()
-        return cls(data, len(names), {name: Phones.of(alignment, name, end) for name, end in zip(names, ends)})
+        return cls(data, indices, {name: Phones.of(alignment, name, end) for name, end in zip(names, ends)})
 
     @torch.no_grad()
     def each(self, device: torch.device, draw: Callable[[Batch, str, Phones | None], list[Path]]) -> list[Path]:
         """What `draw` saves of each utterance, which it gets with the beginning of its files' names and its phones."""
         saved = []
-        for index in range(self.count):
+        for index in self.indices:
             batch = self.data.one(index, device)
             saved += draw(batch, picture_stem(batch.ids[0]), self.phones.get(batch.ids[0]))
         return saved
@@ -70,10 +72,13 @@ class Shown:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Pictures of what a model makes of some utterances, saved in the folder of the inspection."""
+    """Pictures of what a model makes of some utterances, saved in the folder of the inspection.
+
+    Where `losses` are known, by id and greatest first, titles state them, and `worst.csv` lists them."""
 
     inspection: Inspection
     shown: Shown
+    losses: Mapping[str, float] = field(default_factory=dict)
 
     def hidden_states(self, layers: LayerSelection, source: str = "") -> list[Path]:
         """First, last and weighted hidden states (equal weights unless `layers` brings some), comparable.
@@ -111,7 +116,7 @@ class Drawing:
 
         def draw(batch: Batch, stem: str, phones: Phones | None) -> list[Path]:
             shown = objective.reconstruct(batch, data)
-            figure = reconstruction_figure(shown, data.source, data.target, batch.ids[0], phones)
+            figure = reconstruction_figure(shown, data.source, data.target, self._named(batch), phones)
             saved = [self._save(figure, f"{stem}_reconstruction.png")]
             return saved + self._save_sound(shown, batch.ids[0], stem) if audible else saved
 
@@ -123,7 +128,7 @@ class Drawing:
         assert isinstance(objective, CodePretraining), "frames are drawn by `reconstructions`"
 
         def draw(batch: Batch, stem: str, phones: Phones | None) -> list[Path]:
-            figure = codes_figure(objective.show(batch), self.shown.data.source, batch.ids[0], phones)
+            figure = codes_figure(objective.show(batch), self.shown.data.source, self._named(batch), phones)
             return [self._save(figure, f"{stem}_codes.png")]
 
         return self._each(draw)
@@ -149,7 +154,13 @@ class Drawing:
         return self._each(draw)
 
     def _each(self, draw: Callable[[Batch, str, Phones | None], list[Path]]) -> list[Path]:
-        return self.shown.each(self.inspection.device, draw)
+        saved = self.shown.each(self.inspection.device, draw)
+        return [*saved, write_worst(self.inspection.folder, self.losses)] if self.losses else saved
+
+    def _named(self, batch: Batch) -> str:
+        """The id of the utterance of a batch, with its loss where that is known."""
+        name = batch.ids[0]
+        return f"{name}, {self.inspection.loss_in_words(self.losses[name])}" if name in self.losses else name
 
     def _piece(self, frames: int) -> str:
         """What a title says of an utterance that is encoded in pieces: which frames the first one is."""

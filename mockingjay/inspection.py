@@ -1,10 +1,12 @@
 """Looking at a pre-trained model: the checkpoint before some data, and its masked loss on them."""
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from mockingjay.checkpoint import Pretrained, check_input
 from mockingjay.config import PretrainConfig
@@ -12,7 +14,7 @@ from mockingjay.pretraining.codes import CodePretraining
 from mockingjay.pretraining.data import Data, open_given
 from mockingjay.pretraining.resynthesis import silent_because
 from mockingjay.pretraining.run import pretraining
-from mockingjay.pretraining.step import FramePretraining
+from mockingjay.pretraining.step import FramePretraining, NothingToEvaluate
 from mockingjay.upstreams.pretrained import PretrainedUpstream
 
 
@@ -45,6 +47,27 @@ class Inspection:
         """The loss over the whole data, with masks fixed by the utterance ids: L1; of codes cross-entropy in nats, with
         accuracy and how they are spread."""
         return self.objective().evaluate(self.data.once(self.device))
+
+    def worst(self, count: int, quiet: bool) -> list[tuple[int, float]]:
+        """Indices of the utterances of the greatest loss, greatest first, and the losses; masks are those of `scores`.
+
+        Those too short for any frame to count are left out; ValueError where that leaves none."""
+        objective, losses = self.objective(), []
+        every = range(len(self.data.corpus.ids))
+        for index in tqdm(every, unit="utterance", desc="loss of each", disable=quiet or None):
+            try:
+                losses.append((objective.evaluate([self.data.one(index, self.device)])["loss"], -index))
+            except NothingToEvaluate:
+                continue
+        if not losses:
+            raise NothingToEvaluate
+        return [(-index, loss) for loss, index in heapq.nlargest(count, losses)]
+
+    def loss_in_words(self, loss: float) -> str:
+        """What a loss is called: `masked L1 0.1234`."""
+        if self.pretrained.config.objective == "codes":
+            return f"cross-entropy {loss:.4f} nats"
+        return f"{'masked ' * (self.pretrained.config.objective != 'apc')}L1 {loss:.4f}"
 
     def objective(self) -> FramePretraining | CodePretraining:
         """What the model was trained for; ValueError where what it predicts is not computed here."""

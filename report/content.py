@@ -21,15 +21,19 @@ from report.figures import (
 )
 from report.leaderboard import Examined, Leaderboard, Paired, leaderboard
 from report.pictures import as_image
-from report.runs import METRICS, Other, Pretraining, Probe, Runs
+from report.runs import DUMP, METRICS, Other, Pretraining, Probe, Runs
 from report.sound import MEGABYTE, Clip, Room
 from report.stated import Stated, stated
+from utility.plot import picture_stem
 from utility.predictions import predictions_of
 from utility.store.reading import Store
 from utility.training.log import read_metrics
 
 HEARD = 5  # of the worst utterances of a run
-RECONSTRUCTION = "_reconstruction.png"
+DRAWN = {
+    "_reconstruction.png": "input, prediction, truth, and the truth filled with the prediction",
+    "_codes.png": "input, true codes and predicted codes",
+}  # by the end of the file's name
 RECONSTRUCTIONS = 2  # of a pre-training run
 SOUNDS = ("input", "predicted", "true", "filled")
 
@@ -81,9 +85,11 @@ class Card:
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """An utterance that a pre-trained model filled: its spectrograms, and how they sound."""
+    """An utterance that a pre-trained model filled: its spectrograms, and how they sound; the loss of one of the
+    worst."""
 
     utterance: str
+    loss: float | None
     picture: Picture
     clips: Sequence[Clip]
 
@@ -279,15 +285,24 @@ def _others(folder: Path | None) -> dict[str, Sequence[Mapping[str, float]]]:
 
 
 def _trained(run: Pretraining, room: Room) -> Trained:
-    """A run with what `--plot --with_head` left beside its checkpoints."""
+    """A run with what `--plot --with_head` left beside its checkpoints: the worst where it looked for them, or the
+    first."""
     data, shown = run.config.get("data"), []
     paths = data.get("test", []) if isinstance(data, Mapping) else []
-    for picture in sorted(run.folder.glob(f"*-dump/*{RECONSTRUCTION}"))[:RECONSTRUCTIONS]:
-        stem = picture.name.removesuffix(RECONSTRUCTION)
-        about = f"{stem}: input, prediction, truth, and the truth filled with the prediction"
-        clips = list(_heard(paths, [stem], room).values())
+    for picture, name, loss in _drawn(run)[:RECONSTRUCTIONS]:
+        end = next(end for end in DRAWN if picture.name.endswith(end))
+        stem = picture.name.removesuffix(end)
+        clips = list(_heard(paths, [name], room).values())
         for kind in SOUNDS:
             clip = room.file(kind, file) if (file := picture.with_name(f"{stem}_{kind}.wav")).is_file() else None
             clips += [] if clip is None else [clip]
-        shown.append(Reconstructed(stem, Picture(about, image=as_image(picture)), clips))
+        shown.append(Reconstructed(name, loss, Picture(f"{name}: {DRAWN[end]}", image=as_image(picture)), clips))
     return Trained(run, shown)
+
+
+def _drawn(run: Pretraining) -> list[tuple[Path, str, float | None]]:
+    """Pictures of what a model predicts, each with its utterance and, of the worst, which stand first, the loss."""
+    worst = {folder / (picture_stem(name) + end): (name, loss) for folder, name, loss in run.worst for end in DRAWN}
+    found = {path: end for end in DRAWN for path in sorted(run.folder.glob(f"*{DUMP}/*{end}"))}
+    drawn: list[tuple[Path, str, float | None]] = [(path, *worst[path]) for path in worst if path in found]
+    return drawn + [(path, path.name.removesuffix(end), None) for path, end in found.items() if path not in worst]

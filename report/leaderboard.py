@@ -25,7 +25,7 @@ class Difference:
 
 
 Paired = Callable[[Probe, Probe], Difference | None]  # None: their predictions are not of the same utterances
-Examined = Callable[[Probe], str]  # what tells the utterances of its test part from others
+Examined = Callable[[Probe], str]  # what tells the recordings and labels of its test part from others
 
 
 @dataclass(frozen=True)
@@ -128,20 +128,23 @@ def _features(probe: Probe) -> str:
 
 
 def _columns(probes: Sequence[Probe], examined: Examined) -> list[Column]:
-    """The column of each probe; test parts of one name that differ are told apart by a number."""
-    parts: dict[tuple[str, str, str], list[str]] = {}
-    columns = []
-    for probe in probes:
-        data, metric = _tested_on(probe), probe.metric
-        known = parts.setdefault((probe.task, data, metric.name), [])
-        part = examined(probe)
-        if part not in known:
-            known.append(part)
-        number = known.index(part)
-        columns.append(
-            Column(probe.task, f"{data} ({number + 1})" if number else data, metric.name, metric.unit, metric.better)
-        )
-    return columns
+    """The column of each probe: one for the stores that hold features of the same recordings; parts of one name that
+    differ are told apart by a number."""
+    keys = [(probe.task, probe.metric.name, examined(probe)) for probe in probes]
+    names: dict[tuple[str, str, str], list[str]] = {}
+    for key, probe in zip(keys, probes):
+        names.setdefault(key, []).append(_tested_on(probe))
+    alike: dict[tuple[str, str, str], list[str]] = {}  # parts of a task, a metric and a name
+    titles = {}
+    for key, stores in names.items():
+        data = " = ".join(dict.fromkeys(stores))
+        known = alike.setdefault((*key[:2], data), [])
+        known.append(key[2])
+        titles[key] = data if len(known) == 1 else f"{data} ({len(known)})"
+    return [
+        Column(probe.task, titles[key], probe.metric.name, probe.metric.unit, probe.metric.better)
+        for key, probe in zip(keys, probes)
+    ]
 
 
 def _tested_on(probe: Probe) -> str:

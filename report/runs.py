@@ -12,8 +12,10 @@ from utility.results import RESULT, SUMMARY, read_result, summary_folders
 from utility.runs import Metric, read_json
 from utility.text import read_text, short
 from utility.training.log import read_metrics
+from utility.worst import WORST, read_worst
 
 CURVE, CONFIG, METRICS = "curve.json", "config.yaml", "metrics.jsonl"
+DUMP = "-dump"  # at the end of the name of a folder of pictures, beside a checkpoint
 Folders = tuple[tuple[Path, ...], ...]  # of each seed those of its folds
 
 
@@ -124,6 +126,7 @@ class Pretraining:
     config: Mapping[str, Any]
     result: Mapping[str, Any]
     metrics: Sequence[Mapping[str, float]]
+    worst: Sequence[tuple[Path, str, float]] = ()  # folder of pictures, utterance and loss, greatest first
 
     @property
     def name(self) -> str:
@@ -293,7 +296,9 @@ def _pretraining(place: str, folder: Path, logs: Path) -> Pretraining:
     result = read_json(folder / RESULT) if (folder / RESULT).is_file() else {}
     own = [Path(result["log"])] if isinstance(result.get("log"), str) else []
     log = next((one for one in (logs / folder.name, *own, folder) if (one / METRICS).is_file()), None)
-    return Pretraining(place, folder, config, result, [] if log is None else read_metrics(log))
+    worst = [(file.parent, *one) for file in folder.glob(f"*{DUMP}/{WORST}") for one in read_worst(file).items()]
+    worst.sort(key=lambda one: (-one[2], one[0], one[1]))
+    return Pretraining(place, folder, config, result, [] if log is None else read_metrics(log), worst)
 
 
 def _table(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from mockingjay.figures.codes import Codes
 from mockingjay.objectives.codes import UNKNOWN, CodePrediction, CodeUse, count_codes
 from mockingjay.objectives.masking import alter
-from mockingjay.pretraining.step import Generators, Pretraining
+from mockingjay.pretraining.step import Generators, NothingToEvaluate, Pretraining
 from utility.batches import Batch, real_frames
 
 COLLAPSED = 0.02  # predictions whose perplexity is below this share of that of the codes say next to nothing
@@ -42,7 +42,7 @@ class CodePretraining(Pretraining):
             counts["codes"] += count_codes(seen.codes, size).cpu()
             counts["predicted"] += count_codes(seen.predicted, size).cpu()
         if not count:
-            raise ValueError("nothing to evaluate: the utterances are too short for any of their frames to be masked")
+            raise NothingToEvaluate
         uses = {name: [CodeUse.of(book) for book in one] for name, one in counts.items()}
         return {"loss": total / count, "accuracy": correct / count, **_figures(uses)}
 

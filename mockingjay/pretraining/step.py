@@ -23,6 +23,13 @@ from utility.training.trainer import autocast
 Generators = torch.Generator | list[torch.Generator]
 
 
+class NothingToEvaluate(ValueError):
+    """No frame of the utterances counts in the loss."""
+
+    def __init__(self) -> None:
+        super().__init__("nothing to evaluate: the utterances are too short for any of their frames to count")
+
+
 class Pretraining:
     """What all objectives share: a model on a device, and how batches are masked the same way at every look."""
 
@@ -96,7 +103,7 @@ class FramePretraining(Pretraining):
             total += float(loss.total)
             count += float(loss.count)
         if not count:
-            raise ValueError("nothing to evaluate: the utterances are too short for any of their frames to count")
+            raise NothingToEvaluate
         return {"loss": total / count}
 
     @torch.no_grad()

@@ -11,12 +11,14 @@ import runner_mockingjay
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
 from preprocess import generate_len_for_bucket, preprocess_any
+from tests.helpers.speech import write_store
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, build
 from utility.files import replacing
 from utility.labels.alignment import write_alignment
 from utility.store.reading import Store
 from utility.training.checkpoint import save_checkpoint
+from utility.worst import WORST, read_worst
 
 MEL = FeatureConfig(kind="mel", deltas=0)
 MODEL = {"layers": 2, "hidden_size": 24, "heads": 2, "ffn_size": 48, "max_input_length": 60}
@@ -145,6 +147,30 @@ def test_hidden_states_say_which_weights_their_sum_has(world, figures):
     run("--plot", "--num=1", "--input=data/store/all", "--layer=ws:result.json")
     expected = "u0: sum of hidden states 0 to 2\nweights of result.json:\n0.12  0.25  0.62"
     assert titles(figures)["u0_weighted.png"] == expected
+
+
+def test_the_worst_are_those_of_the_greatest_loss_greatest_first(world, figures):
+    losses = {}
+    for name, frames in (("a/0", 60), ("a/1", 50), ("a/2", 40), ("a/3", 2)):  # of the last none is masked
+        path = write_store(world / f"data/states/{name[2]}", {name: frames}, MEL, seed=frames)
+        if name != "a/3":
+            run("--test", f"--output=tested{name[2]}", f"--input={path}")
+            losses[name] = json.loads((world / f"tested{name[2]}/test.json").read_text())["loss"]
+    best_first = ["a/3", *sorted(losses, key=losses.get)]
+    parts = ",".join(f"data/states/{name[2]}" for name in best_first)
+    run("--plot", "--with_head", "--worst", "--num=2", "--output=out", f"data.test=[{parts}]", "--no-msg")
+    worst = best_first[:1:-1]
+    assert len(set(losses.values())) == 3
+    assert [figure.get_suptitle().split(": ")[0] for figure in figures.values()] == [
+        f"{name}, masked L1 {losses[name]:.4f}" for name in worst
+    ]
+    assert list(read_worst(world / "out" / WORST).items()) == [
+        (name, pytest.approx(losses[name], rel=1e-5)) for name in worst
+    ]
+    assert {path.name for path in (world / "out").glob("*_reconstruction.png")} == set(figures)
+    with pytest.raises(ValueError, match="nothing to evaluate"):
+        run("--plot", "--with_head", "--worst", "--output=none", "--input=data/states/3")
+    assert not (world / "none").exists()
 
 
 def test_attention_says_where_it_is_that_of_a_piece(world, figures):

@@ -1,5 +1,6 @@
 """The page of results: what stands on it is what the runs say, nothing is fetched, and its numbers can be checked."""
 
+import copy
 import csv
 import getpass
 import io
@@ -20,9 +21,11 @@ import soundfile
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import run_report
 import runner_mockingjay
+from commands.report import Beside
 from report.content import _joined
 from report.errors import errors_of
 from report.leaderboard import Difference, leaderboard
@@ -33,9 +36,11 @@ from report.words import relative_to
 from tests.conftest import PROJECT
 from tests.helpers.downstream_corpus import small_corpus
 from utility.error_rate import INSERTION, aligned, count_errors
+from utility.plot import picture_stem
 from utility.predictions import PredictionFile, read_predictions
 from utility.runs import Metric
 from utility.training.checkpoint import load_checkpoint, save_checkpoint
+from utility.worst import WORST, write_worst
 
 ACCURACY = Metric("accuracy", "accuracy", "%", "higher", 100.0)
 ERRORS = Metric("wer", "word error rate", "%", "lower")
@@ -317,6 +322,59 @@ def test_scores_of_other_utterances_have_a_column_of_their_own():
     board = leaderboard(probes, lambda one: one.upstream, by_value, None)
     assert [column.data for column in board.columns] == ["unknown data", "unknown data (2)"]
     assert all(cell.best for cell in board.cells.values())
+
+
+def test_stores_of_the_same_recordings_share_a_column(made, tmp_path):
+    """A probe on features without CMVN stood beside nobody."""
+    for name in ("store", "raw", "noisy"):
+        folder = shutil.copytree(made.root / "store", tmp_path / name)
+        info = yaml.safe_load((folder / "features.yaml").read_text())
+        info["audio_root"] = "/noise" if name == "noisy" else "/speech"
+        (folder / "features.yaml").write_text(yaml.safe_dump(info))
+    (one,) = (run for run in read_runs(made.root / "result", tmp_path).probes if run.place.endswith("/one"))
+    beside, probes = Beside(), {}
+    for name in ("store", "raw", "noisy", "gone"):
+        paths = [f"{tmp_path}/{name}/{Path(path).name}" for path in one.setting("data", "train")]
+        result = copy.deepcopy(dict(one.result))
+        result["config"]["data"] |= {"train": paths, "test": []}
+        probes[name] = replace(one, place=name, upstream=name, result=result)
+    parts = {name: beside.examined(run) for name, run in probes.items()}
+    assert parts["store"] == parts["raw"]
+    assert len({parts["store"], parts["noisy"], parts["gone"]}) == 3
+    board = leaderboard([probes["store"], probes["raw"], probes["noisy"]], beside.examined, beside.paired, None)
+    assert [column.data for column in board.columns] == ["noisy/all", "store/all = raw/all"]
+    shared = [cell for (_, column), cell in board.cells.items() if column.data == "store/all = raw/all"]
+    assert sorted(cell.minus_best is None for cell in shared) == [False, True]
+
+
+def test_the_worst_of_a_pre_training_stand_first_with_their_loss(made, tmp_path):
+    folder = tmp_path / "result/result_mockingjay/tiny"
+    shutil.copytree(made.root / "result/result_mockingjay/tiny", folder)
+    for dump, names in (("best-dump", ("a", "b", "c/1")), ("mockingjay-4-dump", ("d",))):
+        (folder / dump).mkdir()
+        for name in names:
+            end = "_codes.png" if name == "d" else "_reconstruction.png"
+            Image.new("RGB", (8, 8)).save(folder / dump / (picture_stem(name) + end))
+    write_worst(folder / "best-dump", {"c/1": 0.75})
+    write_worst(folder / "mockingjay-4-dump", {"d": 2.5, "e": 0.5})
+    page = run_page(tmp_path, made)
+    headings = re.findall(r"<h3>(tiny: what it makes of [^<]*)</h3>", page)
+    assert headings == [
+        "tiny: what it makes of d, one of its worst (loss 2.500)",
+        "tiny: what it makes of c/1, one of its worst (loss 0.750)",
+    ]
+    (folder / "mockingjay-4-dump" / WORST).unlink()
+    headings = re.findall(r"<h3>(tiny: what it makes of [^<]*)</h3>", run_page(tmp_path, made))
+    assert headings[0].endswith("c/1, one of its worst (loss 0.750)")
+    assert headings[1:] == ["tiny: what it makes of a"]
+    (folder / "best-dump" / WORST).write_text("utterance,loss\nc/1,much\n")
+    assert "worst.csv: damaged" in run_page(tmp_path, made, code=1)
+
+
+def run_page(folder, made, code: int = 0) -> str:
+    output = folder / "page.html"
+    assert run_report.main([f"{folder}/result", "--output", str(output), *_logs(made)]) == code
+    return output.read_text(encoding="utf-8")
 
 
 def test_tables_for_papers(made, capsys):
