@@ -94,7 +94,7 @@ FLOORS = {
         {"torch_files", "openmp", "threads", "command", "flags", "config", "device", "arpa", "error_rate"},
         {"seeds", "arrays", "utterance_ids"},
         {"loader", "locks", "kaldi", "runs", "temporary_array", "peak_memory", "centres"},
-        {"clusters", "predictions", "results"},
+        {"clusters", "predictions", "results", "worst"},
         {"clustering"},
         {"audio", "labels", "training"},
         {"store"},
