@@ -39,11 +39,15 @@ class PretrainLoader(LoaderConfig):
 
 @section
 class SpeedConfig:
-    """How training on CUDA computes; none of it changes what is computed."""
+    """How training computes; only `residual` changes what is computed, by rounding."""
 
-    packed: bool = False  # real frames end to end instead of padded batches; of Transformers
-    compile: bool = False  # kernels fused by torch.compile, made in the first steps
+    # Real frames end to end instead of padded batches, on CUDA: true, false, or null for Transformers' default, true.
+    packed: bool | None = None
+    compile: bool = False  # kernels fused by torch.compile, made in the first steps; on CUDA
+    graphs: bool = False  # with compile: a CUDA graph for each padded shape, where batches are small
     recompute: bool = False  # keep only the input of each block for backward: less memory, more time; on CPUs too
+    # Precision in which states go from block to block under trainer.precision bf16: bf16 moves half the bytes.
+    residual: Literal["fp32", "bf16"] = "fp32"
 
 
 @section
@@ -69,8 +73,17 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if self.encoder == "gru" and self.objective != "apc":
             raise ValueError("encoder 'gru' only looks back and cannot rebuild masked frames: set objective 'apc'")
-        if self.encoder == "gru" and (self.speed.packed or self.speed.recompute):
-            raise ValueError("speed.packed and speed.recompute are for Transformers: leave them out with encoder 'gru'")
+        if self.encoder == "gru" and (self.speed.packed or self.speed.recompute or self.speed.residual == "bf16"):
+            raise ValueError(
+                "speed.packed, speed.recompute and speed.residual are for Transformers: leave them out with encoder "
+                "'gru'"
+            )
+        if self.speed.graphs and (self.speed.packed or not self.speed.compile):
+            raise ValueError("speed.graphs goes with speed.compile true, and not with speed.packed true")
+        if self.speed.residual == "bf16" and self.trainer.precision != "bf16":
+            raise ValueError(
+                f"speed.residual bf16 goes with trainer.precision bf16, not {self.trainer.precision}: set one of them"
+            )
         if self.objective == "apc" and self.data.target:
             raise ValueError("objective 'apc' predicts its own input: data.target must be empty")
         if self.objective == "codes" and not self.masking.hides_frames:
@@ -84,6 +97,12 @@ class PretrainConfig:
             raise ValueError("codes.source 'store': data.target says what is predicted: online.target must be null")
         if self.online is not None and self.objective == "apc" and (self.online.target or self.online.noise_proportion):
             raise ValueError("objective 'apc' predicts its own input: no online.target, and online.noise_proportion 0")
+
+    @property
+    def packs(self) -> bool:
+        """Whether training batches are packed where the device can."""
+        by_default = self.encoder == "transformer" and not self.speed.graphs
+        return by_default if self.speed.packed is None else self.speed.packed
 
     @property
     def predicts_stored_codes(self) -> bool:

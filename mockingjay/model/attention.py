@@ -20,11 +20,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, scope: Scope, dropout: flo
     on CUDA, and forward. Its CPU kernel goes backward at a tenth of the machine's rate and knows no dropout, so there
     each thread takes some heads: matrix products, and between them softmax and dropout in one pass. Only the scores of
     those heads exist at a time; backward computes them again. Spans that are cut go the plain way."""
+    mask = None if scope.mask is None else scope.mask[:, None]
     if scope.radius is not None:
-        return attend_near(query, key, value, scope.mask[:, None], scope.radius, dropout)
+        return attend_near(query, key, value, mask, scope.radius, dropout)
     forward_only = not dropout and not torch.is_grad_enabled()
     if query.device.type != "cpu" or forward_only or query.dtype not in (torch.float32, torch.bfloat16):
-        return F.scaled_dot_product_attention(query, key, value, scope.mask[:, None], dropout)
+        is_causal = mask is None and scope.causal
+        return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal)
     return BlockedAttention.apply(query, key, value, scope, DropoutMask.draw(dropout, query.shape[0] * query.shape[1]))
 
 

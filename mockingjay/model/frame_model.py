@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mockingjay.model.codes import RandomProjection
 from mockingjay.model.gru import GruConfig, GruEncoder
-from mockingjay.model.layout import Packing
+from mockingjay.model.layout import Packing, Scope
 from mockingjay.model.transformer import (
     ACTIVATIONS,
     LAYER_NORM_EPS,
@@ -91,11 +91,12 @@ class FrameModel(nn.Module):
         states = self.encoder(stacked, lengths)
         return Output(states, lengths, self.head(states[-1]))
 
-    def last_state(self, stacked: Tensor, lengths: Tensor, packing: Packing | None = None) -> Tensor:
-        """The last hidden state [B, T', H] of such frames; with `packing` computed on real frames, zero at padding."""
-        if packing is None:
+    def last_state(self, stacked: Tensor, lengths: Tensor, layout: Packing | Scope | None = None) -> Tensor:
+        """The last hidden state [B, T', H] of such frames; of a packing [1, N, H], of real frames alone."""
+        if isinstance(self.encoder, GruEncoder):
             return self.encoder(stacked, lengths)[-1]
-        return packing.unpack(self.encoder(packing.pack(stacked), lengths, packing)[-1])
+        packed = layout.pack(stacked) if isinstance(layout, Packing) else stacked
+        return self.encoder(packed, lengths, layout)[-1]
 
     def hide(self, stacked: Tensor, learnt: Tensor | None) -> Tensor:
         """Frames [B, T', D] with the model's own vector where `learnt` [B, T'] is True."""
@@ -103,11 +104,6 @@ class FrameModel(nn.Module):
             return stacked
         assert self.mask_vector is not None, "masking.fill says that there is one"
         return torch.where(learnt[..., None], self.mask_vector, stacked)
-
-    def predict_packed(self, stacked: Tensor, lengths: Tensor, packing: Packing) -> Tensor:
-        """The prediction of `predict`, computed on real frames alone; zero at padding."""
-        states = self.encoder(packing.pack(stacked), lengths, packing)
-        return packing.unpack(self.head(states[-1]))
 
     def stack(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Frames at the rate of the encoder."""

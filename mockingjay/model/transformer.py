@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mockingjay.model.attention import Dropout, attend, attention_weights, queries_of
-from mockingjay.model.layout import Packing, Scope
+from mockingjay.model.layout import Packing, Scope, visible
 from utility.batches import real_frames
 from utility.config import section
 
 LAYER_NORM_EPS = 1e-12
+POSITIONS = 1024  # whose encodings are made at first
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "swish": F.silu}
 
 
@@ -93,6 +94,18 @@ def sinusoid_positions(frames: int, size: int) -> Tensor:
     return angle.float()
 
 
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation that computes in float32 and gives what it takes: autocast alone would give float32."""
+
+    def __init__(self, size: int):
+        super().__init__(size, eps=LAYER_NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == self.weight.dtype:
+            return super().forward(x)
+        return F.layer_norm(x.float(), self.normalized_shape, self.weight, self.bias, self.eps).to(x.dtype)
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention; `scope` says which frames each frame may look at.
 
@@ -101,7 +114,6 @@ class SelfAttention(nn.Module):
     def __init__(self, config: TransformerConfig):
         super().__init__()
         self.heads, self.dropout = config.heads, config.attention_dropout
-        self.attend_packed = Packing.attend
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
 
@@ -109,7 +121,7 @@ class SelfAttention(nn.Module):
         query, key, value = self._heads(x)
         dropout = self.dropout if self.training else 0.0
         if isinstance(scope, Packing):
-            mixed = self.attend_packed(scope, query, key, value, dropout)
+            mixed = scope.attend(query, key, value, dropout)
         else:
             mixed = attend(query, key, value, scope, dropout)
         if kept is not None:
@@ -136,10 +148,10 @@ class Block(nn.Module):
         super().__init__()
         self.norm_first, self.activation = config.pre_layer_norm, ACTIVATIONS[config.activation]
         self.attention = SelfAttention(config)
-        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.attention_norm = LayerNorm(config.hidden_size)
         self.expand = nn.Linear(config.hidden_size, config.ffn_size)
         self.contract = nn.Linear(config.ffn_size, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.norm = LayerNorm(config.hidden_size)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, scope: Scope | Packing, kept: Tensor | None = None) -> Tensor:
@@ -163,35 +175,37 @@ class TransformerEncoder(nn.Module):
     too); each [B, T, hidden_size]. Values at padding are meaningless. With `causal` a frame attends to itself and those
     before it only.
 
-    With a packing x is [1, N, D] and so are the states. `recompute` keeps of each block only its input for backward.
+    Of a packing x is [1, N, D] and so are the states. `recompute` keeps of each block only its input for backward;
+    `residual` is the type in which states go from block to block under autocast, that of the norms (float32) without.
     `kept` multiplies what each head gives, weights of frames further than `radius` are 0 (both: what is pruned)."""
 
     positions: Tensor
     kept: Tensor | None  # [layers, heads]
     radius: int | None = None
+    recompute: bool = False
+    residual: torch.dtype | None = None
 
     def __init__(self, config: TransformerConfig, input_dim: int, causal: bool = False):
         super().__init__()
         self.hidden_size, self.num_layers, self.causal = config.hidden_size, config.layers, causal
         self.projection = nn.Linear(input_dim, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS)
+        self.norm = LayerNorm(config.hidden_size)
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(1 if config.share_layers else config.layers))
         if config.pre_layer_norm:
-            norms = (nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS) for _ in range(config.layers))
-            self.output_norms = nn.ModuleList(norms)
-        self.embedding_norm = nn.LayerNorm(config.hidden_size, eps=LAYER_NORM_EPS) if config.embedding_norm else None
-        self.pre_layer_norm, self.recompute = config.pre_layer_norm, False
+            self.output_norms = nn.ModuleList(LayerNorm(config.hidden_size) for _ in range(config.layers))
+        self.embedding_norm = LayerNorm(config.hidden_size) if config.embedding_norm else None
+        self.pre_layer_norm = config.pre_layer_norm
         self.register_buffer("positions", sinusoid_positions(0, config.hidden_size), persistent=False)
         kept = torch.ones(config.layers * config.heads)
         kept[config.prune_heads] = 0.0
         kept = kept.view(config.layers, config.heads)
         self.register_buffer("kept", kept if config.prune_heads else None, persistent=False)
 
-    def forward(self, x: Tensor, lengths: Tensor, packing: Packing | None = None) -> tuple[Tensor, ...]:
-        assert packing is None or self.radius is None, "spans are cut in padded batches only"
-        scope = packing or Scope(lengths, x.shape[1], self.causal, self.radius)
-        x = self._embed(x, packing)
+    def forward(self, x: Tensor, lengths: Tensor, layout: Packing | Scope | None = None) -> tuple[Tensor, ...]:
+        assert layout is None or self.radius is None, "spans are cut in padded batches of a scope that is made here"
+        scope = layout or Scope(lengths, x.shape[1], self.causal, self.radius)
+        x = self._embedded(x, scope)
         states = [x if self.embedding_norm is None else self.embedding_norm(x)]
         for layer, (block, kept) in enumerate(self._stack()):
             if self.recompute and torch.is_grad_enabled():
@@ -201,15 +215,6 @@ class TransformerEncoder(nn.Module):
             states.append(self.output_norms[layer](x) if self.pre_layer_norm else x)
         return tuple(states)
 
-    def compile_blocks(self) -> None:
-        """Fuse the kernels of each block by torch.compile, which cannot follow the nested tensors of packed attention.
-
-        PyTorch's compiler is loaded here: at import it would cost every program a second."""
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            block.attention.attend_packed = torch.compiler.disable(Packing.attend)
-            block.compile()
-
     def attention_maps(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Attention weights of every layer, [layers, B, heads, T, T], as they are before anything is pruned there."""
         return self.attention_rows(x, lengths)(slice(None))
@@ -217,15 +222,16 @@ class TransformerEncoder(nn.Module):
     def attention_rows(self, x: Tensor, lengths: Tensor) -> Callable[[slice], Tensor]:
         """The rows of attention maps, [layers, B, heads, n, T] of some queries; all of a map need never exist."""
         scope, pairs = Scope(lengths, x.shape[1], self.causal, self.radius), []
-        x = self._embed(x)
+        mask = visible(lengths, x.shape[1], self.causal) if scope.mask is None else scope.mask
+        x = self._embedded(x, scope)
         for block, kept in self._stack():
             assert isinstance(block, Block)
             pairs.append(block.query_and_key(x))
             x = block(x, scope, kept)
 
         def rows(chosen: slice) -> Tensor:
-            mask = queries_of(scope.mask, chosen)[:, None]
-            return torch.stack([attention_weights(query[:, :, chosen], key, mask) for query, key in pairs])
+            seen = queries_of(mask, chosen)[:, None]
+            return torch.stack([attention_weights(query[:, :, chosen], key, seen) for query, key in pairs])
 
         return rows
 
@@ -233,12 +239,23 @@ class TransformerEncoder(nn.Module):
         for layer in range(self.num_layers):
             yield self.blocks[layer % len(self.blocks)], None if self.kept is None else self.kept[layer]
 
-    def _embed(self, x: Tensor, packing: Packing | None = None) -> Tensor:
-        frames = packing.frames if packing else x.shape[1]
-        if len(self.positions) < frames:
-            self.positions = sinusoid_positions(frames, self.projection.out_features).to(self.projection.weight)
-        positions = self.positions[packing.position] if packing else self.positions[:frames]
-        return self.dropout(self.norm(self.projection(x) + positions))
+    def compile_parts(self, compiled: Callable[[Callable], Callable]) -> None:
+        """Have the embedding and each block computed as `compiled` makes them; a block of shared weights once."""
+        self._embed = compiled(self._embed)  # type: ignore[method-assign]
+        for block in self.blocks:
+            block.forward = compiled(block.forward)
+
+    def _embedded(self, x: Tensor, scope: Packing | Scope) -> Tensor:
+        if len(self.positions) < scope.frames:  # by a factor, as each size is compiled anew
+            rows = max(1 << (scope.frames - 1).bit_length(), POSITIONS)
+            self.positions = sinusoid_positions(rows, self.projection.out_features).to(self.projection.weight)
+        return self._embed(x, scope)
+
+    def _embed(self, x: Tensor, scope: Packing | Scope) -> Tensor:
+        positions = self.positions[scope.position if isinstance(scope, Packing) else slice(scope.frames)]
+        x = self.dropout(self.norm(self.projection(x) + positions))
+        narrow = self.residual is not None and torch.is_autocast_enabled(x.device.type)
+        return x.to(self.residual) if narrow else x
 
 
 def initialise(module: nn.Module, deviation: float) -> None:

@@ -1,7 +1,6 @@
 """Discrete targets: the code of each masked frame is predicted (HuBERT, Hsu et al. 2021; BEST-RQ, Chiu et al. 2022)."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import pydantic
@@ -42,7 +41,7 @@ class CodePrediction:
         total = F.cross_entropy(logits, codes, ignore_index=UNKNOWN, reduction="sum")
         return MaskedLoss(total, (codes != UNKNOWN).sum(dtype=torch.float32))
 
-    @cached_property
+    @property
     def predicted(self) -> Tensor:
         """The most probable codes, int64 [N, C]."""
         return self.logits.argmax(-1)

@@ -1,6 +1,6 @@
 """Masked acoustic modelling: which parts are hidden from the model, and what stands in their place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -67,31 +67,46 @@ class Altered:
     where: Tensor | None = None  # int64 [N], in the flat batch [B * T]; if that was asked for
 
 
+Alter = Callable[..., tuple[Tensor, Tensor, Tensor | None]]  # `apply_alterations`, perhaps compiled
+
+
 def alter(
     features: Tensor,
     lengths: Tensor,
     config: MaskingConfig,
     generator: torch.Generator | Sequence[torch.Generator],
     host_lengths: Tensor | None = None,
+    apply: Alter | None = None,
 ) -> Altered:
     """Alter features [B, T, D] with true lengths [B] in time, then in frequency, then in magnitude.
 
     Only real frames are ever altered or chosen (the originals' bands and noise reached into padding). With one
     generator the batch shares it; with a list each utterance draws from its own, so that its mask does not depend on
     the batch. Draws are made on the CPU: they are the same on every device. Whoever wants `where` gives the lengths in
-    host memory too: there the spans are then drawn, so that nothing waits for the device."""
+    host memory too: there the spans are then drawn, so that nothing waits for the device. `apply` may be
+    `apply_alterations` compiled."""
     on_host = _Draws.make(lengths, features.shape[1:], config, generator)
-    draws = on_host.to(features.device)
+    draws, spans, where = on_host.to(features.device), None, None
+    if config.hides_frames and host_lengths is not None:
+        hidden, source = _draw_spans(host_lengths, features.shape[1], config, on_host)
+        hidden, source, where = sent((hidden, source, hidden.flatten().nonzero()[:, 0]), features.device)
+        spans = hidden, source
+    inputs, mask, learnt = (apply or apply_alterations)(features, lengths, config, draws, spans)
+    return Altered(inputs, mask, learnt, where)
+
+
+def apply_alterations(
+    features: Tensor, lengths: Tensor, config: MaskingConfig, draws: "_Draws", spans: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The part of `alter` on the device: inputs [B, T, D], mask [B, T, D], and where the model puts its own vector.
+
+    `spans` and the frames that may replace them, where they were drawn already."""
     real = real_frames(lengths, features.shape[1])[..., None]
-    inputs, mask, learnt, where = features, real & torch.zeros_like(features, dtype=torch.bool), None, None
+    inputs, mask, learnt = features, real & torch.zeros_like(features, dtype=torch.bool), None
     if config.hides_frames:
-        if host_lengths is None:
-            spans, source = _draw_spans(lengths, features.shape[1], config, draws)
-        else:
-            spans, source = _draw_spans(host_lengths, features.shape[1], config, on_host)
-            spans, source, where = sent((spans, source, spans.flatten().nonzero()[:, 0]), features.device)
-        inputs, learnt = _alter_time(features, spans, source, config, draws)
-        mask = spans[..., None].expand_as(features)
+        hidden, source = spans or _draw_spans(lengths, features.shape[1], config, draws)
+        inputs, learnt = _alter_time(features, hidden, source, config, draws)
+        mask = hidden[..., None].expand_as(features)
     if config.frequency:
         band = _band(draws, features.shape[2])[:, None] & real
         inputs, mask = inputs.masked_fill(band, 0.0), mask | band
@@ -100,7 +115,7 @@ def alter(
     if config.noise:
         noisy = (draws.noise_die < config.noise)[:, None, None] & real
         inputs = torch.where(noisy, inputs + config.noise_deviation * draws.noise, inputs)
-    return Altered(inputs, mask, learnt, where)
+    return inputs, mask, learnt
 
 
 def each_alteration(config: MaskingConfig) -> dict[str, MaskingConfig]:

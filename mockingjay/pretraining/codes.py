@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mockingjay.figures.codes import Codes
+from mockingjay.model.layout import Packing
 from mockingjay.objectives.codes import UNKNOWN, CodePrediction, CodeUse, count_codes
 from mockingjay.objectives.masking import alter
 from mockingjay.pretraining.step import Generators, NothingToEvaluate, Pretraining
@@ -15,16 +16,23 @@ from utility.batches import Batch, real_frames
 COLLAPSED = 0.02  # predictions whose perplexity is below this share of that of the codes say next to nothing
 
 
+def code_scores(logits: Tensor, codes: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+    """Loss and accuracy of logits [N, C, K] of codes [N, C], and the share N of the real frames [B]."""
+    seen = CodePrediction(logits, codes)
+    loss = seen.loss()
+    accuracy = seen.correct() / loss.count.clamp(min=1)
+    return {"loss": loss.mean(), "accuracy": accuracy, "masked_share": len(codes) / lengths.sum()}
+
+
 class CodePretraining(Pretraining):
     """Cross-entropy between the head's logits and the codes of masked frames; other frames get no logits."""
+
+    SCORES = staticmethod(code_scores)
 
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Loss of a batch, its accuracy, and the share of its real frames that are masked."""
         seen = self._prediction(batch, generator, self.packed)
-        loss = seen.loss()
-        real = (batch.lengths // self.model.downsample_rate).clamp(min=1).sum()
-        accuracy = seen.correct() / loss.count.clamp(min=1)
-        return {"loss": loss.mean(), "accuracy": accuracy, "masked_share": len(seen.codes) / real}
+        return self.scores(seen.logits, seen.codes, (batch.lengths // self.model.downsample_rate).clamp(min=1))
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -80,14 +88,15 @@ class CodePretraining(Pretraining):
 
     def _prediction(self, batch: Batch, generator: Generators, packed: bool = False) -> CodePrediction:
         stacked, lengths = self.model.stack(batch.features, batch.lengths)
-        packing = self.packing(stacked.shape[1], batch) if packed else None
+        layout = self.layout(stacked, lengths, batch, packed)
         inputs, where = self._masked(batch, stacked, lengths, generator)
-        states = self.model.last_state(inputs, lengths, packing).flatten(0, 1)[where]  # [N, H]
-        return CodePrediction(self.model.head(states), self._codes(batch, stacked, where))
+        states = self.model.last_state(inputs, lengths, layout)
+        states = layout.unpack(states) if isinstance(layout, Packing) else states
+        return CodePrediction(self.model.head(states.flatten(0, 1)[where]), self._codes(batch, stacked, where))
 
     def _masked(self, batch: Batch, stacked: Tensor, lengths: Tensor, generator: Generators) -> tuple[Tensor, Tensor]:
         """What the model sees of (stacked) frames [B, T', D], and which of the flat batch are masked, int64 [N]."""
-        altered = alter(stacked, lengths, self.config.masking, generator, self.host_lengths(batch))
+        altered = alter(stacked, lengths, self.config.masking, generator, self.host_lengths(batch), self.alter)
         assert altered.where is not None, "the config hides frames"
         return self.model.hide(altered.inputs, altered.learnt), altered.where
 

@@ -1,7 +1,9 @@
 """Pre-training: what a step computes, on what data."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -9,12 +11,12 @@ from torch import Tensor
 from mockingjay.config import PretrainConfig
 from mockingjay.figures.spectrograms import Reconstruction
 from mockingjay.model.frame_model import FrameModel
-from mockingjay.model.layout import Packing
+from mockingjay.model.layout import Packing, Scope
 from mockingjay.model.segments import Segments
 from mockingjay.model.transformer import TransformerEncoder
 from mockingjay.objectives.apc import ahead
 from mockingjay.objectives.loss import MaskedLoss, masked_loss
-from mockingjay.objectives.masking import alter
+from mockingjay.objectives.masking import Alter, alter, apply_alterations
 from mockingjay.pretraining.data import Data
 from utility.batches import Batch
 from utility.seeds import utterance_generators
@@ -33,12 +35,29 @@ class NothingToEvaluate(ValueError):
 class Pretraining:
     """What all objectives share: a model on a device, and how batches are masked the same way at every look."""
 
+    SCORES: ClassVar[Callable[..., dict[str, Tensor]]]  # what a step gives of a batch, of tensors alone
+
     def __init__(self, model: FrameModel, config: PretrainConfig, device: torch.device):
         self.model, self.config, self.device = model.to(device), config, device
         if isinstance(model.encoder, TransformerEncoder):
             model.encoder.recompute = config.speed.recompute
-            if config.speed.compile and device.type == "cuda":
-                model.encoder.compile_blocks()
+            model.encoder.residual = torch.bfloat16 if config.speed.residual == "bf16" else None
+        self.alter: Alter = apply_alterations
+        self.scores = self.SCORES
+        self.packed = device.type == "cuda" and config.packs  # training batches: real frames end to end
+        if config.speed.compile and device.type == "cuda":
+            self.compile(mode="reduce-overhead" if config.speed.graphs else "default")
+
+    def compile(self, **how: Any) -> None:
+        """Fuse the kernels of a step by torch.compile, `how` as it takes it: alterations, embedding, blocks, head and
+        scores each become few graphs for all lengths, none of them broken.
+
+        PyTorch's compiler is loaded here: at import it would cost every program a second."""
+        compiled = partial(torch.compile, dynamic=True, **how)
+        if isinstance(self.model.encoder, TransformerEncoder):
+            self.model.encoder.compile_parts(compiled)
+        self.model.head.forward = compiled(self.model.head.forward)
+        self.alter, self.scores = compiled(self.alter), compiled(self.scores)
 
     def fixed(self, batch: Batch) -> tuple[Batch, list[torch.Generator]]:
         """A batch on the device, long utterances in pieces, and the generators that their ids stand for."""
@@ -47,16 +66,14 @@ class Pretraining:
             batch = Segments.of(batch.lengths, self.config.model.max_input_length).split_batch(batch)
         return batch, utterance_generators(batch.ids)
 
-    @property
-    def packed(self) -> bool:
-        """Whether training batches are computed on real frames end to end."""
-        return self.config.speed.packed and self.device.type == "cuda"
-
-    def packing(self, frames: int, batch: Batch) -> Packing:
-        """Where the real frames of a batch of `frames` (stacked) frames lie."""
-        encoder = self.model.encoder
-        assert isinstance(encoder, TransformerEncoder), "a config with a GRU refuses speed.packed"
-        return Packing.of(self.host_lengths(batch), frames, self.device, encoder.causal)
+    def layout(self, stacked: Tensor, lengths: Tensor, batch: Batch, packed: bool) -> Packing | Scope | None:
+        """How the encoder computes a batch of (stacked) frames [B, T', D]; None of a GRU."""
+        encoder, host_lengths = self.model.encoder, self.host_lengths(batch)
+        if not isinstance(encoder, TransformerEncoder):
+            return None
+        if packed:
+            return Packing.of(host_lengths, stacked.shape[1], self.device, encoder.causal)
+        return Scope(lengths, stacked.shape[1], encoder.causal, host_lengths=host_lengths)
 
     def host_lengths(self, batch: Batch) -> Tensor:
         """Lengths [B] in (stacked) frames, in host memory."""
@@ -67,6 +84,12 @@ class Pretraining:
     def autocast(self):
         """Matrix products as the config says."""
         return autocast(self.device, self.config.trainer.precision)
+
+
+def frame_scores(prediction: Tensor, truth: Tensor, mask: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+    """Loss over the chosen elements, all [B, T', ...], and the share of real frames that have some."""
+    loss = masked_loss(prediction, truth, mask).mean()
+    return {"loss": loss, "masked_share": mask.any(-1).sum() / lengths.sum()}
 
 
 @dataclass(frozen=True)
@@ -87,10 +110,12 @@ class Prediction:
 class FramePretraining(Pretraining):
     """Rebuild altered frames, or predict those that come (APC)."""
 
+    SCORES = staticmethod(frame_scores)
+
     def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Loss of a batch, and the share of its real frames that counted in it."""
         seen = self._prediction(batch, generator, self.packed)
-        return {"loss": seen.loss().mean(), "masked_share": seen.mask.any(-1).sum() / seen.lengths.sum()}
+        return self.scores(seen.prediction, seen.truth, seen.mask, seen.lengths)
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -118,17 +143,17 @@ class FramePretraining(Pretraining):
 
     def _prediction(self, batch: Batch, generator: Generators, packed: bool = False) -> Prediction:
         stacked, lengths = self.model.stack(batch.features, batch.lengths)
-        packing = self.packing(stacked.shape[1], batch) if packed else None
+        layout = self.layout(stacked, lengths, batch, packed)
         if self.config.objective == "apc":
-            prediction = self._predict(stacked, lengths, packing)
+            prediction = self._predict(stacked, lengths, layout)
             prediction, known = ahead(prediction, lengths, self.config.apc.time_shift)
             return Prediction(stacked, prediction, stacked, known[..., None].expand_as(stacked), lengths)
         truth = stacked if batch.target is None else self.model.stack(batch.target, batch.lengths)[0]
-        altered = alter(stacked, lengths, self.config.masking, generator)
+        altered = alter(stacked, lengths, self.config.masking, generator, apply=self.alter)
         inputs = self.model.hide(altered.inputs, altered.learnt)
-        return Prediction(inputs, self._predict(inputs, lengths, packing), truth, altered.mask, lengths)
+        return Prediction(inputs, self._predict(inputs, lengths, layout), truth, altered.mask, lengths)
 
-    def _predict(self, inputs: Tensor, lengths: Tensor, packing: Packing | None) -> Tensor:
-        if packing is None:
-            return self.model.predict(inputs, lengths).prediction
-        return self.model.predict_packed(inputs, lengths, packing)
+    def _predict(self, inputs: Tensor, lengths: Tensor, layout: Packing | Scope | None) -> Tensor:
+        """The prediction [B, T', D'], zero at padding where that is not computed."""
+        predicted = self.model.head(self.model.last_state(inputs, lengths, layout))
+        return layout.unpack(predicted) if isinstance(layout, Packing) else predicted

@@ -1,6 +1,8 @@
-"""Ways to compute faster that change nothing: packed batches, recomputed blocks, compiled blocks; and CUDA's own."""
+"""Ways to compute faster that change nothing: packed batches, recomputed blocks, compiled steps; and CUDA's own."""
 
+import importlib
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,10 +10,12 @@ import torch._dynamo.testing
 
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
+from mockingjay.model import layout
+from mockingjay.model.attention import attend
 from mockingjay.model.layout import Packing, Scope
-from mockingjay.model.transformer import Block, TransformerConfig
+from mockingjay.pretraining.codes import CodePretraining
 from mockingjay.pretraining.step import FramePretraining
-from utility.batches import Batch
+from utility.batches import Batch, real_frames
 from utility.config import build, resolve
 from utility.training.trainer import autocast
 
@@ -22,29 +26,31 @@ MASKS = {"proportion": 0.5, "consecutive_min": 1, "consecutive_max": 2}  # spans
 
 def pretraining(device="cpu", objective="masked", speed=None, **model):
     sizes = SMALL | {"dropout": 0.0, "attention_dropout": 0.0} | model
-    values = {"model": sizes, "objective": objective, "masking": MASKS}
+    values = {"model": sizes, "objective": objective, "masking": MASKS, "codes": {"size": 9}}
     config = build(PretrainConfig, values | {"speed": speed or {}})
-    return FramePretraining(new_model(config, 10, 10, seed=0), config, torch.device(device))
+    kind = CodePretraining if objective == "codes" else FramePretraining
+    return kind(new_model(config, 10, 10, seed=0), config, torch.device(device))
 
 
-def batch(device="cpu"):
-    features = torch.randn(4, 24, 10, generator=torch.Generator().manual_seed(1))
-    for row, length in zip(features, LENGTHS):
+def batch(device="cpu", lengths=LENGTHS):
+    features = torch.randn(len(lengths), int(lengths.max()) + 1, 10, generator=torch.Generator().manual_seed(1))
+    for row, length in zip(features, lengths):
         row[length:] = 0
-    return Batch(features, LENGTHS, list("abcd")).to(torch.device(device))
+    return Batch(features, lengths, list("abcdefgh")[: len(lengths)]).to(torch.device(device))
 
 
-def gradients(objective, packed=False, device="cpu", precision="fp32"):
+def gradients(objective, packed=False, device="cpu", precision="fp32", on=None):
     objective.model.zero_grad()
+    objective.packed = packed
     with autocast(torch.device(device), precision):
-        found = objective._prediction(batch(device), torch.Generator().manual_seed(2), packed)
-    loss = found.loss().mean()
-    loss.backward()
+        scores = objective.step(batch(device) if on is None else on, torch.Generator().manual_seed(2))
+    scores["loss"].backward()
     found = [p.grad.clone() for p in objective.model.parameters() if p.grad is not None]
-    assert loss > 0.1, "nothing is masked: every comparison would hold"
-    assert len(found) > 20
+    assert scores["loss"] > 0.1, "nothing is masked: every comparison would hold"
+    assert scores["masked_share"] > 0.1
+    assert len(found) > 15
     assert all(gradient.any() for gradient in found)
-    return loss.detach(), found
+    return scores["loss"].detach(), found
 
 
 def assert_same(one, other, tolerance=1e-6):
@@ -62,10 +68,49 @@ def test_a_packing_holds_the_real_frames_in_order():
     assert packing.unpack(packed).flatten().tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 8, 9, 10, 0]
 
 
-@pytest.mark.parametrize("model", [{}, {"share_layers": True}, {"pre_layer_norm": True}, {"prune_heads": [1, 6]}])
-def test_packed_batches_have_the_losses_and_gradients_of_padded_ones(model):  # causal ones on CUDA only, below
+MODELS = [{}, {"share_layers": True}, {"pre_layer_norm": True}, {"prune_heads": [1, 6]}]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_packed_batches_have_the_losses_and_gradients_of_padded_ones(model):
     both = pretraining(**model)
     assert_same(gradients(both), gradients(both, packed=True))
+
+
+@pytest.fixture
+def flash(monkeypatch):
+    """The way of CUDA in bfloat16, on a CPU in float32."""
+    importlib.import_module("tests.helpers.flash_on_cpu")
+    monkeypatch.setattr(layout, "HALF", (torch.float32,))
+    monkeypatch.setattr(layout, "has_flash", lambda device: True)
+    monkeypatch.setattr(Packing, "_attend_nested", lambda *_: pytest.fail("nested tensors instead of flash attention"))
+
+
+@pytest.mark.parametrize("objective", ["masked", "apc", "codes"])
+@pytest.mark.parametrize("model", MODELS)
+def test_flash_attention_has_the_losses_and_gradients_of_padded_batches(flash, objective, model):
+    both = pretraining(objective=objective, **model)
+    assert_same(gradients(both), gradients(both, packed=True))
+
+
+@pytest.mark.parametrize(("lengths", "causal"), [([7, 3, 5], True), ([7, 7, 7], False), ([7, 7, 7], True)])
+def test_no_mask_is_made_where_real_frames_need_none(lengths, causal):
+    """Kernels without a mask are the fast ones of CUDA. "meta" stands for a GPU; in float64 a CPU takes its way."""
+    counts = torch.tensor(lengths)
+    maskless = Scope(counts.to("meta"), 7, causal, host_lengths=counts)
+    assert maskless.mask is None
+    parts = torch.randn(3, 3, 2, 7, 4, dtype=torch.float64)
+    found, expected = attend(*parts, maskless), attend(*parts, Scope(counts, 7, causal))
+    real = real_frames(counts, 7)[:, None, :, None]
+    torch.testing.assert_close(found * real, expected * real)
+    assert expected.any()
+
+
+def test_a_mask_is_made_where_padding_would_be_seen():
+    counts = torch.tensor([7, 6])
+    assert Scope(counts.to("meta"), 7, host_lengths=counts).mask is not None
+    assert Scope(counts.to("meta"), 7).mask is not None
+    assert Scope(counts.to("meta"), 7, causal=True, radius=2).mask is not None
 
 
 def test_recomputed_blocks_give_the_same_with_dropout_too():
@@ -81,20 +126,23 @@ def test_recomputed_blocks_give_the_same_with_dropout_too():
 
 
 @pytest.mark.slow
-def test_blocks_compile_whole_and_once_for_all_lengths():
-    """In float64, where a CPU takes the same way as CUDA."""
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("objective", ["masked", "apc", "codes"])
+def test_compiled_steps_are_whole_and_few_graphs_do_for_all_lengths(flash, monkeypatch, objective, packed):
+    """Alterations, embedding, blocks, head and scores; in float64, where a CPU takes the same way as CUDA."""
+    monkeypatch.setattr(layout, "HALF", (torch.float64,))
     torch._dynamo.reset()
-    block = Block(TransformerConfig(hidden_size=16, heads=2, ffn_size=32)).double()
-    counter = torch._dynamo.testing.CompileCounter()
-    compiled = torch.compile(block, backend=counter, fullgraph=True)
-    for frames in (64, 128, 192, 320):
-        x = torch.randn(2, frames, 16, dtype=torch.float64)
-        scope = Scope(torch.tensor([frames, frames - 9]), frames)
-        block.eval()
-        torch.testing.assert_close(compiled(x, scope), block(x, scope))
-        block.train()
-        compiled(x, scope).sum().backward()
-    assert counter.frame_count <= 4
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    plain, compiled = pretraining(objective=objective), pretraining(objective=objective)
+    compiled.compile(backend=counter, fullgraph=True)
+    for one in (plain, compiled):
+        one.model.double()
+    for lengths in ([23, 7, 1, 16], [40, 33], [64, 64, 50], [31, 30, 29, 28, 27], [80, 16]):
+        seen = batch(lengths=torch.tensor(lengths))
+        seen = replace(seen, features=seen.features.double())
+        assert_same(gradients(plain, packed, on=seen), gradients(compiled, packed, on=seen))
+    parts = 4 if objective == "apc" else 5
+    assert parts <= counter.frame_count <= 2 * parts
 
 
 def test_unknown_speed_and_wrong_model_are_one_line():
@@ -133,7 +181,8 @@ def test_cuda_steps_do_not_wait_for_the_device():
     torch.cuda.set_sync_debug_mode("error")
     try:
         for packed in (False, True):
-            device._prediction(moved, torch.Generator().manual_seed(2), packed).loss().mean().backward()
+            device.packed = packed
+            device.step(moved, torch.Generator().manual_seed(2))["loss"].backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
