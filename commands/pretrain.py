@@ -19,6 +19,7 @@ from mockingjay.config import PretrainConfig
 from mockingjay.foreign.assumptions import in_words
 from mockingjay.foreign.configs import ConfigSource, read_config, read_online
 from mockingjay.model.frame_model import FrameModel
+from mockingjay.pretraining.budget import settled
 from mockingjay.pretraining.run import STEM, RunContext, continue_from, make_trainer
 from mockingjay.result import write_result
 from mockingjay.runs import DEFAULT_CONFIG, checkpoint_in, run_name
@@ -26,6 +27,7 @@ from utility.config import as_dict, differences, resolve, write_yaml
 from utility.device import claim_device, pick_device
 from utility.files import check_folder
 from utility.flags import AUTO, DEFAULT_SEED
+from utility.loader import AUTO as AUTO_FRAMES
 from utility.locks import held
 from utility.text import short
 from utility.training.distributed import Group
@@ -71,6 +73,9 @@ def _train(settings: Train, name: str, directory: Path, log: Path, group: Group)
     _check_data(settings, config, given, heard)
     device = claim_device(settings.cpu, config.trainer.precision)
     msg = settings.msg and group.leads
+    if config.loader.batch_frames == AUTO_FRAMES:
+        config = group.from_leader(settled(config, device))
+        say(msg, f"loader.batch_frames: {config.loader.batch_frames}, by trial")
     file = directory / CONFIG
     context = RunContext(
         directory,

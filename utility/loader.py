@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import numpy as np
 import pydantic
@@ -17,6 +17,7 @@ from utility.config import section
 from utility.seeds import numpy_generator
 from utility.threads import side_by_side, take_one_core
 
+AUTO = "auto"
 AHEAD = 2  # batches for each thread that reads ahead
 BUCKET_NOISE = 0.03  # lengths are compared up to this share, so that batches differ between epochs
 
@@ -63,11 +64,18 @@ class Target:
 class LoaderConfig:
     """How batches are filled."""
 
-    batch_frames: int = pydantic.Field(9000, gt=0)  # frames of a batch, padding included
+    # Frames of a batch, padding included; auto: as many as the memory of the GPU affords, found before a training.
+    batch_frames: Annotated[int, pydantic.Field(gt=0)] | Literal["auto"] = 9000
     max_frames: int | None = pydantic.Field(None, gt=0)  # longer utterances give a random crop when training
     # Padded lengths are multiples of this: few shapes, kernels made once.
     pad_multiple: int = pydantic.Field(1, ge=1, le=100_000)
     workers: int = pydantic.Field(0, ge=0, le=1000)  # threads that read ahead
+
+    @property
+    def budget(self) -> int:
+        """Frames of a batch, once they are known."""
+        assert isinstance(self.batch_frames, int), "it is found before anything is read"
+        return self.batch_frames
 
 
 def frame_batches(lengths: np.ndarray, budget: int, rng: np.random.Generator | None) -> list[np.ndarray]:
@@ -132,7 +140,7 @@ class Loader:
 
     def once(self, pin: bool = False) -> Iterator[AnyBatch]:
         """Every utterance once, uncropped, in an order that depends on the lengths alone; for a GPU `pin` them."""
-        batches = frame_batches(self._rounded(self.lengths), self.config.batch_frames, None)
+        batches = frame_batches(self._rounded(self.lengths), self.config.budget, None)
         keys = [(START, START, self.subset[batch]) for batch in batches]
         return (batch for _, batch in self._read(keys, False, pin))
 
@@ -148,7 +156,7 @@ class Loader:
         if self.shares is not None:
             drawn = rng.choice(len(subset), len(subset), p=self.shares)
             subset, cropped = subset[drawn], cropped[drawn]
-        batches = frame_batches(self._rounded(cropped), self.config.batch_frames, rng)
+        batches = frame_batches(self._rounded(cropped), self.config.budget, rng)
         return [subset[batch] for batch in batches]
 
     def _rounded(self, lengths: np.ndarray) -> np.ndarray:
