@@ -78,8 +78,11 @@ class PretrainConfig:
                 "speed.packed, speed.recompute and speed.residual are for Transformers: leave them out with encoder "
                 "'gru'"
             )
-        if self.speed.graphs and (self.speed.packed or not self.speed.compile):
-            raise ValueError("speed.graphs goes with speed.compile true, and not with speed.packed true")
+        if self.speed.graphs and (self.speed.packed or not self.speed.compile or self.trainer.accumulation > 1):
+            raise ValueError(
+                "speed.graphs goes with speed.compile true, and neither with speed.packed true nor with "
+                "trainer.accumulation"
+            )
         if self.speed.residual == "bf16" and self.trainer.precision != "bf16":
             raise ValueError(
                 f"speed.residual bf16 goes with trainer.precision bf16, not {self.trainer.precision}: set one of them"

@@ -29,8 +29,7 @@ class CodePretraining(Pretraining):
 
     SCORES = staticmethod(code_scores)
 
-    def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Loss of a batch, its accuracy, and the share of its real frames that are masked."""
+    def _step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         seen = self._prediction(batch, generator, self.packed)
         return self.scores(seen.logits, seen.codes, (batch.lengths // self.model.downsample_rate).clamp(min=1))
 

@@ -45,8 +45,9 @@ class Pretraining:
         self.alter: Alter = apply_alterations
         self.scores = self.SCORES
         self.packed = device.type == "cuda" and config.packs  # training batches: real frames end to end
+        self.graphs = config.speed.graphs and device.type == "cuda"
         if config.speed.compile and device.type == "cuda":
-            self.compile(mode="reduce-overhead" if config.speed.graphs else "default")
+            self.compile(mode="reduce-overhead" if self.graphs else "default")
 
     def compile(self, **how: Any) -> None:
         """Fuse the kernels of a step by torch.compile, `how` as it takes it: alterations, embedding, blocks, head and
@@ -58,6 +59,16 @@ class Pretraining:
             self.model.encoder.compile_parts(compiled)
         self.model.head.forward = compiled(self.model.head.forward)
         self.alter, self.scores = compiled(self.alter), compiled(self.scores)
+
+    def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss of a batch, and what is logged beside it."""
+        if not self.graphs:
+            return self._step(batch, generator)
+        torch.compiler.cudagraph_mark_step_begin()
+        return {name: value.clone() for name, value in self._step(batch, generator).items()}  # graphs write over theirs
+
+    def _step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        raise NotImplementedError
 
     def fixed(self, batch: Batch) -> tuple[Batch, list[torch.Generator]]:
         """A batch on the device, long utterances in pieces, and the generators that their ids stand for."""
@@ -112,8 +123,7 @@ class FramePretraining(Pretraining):
 
     SCORES = staticmethod(frame_scores)
 
-    def step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Loss of a batch, and the share of its real frames that counted in it."""
+    def _step(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         seen = self._prediction(batch, generator, self.packed)
         return self.scores(seen.prediction, seen.truth, seen.mask, seen.lengths)
 

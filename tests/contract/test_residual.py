@@ -89,7 +89,8 @@ def test_training_with_narrow_states_has_the_losses_of_training_with_wide_ones(t
         (["speed.residual=bf16", "trainer.precision=fp32"], "goes with trainer.precision bf16, not fp32"),
         (["speed.residual=bf16", "objective=apc", "encoder=gru"], "for Transformers"),
         (["speed.graphs=True"], "speed.graphs goes with speed.compile true"),
-        (["speed.graphs=True", "speed.compile=True", "speed.packed=True"], "not with speed.packed true"),
+        (["speed.graphs=True", "speed.compile=True", "speed.packed=True"], "neither with speed.packed true"),
+        (["speed.graphs=True", "speed.compile=True", "trainer.accumulation=2"], "nor with trainer.accumulation"),
     ],
 )
 def test_settings_that_do_not_go_together_are_one_line(words, line):

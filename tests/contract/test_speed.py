@@ -145,6 +145,19 @@ def test_compiled_steps_are_whole_and_few_graphs_do_for_all_lengths(flash, monke
     assert parts <= counter.frame_count <= 2 * parts
 
 
+def test_what_cuda_graphs_give_is_copied_and_their_steps_are_told_apart(monkeypatch):
+    """The next step writes over it."""
+    objective, told = pretraining(), []
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: told.append(True))
+    objective.graphs = True
+    kept = {"loss": torch.ones(()), "masked_share": torch.ones(())}
+    monkeypatch.setattr(objective, "_step", lambda *_: kept)
+    found = objective.step(batch(), torch.Generator())
+    assert told == [True]
+    assert found == kept
+    assert not any(found[name].data_ptr() == kept[name].data_ptr() for name in kept)
+
+
 def test_unknown_speed_and_wrong_model_are_one_line():
     with pytest.raises(ValueError, match="packd"):
         resolve(PretrainConfig, None, ["speed.packd=True"])
