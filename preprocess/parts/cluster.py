@@ -14,12 +14,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import distributed
-import joblib
-from distributed.client import CancelledError
-from joblib._dask import DaskDistributedBackend
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE = 10  # seconds that the scheduler has to answer, and then the first worker to appear
@@ -72,24 +69,16 @@ class Cluster:
         """The results of `count` calls, in the order in which they come."""
         size = max(1, min(TASK_CALLS, count // (4 * max(1, sum(self.client.nthreads().values())))))
         tasks = iter(lambda: list(islice(calls, size)), [])
-        with joblib.parallel_config(_Backend(client=self.client)):
-            pool = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-            for results in pool(joblib.delayed(_task)(self.requirements, task) for task in tasks):
-                yield from results
-
-
-class _Backend(DaskDistributedBackend):
-    """joblib's own, which would wait for ever for a task that Dask has given up."""
-
-    def effective_n_jobs(self, n_jobs: int) -> int:
-        return IN_FLIGHT // 2  # joblib keeps twice as many in flight
-
-    async def _collect(self) -> None:
-        while self._continue:
-            async for future, result in self.waiting_futures:
-                del self._results[future]
-                self._callbacks.pop(future)(result[1] if future.status == "error" else result)
-            await asyncio.sleep(0.01)
+        submitted = (self.client.submit(_Task(self.requirements, task), pure=False) for task in tasks)
+        done = distributed.as_completed(
+            islice(submitted, IN_FLIGHT), loop=self.client.loop, with_results=True, raise_errors=False
+        )
+        for future, results in done:
+            if future.status != "finished":
+                future.result()  # raises what ended it
+            for another in islice(submitted, 1):
+                done.add(another)
+            yield from results
 
 
 @dataclass(frozen=True)
@@ -118,9 +107,16 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _task(requirements: _Requirements, calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    requirements.check()
-    return [call() for call in calls]
+@dataclass(frozen=True)
+class _Task:
+    """What a worker does at a time; one object, because Dask would search lists for other tasks."""
+
+    requirements: _Requirements
+    calls: Sequence[Callable[[], Any]]
+
+    def __call__(self) -> list[Any]:
+        self.requirements.check()
+        return [call() for call in self.calls]
 
 
 @contextlib.contextmanager
@@ -131,7 +127,7 @@ def _in_one_line(address: str) -> Iterator[None]:
         yield
     except distributed.KilledWorker:
         reason = f"several workers died at the same few recordings, perhaps for want of memory: see their logs; {again}"
-    except (CancelledError, asyncio.CancelledError):
+    except (distributed.CancelledError, asyncio.CancelledError):
         reason = f"the scheduler is lost; {again}"
     except ImportError as error:
         reason = f"{error} there: start the scheduler and every worker with PYTHONPATH={PROJECT} in this environment"

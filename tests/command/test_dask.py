@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -136,6 +137,24 @@ def test_cluster_that_does_not_fit_is_refused_before_any_work(dask_cluster, spee
     with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0", protocol="tcp://") as idle:
         assert "it has no workers" in refused([*words, idle.scheduler_address], capsys)
     assert not (tmp_path / "none").exists()
+
+
+def test_workers_are_given_a_few_tasks_at_a_time(dask_cluster, tmp_path, monkeypatch):
+    from preprocess.parts.cluster import cluster
+
+    taken = []
+
+    def calls() -> Iterator[Callable[[], int]]:
+        for i in range(30):
+            taken.append(i)
+            yield partial(int, i)
+
+    monkeypatch.setattr("preprocess.parts.cluster.IN_FLIGHT", 2)
+    with cluster(dask_cluster.scheduler_address, [tmp_path]) as workers:
+        results = workers(calls(), 30)
+        first = next(results)
+        assert 0 < len(taken) < 30
+        assert sorted([first, *results]) == list(range(30))
 
 
 def test_what_workers_lack_and_what_kills_them_is_said(dask_cluster, tmp_path, monkeypatch):
