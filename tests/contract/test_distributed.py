@@ -120,8 +120,11 @@ def test_ranks_share_the_batches_across_the_ends_of_epochs(config, world):
     assert next(again)[1].ids == taken[world + 1]
 
 
+SHORT = 10  # seconds that the processes of a test wait for each other
+
 RANK = """
-import os, signal, sys
+import os, signal, sys, time
+from datetime import timedelta
 import commands.pretrain as pretrain, runner_mockingjay
 from utility.command import run
 from utility.training.trainer import Trainer
@@ -141,8 +144,22 @@ if how == "told":
         if rank == 1 and self.progress.step == 5:
             os.kill(os.getpid(), signal.SIGTERM)
     Trainer._mark = marked
+if how == "hangs":
+    import utility.training.distributed as distributed
+    distributed.COLLECTIVE_TIMEOUT = timedelta(seconds=SECONDS)
+    evaluated, update = Trainer._evaluated, Trainer.update
+    def slow(self):
+        time.sleep(1.4 * SECONDS)
+        return evaluated(self)
+    def hanging(self, stream):
+        leader = self.run.group.from_leader(os.getpid())
+        if rank == 1 and self.progress.step == 8:
+            while os.path.exists(f"/proc/{leader}"):
+                time.sleep(0.1)
+        update(self, stream)
+    Trainer._evaluated, Trainer.update = slow, hanging
 run(runner_mockingjay.main)
-"""
+""".replace("SECONDS", str(SHORT))
 
 
 def ranks(config: Path, how: str, name: str, *words: str) -> list[tuple[int, str]]:
@@ -198,6 +215,18 @@ def test_a_group_whose_folder_another_run_holds_ends_as_one(config):
     assert [code for code, _ in ends] == [2, 2]
     assert f"process {process.pid} on" in ends[0][1]
     assert not ends[1][1].count("process")
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_is_noticed_and_one_that_evaluates_is_waited_for(config):
+    name = "hangs"
+    ends = ranks(config, "hangs", name)
+    assert [code for code, _ in ends] == [2, 2], ends
+    waited, ended = (error.strip().splitlines()[-1] for _, error in ends)
+    assert f"rank 0 of 2 has waited {SHORT} s for the gradients of the others: the rank that does not say" in waited
+    assert "rank 1 of 2 waits for the gradients of the others, but another rank has ended" in ended
+    assert [r["step"] for r in records(config, name)] == list(range(1, 9))
+    assert (config.parent / "result" / name / "mockingjay-6.ckpt").is_file()
 
 
 def probe(small: Small, name: str, processes: int, *words: str) -> subprocess.CompletedProcess:

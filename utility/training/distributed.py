@@ -1,8 +1,10 @@
 """Several processes as one run, started by torchrun: who this one is, and what they tell each other."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
@@ -10,33 +12,42 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-PATIENCE = timedelta(hours=6)  # the others wait this long while the first evaluates and writes
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)  # in training: who keeps the others waiting longer than that hangs
+LEADER_TIMEOUT = timedelta(hours=6)  # while the first process evaluates, draws and writes
+NCCL_MARGIN = timedelta(minutes=1)  # NCCL kills its process after a timeout, so what gloo hears is said before
+TIMED_OUT = re.compile("timed? ?out", re.IGNORECASE)  # as gloo, NCCL and the store say it
+GONE = re.compile("connection|socket|broken pipe|remote process", re.IGNORECASE)
 Value = TypeVar("Value")
-_HOST: dict[str, dist.ProcessGroup] = {}  # what CUDA's processes send each other from host to host
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of a run; number `rank` of `world`. The first one leads: it evaluates, logs and writes."""
+    """The processes of a run; number `rank` of `world`. The first one leads: it evaluates, logs and writes.
+
+    Where another process has ended a call raises ConnectionError; where one does not answer within the timeout,
+    TimeoutError. `host` connects the hosts of CUDA's processes, `patient` has the long timeout; both are gloo's."""
 
     rank: int = 0
     world: int = 1
+    host: dist.ProcessGroup | None = field(default=None, compare=False, repr=False)
+    patient: dist.ProcessGroup | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def join(cls, device: torch.device) -> "Group":
         """The group that torchrun's environment names (gloo on CPUs, NCCL on CUDA), or one process alone."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        if world == 1:
             return ALONE
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-        if not dist.is_initialized():
-            on_gpu = device.type == "cuda"
-            dist.init_process_group(
-                "nccl" if on_gpu else "gloo", timeout=PATIENCE, device_id=device if on_gpu else None
-            )
-            if on_gpu:
-                _HOST["group"] = dist.new_group(backend="gloo", timeout=PATIENCE)
-        return cls(dist.get_rank(), dist.get_world_size())
+        host = None
+        with cls(rank, world)._hearing("the others to start", COLLECTIVE_TIMEOUT):
+            if device.type == "cuda":
+                torch.cuda.set_device(device)
+                dist.init_process_group("nccl", timeout=COLLECTIVE_TIMEOUT + NCCL_MARGIN, device_id=device)
+                host = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+            else:
+                dist.init_process_group("gloo", timeout=COLLECTIVE_TIMEOUT)
+            patient = dist.new_group(backend="gloo", timeout=LEADER_TIMEOUT)
+        return cls(rank, world, host, patient)
 
     @property
     def leads(self) -> bool:
@@ -50,7 +61,8 @@ class Group:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
+        with self._hearing("the gradients of the others", COLLECTIVE_TIMEOUT):
+            dist.all_reduce(flat)
         flat /= self.world
         for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
             gradient.copy_(mean.view_as(gradient))
@@ -60,7 +72,8 @@ class Group:
         if self.world == 1:
             return values[None]
         gathered = [torch.empty_like(values) for _ in range(self.world)]
-        dist.all_gather(gathered, values.contiguous())
+        with self._hearing("the figures of the others", COLLECTIVE_TIMEOUT):
+            dist.all_gather(gathered, values.contiguous())
         return torch.stack(gathered)
 
     def from_leader(self, value: Value) -> Value:
@@ -68,7 +81,8 @@ class Group:
         if self.world == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box)
+        with self._hearing("rank 0", LEADER_TIMEOUT):
+            dist.broadcast_object_list(box, group=self.patient)
         return box[0]
 
     def by_leader(self, call: Callable[[], Value]) -> Value:
@@ -96,14 +110,32 @@ class Group:
         if self.world == 1:
             return flag
         count = torch.tensor([int(flag)])
-        dist.all_reduce(count, group=_HOST.get("group"))
+        with self._hearing("the others to end their step", COLLECTIVE_TIMEOUT):
+            dist.all_reduce(count, group=self.host)
         return bool(count)
 
     def leave(self) -> None:
         """Wait for the others and close the connections."""
         if self.world > 1:
-            dist.barrier()
+            with self._hearing("the others to end", LEADER_TIMEOUT):
+                dist.barrier(group=self.patient)
             dist.destroy_process_group()
+
+    @contextmanager
+    def _hearing(self, what: str, timeout: timedelta) -> Iterator[None]:
+        """Turn what the backend raises where another process hangs or has ended into one line."""
+        try:
+            yield
+        except RuntimeError as error:
+            me, said = f"rank {self.rank} of {self.world}", str(error)
+            if TIMED_OUT.search(said):
+                raise TimeoutError(
+                    f"{me} has waited {timeout.total_seconds():g} s for {what}: the rank that does not say so hangs; "
+                    "start the run again with --resume"
+                ) from None
+            if GONE.search(said):
+                raise ConnectionError(f"{me} waits for {what}, but another rank has ended: see what it said") from None
+            raise
 
 
 ALONE = Group()

@@ -241,11 +241,11 @@ class Trainer:
         step = self.progress.step
         self.training.module.eval()
         with self.clock.paused():
-            figures = self.run.group.from_leader(self._evaluated() if self.log is not None else {})
+            figures = self.run.group.by_leader(self._evaluated)
         score = figures[self.training.choose]
         if self.progress.best is None or score < self.progress.best:
             self.progress = replace(self.progress, best=score, best_step=step, stale=0)
-            self._write(self.best_path)
+            self.run.group.by_leader(lambda: self._write(self.best_path))
         else:
             self.progress = replace(self.progress, stale=self.progress.stale + 1)
 
@@ -264,13 +264,13 @@ class Trainer:
         """Write the checkpoint of this step and delete those beyond `max_keep`."""
         self._settle()
         with self.clock.paused():
-            self._write(step_path(self.run.directory, self.run.stem, self.progress.step))
-            if self.run.group.leads:
-                keep_newest(self.run.directory, self.run.stem, self.config.max_keep)
+            self.run.group.by_leader(self._write_step)
+
+    def _write_step(self) -> None:
+        self._write(step_path(self.run.directory, self.run.stem, self.progress.step))
+        keep_newest(self.run.directory, self.run.stem, self.config.max_keep)
 
     def _write(self, path: Path) -> None:
-        if not self.run.group.leads:
-            return
         state = asdict(self.progress) | {"position": list(self.progress.position)}
         content = {"model": self.training.module.state_dict(), "optimizer": self.optimizer.state_dict(), "state": state}
         save_checkpoint(path, self.run.kind, {**content, **self.run.about})
