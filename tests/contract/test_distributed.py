@@ -91,6 +91,12 @@ def test_two_processes_have_the_losses_of_one_with_their_batches(config, alone, 
 
 
 @pytest.mark.slow
+def test_gradients_sent_while_backward_runs_train_the_same(config, alone):
+    train(config, "overlap", 2, "trainer.reduce_overlap=true")
+    same(records(config, "overlap"), alone)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "processes"), [("two", 1), ("alone", 2)])
 def test_a_run_is_resumed_by_another_number_of_processes(config, alone, two, source, processes):
     name = f"{source}_then_{processes}"
@@ -218,9 +224,10 @@ def test_a_group_whose_folder_another_run_holds_ends_as_one(config):
 
 
 @pytest.mark.slow
-def test_a_process_that_hangs_is_noticed_and_one_that_evaluates_is_waited_for(config):
-    name = "hangs"
-    ends = ranks(config, "hangs", name)
+@pytest.mark.parametrize("words", [(), ("trainer.reduce_overlap=true", "trainer.reduce_dtype=bf16")])
+def test_a_process_that_hangs_is_noticed_and_one_that_evaluates_is_waited_for(config, words):
+    name = f"hangs{len(words)}"
+    ends = ranks(config, "hangs", name, *words)
     assert [code for code, _ in ends] == [2, 2], ends
     waited, ended = (error.strip().splitlines()[-1] for _, error in ends)
     assert f"rank 0 of 2 has waited {SHORT} s for the gradients of the others: the rank that does not say" in waited

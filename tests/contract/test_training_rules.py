@@ -47,8 +47,8 @@ class Endless:
 class Apart(Group):
     """One of several processes that do not hear of each other."""
 
-    def average_gradients(self, parameters):
-        pass
+    def begin_mean(self, values, dtype):
+        return lambda: values
 
     def gather(self, values):
         return values[None]

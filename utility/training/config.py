@@ -16,6 +16,10 @@ class TrainerConfig:
     accumulation: int = pydantic.Field(1, ge=1)  # batches per update
     # Of matrix products; weights, losses, optimiser stay fp32. tf32: 10 bits of mantissa on CUDA, fp32 elsewhere.
     precision: Literal["fp32", "tf32", "bf16"] = "bf16"
+    # Of several processes, where their network is slow: average gradients while backward still computes others, and
+    # send them as bf16. Neither changes what a representation is: fingerprints do not name them.
+    reduce_overlap: bool = pydantic.Field(False, repr=False)
+    reduce_dtype: Literal["fp32", "bf16"] = pydantic.Field("fp32", repr=False)
     log_every: int = pydantic.Field(100, ge=1)
     eval_every: int = pydantic.Field(5000, ge=1)
     save_every: int = pydantic.Field(5000, ge=1)

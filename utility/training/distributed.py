@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)  # in training: who keeps the others waiting longer than that hangs
 LEADER_TIMEOUT = timedelta(hours=6)  # while the first process evaluates, draws and writes
@@ -54,18 +54,20 @@ class Group:
         """Whether this process does what only one may do."""
         return self.rank == 0
 
-    @torch.no_grad()
-    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Give every process the mean of all gradients, in one message."""
-        if self.world == 1:
-            return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        with self._hearing("the gradients of the others", COLLECTIVE_TIMEOUT):
-            dist.all_reduce(flat)
-        flat /= self.world
-        for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
-            gradient.copy_(mean.view_as(gradient))
+    def begin_mean(self, values: Tensor, dtype: torch.dtype) -> Callable[[], Tensor]:
+        """Begin to average `values` [N] over all processes, sent as `dtype`; what it returns waits for the mean [N]."""
+        message, what = values.to(dtype), "the gradients of the others"
+        averages = dist.get_backend() == "nccl"
+        with self._hearing(what, COLLECTIVE_TIMEOUT):
+            work = dist.all_reduce(message, dist.ReduceOp.AVG if averages else dist.ReduceOp.SUM, async_op=True)
+
+        def mean() -> Tensor:
+            with self._hearing(what, COLLECTIVE_TIMEOUT):
+                work.wait()
+            total = message.to(values.dtype)
+            return total if averages else total.div_(self.world)
+
+        return mean
 
     def gather(self, values: Tensor) -> Tensor:
         """The values [N] of all processes, [world, N]."""

@@ -28,6 +28,7 @@ from utility.training.checkpoint import (
 from utility.training.config import TrainerConfig
 from utility.training.distributed import ALONE, Group
 from utility.training.events import Board
+from utility.training.gradients import GradientAverage
 from utility.training.log import ProgressLines, RunLog
 from utility.training.optimization import OptimizerConfig, make_optimizer, make_schedule, restore
 from utility.training.stopping import Stop, Stopped
@@ -109,6 +110,9 @@ class Trainer:
         self.share = make_schedule(optimizer, self.steps)
         self.clip = optimizer.clip
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        trained = set(self.parameters)
+        in_order = [parameter for parameter in training.module.parameters() if parameter in trained]
+        self.gradients = GradientAverage(in_order, run.group, config)
         self.progress = Progress()
         self.window: dict[str, list[Tensor]] = {}  # figures still on the device
         self.clock = Stopwatch()
@@ -187,9 +191,11 @@ class Trainer:
             generator = torch.Generator().manual_seed(seed)
             with autocast(self.run.device, self.config.precision):
                 values = self.training.step(batch.to(self.run.device), generator)
+            if index == self.config.accumulation - 1:
+                self.gradients.expect()
             (values["loss"] / self.config.accumulation).backward()
             self._collect(values)
-        self.run.group.average_gradients(self.parameters)
+        self.gradients.finish()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip, foreach=True)
         self._collect({"grad_norm": norm})
         self.optimizer.step()
