@@ -1,5 +1,6 @@
 """Several processes as one run, started by torchrun: who this one is, and what they tell each other."""
 
+import atexit
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -83,7 +84,7 @@ class Group:
         if self.world == 1:
             return value
         box = [value]
-        with self._hearing("rank 0", LEADER_TIMEOUT):
+        with self._hearing("the others" if self.leads else "rank 0", LEADER_TIMEOUT):
             dist.broadcast_object_list(box, group=self.patient)
         return box[0]
 
@@ -130,14 +131,18 @@ class Group:
             yield
         except RuntimeError as error:
             me, said = f"rank {self.rank} of {self.world}", str(error)
+            failure: OSError
             if TIMED_OUT.search(said):
-                raise TimeoutError(
+                failure = TimeoutError(
                     f"{me} has waited {timeout.total_seconds():g} s for {what}: the rank that does not say so hangs; "
                     "start the run again with --resume"
-                ) from None
-            if GONE.search(said):
-                raise ConnectionError(f"{me} waits for {what}, but another rank has ended: see what it said") from None
-            raise
+                )
+            elif GONE.search(said):
+                failure = ConnectionError(f"{me} waits for {what}, but another rank has ended: see what it said")
+            else:
+                raise
+            atexit.register(os._exit, 2)  # the backend's own end would wait for the other rank, or abort
+            raise failure from None
 
 
 ALONE = Group()
