@@ -112,6 +112,7 @@ class Trainer:
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         trained = set(self.parameters)
         in_order = [parameter for parameter in training.module.parameters() if parameter in trained]
+        assert len(in_order) == len(trained), "the module has all that is trained"
         self.gradients = GradientAverage(in_order, run.group, config)
         self.progress = Progress()
         self.window: dict[str, list[Tensor]] = {}  # figures still on the device
