@@ -70,12 +70,14 @@ class Frames:
             self.lengths = np.where(self.rows < 0, 0, lengths[self.rows])
 
     def read(self, index: int, start: int, stop: int) -> np.ndarray:
-        """Frames `start` to `stop` of utterance `index`, float32 [stop - start, D], of several layers [..., n, D]."""
+        """Frames `start` to `stop` of utterance `index`, [stop - start, D], of several layers [..., n, D].
+
+        float32; without `pick` float16 where the store holds that."""
         row = int(self.rows[index])
         number = int(np.searchsorted(self.ends, row, side="right"))
         store = self.stores[number]
         frames = store.read(row - int(self.ends[number]) + len(store), start, stop)
-        return frames if self.pick is None else self.pick(frames)
+        return frames if self.pick is None else self.pick(frames.astype(np.float32, copy=False))
 
 
 class Sound:
@@ -191,7 +193,8 @@ class Means:
         self.ids, self.target = whole.ids, whole.target
         self.lengths = np.ones(len(whole.ids), dtype=np.int64)
         for number in range(len(whole.ids)):
-            mean = whole.read(number, 0, int(whole.lengths[number])).mean(axis=0, dtype=np.float64)
+            rows = whole.read(number, 0, int(whole.lengths[number])).astype(np.float32, copy=False)
+            mean = rows.mean(axis=0, dtype=np.float64)
             if number == 0:
                 self.means = TemporaryArray(np.float32, mean.shape)
             self.means.append(mean)

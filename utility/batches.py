@@ -13,6 +13,8 @@ from torch import Tensor
 class Batch:
     """Utterances padded together: features [B, T, ...] float32, true lengths [B] int64, and an optional target.
 
+    On its way to a GPU what a store holds in float16 is float16: half to pad, to pin and to copy.
+
     The target is [B] (one label each), [B, T] (frame labels), [B, T, D'] (another feature of the same frames), or
     [B, U] of its own true lengths `target_lengths` [B] (a transcript)."""
 
@@ -24,7 +26,7 @@ class Batch:
     host_lengths: Tensor | None = None  # `lengths` where they were before the batch went to a device
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on `device`; from pinned memory the host does not wait for the copy."""
+        """The batch on `device`, float32; from pinned memory the host does not wait for the copy."""
         return _to(self, device)
 
     def mask(self) -> Tensor:
@@ -69,14 +71,23 @@ ON_THE_DEVICE = ("features", "samples", "lengths", "target", "target_lengths")  
 
 
 def _to(batch: OneOf, device: torch.device) -> OneOf:
+    def there(part: Tensor) -> Tensor:
+        part = part.to(device, non_blocking=True)
+        return part.float() if part.dtype == torch.float16 else part
+
     host = batch.lengths if batch.host_lengths is None else batch.host_lengths
-    return replace(_changed(batch, lambda part: part.to(device, non_blocking=True)), host_lengths=host)
+    return replace(_changed(batch, there), host_lengths=host)
+
+
+def device_parts(batch: AnyBatch) -> dict[str, Tensor]:
+    """The tensors of a batch that go to a device, by name."""
+    parts = {name: getattr(batch, name, None) for name in ON_THE_DEVICE}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _changed(batch: OneOf, change: Callable[[Tensor], Tensor]) -> OneOf:
     """A batch, each tensor that goes to a device changed."""
-    parts = {name: getattr(batch, name, None) for name in ON_THE_DEVICE}
-    changed: dict[str, Any] = {name: change(part) for name, part in parts.items() if part is not None}
+    changed: dict[str, Any] = {name: change(part) for name, part in device_parts(batch).items()}
     return replace(batch, **changed)
 
 
@@ -85,12 +96,16 @@ def real_frames(lengths: Tensor, frames: int) -> Tensor:
     return torch.arange(frames, device=lengths.device) < lengths[:, None]
 
 
-def pad(rows: Sequence[np.ndarray], fill: float = 0.0, multiple: int = 1) -> Tensor:
-    """Stack scalars to [B], or arrays [T, ...] to [B, longest T rounded up to `multiple`, ...], `fill` beyond each."""
+def pad(rows: Sequence[np.ndarray], fill: float = 0.0, multiple: int = 1, half: bool = False) -> Tensor:
+    """Stack scalars to [B], or arrays [T, ...] to [B, longest T rounded up to `multiple`, ...], `fill` beyond each.
+
+    float16 becomes float32 on the way, unless all of it is to stay `half`."""
     if not rows[0].ndim:
         return torch.from_numpy(np.stack(rows))
     longest = -(-max(len(row) for row in rows) // multiple) * multiple
-    padded = np.full((len(rows), longest, *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
+    dtype = np.result_type(*{row.dtype for row in rows})
+    dtype = np.dtype(np.float32) if dtype == np.float16 and not half else dtype
+    padded = np.full((len(rows), longest, *rows[0].shape[1:]), fill, dtype)
     for target, row in zip(padded, rows):
         target[: len(row)] = row
     return torch.from_numpy(padded)

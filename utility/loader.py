@@ -1,7 +1,7 @@
 """Batches filled to a budget of frames; their order is a pure function of (seed, epoch), their position resumable."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +19,7 @@ from utility.threads import side_by_side, take_one_core
 
 AUTO = "auto"
 AHEAD = 2  # batches for each thread that reads ahead
+WORKERS = 4  # threads that feed a GPU
 BUCKET_NOISE = 0.03  # lengths are compared up to this share, so that batches differ between epochs
 
 
@@ -36,7 +37,8 @@ Key = tuple[Position, Position, np.ndarray]  # this position, the next one, and 
 class Source(Protocol):
     """What batches are made of: a `Store`, or anything that answers like one.
 
-    `lengths` are in frames; of some of them `read` gives an array [frames, ...], or a waveform [n] that has as many."""
+    `lengths` are in frames; of some of them `read` gives an array [frames, ...], or a waveform [n] that has as many:
+    float32, or float16 where that is what is stored."""
 
     @property
     def ids(self) -> Sequence[str]: ...
@@ -69,7 +71,8 @@ class LoaderConfig:
     max_frames: int | None = pydantic.Field(None, gt=0)  # longer utterances give a random crop when training
     # Padded lengths are multiples of this: few shapes, kernels made once.
     pad_multiple: int = pydantic.Field(1, ge=1, le=100_000)
-    workers: int = pydantic.Field(0, ge=0, le=1000)  # threads that read ahead
+    # Threads that read ahead; None: none on a CPU, 4 on CUDA, or a thread for each core where recordings are decoded.
+    workers: int | None = pydantic.Field(None, ge=0, le=1000)
 
     @property
     def budget(self) -> int:
@@ -131,7 +134,7 @@ class Loader:
 
     def stream(
         self, start: Position = START, rank: int = 0, world: int = 1, pin: bool = False
-    ) -> Iterator[tuple[Position, AnyBatch]]:
+    ) -> Generator[tuple[Position, AnyBatch]]:
         """Endless training batches from `start` on, each with the position of the batch after it.
 
         Of `world` processes number `rank` gets every `world`-th batch, with the position after all of theirs; epochs
@@ -162,16 +165,24 @@ class Loader:
     def _rounded(self, lengths: np.ndarray) -> np.ndarray:
         return -(-lengths // self.config.pad_multiple) * self.config.pad_multiple
 
-    def _read(self, keys: Iterable[Key], crop: bool, pin: bool) -> Iterator[tuple[Position, AnyBatch]]:
+    def _workers(self, pin: bool) -> int:
+        """How many threads read ahead."""
+        if self.config.workers is not None:
+            return self.config.workers
+        if not pin:
+            return 0
+        return max(WORKERS, torch.get_num_threads()) if self.waveforms else WORKERS
+
+    def _read(self, keys: Iterable[Key], crop: bool, pin: bool) -> Generator[tuple[Position, AnyBatch]]:
         """The batches of `keys`. Threads read ahead, not processes: reading and copying let other threads work, and a
         batch need not be copied from one process to another."""
-        batches = _Batches(self, self.config, crop)
+        batches = _Batches(self, self.config, crop, half=pin)
 
         def made(key: Key) -> tuple[Position, AnyBatch]:
             following, batch = batches[key]
             return following, batch.pin_memory() if pin else batch
 
-        workers = self.config.workers
+        workers = self._workers(pin)
         if not workers:
             yield from map(made, keys)
             return
@@ -212,11 +223,11 @@ class _Keys:
 
 
 class _Batches:
-    """Reads and pads one batch; in any thread."""
+    """Reads and pads one batch; in any thread. With `half` what lies in float16 stays that."""
 
-    def __init__(self, loader: Loader, config: LoaderConfig, crop: bool):
+    def __init__(self, loader: Loader, config: LoaderConfig, crop: bool, half: bool = False):
         self.source, self.target, self.seed = loader.source, loader.target, loader.seed
-        self.waveforms = loader.waveforms
+        self.waveforms, self.half = loader.waveforms, half
         self.max_frames, self.multiple = config.max_frames if crop else None, config.pad_multiple
 
     def __getitem__(self, key: Key) -> tuple[Position, AnyBatch]:
@@ -231,7 +242,7 @@ class _Batches:
         if self.waveforms:
             counts = torch.tensor([len(row) for row in rows])
             return following, Waveforms(pad(rows), counts, lengths, ids, *targets)
-        return following, Batch(pad(rows, 0.0, self.multiple), lengths, ids, *targets)
+        return following, Batch(pad(rows, 0.0, self.multiple, self.half), lengths, ids, *targets)
 
     def _targets(self, indices: np.ndarray, crops: Sequence[slice]) -> tuple[Tensor | None, Tensor | None]:
         """The target of a batch and, where it has its own, its lengths [B]."""
@@ -239,9 +250,9 @@ class _Batches:
             return None, None
         values = [np.asarray(self.target.read(index)) for index in indices]
         if self.target.own_length:
-            return pad(values, self.target.fill), torch.tensor([len(value) for value in values])
+            return pad(values, self.target.fill, half=self.half), torch.tensor([len(value) for value in values])
         values = [value[crop] if value.ndim else value for value, crop in zip(values, crops)]
-        return pad(values, self.target.fill, self.multiple), None
+        return pad(values, self.target.fill, self.multiple, self.half), None
 
     def _crop(self, epoch: int, index: int) -> slice:
         length = int(self.source.lengths[index])

@@ -65,7 +65,7 @@ class Data:
             rows = ((b.features if b.target is None else b.target)[0].numpy() for b in batches)
         else:
             every = range(len(self.loader.source.ids))
-            rows = (self.corpus[i] if target is None else np.asarray(target.read(i)) for i in every)
+            rows = (self.corpus[i] if target is None else np.asarray(target.read(i), np.float32) for i in every)
         level = Statistics.of((("", [frames]) for frames in rows), [""], dim)
         mean = level.sums[0] / level.counts[0]
         return mean, np.sqrt(np.maximum(level.squares[0] / level.counts[0] - mean**2, 0))
@@ -146,7 +146,7 @@ def _paired(store: Store, other: Store, name: str) -> Target:
             f"data.target: {store.ids[wrong]} has {other.lengths[pairs[wrong]]} frames, the input "
             f"{store.lengths[wrong]}: extract both with the same frame shift"
         )
-    return Target(lambda index: other[pairs[index]])
+    return Target(lambda index: other.read(pairs[index]))
 
 
 def _pairs(corpus: Store | Recordings, other: Store, name: str, what: str) -> list[int]:

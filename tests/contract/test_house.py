@@ -91,7 +91,7 @@ FLOORS = {
     ),
     "utility": (
         {"batches", "files", "interrupts", "intervals", "original_flags", "pickles", "tables", "text"},
-        {"torch_files", "openmp", "threads", "command", "flags", "config", "device", "arpa", "error_rate"},
+        {"torch_files", "openmp", "threads", "command", "flags", "config", "device", "side_stream", "arpa", "error_rate"},
         {"seeds", "arrays", "utterance_ids"},
         {"loader", "locks", "kaldi", "runs", "temporary_array", "peak_memory", "centres"},
         {"clusters", "predictions", "results", "worst"},

@@ -113,6 +113,59 @@ def test_threads_that_read_ahead_end_with_their_stream(store, stop, monkeypatch)
     assert set(threading.enumerate()) == before
 
 
+@pytest.mark.parametrize(
+    ("workers", "pin", "waveforms", "expected"),
+    [(None, False, False, 0), (None, True, False, 4), (None, True, True, 8), (0, True, True, 0), (2, False, False, 2)],
+)
+def test_threads_read_ahead_for_a_gpu_unless_the_config_says_otherwise(
+    store, workers, pin, waveforms, expected, monkeypatch
+):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    loader = Loader(store, LoaderConfig(batch_frames=50, workers=workers), waveforms=waveforms)
+    stream = loader.stream(pin=pin)
+    next(stream)
+    assert len(readers()) == expected
+    stream.close()
+    assert not readers()
+
+
+def readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
+
+
+@pytest.mark.parametrize("of", ["features", "target"])
+def test_float16_stays_float16_until_the_device_and_becomes_the_same_float32(store, tmp_path, of, monkeypatch):
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self.dtype) or self)
+    half = Store([write_store(tmp_path / "half", dict(zip(store.ids, store.lengths.tolist())), dtype="float16")])
+    source, target = (half, None) if of == "features" else (store, Target(half.read))
+    loader = Loader(source, LoaderConfig(batch_frames=100, max_frames=20, pad_multiple=8), seed=3, target=target)
+    for (_, host), (_, sent) in zip(islice(loader.stream(), 12), loader.stream(pin=True)):
+        one, other = getattr(host, of), getattr(sent, of)
+        assert (one.dtype, other.dtype) == (torch.float32, torch.float16)
+        there = getattr(sent.to(torch.device("cpu")), of)
+        assert there.dtype == torch.float32
+        assert torch.equal(there, one)
+        for row, name, length in zip(one, host.ids, host.lengths):
+            whole = torch.from_numpy(half[half.index[name]])
+            assert whole.dtype == torch.float32
+            assert any(torch.equal(row[:length], whole[i : i + length]) for i in range(len(whole)))
+    assert torch.float16 in pinned
+    assert one.abs().max() > 0.1
+
+
+def test_batches_of_splits_of_both_types_are_float32(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    single = write_store(tmp_path / "one" / "single", {"a-1": 9, "a-2": 8})
+    half = write_store(tmp_path / "two" / "half", {"b-1": 9}, seed=1, dtype="float16")
+    both = Store([half, single])
+    _, batch = next(Loader(both, LoaderConfig()).stream(pin=True))
+    assert batch.features.dtype == torch.float32
+    for row, name in zip(batch.features, batch.ids):
+        assert np.array_equal(row[: both.lengths[both.index[name]]].numpy(), both[both.index[name]])
+
+
 def test_epochs_and_seeds_differ_and_lose_nothing(store):
     loader = Loader(store, LoaderConfig(batch_frames=100), seed=3)
     epochs = [[batch.tolist() for batch in loader.epoch(epoch)] for epoch in range(3)]

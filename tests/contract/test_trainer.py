@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +18,8 @@ import runner_mockingjay
 from tests.campaign.zygote import Running, Zygote
 from tests.conftest import PROJECT
 from tests.helpers.speech import write_store
+from utility.side_stream import one_ahead
+from utility.training import trainer
 from utility.training.checkpoint import (
     keep_newest,
     load_checkpoint,
@@ -284,3 +287,32 @@ def test_lines_that_are_no_records_are_named_and_dropped_by_a_resume(line, tmp_p
         read_metrics(tmp_path)
     RunLog(tmp_path, start=10)
     assert read_metrics(tmp_path) == [{"step": 5, "loss": 1.0}]
+
+
+def test_a_run_whose_batches_come_one_ahead_goes_on_where_it_stood(config, tmp_path, monkeypatch):
+    """One more batch is on its way to a GPU when a checkpoint is written: it is not among those that are done."""
+    saved, closed = [], []
+
+    class Copies:
+        to_device = staticmethod(lambda batch: batch)
+        join = staticmethod(lambda batch: None)
+
+    def watched(batches):
+        try:
+            yield from batches
+        finally:
+            closed.append(True)
+
+    for ahead in (False, True):
+        monkeypatch.setattr(
+            trainer, "fed", lambda some, _, on=ahead: one_ahead(watched(some), Copies()) if on else some
+        )
+        words = ["--train", "--config", str(config), "--cpu", "--name", f"ahead{ahead}", "data.dev=[]", "--no-msg"]
+        words += ["--ckpdir", str(tmp_path), "--logdir", str(tmp_path / "log"), "loader.workers=2"]
+        runner_mockingjay.main([*words, "trainer.steps=5"])
+        runner_mockingjay.main([*words, "trainer.steps=9", "--resume"])
+        saved.append(load_checkpoint(tmp_path / f"ahead{ahead}" / "mockingjay-9.ckpt", "pretrain"))
+    for key in ("model", "optimizer", "state"):
+        assert_same(saved[1][key], saved[0][key], key)
+    assert closed == [True, True]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]

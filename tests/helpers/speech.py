@@ -1,6 +1,7 @@
 """Small made-up stores for tests."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -16,11 +17,13 @@ MEL = FeatureConfig(kind="mel", deltas=0)
 UNEVEN = {f"s{i % 3}-{i}": 1 + 17 * i % 90 for i in range(30)}  # lengths of utterances of three speakers
 
 
-def write_store(path: Path, lengths: dict[str, int], features: FeatureConfig = MEL, seed: int = 0) -> Path:
+def write_store(
+    path: Path, lengths: dict[str, int], features: FeatureConfig = MEL, seed: int = 0, dtype: Any = "float32"
+) -> Path:
     """A finished store `path` (root/split) of smooth random frames; ids are the keys, speakers what precedes '-'."""
     rng = np.random.default_rng(seed)
     rows = [Row(name, n, n * features.hop, name.split("-")[0], f"{name}.wav") for name, n in lengths.items()]
-    info = StoreInfo(row_shape=[features.dim], frame_shift=features.frame_shift, features=features)
+    info = StoreInfo(row_shape=[features.dim], frame_shift=features.frame_shift, features=features, dtype=dtype)
     writer = StoreWriter.open(path.parent, path.name, rows, info)
     for index in writer.pending():
         noise = rng.standard_normal((rows[index].length + 8, features.dim)).astype(np.float32)

@@ -118,16 +118,21 @@ class Store:
 
     def __getitem__(self, i: int) -> np.ndarray:
         """Frames of utterance `i`, float32 [T, *row_shape]; codes are int32."""
-        return self.read(i)
+        frames = self.read(i)
+        return frames.astype(np.float32) if frames.dtype == np.float16 else frames
 
     def __getstate__(self) -> dict:
         cached = ("ids", "speakers", "audio_paths", "index")
         return {name: value for name, value in self.__dict__.items() if name not in cached}
 
     def read(self, i: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Frames `start` to `stop` of utterance `i`, float32 [stop - start, *row_shape]; nothing else is read."""
+        """Frames `start` to `stop` of utterance `i`, [stop - start, *row_shape]; nothing else is read.
+
+        Those that lie in float16, and are not normalised as they are read, stay float16; all others are as of `[i]`."""
         start, stop, _ = slice(start, stop).indices(int(self.lengths[i]))
-        return self._readers[self._split[i]].read(int(self._row[i]), start, max(start, stop))
+        reader = self._readers[self._split[i]]
+        read = reader.stored if isinstance(reader, _Array) else reader.read
+        return read(int(self._row[i]), start, max(start, stop))
 
     @cached_property
     def ids(self) -> list[str]:
@@ -228,6 +233,11 @@ class _Array:
             os.close(descriptor)
 
     def read(self, row: int, start: int, stop: int) -> np.ndarray:
+        frames = self.stored(row, start, stop)
+        return frames.astype(np.float32 if self.dtype.kind == "f" else np.int32, copy=False)
+
+    def stored(self, row: int, start: int, stop: int) -> np.ndarray:
+        """Frames as they lie."""
         if self._descriptor is None:
             with _OPENING:
                 if self._descriptor is None:
@@ -240,7 +250,7 @@ class _Array:
             if not count:
                 raise ValueError(f"{self.file}: cut off at {position} bytes; make this split again")
             data, position = data[count:], position + count
-        return frames.astype(np.float32 if self.dtype.kind == "f" else np.int32, copy=False)
+        return frames.astype(self.dtype.newbyteorder("="), copy=False)
 
     def content(self, beside: Path | None) -> str:
         """The digest of the frames."""

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from utility.batches import AnyBatch
 from utility.loader import START, Loader, Position
 from utility.seeds import step_seed
+from utility.side_stream import fed
 from utility.text import short
 from utility.training.checkpoint import (
     is_progress,
@@ -152,7 +153,7 @@ class Trainer:
         self.lines = None if silent else ProgressLines(start, self.steps)
         bar = tqdm(total=self.steps, initial=start, disable=silent, unit="step", dynamic_ncols=True)
         pin = self.run.device.type == "cuda"
-        stream = self.training.loader.stream(self.progress.position, group.rank, group.world, pin)
+        stream = fed(self.training.loader.stream(self.progress.position, group.rank, group.world, pin), self.run.device)
         self.clock = Stopwatch()
         told = False
         try:
@@ -164,6 +165,7 @@ class Trainer:
                 if self.progress.step > start:
                     self.save()
         finally:
+            stream.close()  # ends the threads that read ahead
             bar.close()
         if told and self.progress.step < self.steps:
             step = self.progress.step
@@ -186,12 +188,14 @@ class Trainer:
         for index in range(self.config.accumulation):
             with self.clock.waiting():
                 position, batch = next(stream)
-            frames += int(batch.lengths.sum())
+            batch = batch.to(self.run.device)
+            assert batch.host_lengths is not None, "a batch keeps them when it goes to a device"
+            frames += int(batch.host_lengths.sum())
             seed = step_seed(self.run.seed, step, index * self.run.group.world + self.run.group.rank)
             torch.manual_seed(seed)  # dropout
             generator = torch.Generator().manual_seed(seed)
             with autocast(self.run.device, self.config.precision):
-                values = self.training.step(batch.to(self.run.device), generator)
+                values = self.training.step(batch, generator)
             if index == self.config.accumulation - 1:
                 self.gradients.expect()
             (values["loss"] / self.config.accumulation).backward()
