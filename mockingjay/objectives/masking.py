@@ -13,6 +13,8 @@ from utility.batches import real_frames
 from utility.config import section
 from utility.device import sent
 
+BLOCK = 16  # normal numbers that PyTorch makes at once
+
 
 @section
 class MaskingConfig:
@@ -204,15 +206,20 @@ class _Draws:
     width: Tensor  # [B] int64, values
     band: Tensor  # [B]
     noise_die: Tensor  # [B]
-    noise: Tensor  # [B, T, D] standard normal; one column where none is asked for
-    fill: Tensor  # the same, in place of hidden frames; zeros where none is asked for
+    noisy: Tensor  # [N] int64: the utterances whose die says that they get noise,
+    noise: Tensor  # [N, T, D] standard normal; after `to` [B, T, D], zeros for the others
+    fill: Tensor  # [B, T, D] standard normal, in place of hidden frames; one column of zeros where none is asked for
 
     @classmethod
     def make(cls, lengths: Tensor, shape: Sequence[int], config: MaskingConfig, generator) -> "_Draws":
         if isinstance(generator, torch.Generator):
             return cls(**cls._draw(len(lengths), shape[0], shape[1], config, generator))
-        rows = [cls._draw(1, length, shape[1], config, own) for length, own in zip(lengths.tolist(), generator)]
-        return cls(**{name: _join([row[name][0] for row in rows], shape[0]) for name in rows[0]})
+        counts = lengths.tolist()
+        rows = [cls._draw(1, count, shape[1], config, own) for count, own in zip(counts, generator)]
+        noise = [F.pad(row.pop("noise"), (0, 0, 0, shape[0] - count)) for row, count in zip(rows, counts)]
+        noisy = [index for index, row in enumerate(rows) if len(row.pop("noisy"))]
+        joined = {name: _join([row[name][0] for row in rows], shape[0]) for name in rows[0]}
+        return cls(**joined, noise=torch.cat(noise), noisy=torch.tensor(noisy, dtype=torch.int64))
 
     @staticmethod
     def _draw(rows: int, frames: int, size: int, config: MaskingConfig, own: torch.Generator) -> dict[str, Tensor]:
@@ -220,16 +227,37 @@ class _Draws:
         span = torch.randint(config.consecutive_min, config.consecutive_max + 1, (rows,), generator=own)
         die, grid, band, noise_die = torch.rand(4, rows, generator=own)
         width = torch.randint(min(config.frequency, size) + 1, (rows,), generator=own)
-        noise = torch.randn(rows, frames, size if config.noise else 1, generator=own)
-        fill = torch.zeros(rows, frames, 1)
-        if config.fill == "noise":
-            fill = torch.randn(rows, frames, size, generator=own)
+        noisy = (noise_die < config.noise).nonzero()[:, 0]
+        fills = config.fill == "noise"
+        noise = _noise((rows, frames, size if config.noise else 1), noisy.tolist(), own, more=fills)
+        fill = torch.randn(rows, frames, size, generator=own) if fills else torch.zeros(rows, frames, 1)
         return {"starts": starts, "sources": sources, "span": span, "die": die, "grid": grid, "width": width,
-                "band": band, "noise_die": noise_die, "noise": noise, "fill": fill}  # fmt: skip
+                "band": band, "noise_die": noise_die, "noisy": noisy, "noise": noise, "fill": fill}  # fmt: skip
 
     def to(self, device: torch.device) -> "_Draws":
         """The same numbers on another device."""
-        return _Draws(*sent([getattr(self, field.name) for field in fields(self)], device))
+        there = _Draws(*sent([getattr(self, field.name) for field in fields(self)], device))
+        noise = there.noise.new_zeros(len(there.die), *there.noise.shape[1:])
+        return replace(there, noise=noise.index_copy_(0, there.noisy, there.noise))
+
+
+def _noise(shape: tuple[int, int, int], noisy: Sequence[int], own: torch.Generator, more: bool) -> Tensor:
+    """Of standard normal numbers [B, T, D] those of the noisy utterances, [N, T, D], as `torch.randn` draws them all.
+
+    PyTorch makes 16 normal numbers of 16 uniform ones: to go past those of an utterance takes uniform ones alone, in
+    half the time. Behind the last that is noisy nothing is drawn, unless there is `more` to draw."""
+    rows, frames, size = shape
+    if not more:
+        rows = max(noisy, default=-1) + 1
+    if frames * size % BLOCK:
+        return torch.randn(shape, generator=own)[list(noisy)] if rows else torch.empty(0, frames, size)
+    chosen, kept = set(noisy), []
+    for row in range(rows):
+        if row in chosen:
+            kept.append(torch.randn(frames, size, generator=own))
+        else:
+            torch.rand(frames, size, generator=own)
+    return torch.stack(kept) if kept else torch.empty(0, frames, size)
 
 
 def _join(rows: list[Tensor], frames: int) -> Tensor:

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mockingjay.objectives import masking
 from mockingjay.objectives.loss import masked_loss
 from mockingjay.objectives.masking import MaskingConfig, alter, each_alteration
 
@@ -194,3 +195,37 @@ def test_each_alteration_is_shown_alone():
     assert torch.equal(changed["frequency"], band[:, None] & real)
     assert torch.equal(changed["noise"], real)
     assert torch.equal(found["noise"].mask, real)  # no span, no band: all of it is predicted
+
+
+@pytest.mark.parametrize("fill", ["zeros", "noise"])
+@pytest.mark.parametrize(("size", "lengths"), [(16, [9, 30, 4, 30, 11, 7]), (3, [9, 30, 4, 30, 11, 7]), (1, [3, 2])])
+@pytest.mark.parametrize("chance", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("own", [False, True])
+def test_noise_of_those_that_get_none_is_not_drawn_and_all_else_is_as_if_it_were(fill, size, lengths, chance, own):
+    """All of it was made and sent. Masks of a seed must not change: what is drawn elsewhere stays what it was."""
+    config = MaskingConfig(proportion=0.4, noise=chance, fill=fill)
+    features, lengths = frames(lengths, size)
+    seen = []
+    for seed in range(12):
+        made = [torch.Generator().manual_seed(100 * seed + index) for index in range(len(lengths) if own else 1)]
+        draws = masking._Draws.make(lengths, features.shape[1:], config, made if own else made[0]).to(
+            torch.device("cpu")
+        )
+        again = [torch.Generator().manual_seed(100 * seed + index) for index in range(len(made))]
+        rows = lengths.tolist() if own else [features.shape[1]]
+        for first, (generator, count) in enumerate(zip(again, rows)):
+            utterances = slice(first, first + 1) if own else slice(None)
+            number = 1 if own else len(lengths)
+            torch.rand(2, number, count, generator=generator)
+            torch.randint(config.consecutive_min, config.consecutive_max + 1, (number,), generator=generator)
+            noise_die = torch.rand(4, number, generator=generator)[3]
+            torch.randint(1, (number,), generator=generator)
+            noise = torch.randn(number, count, size if chance else 1, generator=generator)
+            filling = torch.randn(number, count, size, generator=generator) if fill == "noise" else None
+            noisy = noise_die < chance
+            seen += noisy.tolist()
+            assert torch.equal(draws.noise_die[utterances], noise_die)
+            assert torch.equal(draws.noise[utterances, :count][noisy], noise[noisy])
+            assert not draws.noise[utterances][~noisy].any()
+            assert filling is None or torch.equal(draws.fill[utterances, :count], filling)
+    assert set(seen) == {0.0: {False}, 0.3: {False, True}, 1.0: {True}}[chance]
