@@ -19,7 +19,9 @@ from mockingjay.objectives.masking import MaskingConfig, alter
 from mockingjay.pretraining.codes import CodePretraining
 from tests.conftest import PROJECT
 from tests.helpers.speech import write_store
-from utility.batches import Batch
+from utility.audio.online import Online
+from utility.audio.online_config import OnlineConfig
+from utility.batches import Batch, Waveforms
 from utility.config import build
 from utility.device import claim_device, packed, pick_device, unpacked
 from utility.loader import Loader, LoaderConfig
@@ -116,7 +118,9 @@ def test_grus_are_not_cast_where_autocast_would_take_float16(monkeypatch):
 
 
 class Copies(TorchDispatchMode):
-    """Counts the copies from one device to another, and whether the host waits for them."""
+    """Counts the copies from one device to another, and whether the host waits for them.
+
+    An index from host memory into a tensor of a device is such a copy."""
 
     def __init__(self):
         super().__init__()
@@ -127,7 +131,60 @@ class Copies(TorchDispatchMode):
         there, here = kwargs.get("device"), args[0].device if args and isinstance(args[0], torch.Tensor) else None
         if function is torch.ops.aten._to_copy.default and there is not None and there != here:
             self.waits.append(not kwargs.get("non_blocking", False))
+        if function is torch.ops.aten.copy_.default and args[0].device != args[1].device and args[1].ndim:
+            self.waits.append(len(args) < 3 or not args[2])
+        if function in INDEXED and any(index is not None and index.device != here for index in args[1]):
+            self.waits.append(True)
         return function(*args, **kwargs)
+
+
+INDEXED = (torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default, torch.ops.aten.index_put.default)
+WAITING = {
+    "index": lambda x: x[torch.tensor([1, 2])],
+    "put": lambda x: x.__setitem__(torch.tensor([1, 2]), 0.0),
+    "to": lambda x: torch.ones(3).to(x.device),
+    "copy": lambda x: x.copy_(torch.ones(5)),
+}
+
+
+@pytest.mark.parametrize("way", WAITING)
+def test_what_waits_is_seen(way):
+    with Copies() as copies:
+        WAITING[way](torch.zeros(5, device="meta"))
+    assert True in copies.waits
+
+
+ONLINE = {
+    "mel": {"input": {"kind": "mel", "deltas": 2, "cmvn": "utterance"}},
+    "target": {"input": {"kind": "mel", "deltas": 0}, "target": {"kind": "linear", "deltas": 0, "cmvn": "utterance"}},
+    "noise": {"input": {"kind": "mfcc"}, "noise_proportion": 1.0, "noise_type": "gaussian", "snrs": [3, 9]},
+    "kaldi": {"input": {"kind": "kaldi_mfcc", "cmvn": "utterance"}},
+    "s3prl": {"input": {"kind": "s3prl_mel", "s3prl": {}, "deltas": 1, "cmvn": "utterance"}},
+}
+
+
+@pytest.mark.parametrize("kind", ONLINE)
+def test_features_on_a_gpu_wait_for_nothing(kind, monkeypatch):
+    """Index and length tensors of each batch did. To read a value on "meta" is an error."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # there is none of "meta"
+    online = Online(build(OnlineConfig, ONLINE[kind]), noisy=True)
+    counts = torch.tensor([16000, 9000, 900])
+    lengths = torch.tensor([online.config.input.num_frames(int(count)) for count in counts])
+    batch = Waveforms(torch.zeros(3, 16000), counts, lengths, list("abc")).to(torch.device("meta"))
+    online(batch, torch.Generator().manual_seed(0))  # constants of the device are made once
+    made = torch.tensor
+
+    def of_numbers(*values, device=None, **more):
+        assert device is None, "a tensor made of numbers on a device is a copy for which the host waits"
+        return made(*values, **more)
+
+    monkeypatch.setattr(torch, "tensor", of_numbers)
+    with Copies() as copies:
+        features = online(batch, torch.Generator().manual_seed(0), multiple=8).features
+    assert features.is_meta
+    assert features.shape[1] % 8 == 0
+    assert copies.waits
+    assert not any(copies.waits)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])

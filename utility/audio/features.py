@@ -9,6 +9,7 @@ from torch import Tensor
 
 from utility.audio import s3prl_online, spectrum
 from utility.audio.feature_config import STATIC_DIM, FeatureConfig
+from utility.device import sent
 from utility.threads import side_by_side
 
 LOG_FLOOR = 1e-6
@@ -75,7 +76,8 @@ class FeatureExtractor:
         if config.cmvn == "utterance":
             deviation = spectrum.POPULATION if config.s3prl is None else spectrum.Deviation(1, s3prl_online.LOG_FLOOR)
             spectrum.normalise(features, packed.lengths, 1 + config.deltas, deviation)
-        return features.to(self.dtype), torch.tensor(packed.lengths, device=device)
+        (lengths,) = sent([torch.tensor(packed.lengths)], device)
+        return features.to(self.dtype), lengths
 
     def _checked(self, waveforms: Sequence[Tensor]) -> torch.device:
         if not waveforms:
@@ -120,7 +122,8 @@ def _pack(config: FeatureConfig, waveforms: Sequence[Tensor]) -> _Packed:
     sample = outside + counts * (outside >= 0)  # [B, edges], from the utterance's first sample
     real = outside < tails
     source, sample = (start + spectrum.reflected(sample, counts))[real], (start + sample)[real]
-    signal[torch.from_numpy(sample).to(device)] = signal[torch.from_numpy(source).to(device)]
+    there, here = sent([torch.from_numpy(sample), torch.from_numpy(source)], device)
+    signal[there] = signal[here]
     return _Packed(signal, first.tolist(), lengths.tolist())
 
 

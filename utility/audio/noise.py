@@ -10,6 +10,7 @@ from utility.audio.headers import audio_files
 from utility.audio.online_config import GAUSSIAN
 from utility.audio.waveform import audio_length, read_audio
 from utility.batches import real_frames
+from utility.device import sent
 from utility.text import short
 
 GAUSSIAN_SECONDS = 240  # made once, and entered anywhere
@@ -50,4 +51,5 @@ def _norm(waveforms: Tensor) -> Tensor:
 
 
 def _on(values: Tensor, other: Tensor) -> Tensor:
-    return values.to(other.device, non_blocking=True)
+    (there,) = sent([values], other.device)
+    return there

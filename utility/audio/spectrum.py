@@ -12,6 +12,8 @@ from torch import Tensor
 
 from utility.audio import frame_kernels
 from utility.audio.kinds import WindowType
+from utility.batches import real_frames
+from utility.device import sent
 
 DELTA_REACH = 4  # frames either side of the one a delta is fitted at
 KALDI_LOW_FREQUENCY = 20.0
@@ -140,7 +142,8 @@ def add_deltas(features: Tensor, lengths: Sequence[int], orders: int) -> None:
     edges = np.concatenate([side, ends - 1 - side], 1).clip(0, static.shape[1] - 1)  # [B, 8]
     nearest = np.minimum(edges.clip(DELTA_REACH), (ends - 1 - DELTA_REACH).clip(0))
     every = torch.arange(len(lengths), device=features.device)[:, None]
-    to, source = (torch.from_numpy(index).to(features.device) for index in (edges, nearest))
+    host = [torch.from_numpy(edges), torch.from_numpy(nearest), torch.tensor(lengths)]
+    to, source, counts = sent(host, features.device)
     derivatives[every, to] = derivatives[every, source]
     for row, length in enumerate(lengths):
         if length < width:
@@ -148,7 +151,7 @@ def add_deltas(features: Tensor, lengths: Sequence[int], orders: int) -> None:
             for order, result in enumerate(derivatives[row, :length].split(dim, 1), 1):
                 weights = _short_weights(order, length)
                 result[:] = sum(weight * (frame - head[0]) for weight, frame in zip(weights[1:], head[1:]))
-    derivatives.mul_(_real(features, lengths))
+    derivatives.mul_(_real(features, counts))
 
 
 # Differences first: a constant dimension has a derivative of exactly 0. Products and sums are rounded one by one, never
@@ -209,8 +212,8 @@ def normalise(features: Tensor, lengths: Sequence[int], parts: int, how: Deviati
 
 def normalise_at_once(features: Tensor, lengths: Sequence[int], parts: int, how: Deviation = POPULATION) -> None:
     """`normalise` in operations on the whole batch: what an accelerator is good at."""
-    count = torch.tensor(lengths, device=features.device, dtype=torch.float64)[:, None]
-    real = _real(features, lengths)
+    (counts,) = sent([torch.tensor(lengths)], features.device)
+    count, real = counts.to(torch.float64)[:, None], _real(features, counts)
     mean = _sum_frames(features.to(torch.float64, copy=True)) / count
     variance = _sum_frames((features - mean[:, None]).mul_(real).square_()) / (count - how.fewer).clamp(min=1)
     deviation = variance.sqrt()
@@ -220,10 +223,9 @@ def normalise_at_once(features: Tensor, lengths: Sequence[int], parts: int, how:
     features.copy_((features - mean[:, None]).mul_(scale[:, None]).mul_(real))
 
 
-def _real(features: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Which frames of features [B, T, D] are real: bool [B, T, 1]."""
-    ends = torch.tensor(lengths, device=features.device)[:, None]
-    return (torch.arange(features.shape[1], device=features.device) < ends)[:, :, None]
+def _real(features: Tensor, lengths: Tensor) -> Tensor:
+    """Which frames of features [B, T, D] with lengths [B] are real: bool [B, T, 1]."""
+    return real_frames(lengths, features.shape[1])[:, :, None]
 
 
 def _sum_frames(x: Tensor) -> Tensor:
