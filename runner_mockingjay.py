@@ -5,7 +5,7 @@ import runpy
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import utility.openmp  # noqa: F401, before PyTorch is loaded
 from commands import settings
@@ -16,6 +16,7 @@ from mockingjay.upstreams.spec import GRAMMAR, UpstreamSpec
 from originals import flags as classic
 from utility.command import run
 from utility.flags import AUTO, DEFAULT_SEED, Command, Mode, Parser, folder_name, seed, shard
+from utility.precision import Precision
 
 if TYPE_CHECKING:
     from originals.mockingjay_api import MockingjayModel
@@ -177,7 +178,7 @@ def _add_look(p: Parser) -> None:
     about = "of recordings: the SPLIT.cmvn.npz of a store, where the upstream takes features with CMVN of speakers"
     p.add("--statistics", group=group, modes=("--extract", *CLUSTER), type=Path, metavar="FILE", help=about)
     computed: dict[str, Any] = {"group": group, "modes": (*EXTRACT, "--cluster")}
-    p.add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the computation", **computed)
+    p.add("--precision", choices=get_args(Precision), default="fp32", help="of matrix products", **computed)
     about = "do part I of N, other machines the others"
     p.add("--shard", type=shard, default="1/1", metavar="I/N", help=about, **extract)
 

@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from commands.common import check_output, parse_layers, say
 from commands.dry_run import print_extraction
@@ -19,6 +19,7 @@ from mockingjay.upstreams.selection import LayerSelection
 from mockingjay.upstreams.spec import UpstreamSpec
 from utility.clusters import KMeans
 from utility.locks import held
+from utility.precision import Precision
 from utility.store.files import SplitFiles, read_info, split_name
 from utility.store.lists import without_list
 from utility.store.reading import Store
@@ -35,7 +36,7 @@ class _Given:
     """What makes points of states: said by a search's flags, or by centroids."""
 
     stack: int
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     seed: int
     assume: Assume
 
@@ -48,7 +49,9 @@ def find(settings: Cluster) -> int:
         passes = PASSES if settings.upstream is None else PASSES_OF_UPSTREAM
     how = KMeans(settings.clusters, settings.restarts, passes, settings.seed)
     layers = parse_layers(settings.layer)
-    opened = open_upstream(_extraction(settings, spec, settings.seed, layer=settings.layer))
+    opened = open_upstream(
+        _extraction(settings, spec, settings.seed, layer=settings.layer, precision=settings.precision)
+    )
     folder = settings.output or _default_folder(spec, settings)
     check_output(folder, settings.dry_run)
     given = _Given(settings.stack, settings.precision, settings.seed, settings.assume)
@@ -121,7 +124,7 @@ def _applied(settings: Apply | Units, file: Path) -> tuple[Corpus, Centroids, Op
     if settings.upstream is None and spec.of_checkpoint and not Path(spec.source).exists():
         raise ValueError(f"{file} is of {spec}, which is not there any more: say by --upstream where it is now")
     assume = points.assume if settings.assume is None and settings.upstream is None else settings.assume
-    extraction = _extraction(settings, spec, points.seed, assume=assume)
+    extraction = _extraction(settings, spec, points.seed, assume=assume, precision=points.precision)
     which: Any = tuple(points.layer) if isinstance(points.layer, list) else points.layer
     opened = open_upstream(extraction, points.features)
     folder = settings.output or (file if file.is_dir() else file.parent)

@@ -179,6 +179,7 @@ def _test(inspection: Inspection, settings: Test) -> int:
     spec = UpstreamSpec("pretrained", str(settings.ckpt), word="pretrained")
     opened = open_pretrained(inspection.pretrained, spec, settings, DEFAULT_SEED)
     code = write_representations(opened, settings, inspection.folder)
+    claim_device(settings.cpu)  # of the loss too; --precision is of the representations
     scores, config = inspection.scores(), inspection.pretrained.config
     paths = test_paths(settings, config)
     with replacing(inspection.folder / "test.json") as temporary:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mockingjay.upstreams.spec import UpstreamSpec
+from utility.precision import Precision
 
 Assume = Mapping[str, Any] | None  # what --assume says of the checkpoint
 
@@ -79,7 +80,7 @@ class Stored(OnData):
     layer: str
     format: str
     dtype: Literal["float32", "float16"]
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     shard: tuple[int, int]
     overwrite: bool
 
@@ -118,7 +119,7 @@ class Cluster(OfPoints):
     stack: int
     restarts: int
     passes: int | None
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     seed: int
 
 

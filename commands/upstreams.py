@@ -16,7 +16,7 @@ from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.spec import UpstreamSpec
 from utility.audio.feature_config import FeatureConfig
 from utility.audio.headers import unread_media, unread_note
-from utility.device import claim_device
+from utility.device import claim_device, pick_device
 from utility.store.lists import without_list
 from utility.store.reading import Store, is_split, splits_in
 from utility.store.recordings import Recordings
@@ -51,7 +51,7 @@ def open_upstream(settings: Extract, features: FeatureConfig | None = None) -> O
         raise ValueError(
             f"--upstream {spec} brings no test set: add --input, a store/split, or a table or folder of recordings"
         )
-    paths, device = [str(settings.input)], claim_device(settings.cpu)
+    paths, device = [str(settings.input)], _device(settings)
     if _is_stored(paths[0]):
         corpus: Store | Recordings = _store(paths, settings)
         upstream = load_upstream(spec, info=corpus.info, seed=settings.seed, device=device)
@@ -74,12 +74,19 @@ def open_pretrained(
     else:
         corpus = _recordings(paths, _features(pretrained, spec, features), settings)
     upstream = load_upstream(
-        replace(spec, source=""), pretrained, info=corpus.info, seed=seed, device=claim_device(settings.cpu)
+        replace(spec, source=""), pretrained, info=corpus.info, seed=seed, device=_device(settings)
     )
     source = _in_words(spec, seed)
     if settings.assume:
         source += f" {FLAG} {in_words(settings.assume)}"
     return Opened(upstream, corpus, paths, source, pretrained)
+
+
+def _device(settings: Stored) -> torch.device:
+    """Where states are computed; ValueError for a precision that is not there."""
+    if settings.precision == "tf32" and pick_device(settings.cpu).type != "cuda":
+        raise ValueError("precision tf32 needs a GPU, and this would run on a CPU: take fp32 or bf16 (--precision)")
+    return claim_device(settings.cpu, "tf32" if settings.precision == "tf32" else "fp32")  # bf16 is autocast's work
 
 
 def _is_stored(path: str) -> bool:

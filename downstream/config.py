@@ -9,6 +9,7 @@ import pydantic
 from downstream.label_modes import COLUMNS, Mode
 from utility.audio.online_config import OnlineConfig
 from utility.config import section
+from utility.precision import Precision
 from utility.training.config import TrainerConfig
 from utility.training.optimization import OptimizerConfig
 
@@ -232,7 +233,7 @@ class ProbeTraining(TrainerConfig):
     """Shorter than pre-training, in fp32, stopped when dev no longer gains."""
 
     steps: int | None = pydantic.Field(3000, ge=1)
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     log_every: int = pydantic.Field(20, ge=1)
     eval_every: int = pydantic.Field(200, ge=1)
     save_every: int = pydantic.Field(1000, ge=1)

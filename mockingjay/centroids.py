@@ -15,6 +15,7 @@ from torch import Tensor
 from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, build, differences, section
 from utility.files import replace_file
+from utility.precision import Precision
 from utility.text import cut, parse_json, short
 
 NAME = "centroids.safetensors"
@@ -32,7 +33,7 @@ class PointsOf:
     layer: int | str | list[int | str | float]
     stack: int = Field(ge=1)  # neighbouring frames side by side
     width: int = Field(ge=1)  # of a point: that of a frame times `stack`
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     features: FeatureConfig | None = None  # what the upstream takes; None of waveforms
     stated: str | None = None  # features that are not computed here
     stored: str | None = None  # what made the store of states whose rows are the frames

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from mockingjay.inputs import Inputs, UtteranceSource
 from mockingjay.upstreams.base import RowError, Upstream
 from mockingjay.upstreams.selection import LayerSelection
 from utility.loader import frame_batches
+from utility.precision import Precision
 from utility.store.files import Row
 from utility.text import short
 from utility.training.trainer import autocast
@@ -28,7 +28,7 @@ class Encoding:
     upstream: Upstream
     inputs: Inputs
     layers: LayerSelection
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
 
     @property
     def device(self) -> torch.device:
@@ -48,7 +48,7 @@ class Encoding:
         self, batches: Sequence[np.ndarray], fail: Callable[[int, str], None]
     ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """Of each batch who is in it, the inputs [B, ...], and the states [B, T, ...]; audio that fails is left out."""
-        for indices, rows, lengths in self.inputs.batches(batches, fail):
+        for indices, rows, lengths in self.inputs.batches(batches, fail, pin=self.device.type == "cuda"):
             yield indices, rows, self._states(indices, rows, lengths)
 
     def pieces(self, index: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -63,7 +63,8 @@ class Encoding:
     def _states(self, indices: Sequence[int], rows: Tensor, lengths: Tensor) -> Tensor:
         try:
             with autocast(self.device, self.precision):
-                given = self.upstream(rows.to(self.device), lengths.to(self.device), self.layers.labels(self.upstream))
+                inputs = (part.to(self.device, non_blocking=True) for part in (rows, lengths))
+                given = self.upstream(*inputs, self.layers.labels(self.upstream))
         except RowError as error:
             raise ValueError(f"utterance {short(self.inputs.corpus.ids[indices[error.row]])}: {error}") from None
         return self.layers.combine(given)

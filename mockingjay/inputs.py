@@ -148,14 +148,14 @@ class Inputs:
             yield torch.from_numpy(samples), piece
 
     def batches(
-        self, parts: Sequence[np.ndarray], fail: Callable[[int, str], None]
+        self, parts: Sequence[np.ndarray], fail: Callable[[int, str], None], pin: bool = False
     ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         """Padded batches of utterances, the next one read while the last one is worked on: who is in it, its inputs
-        and their lengths. Audio that fails is noted and left out."""
-        return _one_ahead(self._batches(parts, fail))
+        and their lengths. Audio that fails is noted and left out. For a GPU `pin` them."""
+        return _one_ahead(self._batches(parts, fail, pin))
 
     def _batches(
-        self, parts: Sequence[np.ndarray], fail: Callable[[int, str], None]
+        self, parts: Sequence[np.ndarray], fail: Callable[[int, str], None], pin: bool
     ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
         for part in parts:
             kept, rows = [], []
@@ -168,7 +168,8 @@ class Inputs:
                     kept.append(index)
             if kept:
                 lengths = torch.tensor([len(row) for row in rows])
-                yield kept, pad(rows, multiple=PAD_MULTIPLE if self.rate is None else 1), lengths
+                padded = pad(rows, multiple=PAD_MULTIPLE if self.rate is None else 1)
+                yield kept, *((padded.pin_memory(), lengths.pin_memory()) if pin else (padded, lengths))
 
 
 def _one_ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -1,8 +1,10 @@
 """Upstream + corpus -> stored representations."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,13 +18,18 @@ from mockingjay.inputs import Inputs, UtteranceSource, source_fingerprint
 from mockingjay.upstreams.base import Upstream
 from mockingjay.upstreams.selection import LayerSelection
 from utility.audio.waveform import AudioError
+from utility.background import Background
 from utility.kaldi import archives
+from utility.precision import Precision
+from utility.side_stream import copies_beside
 from utility.store.files import SplitFiles, info_differences, read_info, removed_if_refused
 from utility.store.info import StoreInfo
 from utility.store.kaldi_directory import DirectoryOptions, check_names, write_directory
 from utility.store.reading import Store, splits_in
 from utility.store.writing import StoreWriter
 from utility.text import short
+
+UNWRITTEN = 2  # batches of a GPU that wait to be written, at most
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class ExtractionOptions:
 
     layers: LayerSelection = field(default_factory=LayerSelection)
     dtype: Literal["float32", "float16"] = "float32"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     batch_frames: int = BATCH_FRAMES  # of features, padding included,
     batch_seconds: float = BATCH_SECONDS  # or of waveforms
     shard: tuple[int, int] = (0, 1)
@@ -78,21 +85,47 @@ def _represent(upstream: Upstream, inputs: Inputs, writer: StoreWriter, how: Ext
 
 
 class _Writing:
-    """Hidden states on their way into a store."""
+    """Hidden states on their way into a store.
+
+    A GPU casts them to the store's type, only real frames leave it, and what it gave is written while it computes."""
 
     def __init__(self, encoding: Encoding, writer: StoreWriter, how: ExtractionOptions, bar: tqdm):
         self.encoding, self.inputs, self.writer, self.how, self.bar = encoding, encoding.inputs, writer, how, bar
+        self.copies = copies_beside(encoding.device)
 
     def whole(self, batches: Sequence[np.ndarray]) -> None:
         """Write the utterances of batches."""
-        for indices, rows, given in self.encoding.whole(batches, self.writer.fail):
-            for index, seen, values in zip(indices, rows, _array(given)):
-                count = int(self.inputs.frames[index])
-                try:
-                    self.writer.write(index, values[:count])
-                except ValueError:
-                    raise ValueError(_why_not_finite(self.inputs.corpus.ids[index], values, seen, self.how)) from None
-                self.bar.update(count)
+        found = self.encoding.whole(batches, self.writer.fail)
+        if self.copies is None:
+            for indices, rows, states in found:
+                counts = self.inputs.frames[indices].tolist()
+                self._write(indices, rows, states, [row[:n] for row, n in zip(_array(states), counts)])
+            return
+        with Background(UNWRITTEN) as background:
+            for indices, rows, states in found:
+                counts = self.inputs.frames[indices].tolist()
+                real = [row[:n] for row, n in zip(states, counts)]
+                ends = np.cumsum([len(frames) for frames in real])
+                background.call(self._write_sent, indices, rows, states, self._sent(torch.cat(real)), ends)
+
+    def _write_sent(
+        self, indices: Sequence[int], rows: Tensor, states: Tensor, sent: Callable[[], np.ndarray], ends: np.ndarray
+    ) -> None:
+        self._write(indices, rows, states, np.split(sent(), ends[:-1]))
+
+    def _write(self, indices: Sequence[int], rows: Tensor, states: Tensor, values: Sequence[np.ndarray]) -> None:
+        """Write the values of some utterances, which are real frames of states [B, T, ...] of inputs [B, ...]."""
+        for index, seen, computed, frames in zip(indices, rows, states, values):
+            try:
+                self.writer.write(index, frames)
+            except ValueError:
+                raise ValueError(_why_not_finite(self.inputs.corpus.ids[index], computed, seen, self.how)) from None
+            self.bar.update(len(frames))
+
+    def _sent(self, states: Tensor) -> Callable[[], np.ndarray]:
+        """States on their way from the GPU, as they are stored."""
+        assert self.copies is not None, "of a GPU"
+        return self.copies.to_host(states.float().to(getattr(torch, self.how.dtype)))
 
     def in_pieces(self, indices: Sequence[int]) -> None:
         """Write long utterances, each piece by piece: no more than a piece is ever held."""
@@ -103,25 +136,34 @@ class _Writing:
                 self.writer.fail(index, str(error))
 
     def _pieces(self, index: int) -> Iterator[np.ndarray]:
-        for samples, given in self.encoding.pieces(index):
-            values = _array(given)
+        for samples, states, arrived in self._begun(index):
             with np.errstate(over="ignore"):
-                if not np.isfinite(values.astype(self.how.dtype)).all():
-                    raise ValueError(_why_not_finite(self.inputs.corpus.ids[index], values, samples, self.how))
+                values = arrived().astype(self.how.dtype, copy=False)
+            if not np.isfinite(values).all():
+                raise ValueError(_why_not_finite(self.inputs.corpus.ids[index], states, samples, self.how))
             yield values
             self.bar.update(len(values))
+
+    def _begun(self, index: int) -> Iterator[tuple[Tensor, Tensor, Callable[[], np.ndarray]]]:
+        """Samples and states of each piece, and what gives them as an array; on a GPU the next piece is begun then."""
+        begun: deque[tuple[Tensor, Tensor, Callable[[], np.ndarray]]] = deque()
+        for samples, states in self.encoding.pieces(index):
+            begun.append((samples, states, partial(_array, states) if self.copies is None else self._sent(states)))
+            if len(begun) > (self.copies is not None):
+                yield begun.popleft()
+        yield from begun
 
 
 def _array(states: Tensor) -> np.ndarray:
     return states.float().cpu().numpy()
 
 
-def _why_not_finite(name: str, states: np.ndarray, seen: Tensor, how: ExtractionOptions) -> str:
+def _why_not_finite(name: str, states: Tensor, seen: Tensor, how: ExtractionOptions) -> str:
     """What is wrong with an utterance whose hidden states no store takes."""
     text = f"utterance {short(name)}: its hidden states are not finite"
     if not torch.isfinite(seen).all():
         return f"{text}, as its input is not: make that again"
-    if np.isfinite(states).all():
+    if torch.isfinite(states.float()).all():
         return f"{text} in {how.dtype}, which ends at {np.finfo(how.dtype).max:g}: take --dtype float32"
     return f"{text}: the weights of {how.checkpoint or 'the upstream'} or of its layers are too large, or not finite"
 

@@ -8,6 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from utility.precision import Precision
+
 MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2  # glibc's malloc.h
 FLOAT32_ERROR = 1e-6  # relative; more than that is no float32
 
@@ -20,7 +22,7 @@ def pick_device(cpu: bool) -> torch.device:
     return torch.device("cuda") if local is None else torch.device("cuda", int(local))
 
 
-def claim_device(cpu: bool, precision: str = "fp32") -> torch.device:
+def claim_device(cpu: bool, precision: Precision = "fp32") -> torch.device:
     """`pick_device` for a program of its own, which then owns the settings of its process: nothing below it makes any.
 
     On a CPU it keeps its memory and takes the fastest float32. On CUDA float32 products are exact for the `precision`

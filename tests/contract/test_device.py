@@ -5,11 +5,13 @@ import os
 import resource
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from commands.upstreams import _device
 from mockingjay.build import new_model
 from mockingjay.config import PretrainConfig
 from mockingjay.model import gru
@@ -101,6 +103,14 @@ def test_fp32_is_float32_on_a_gpu_in_grus_too(monkeypatch, precision):
     assert claim_device(cpu=False, precision=precision).type == "cuda"
     assert torch.backends.cudnn.allow_tf32 == (precision != "fp32")
     assert torch.get_float32_matmul_precision() == ("highest" if precision == "fp32" else "high")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_extraction_on_a_gpu_takes_tf32_where_it_is_asked_for(monkeypatch, precision):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    torch.set_float32_matmul_precision("highest" if precision == "tf32" else "high")
+    assert _device(SimpleNamespace(cpu=False, precision=precision)).type == "cuda"
+    assert torch.get_float32_matmul_precision() == ("high" if precision == "tf32" else "highest")
 
 
 def test_grus_are_not_cast_where_autocast_would_take_float16(monkeypatch):

@@ -49,6 +49,7 @@ FLAGS = [
     case("flag of another mode", f"{EXTRACT} --ckpt ckpt/good.ckpt --num 3", "--extract", "--num", "--plot"),
     case("override of another mode", f"{EXTRACT} --ckpt ckpt/good.ckpt trainer.steps=3", "--extract", "trainer.steps=3", "data.test"),
     case("override beside what it changes", f"{EXTRACT} --ckpt ckpt/good.ckpt --input data/mel/dev data.test=[data/mel/test]", "data.test", "--input"),
+    case("TF32 on a CPU", f"{EXTRACT} --ckpt ckpt/good.ckpt --input data/mel/dev --precision tf32", "tf32 needs a GPU", "fp32 or bf16"),
     case("checkpoint that training would not use", f"{NEW} --ckpt ckpt/good.ckpt", "--ckpt", "--load"),
     case("folder without a checkpoint of a run", f"{EXTRACT} --ckpt empty", "empty", "no checkpoint"),
     case("flag of the originals", f"{NEW} --multi_gpu", "--multi_gpu", "torchrun"),

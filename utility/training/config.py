@@ -1,10 +1,9 @@
 """The trainer's config; apart from the trainer, so that who only reads a checkpoint does not load it."""
 
-from typing import Literal
-
 import pydantic
 
 from utility.config import section
+from utility.precision import Precision
 
 
 @section
@@ -15,7 +14,7 @@ class TrainerConfig:
     epochs: int | None = pydantic.Field(None, ge=1, le=1_000_000)  # passes over the training data
     accumulation: int = pydantic.Field(1, ge=1)  # batches per update
     # Of matrix products; weights, losses, optimiser stay fp32. tf32: 10 bits of mantissa on CUDA, fp32 elsewhere.
-    precision: Literal["fp32", "tf32", "bf16"] = "bf16"
+    precision: Precision = "bf16"
     # Of several processes, where their network is slow: average gradients while backward still computes others, and
     # send them as bf16. Neither changes what a representation is: fingerprints do not name them.
     reduce_overlap: bool = pydantic.Field(False, repr=False)
