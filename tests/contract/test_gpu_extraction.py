@@ -19,6 +19,7 @@ from tests.helpers.bounded import RATE, Bounded
 from tests.helpers.checkpoints import TRANSFORMER, write_checkpoint
 from tests.helpers.files import contents
 from tests.helpers.speech import UNEVEN, write_store
+from utility.background import Background
 from utility.side_stream import copies_beside
 from utility.store.reading import Store
 from utility.store.recordings import Recordings
@@ -173,6 +174,22 @@ def test_an_error_reaches_the_caller_and_what_is_written_goes_on(upstream, store
     monkeypatch.undo()
     assert extract(upstream, store, tmp_path / "killed")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_an_error_of_the_last_call_is_raised_by_the_end():
+    done = []
+
+    def failing():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def two_calls():
+        with Background(2) as background:
+            background.call(done.append, 1)
+            background.call(failing)
+
+    with pytest.raises(OSError, match="No space"):
+        two_calls()
+    assert done == [1]
 
 
 def test_of_a_long_recording_the_next_piece_is_begun_before_one_is_written(tmp_path, copies, monkeypatch):

@@ -291,7 +291,7 @@ def test_lines_that_are_no_records_are_named_and_dropped_by_a_resume(line, tmp_p
 
 def test_a_run_whose_batches_come_one_ahead_goes_on_where_it_stood(config, tmp_path, monkeypatch):
     """One more batch is on its way to a GPU when a checkpoint is written: it is not among those that are done."""
-    saved, closed = [], []
+    saved, closed, held = [], [], []
 
     class Copies:
         to_device = staticmethod(lambda batch: batch)
@@ -303,10 +303,12 @@ def test_a_run_whose_batches_come_one_ahead_goes_on_where_it_stood(config, tmp_p
         finally:
             closed.append(True)
 
+    def fed(batches, _):
+        held.append(one_ahead(watched(batches), Copies()) if ahead else batches)  # nobody but the trainer ends it
+        return held[-1]
+
+    monkeypatch.setattr(trainer, "fed", fed)
     for ahead in (False, True):
-        monkeypatch.setattr(
-            trainer, "fed", lambda some, _, on=ahead: one_ahead(watched(some), Copies()) if on else some
-        )
         words = ["--train", "--config", str(config), "--cpu", "--name", f"ahead{ahead}", "data.dev=[]", "--no-msg"]
         words += ["--ckpdir", str(tmp_path), "--logdir", str(tmp_path / "log"), "loader.workers=2"]
         runner_mockingjay.main([*words, "trainer.steps=5"])
@@ -314,5 +316,6 @@ def test_a_run_whose_batches_come_one_ahead_goes_on_where_it_stood(config, tmp_p
         saved.append(load_checkpoint(tmp_path / f"ahead{ahead}" / "mockingjay-9.ckpt", "pretrain"))
     for key in ("model", "optimizer", "state"):
         assert_same(saved[1][key], saved[0][key], key)
+    assert len(held) == 4
     assert closed == [True, True]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
