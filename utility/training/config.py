@@ -1,5 +1,7 @@
 """The trainer's config; apart from the trainer, so that who only reads a checkpoint does not load it."""
 
+from typing import Literal
+
 import pydantic
 
 from utility.config import section
