@@ -14,7 +14,7 @@ HF_VENV := .venv-hf
 HF_STAMP := $(HF_VENV)/.installed
 HF_RUN := $(HF_VENV)/bin/python
 
-.PHONY: demo test quick test-hf bench torture check clean
+.PHONY: demo test quick test-hf bench gpu torture check clean
 
 demo: $(DEMO_STAMP)
 	PYTHON=$(RUN) bash examples/demo.sh
@@ -37,6 +37,11 @@ quick: $(DEV_STAMP)
 
 bench: $(STAMP)
 	$(RUN) -m benchmarks
+
+# On a machine with a GPU, in at most 8 minutes: what it can do, and how near training comes to that; and the tests that
+# need one. make gpu ARGS="--only steps"
+gpu: $(DEV_STAMP)
+	$(RUN) -m benchmarks.gpu $(ARGS)
 
 # Kills, full disks, faults, load, hostile inputs: what fails is kept in result/torture with the command that repeats it.
 # make torture MINUTES=30 SEED=0 ONLY=kills,disk COUNT=100 JOBS=2

@@ -61,16 +61,22 @@ class Shape:
     def operations(self) -> float:
         """Floating-point operations of a forward pass over the real frames of a batch: matrix products alone."""
         config = self.resolved()
-        model, rate = config.model, config.model.downsample_rate
-        tokens = self.frames // rate
-        if config.encoder == "gru":
-            size = config.gru.hidden_size
-            weights = 3 * size * (self.input_dim + size) + (config.gru.layers - 1) * 6 * size**2 + size * self.input_dim
-            return 2.0 * self.utterances * tokens * weights
-        size = model.hidden_size
-        block = 4 * size**2 + 2 * size * model.ffn_size + 2 * tokens * size
-        ends = size * rate * (self.input_dim + (self.target_dim or self.input_dim)) + size**2
-        return 2.0 * self.utterances * tokens * (model.layers * block + ends)
+        tokens = np.full(self.utterances, self.frames // config.model.downsample_rate)
+        return operations(config, tokens, self.input_dim, self.target_dim or self.input_dim)
+
+
+def operations(config: PretrainConfig, tokens: np.ndarray, input_dim: int, target_dim: int) -> float:
+    """Floating-point operations of a forward pass over utterances of so many (stacked) frames [B]: matrix products."""
+    count = int(tokens.sum())
+    if config.encoder == "gru":
+        size = config.gru.hidden_size
+        weights = 3 * size * (input_dim + size) + (config.gru.layers - 1) * 6 * size**2 + size * target_dim
+        return 2.0 * count * weights
+    model, rate = config.model, config.model.downsample_rate
+    size = model.hidden_size
+    block = count * (4 * size**2 + 2 * size * model.ffn_size) + 2 * size * int((tokens**2).sum())
+    ends = count * (size * rate * (input_dim + target_dim) + size**2)
+    return 2.0 * (model.layers * block + ends)
 
 
 NO_DATA = ("data.train=[]", "data.dev=[]", "data.test=[]", "data.target=[]")
