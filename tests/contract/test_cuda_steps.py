@@ -14,8 +14,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.contract.test_device import Copies
+from tests.helpers.cuda_guard import build_guard, run_behind_guard
 from tests.helpers.cuda_steps import FAULTS, STEPS
-from tests.helpers.fake_cuda import CUDA, Copy, Trace, build_guard, cudnn_gru, fake_cuda, run_behind_guard
+from tests.helpers.fake_cuda import CUDA, Copy, Trace, cudnn_gru, fake_cuda
 from tests.helpers.speech import write_store
 from utility.device import sent
 from utility.loader import Loader, LoaderConfig

@@ -7,9 +7,6 @@ PyTorch's CPU build lacks what CUDA would choose: here attention is the fused op
 memory-efficient one, without it flash), and a GRU is cuDNN's. Pinned memory is a mark on its storage."""
 
 import contextlib
-import hashlib
-import os
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +25,6 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from tests.helpers.shared import PROJECT
 
 CUDA = torch.device("cuda", 0)
-SOURCE = Path(__file__).with_suffix(".cpp")
 aten = torch.ops.aten
 # What the host learns from a device only when that has done all its work.
 VALUES = {"_local_scalar_dense", "equal", "is_nonzero"}
@@ -307,25 +303,3 @@ class _CudnnGru(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         return tuple(torch.zeros_like(part) for part in ctx.saved_tensors)
-
-
-def build_guard(folder: Path) -> Path:
-    """`fake_cuda.cpp` as a library in `folder`, built once for each PyTorch; needs g++."""
-    root = Path(torch.__file__).parent
-    digest = hashlib.sha256(SOURCE.read_bytes() + torch.__version__.encode()).hexdigest()[:16]
-    built = folder / f"fake_cuda_{digest}.so"
-    if not built.exists():
-        unfinished = built.with_suffix(f".{os.getpid()}")
-        includes = [f"-I{root / 'include'}", f"-I{root / 'include/torch/csrc/api/include'}"]
-        linked = [f"-L{root / 'lib'}", "-lc10", "-ltorch_cpu", f"-Wl,-rpath,{root / 'lib'}"]
-        command = ["g++", "-O0", "-std=c++20", "-shared", "-fPIC", *includes, SOURCE, "-o", unfinished, *linked]
-        subprocess.run(command, check=True, capture_output=True)
-        unfinished.replace(built)
-    return built
-
-
-def run_behind_guard(guard: Path, module: str) -> str:
-    """What a program prints in a process that can go backward on fake CUDA tensors, and believes in a GPU."""
-    first = "import ctypes, runpy, sys; ctypes.CDLL(sys.argv[1]); "  # before PyTorch asks which devices there are
-    command = [sys.executable, "-c", f"{first} runpy.run_module({module!r}, run_name='__main__')", guard]
-    return subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE, text=True).stdout
