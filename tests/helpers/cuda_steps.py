@@ -29,6 +29,7 @@ from tests.helpers.speech import write_store
 from utility.audio.feature_config import FeatureConfig
 from utility.batches import AnyBatch
 from utility.config import resolve
+from utility.side_stream import fed
 from utility.store.reading import Store
 from utility.training.trainer import Step, Trainer
 
@@ -79,11 +80,14 @@ class FineTuningStep:
 
 STEPS: dict[str, PretrainingStep | FineTuningStep] = {
     "Base": PretrainingStep("mockingjay_libri.yaml"),
+    "Base, padded": PretrainingStep("mockingjay_libri.yaml", ("speed.packed=False",)),
+    "Base, bf16 residual": PretrainingStep("mockingjay_libri.yaml", ("speed.residual=bf16",)),
     "Large": PretrainingStep("mockingjay_libri_linearLarge.yaml", linear=True),
     "TERA": PretrainingStep("tera_libri_base.yaml"),
     "AALBERT": PretrainingStep("aalbert_libri_6L.yaml", ("trainer.accumulation=1",)),
     "APC": PretrainingStep("apc_libri.yaml"),
     "Transformer-APC": PretrainingStep("apc_libri_transformer.yaml"),
+    "Transformer-APC, padded": PretrainingStep("apc_libri_transformer.yaml", ("speed.packed=False",)),
     "BEST-RQ": PretrainingStep("bestrq_libri.yaml"),
     "fine-tuning": FineTuningStep(),
 }
@@ -93,7 +97,7 @@ def traced_step(name: str, folder: Path) -> Plain:
     """What an update did when its buffers were made: forward, backward, optimiser."""
     with fake_cuda() as trace:
         trainer = STEPS[name].trainer(folder, CUDA)
-        stream = trainer.training.loader.stream(pin=True)
+        stream = fed(trainer.training.loader.stream(pin=True), CUDA)
         trainer.update(stream)
         trace.clear()
         trainer.update(stream)
@@ -105,7 +109,7 @@ def traced_faults(folder: Path) -> dict[str, Plain]:
     found: dict[str, Plain] = {}
     with fake_cuda() as trace:
         trainer = STEPS["Base"].trainer(folder, CUDA)
-        plain, stream = trainer.training, trainer.training.loader.stream(pin=True)
+        plain, stream = trainer.training, fed(trainer.training.loader.stream(pin=True), CUDA)
         trainer.update(stream)
         for name, fault in FAULTS.items():
             trainer.training = replace(plain, step=_spoilt(plain.step, fault))
