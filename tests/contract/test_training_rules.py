@@ -143,8 +143,8 @@ def seen(monkeypatch) -> list[Altered]:
     """What the objective made of each batch since the test began."""
     found, alter = [], pretraining.alter
 
-    def watched(*arguments):
-        found.append(alter(*arguments))
+    def watched(*arguments, **more):
+        found.append(alter(*arguments, **more))
         return found[-1]
 
     monkeypatch.setattr(pretraining, "alter", watched)
