@@ -129,12 +129,19 @@ def test_ranks_share_the_batches_across_the_ends_of_epochs(config, world):
 SHORT = 10  # seconds that the processes of a test wait for each other
 
 RANK = """
-import os, signal, sys, time
+import atexit, os, pathlib, signal, sys, time
 from datetime import timedelta
 import commands.pretrain as pretrain, runner_mockingjay
 from utility.command import run
+from utility.training.distributed import Group
 from utility.training.trainer import Trainer
 rank, how = int(os.environ["RANK"]), sys.argv.pop(1)
+held, leave = [], Group.leave
+Group.leave = lambda self: (held.append(self), leave(self))  # as an object does that nobody has collected yet
+def name_threads():  # what of gloo still runs when Python ends may abort it
+    names = [path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/comm") if path.exists()]
+    sys.stderr.write("".join(name for name in names if "gloo" in name))
+atexit.register(name_threads)
 if how == "disagree":  # a file system that shows one process what another has removed
     newest = pretrain.newest_checkpoint
     pretrain.newest_checkpoint = lambda folder, stem: folder / f"{stem}-6.ckpt" if rank else newest(folder, stem)
@@ -194,10 +201,11 @@ def test_a_sigterm_to_one_process_ends_all_at_the_same_step_and_they_go_on_from_
     assert [code for code, _ in ends] == [143, 143]
     assert "step 5 is saved" in ends[0][1]
     assert "step" not in ends[1][1]
+    assert not any("gloo" in error for _, error in ends)
     folder = config.parent / "result" / "group"
     assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "mockingjay-5.ckpt"]
     ends = ranks(config, "disagree", "group", "--resume", "auto")
-    assert [code for code, _ in ends] == [0, 0], ends
+    assert ends == [(0, ""), (0, "")]
     assert len(records(config, "group")) == STEPS
 
 

@@ -106,7 +106,7 @@ def test_the_runner_goes_on_with_the_numbers_of_the_original(name, tmp_path, mon
             yield Position(0, index + 1), Batch(batch["spec_stacked"], lengths, ["a", "b"])
         raise Ended
 
-    def alter(features, lengths, config, generator):
+    def alter(features, lengths, config, generator, apply):
         batch = next(given)
         return Altered(features.masked_fill(batch["zeroed"], 0.0), batch["mask_label"])
 

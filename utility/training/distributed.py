@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn
 from torch import Tensor
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)  # in training: who keeps the others waiting longer than that hangs
@@ -26,12 +27,11 @@ class Group:
     """The processes of a run; number `rank` of `world`. The first one leads: it evaluates, logs and writes.
 
     Where another process has ended a call raises ConnectionError; where one does not answer within the timeout,
-    TimeoutError. `host` connects the hosts of CUDA's processes, `patient` has the long timeout; both are gloo's."""
+    TimeoutError. Gloo's `links`: "host" connects the hosts of CUDA's processes, "patient" has the long timeout."""
 
     rank: int = 0
     world: int = 1
-    host: dist.ProcessGroup | None = field(default=None, compare=False, repr=False)
-    patient: dist.ProcessGroup | None = field(default=None, compare=False, repr=False)
+    links: dict[str, dist.ProcessGroup] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def join(cls, device: torch.device) -> "Group":
@@ -39,16 +39,16 @@ class Group:
         rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return ALONE
-        host = None
+        links = {}
         with cls(rank, world)._hearing("the others to start", COLLECTIVE_TIMEOUT):
             if device.type == "cuda":
                 torch.cuda.set_device(device)
                 dist.init_process_group("nccl", timeout=COLLECTIVE_TIMEOUT + NCCL_MARGIN, device_id=device)
-                host = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+                links["host"] = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
             else:
                 dist.init_process_group("gloo", timeout=COLLECTIVE_TIMEOUT)
-            patient = dist.new_group(backend="gloo", timeout=LEADER_TIMEOUT)
-        return cls(rank, world, host, patient)
+            links["patient"] = dist.new_group(backend="gloo", timeout=LEADER_TIMEOUT)
+        return cls(rank, world, links)
 
     @property
     def leads(self) -> bool:
@@ -85,7 +85,7 @@ class Group:
             return value
         box = [value]
         with self._hearing("the others" if self.leads else "rank 0", LEADER_TIMEOUT):
-            dist.broadcast_object_list(box, group=self.patient)
+            dist.broadcast_object_list(box, group=self.links["patient"])
         return box[0]
 
     def by_leader(self, call: Callable[[], Value]) -> Value:
@@ -114,14 +114,15 @@ class Group:
             return flag
         count = torch.tensor([int(flag)])
         with self._hearing("the others to end their step", COLLECTIVE_TIMEOUT):
-            dist.all_reduce(count, group=self.host)
+            dist.all_reduce(count, group=self.links.get("host"))
         return bool(count)
 
     def leave(self) -> None:
         """Wait for the others and close the connections."""
         if self.world > 1:
             with self._hearing("the others to end", LEADER_TIMEOUT):
-                dist.barrier(group=self.patient)
+                dist.barrier(group=self.links["patient"])
+            self.links.clear()  # gloo's threads end with the last who holds a group; at Python's end they would abort
             dist.destroy_process_group()
 
     @contextmanager
