@@ -17,7 +17,7 @@ run preprocess/preprocess_alignment.py --data_path data/demo_corpus/alignments -
 run runner_mockingjay.py --train --config config/mockingjay_demo.yaml --name demo
 run runner_mockingjay.py --test --ckpt demo/best.ckpt
 run runner_mockingjay.py --plot --num 2 --ckpt demo/best.ckpt --alignment data/demo_phones
-run runner_mockingjay.py --plot --with_head --num 2 --ckpt demo/best.ckpt --alignment data/demo_phones
+run runner_mockingjay.py --plot --with_head --worst --num 2 --ckpt demo/best.ckpt --alignment data/demo_phones
 run runner_mockingjay.py --plot --output_attention --num 2 --ckpt demo/best.ckpt --alignment data/demo_phones
 
 run run_analysis.py --run cca_phone,mi_phone --ckpt demo/best.ckpt --controls --name demo \

@@ -120,7 +120,10 @@ def pretraining_table(directory: Path) -> str:
     rows = [["model", "seed", "updates", "frames/s", "seconds"]]
     for file in sorted(directory.glob("times/*.txt")):
         name, _, seed = file.stem.rpartition("_s")
-        records = read_metrics(directory / "logs" / file.stem)
+        try:
+            records = read_metrics(directory / "logs" / file.stem)
+        except FileNotFoundError:  # it has not logged yet
+            continue
         speeds = [record["frames_per_s"] for record in records if "frames_per_s" in record]
         speed = f"{statistics.harmonic_mean(speeds):.0f}" if speeds else "-"
         rows.append([name, seed, f"{records[-1]['step']:.0f}", speed, _seconds(file)])
