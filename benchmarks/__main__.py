@@ -77,6 +77,10 @@ def loader(rounds: int) -> Iterator[Row]:
         share = frames * loading.DIM * 4 / seconds / (COPIED / results["read"].seconds)
         ratio = results["plain"].seconds / seconds
         yield Row(f"loader, {name}", frames / seconds, "frames/s", share, ratio, results[name].memory)
+    decoding = contest({f"{n} workers": loading.Loading(n, decoded=True) for n in (0, 1, 2)}, rounds)
+    for name, result in decoding.items():
+        ratio = decoding["0 workers"].seconds / result.seconds
+        yield Row(f"loader, from FLAC, {name} (beside none)", frames / result.seconds, "frames/s", ratio=ratio)
     yield Row("first batch of 300,000 utterances", loading.first_batch(300_000), "s")
     yield Row("padding, Base on LibriSpeech's lengths", 100 * loading.padding_share(), "% of what is computed")
 

@@ -1,5 +1,6 @@
 """Reading stores and filling batches: frames per second, time to the first batch, share of padding."""
 
+import math
 import os
 import tempfile
 import time
@@ -11,14 +12,17 @@ import numpy as np
 import torch
 
 from benchmarks.contest import Turn
+from benchmarks.features import write_audio
 from benchmarks.steps import BASE_1, made_up
 from utility.arrays import array_header
+from utility.audio.feature_config import FeatureConfig
 from utility.device import claim_device
 from utility.files import replace_file
 from utility.loader import Loader
 from utility.store.files import STORE_COLUMNS, SplitFiles, create_info, offsets_of, table_bytes
 from utility.store.info import StoreInfo
 from utility.store.reading import Store
+from utility.store.recordings import Recordings
 
 DIM = 160
 UTTERANCES, FRAMES = 120, 1000
@@ -26,15 +30,21 @@ UTTERANCES, FRAMES = 120, 1000
 
 @dataclass(frozen=True)
 class Loading:
-    """An epoch of batches of Mockingjay Base from a store of noise."""
+    """An epoch of batches of Mockingjay Base from a store of noise, or `decoded` from FLAC as waveforms."""
 
     workers: int
+    decoded: bool = False
 
     def __call__(self) -> Turn:
         claim_device(cpu=True)
         config = BASE_1.resolved(f"loader.workers={self.workers}").loader
-        store = Store([made_up(Path(tempfile.mkdtemp()), "input", DIM, FRAMES, UTTERANCES)])
-        loader = Loader(store, config)
+        folder = Path(tempfile.mkdtemp())
+        if self.decoded:
+            features = FeatureConfig()
+            write_audio(folder, UTTERANCES, math.ceil(FRAMES * features.frame_shift))
+            loader = Loader(Recordings([folder], features), config, waveforms=True)
+        else:
+            loader = Loader(Store([made_up(folder, "input", DIM, FRAMES, UTTERANCES)]), config)
         count = len(loader.epoch(0))
         stream = loader.stream()
 
