@@ -20,6 +20,7 @@ from utility.files import replacing
 
 PRECISIONS: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PART_ROUNDS = 5
+CODEBOOKS = (1, 1024), (1, 8192), (8, 8192)  # how many, and codes of each
 CORPUS_SECONDS = 3600.0
 
 
@@ -109,6 +110,21 @@ def choices(shape: Shape, rounds: int) -> Iterator[Row]:
         yield Row(f"step {shape.name}, bf16, uneven, {name} (beside padded)", 1000 * result.seconds, "ms", ratio=ratio)
 
 
+def codes(rounds: int) -> Iterator[Row]:
+    """Steps on codes beside one that rebuilds the same frames."""
+    size = ("model.layers=3", "model.hidden_size=256", "model.heads=4", "model.ffn_size=1024")
+    for shape in (steps.BASE_1, replace(steps.BASE_1, name="3 layers of 256", overrides=size)):
+        for share in (0.15, 0.33):
+            masked = f"masking.proportion={share}"
+            ways = {f"{n} x {k:,} codes": (f"codes.codebooks={n}", f"codes.size={k}") for n, k in CODEBOOKS}
+            makers = {name: Steps(shape, "bf16", (masked, "objective=codes", *way)) for name, way in ways.items()}
+            results = contest({"masked L1": Steps(shape, "bf16", (masked,)), **makers}, rounds)
+            for name, result in results.items():
+                ratio = results["masked L1"].seconds / result.seconds
+                stage = f"step {shape.name}, bf16, {100 * share:.0f} % masked, {name} (beside masked L1)"
+                yield Row(stage, 1000 * result.seconds, "ms", ratio=ratio)
+
+
 def from_audio(shape: Shape, rounds: int) -> Row:
     """On-the-fly training beside that on stored features."""
     results = contest({"stored": Steps(shape, "bf16"), "online": Steps(shape, "bf16", online=True)}, rounds)
@@ -173,6 +189,7 @@ SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {  # each takes the rounds
     "features": extraction,
     "loader": loader,
     "training": training,
+    "codes": codes,
     "representations": representing,
     "transformers": transformers,
     "probes": probes,
