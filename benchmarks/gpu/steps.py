@@ -65,16 +65,19 @@ class Way:
     budget: int
     packed: bool = False
     compiled: bool = False
+    more: str | None = None  # a key of `speed`, with its value
 
     @property
     def name(self) -> str:
         """In words."""
         words = ["packed" if self.packed else "padded", *(["compiled"] if self.compiled else [])]
+        words += [] if self.more is None else [self.more]
         return f"{self.shape.name}, {self.budget:,} frames, {', '.join(words)}"
 
     def config(self, scale: Scale) -> PretrainConfig:
         """The shape's config on batches of the budget."""
         words = [f"loader.batch_frames={self.budget}", f"speed.packed={self.packed}", f"speed.compile={self.compiled}"]
+        words += [] if self.more is None else [f"speed.{self.more}"]
         return self.shape.resolved(*words, "trainer.accumulation=1", *scale.words)
 
     def trainer(self, scale: Scale) -> Trainer:
@@ -110,11 +113,19 @@ class Way:
 
 def steps(scale: Scale) -> Iterator[Measurement]:
     """Updates of each shape, padded and packed, then compiled; large batches first, as all may not fit."""
-    for budget, compiled in itertools.product(sorted(scale.budgets, reverse=True), (False, True)):
+    for way in ways(sorted(scale.budgets, reverse=True)):
+        yield Measurement(way.name, 25 if way.compiled else 8, partial(_measured, way, scale))
+
+
+def ways(budgets: Sequence[int]) -> Iterator[Way]:
+    """Ways to compute the shapes, the largest of `budgets` first."""
+    for budget, compiled in itertools.product(budgets, (False, True)):
+        if compiled:  # what should pay most: half the bytes in large batches, no launches in small ones
+            large = budget == budgets[0]
+            yield Way(BASE_1, budget, large, compiled, "residual=bf16" if large else "graphs=True")
         for shape, packed in itertools.product(SHAPES, (False, True)):
             if shape is not APC or not (packed or compiled):  # a GRU is neither
-                way = Way(shape, budget, packed, compiled)
-                yield Measurement(way.name, 25 if compiled else 8, partial(_measured, way, scale))
+                yield Way(shape, budget, packed, compiled)
 
 
 def waits(scale: Scale) -> Iterator[Measurement]:

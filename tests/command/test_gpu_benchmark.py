@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 
+import pytest
 import torch
 
-from benchmarks.gpu.table import ON_CPU, Measurement, Row, Table
+from benchmarks.gpu.steps import ways
+from benchmarks.gpu.table import ON_CPU, ON_GPU, Measurement, Row, Table
 from tests.conftest import PROJECT
 
 STAGES = {"facts", "products", "waits", "tests", "features", "extraction", "loader", "steps"}
@@ -26,6 +28,21 @@ def test_every_stage_runs_on_a_cpu(tmp_path):
     steps = [row for row in rows if row["stage"] == "steps" and "frames/s" in row["figures"]]
     assert [row["name"].partition(",")[0] for row in steps] == ["Base", "Large", "TERA base", "APC"]
     assert all(row["figures"]["TFLOP/s"] > 0 for row in steps)
+
+
+@pytest.mark.parametrize("way", ways((96_000, 9_000)), ids=lambda way: way.name)
+def test_every_way_is_one_that_a_config_takes(way):
+    config = way.config(ON_GPU)
+    assert (config.loader.batch_frames, config.packs, config.speed.compile) == (way.budget, way.packed, way.compiled)
+    assert config.speed.graphs == (way.more == "graphs=True")
+    assert (config.speed.residual == "bf16") == (way.more == "residual=bf16")
+
+
+def test_the_ways_are_all_different_and_have_those_that_should_pay_most():
+    names = [way.name for way in ways((96_000, 9_000))]
+    assert len(set(names)) == len(names)
+    assert "Base, 96,000 frames, packed, compiled, residual=bf16" in names
+    assert "Base, 9,000 frames, padded, compiled, graphs=True" in names
 
 
 def test_without_a_gpu_it_says_what_to_do(monkeypatch):
