@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn
+import torch.distributed.nn  # if it were imported later, its default arguments would hold the group past `leave`
 from torch import Tensor
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)  # in training: who keeps the others waiting longer than that hangs
