@@ -120,9 +120,9 @@ def pretraining_table(directory: Path) -> str:
     rows = [["model", "seed", "updates", "frames/s", "seconds"]]
     for file in sorted(directory.glob("times/*.txt")):
         name, _, seed = file.stem.rpartition("_s")
-        try:
-            records = read_metrics(directory / "logs" / file.stem)
-        except FileNotFoundError:  # it has not logged yet
+        log = directory / "logs" / file.stem
+        records = read_metrics(log) if (log / "metrics.jsonl").exists() else []
+        if not records:  # it has not logged yet, or has begun again
             continue
         speeds = [record["frames_per_s"] for record in records if "frames_per_s" in record]
         speed = f"{statistics.harmonic_mean(speeds):.0f}" if speeds else "-"
