@@ -105,9 +105,7 @@ def choices(shape: Shape, rounds: int) -> Iterator[Row]:
     uneven = replace(shape, spread=0.5)
     ways = {"padded": (), "packed": ("speed.packed=True",), "compiled": ("speed.compile=True",)}
     results = contest({name: Steps(uneven, "bf16", words) for name, words in ways.items()}, rounds)
-    for name, result in results.items():
-        ratio = results["padded"].seconds / result.seconds
-        yield Row(f"step {shape.name}, bf16, uneven, {name} (beside padded)", 1000 * result.seconds, "ms", ratio=ratio)
+    yield from _beside_first(f"step {shape.name}, bf16, uneven", results)
 
 
 def codes(rounds: int) -> Iterator[Row]:
@@ -119,10 +117,7 @@ def codes(rounds: int) -> Iterator[Row]:
             ways = {f"{n} x {k:,} codes": (f"codes.codebooks={n}", f"codes.size={k}") for n, k in CODEBOOKS}
             makers = {name: Steps(shape, "bf16", (masked, "objective=codes", *way)) for name, way in ways.items()}
             results = contest({"masked L1": Steps(shape, "bf16", (masked,)), **makers}, rounds)
-            for name, result in results.items():
-                ratio = results["masked L1"].seconds / result.seconds
-                stage = f"step {shape.name}, bf16, {100 * share:.0f} % masked, {name} (beside masked L1)"
-                yield Row(stage, 1000 * result.seconds, "ms", ratio=ratio)
+            yield from _beside_first(f"step {shape.name}, bf16, {100 * share:.0f} % masked", results)
 
 
 def from_audio(shape: Shape, rounds: int) -> Row:
@@ -164,6 +159,14 @@ def analysis(measured: int) -> Iterator[Row]:
     """Layer analysis beside the original's procedure, which is measured on some layers."""
     for stage, value, unit, ratio, memory in layers.rows(layers.Task(), measured):
         yield Row(stage, value, unit, ratio=ratio, memory=memory)
+
+
+def _beside_first(stage: str, results: Mapping[str, Result]) -> Iterator[Row]:
+    """Milliseconds of each, beside the first of them."""
+    first = next(iter(results))
+    for name, result in results.items():
+        ratio = results[first].seconds / result.seconds
+        yield Row(f"{stage}, {name} (beside {first})", 1000 * result.seconds, "ms", ratio=ratio)
 
 
 def _computing(

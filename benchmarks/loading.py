@@ -1,6 +1,5 @@
 """Reading stores and filling batches: frames per second, time to the first batch, share of padding."""
 
-import math
 import os
 import tempfile
 import time
@@ -12,8 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.contest import Turn
-from benchmarks.features import write_audio
-from benchmarks.steps import BASE_1, made_up
+from benchmarks.steps import BASE_1, made_up, recorded
 from utility.arrays import array_header
 from utility.audio.feature_config import FeatureConfig
 from utility.device import claim_device
@@ -40,9 +38,8 @@ class Loading:
         config = BASE_1.resolved(f"loader.workers={self.workers}").loader
         folder = Path(tempfile.mkdtemp())
         if self.decoded:
-            features = FeatureConfig()
-            write_audio(folder, UTTERANCES, math.ceil(FRAMES * features.frame_shift))
-            loader = Loader(Recordings([folder], features), config, waveforms=True)
+            recorded(folder, FRAMES, UTTERANCES)
+            loader = Loader(Recordings([folder], FeatureConfig()), config, waveforms=True)
         else:
             loader = Loader(Store([made_up(folder, "input", DIM, FRAMES, UTTERANCES)]), config)
         count = len(loader.epoch(0))

@@ -99,6 +99,11 @@ def made_up(folder: Path, name: str, dim: int, frames: int, utterances: int, spr
     return str(folder / name / "all")
 
 
+def recorded(folder: Path, frames: int, utterances: int) -> None:
+    """Recordings (FLAC) of so many utterances, each a little longer than so many frames."""
+    write_audio(folder, utterances, math.ceil(frames * FeatureConfig().frame_shift))
+
+
 @dataclass(frozen=True)
 class Steps:
     """One optimiser update of the plain command's trainer, data and masks included; `online` is straight from FLAC."""
@@ -124,7 +129,7 @@ class Steps:
         folder = Path(tempfile.mkdtemp())
         count = BATCHES * shape.utterances
         if self.online:
-            write_audio(folder / "audio", count, math.ceil(shape.frames * FeatureConfig().frame_shift))
+            recorded(folder / "audio", shape.frames, count)
             words = [f"data.train=[{folder / 'audio'}]", "online.input.kind=mel"]
         else:
             words = [f"data.train=[{made_up(folder, 'input', shape.input_dim, shape.frames, count, shape.spread)}]"]
