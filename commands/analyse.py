@@ -9,10 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from analysis.collect import Subject
-from analysis.config import AnalysisConfig, DataConfig
+from analysis.config import AnalysisConfig
 from analysis.experiment_names import EXPERIMENTS
 from analysis.experiments_units import NAME as UNITS
 from analysis.figures.draw import draw_what_can_be
@@ -26,31 +23,24 @@ from analysis.report import (
 )
 from analysis.study import Outcome, Plan, Study
 from commands.analysis_probes import with_probes
-from commands.common import ELSEWHERE, now_and_then, read_online
+from commands.analysis_subjects import open_subjects, with_controls
+from commands.common import ELSEWHERE, now_and_then
 from commands.dry_run import print_plan
 from commands.settings import Analyse
-from downstream.sources import are_recordings, open_recordings, open_stores, unstated_features
-from mockingjay.checkpoint import Pretrained, check_features, load_pretrained
 from mockingjay.foreign.assumptions import in_words as assumed_in_words
-from mockingjay.inputs import UtteranceSource, source_fingerprint
-from mockingjay.upstream import load_upstream
-from mockingjay.upstreams.base import Upstream
+from mockingjay.inputs import source_fingerprint
 from mockingjay.upstreams.spec import UpstreamSpec
-from utility.audio.feature_config import FeatureConfig
 from utility.config import as_dict, differences, read_yaml, resolve, write_yaml
 from utility.device import claim_device
 from utility.files import check_folder, remove_leftovers
 from utility.locks import LOCK, folder_below, held
 from utility.peak_memory import peak_memory_mib
 from utility.runs import Metric, Origin, header, write_json
-from utility.store.info import StoreInfo
 from utility.text import short
 from utility.threads import blas_in_the_calling_thread
 
-FILTERBANK = FeatureConfig(kind="kaldi_fbank", deltas=0, cmvn="none")  # the control of recordings and waveforms
 ROOM = "result_analysis"
 CONFIG = "config.yaml"
-BASELINE = UpstreamSpec("baseline", word="baseline")
 
 
 def analyse(settings: Analyse) -> int:
@@ -133,82 +123,6 @@ def _config(settings: Analyse, directory: Path) -> AnalysisConfig:
             change = f"{name} was {short(was)}, now {short(now)}"
             raise ValueError(f"{directory} cannot be continued: {change}; give the run another --name")
     return config
-
-
-def with_controls(specs: Sequence[UpstreamSpec]) -> tuple[UpstreamSpec, ...]:
-    """The features, and every checkpoint's or folder's architecture with random weights, behind the upstreams."""
-    more: list[UpstreamSpec] = []
-    if not any(spec.kind == "baseline" for spec in specs):
-        more.append(BASELINE)
-    for spec in specs:
-        if spec.kind in ("pretrained", "pretrained_head", "hf"):
-            source = f"hf:{spec.source}" if spec.kind == "hf" else spec.source
-            run = spec.label.partition("@")[0]
-            name = "random" if len(specs) == 1 else f"random {run}"
-            random = UpstreamSpec("random", source, "", name, "random")
-            if not any(other.name == name or (other.kind == "random" and other.source == source) for other in more):
-                more.append(random)
-    return (*specs, *(spec for spec in more if spec.label not in {other.label for other in specs}))
-
-
-def open_subjects(
-    specs: Sequence[UpstreamSpec], config: AnalysisConfig, settings: Analyse, device: torch.device
-) -> list[Subject]:
-    """Every upstream, and the corpus as it takes it; ValueError where they do not fit, before any work."""
-    if not specs:
-        return []
-    paths = config.data.store
-    recorded = are_recordings(paths)
-    features = None if settings.online_config is None else read_online(settings.online_config).online.input
-    if not recorded:
-        if features is not None:
-            raise ValueError(f"--online_config: {paths[0]} is a store, whose features are made: leave the flag out")
-        store = open_stores(paths, config.data.unaligned).whole
-        return [_subject(spec, store, settings, device) for spec in specs]
-    subjects = [_heard(spec, config.data, features, settings, device) for spec in specs if spec.kind != "baseline"]
-    if any(spec.kind == "baseline" for spec in specs):
-        known = [subject.upstream.feature_config for subject in subjects if subject.upstream.takes == "features"]
-        made = features or next((one for one in known if one), FILTERBANK)
-        corpus = open_recordings(paths, made, unaligned=config.data.unaligned).whole
-        place = [spec.kind for spec in specs].index("baseline")
-        subjects.insert(place, _subject(specs[place], corpus, settings, device))
-    return subjects
-
-
-def _subject(spec: UpstreamSpec, corpus: UtteranceSource, settings: Analyse, device: torch.device) -> Subject:
-    """An upstream of a store; of a checkpoint with its head."""
-    upstream, saved = _loaded(spec, corpus.info, settings, device)
-    return Subject(spec.label, upstream, corpus, saved)
-
-
-def _loaded(
-    spec: UpstreamSpec, info: StoreInfo | None, settings: Analyse, device: torch.device
-) -> tuple[Upstream, Pretrained | None]:
-    assume = settings.assume if spec.of_checkpoint else None
-    if spec.kind != "pretrained":
-        return load_upstream(spec, None, info, settings.seed, device, assume), None
-    saved = load_pretrained(Path(spec.source), assume)
-    return load_upstream(replace(spec, source=""), saved, info, settings.seed, device), saved
-
-
-def _heard(
-    spec: UpstreamSpec,
-    data: DataConfig,
-    features: FeatureConfig | None,
-    settings: Analyse,
-    device: torch.device,
-) -> Subject:
-    """An upstream of recordings: as waveforms, or as the features that it states, else those of --online_config."""
-    upstream, saved = _loaded(spec, None, settings, device)
-    if upstream.takes == "waveform":
-        heard = open_recordings(data.store, None, upstream.sample_rate, data.unaligned).whole
-        return Subject(spec.label, upstream, heard)
-    wanted = upstream.feature_config or features
-    if wanted is None:
-        raise ValueError(unstated_features(spec.label))
-    if features is not None:
-        check_features(features, wanted, str(settings.online_config), spec.label)
-    return Subject(spec.label, upstream, open_recordings(data.store, wanted, unaligned=data.unaligned).whole, saved)
 
 
 def _print_plan(study: Study, config: AnalysisConfig, directory: Path) -> None:

@@ -17,7 +17,7 @@ from analysis.frame_rates import CONV_POOLING, CONV_STRIDES, pool_frames
 from analysis.frame_rows import paired_as_original
 from analysis.original_cca import original_cross_validation, original_epsilons
 from analysis.sampling import sample_generator
-from commands import analyse
+from commands import analysis_subjects
 from tests.helpers.analysis_corpus import Analysed, analysed_corpus
 from tests.helpers.downstream_corpus import WIDTH, write_store
 from tests.helpers.heard_corpus import Heard
@@ -37,10 +37,10 @@ def corpus(tmp_path_factory) -> Analysed:
 @pytest.fixture
 def strided(monkeypatch) -> None:
     """`hf:strided` opens a small upstream of waveforms with frames of 10 and 20 ms, `hf:slow` one of 40 ms."""
-    load = analyse.load_upstream
+    load = analysis_subjects.load_upstream
     made = {"strided": partial(Strided, 20, 0), "slow": partial(Strided, 40, 1)}
     monkeypatch.setattr(
-        analyse,
+        analysis_subjects,
         "load_upstream",
         lambda spec, *rest: made[spec.source]().eval() if spec.source in made else load(spec, *rest),
     )

@@ -10,7 +10,7 @@ import torch
 import run_analysis
 from analysis.collect import Subject, batches_of, collect, states_of
 from analysis.collectors import paired
-from commands import analyse
+from commands import analysis_subjects
 from tests.helpers.heard_corpus import Heard
 from tests.helpers.huggingface_models import write_model
 from tests.helpers.waveform_upstreams import Strided
@@ -71,9 +71,9 @@ def test_a_folder_of_recordings_needs_no_store(heard, model):
 @pytest.fixture
 def strided(monkeypatch) -> None:
     """`hf:strided` opens a small upstream whose first convolution has Kaldi's framing."""
-    load = analyse.load_upstream
+    load = analysis_subjects.load_upstream
     monkeypatch.setattr(
-        analyse,
+        analysis_subjects,
         "load_upstream",
         lambda spec, *rest: Strided().eval() if spec.source == "strided" else load(spec, *rest),
     )
