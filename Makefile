@@ -35,8 +35,9 @@ test: check $(DASK_STAMP) $(TRANSFORMERS_STAMP) $(SUBWORD_STAMP) $(MOSEI_STAMP) 
 quick: $(DEV_STAMP)
 	$(call in_two_processes,-q -m "not slow")
 
+# make bench AGAINST=../before: every stage beside that checkout's, turn by turn.
 bench: $(STAMP)
-	$(RUN) -m benchmarks
+	$(RUN) -m benchmarks$(if $(AGAINST),.against $(AGAINST))
 
 # On a machine with a GPU, in at most 8 minutes: what it can do, and how near training comes to that; and the tests that
 # need one. make gpu ARGS="--only steps"

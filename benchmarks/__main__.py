@@ -1,7 +1,6 @@
 """Measure every stage on this machine: absolute, as a share of its limit, and beside a plain eager baseline."""
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import features, huggingface, layers, loading, probing, steps
+from benchmarks.against import measurable
 from benchmarks.contest import Result, Turn, contest
 from benchmarks.limits import COPIED, Products, copying, reading
 from benchmarks.steps import PlainRepresentations, PlainSteps, Precision, Representations, Shape, Steps
@@ -200,12 +200,6 @@ SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {  # each takes the rounds
 }
 
 
-def _measurable() -> list[str]:
-    """All sections but for those of an extra that is not installed."""
-    there = importlib.util.find_spec("transformers") is not None
-    return [name for name in SECTIONS if there or name != "transformers"]
-
-
 def machine() -> str:
     """What this ran on."""
     names = [
@@ -221,7 +215,9 @@ def machine() -> str:
 def main() -> None:
     """Run the chosen sections, print a Markdown table, leave the figures as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=_measurable(), help="sections (default: all)")
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, default=measurable(SECTIONS), help="sections (default: all)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant, of which the median counts")
     parser.add_argument("--layers", type=int, default=2, help="analysis: layers that the original's procedure runs on")
     parser.add_argument("--json", type=Path, default=Path("result/benchmarks.json"), help="where the figures go")

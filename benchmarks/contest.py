@@ -16,12 +16,15 @@ PATIENCE = 10  # seconds that a process has to end by itself
 
 @dataclass(frozen=True)
 class Result:
-    """Median seconds of a turn, the fastest and slowest one, and the most memory held beyond an idle process, MiB."""
+    """Seconds of each turn, and the most memory held beyond an idle process, MiB."""
 
-    seconds: float
-    fastest: float
-    slowest: float
+    times: tuple[float, ...]
     memory: float
+
+    @property
+    def seconds(self) -> float:
+        """The median."""
+        return median(self.times)
 
 
 def contest(makers: Mapping[str, Callable[[], Turn]], rounds: int) -> dict[str, Result]:
@@ -53,7 +56,7 @@ def contest(makers: Mapping[str, Callable[[], Turn]], rounds: int) -> dict[str, 
         for worker, _ in workers.values():
             worker.terminate()
             worker.join()
-    return {name: Result(median(t), min(t), max(t), memory[name]) for name, t in times.items()}
+    return {name: Result(tuple(t), memory[name]) for name, t in times.items()}
 
 
 def _answer(name: str, pipe: Connection) -> float:

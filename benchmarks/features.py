@@ -56,6 +56,21 @@ class Stage:
         return (features - features.mean(0)) / (features.std(0) + 1e-16)
 
 
+@dataclass(frozen=True)
+class Extracting:
+    """One turn of a stage (its name) in one of SETTINGS, decoding included, on one core."""
+
+    stage: str
+    setting: str
+
+    def __call__(self) -> Turn:
+        keep_memory()
+        torch.set_num_threads(1)
+        size, batches, seconds = SETTINGS[self.setting]
+        files = write_audio(Path(tempfile.mkdtemp()), size * batches, seconds)
+        return _ours(next(stage for stage in STAGES if stage.name == self.stage), files, size)
+
+
 def measure(rounds: int) -> list[dict]:
     """One row per kind and setting: audio seconds of a turn, and x real time of one core for ours and the baseline.
 
