@@ -91,10 +91,13 @@ class Comparison:
 
 
 def compare(maker: Callable[[], Turn], there: Path, rounds: int, runs: int) -> Comparison:
-    """Each run has new processes; its ratio is the median over its rounds, in which one goes right after the other."""
+    """Each run has new processes; its ratio is the median over its rounds, in which one goes right after the other.
+
+    Who goes first alternates."""
     pickled, checkouts = pickle.dumps(maker), {"there": there.resolve(), "here": Path.cwd()}
     makers = {name: Elsewhere(pickled, checkout) for name, checkout in checkouts.items()}
-    results = [contest(makers, rounds) for _ in range(runs)]
+    swapped = dict(reversed(makers.items()))
+    results = [contest(swapped if run % 2 else makers, rounds) for run in range(runs)]
     ratios = (median(h / t for h, t in zip(found["here"].times, found["there"].times)) for found in results)
     seconds = {name: median(found[name].seconds for found in results) for name in makers}
     return Comparison(seconds["there"], seconds["here"], tuple(ratios))

@@ -140,7 +140,7 @@ class Steps:
         padded = -(-shape.frames // limits.pad_multiple) * limits.pad_multiple
         words += [f"loader.batch_frames={padded * shape.utterances}", f"trainer.precision={self.precision}"]
         config = shape.resolved(*words, *self.overrides)
-        return make_trainer(config, 0, RunContext(folder, folder, device, quiet=True))
+        return make_trainer(config, 0, RunContext(folder, folder, device, quiet=True, say=lambda line: None))
 
 
 @dataclass(frozen=True)
