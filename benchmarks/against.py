@@ -15,7 +15,7 @@ from typing import Literal
 
 from benchmarks.contest import Turn, contest
 
-Stages = Mapping[str, "Repeated"]
+Stages = Mapping[str, Callable[[], Turn]]
 PRECISIONS: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
 ROOMS = "analysis", "commands", "downstream", "mockingjay", "preprocess", "report", "utility"
 SLACK = 1.02  # a smaller ratio is no loss: a checkout beside itself gives as much
@@ -27,7 +27,7 @@ class Repeated:
     """A maker whose turn is so many turns: short ones are told apart only together."""
 
     maker: Callable[[], Turn]
-    times: int = 1
+    times: int
 
     def __call__(self) -> Turn:
         turn = self.maker()
@@ -107,7 +107,7 @@ def _features() -> Stages:
     from benchmarks import features
 
     return {
-        f"{stage.name}, {setting}": Repeated(features.Extracting(stage.name, setting), 5)
+        f"{stage.name}, {setting}": Repeated(features.Extracting(stage, setting), 5)
         for stage in features.STAGES
         for setting in features.SETTINGS
     }
@@ -117,15 +117,15 @@ def _loader() -> Stages:
     from benchmarks.loading import Loading
 
     stored = {f"loader, {n} workers": Repeated(Loading(n), 20) for n in (0, 1, 2)}
-    return stored | {f"loader, from FLAC, {n} workers": Repeated(Loading(n, decoded=True)) for n in (0, 1, 2)}
+    return stored | {f"loader, from FLAC, {n} workers": Loading(n, decoded=True) for n in (0, 1, 2)}
 
 
 def _training() -> Stages:
     from benchmarks.steps import APC, BASE_1, BASE_3, LARGE, TERA, Steps
 
-    shapes, precisions = (BASE_3, BASE_1, TERA, LARGE, APC), PRECISIONS
-    makers = {f"step {shape.name}, {name}": Repeated(Steps(shape, name)) for shape in shapes for name in precisions}
-    return makers | {f"step {BASE_3.name}, bf16, straight from audio": Repeated(Steps(BASE_3, "bf16", online=True))}
+    shapes = BASE_3, BASE_1, TERA, LARGE, APC
+    stored = {f"step {shape.name}, {p}": Steps(shape, p) for shape in shapes for p in PRECISIONS}
+    return stored | {f"step {BASE_3.name}, bf16, straight from audio": Steps(BASE_3, "bf16", online=True)}
 
 
 def _codes() -> Stages:
@@ -134,31 +134,27 @@ def _codes() -> Stages:
     found = {}
     for books, size in ((1, 1024), (8, 8192)):
         words = "objective=codes", f"codes.codebooks={books}", f"codes.size={size}"
-        found[f"step Base, bf16, {books} x {size:,} codes"] = Repeated(Steps(BASE_1, "bf16", words))
+        found[f"step Base, bf16, {books} x {size:,} codes"] = Steps(BASE_1, "bf16", words)
     return found
 
 
 def _representations() -> Stages:
     from benchmarks.steps import BASE_3, TERA, Representations
 
-    shapes = BASE_3, TERA
-    return {f"extract {shape.name}, {p}": Repeated(Representations(shape, p)) for shape in shapes for p in PRECISIONS}
+    return {f"extract {shape.name}, {p}": Representations(shape, p) for shape in (BASE_3, TERA) for p in PRECISIONS}
 
 
 def _transformers() -> Stages:
     from benchmarks.huggingface import SHAPES, SPANS, Extraction, Task
 
     tasks = {f"{shape}, {words}": Task(shape, *span) for shape in SHAPES for words, span in SPANS.items()}
-    return {f"hf: {name}": Repeated(Extraction(task)) for name, task in tasks.items()}
+    return {f"hf: {name}": Extraction(task) for name, task in tasks.items()}
 
 
 def _probes() -> Stages:
     from benchmarks.probing import Probing
 
-    return {
-        "probe from the cache": Repeated(Probing(False, 20)),
-        "probe through a tuned Base": Repeated(Probing(True, 1)),
-    }
+    return {"probe from the cache": Probing(False, 20), "probe through a tuned Base": Probing(True, 1)}
 
 
 # The library is imported by each alone: a process that takes turns must not have this checkout's.

@@ -31,7 +31,7 @@ def before(tmp_path) -> Path:
 
 def test_a_stage_runs_on_the_library_of_each_checkout(before, monkeypatch):
     monkeypatch.chdir(PROJECT)
-    found = compare(Repeated(Loading(0)), before, rounds=1, runs=1)
+    found = compare(Repeated(Loading(0), 1), before, rounds=1, runs=1)
     assert found.there > SECONDS > found.here
     assert found.faster
 
