@@ -115,11 +115,12 @@ class _Writing:
 
     def _write(self, indices: Sequence[int], rows: Tensor, states: Tensor, values: Sequence[np.ndarray]) -> None:
         """Write the values of some utterances, which are real frames of states [B, T, ...] of inputs [B, ...]."""
-        for index, seen, computed, frames in zip(indices, rows, states, values):
+        for place, (index, frames) in enumerate(zip(indices, values)):
             try:
                 self.writer.write(index, frames)
             except ValueError:
-                raise ValueError(_why_not_finite(self.inputs.corpus.ids[index], computed, seen, self.how)) from None
+                name = self.inputs.corpus.ids[index]
+                raise ValueError(_why_not_finite(name, states[place], rows[place], self.how)) from None
             self.bar.update(len(frames))
 
     def _sent(self, states: Tensor) -> Callable[[], np.ndarray]:

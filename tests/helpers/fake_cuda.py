@@ -80,12 +80,24 @@ class Trace:
             self.products[name] = sorted(types.union(self.products.get(name, ())))
 
 
+class OfOneThread(FakeTensorMode):
+    """While a kernel of fake tensors runs, each of them says it is on `meta`, in all threads: so another may run none.
+
+    Autograd's threads may: the main one waits for them."""
+
+    def dispatch(self, *args: Any, **kwargs: Any) -> Any:
+        """Run an operation; AssertionError where a line of the project does in a thread beside the main one."""
+        if threading.current_thread() is not threading.main_thread() and (where := caller()) != "?":
+            raise AssertionError(f"{where}: {args[0]} in a thread beside the main one")
+        return super().dispatch(*args, **kwargs)
+
+
 class FakeCuda(TorchDispatchMode):
     """Sends what concerns `cuda:0` there. A mixture of devices or types raises."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.trace, self.fake, self.pinned = Trace(), FakeTensorMode(), {}
+        self.trace, self.fake, self.pinned = Trace(), OfOneThread(), {}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
