@@ -10,6 +10,8 @@ SUBWORD_STAMP := $(VENV)/.installed-subword
 MOSEI_STAMP := $(VENV)/.installed-mosei
 DECODE_STAMP := $(VENV)/.installed-decode
 RUN := $(VENV)/bin/python
+# Python compiles what it imports; of all that is installed that is little, and pip would take as long as for the rest.
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 HF_VENV := .venv-hf
 HF_STAMP := $(HF_VENV)/.installed
 HF_RUN := $(HF_VENV)/bin/python
@@ -66,13 +68,13 @@ $(STAMP) $(HF_STAMP):
 	@test -n "$(PYTHON)" || { echo "make: needs Python 3.11 or newer; name it: make PYTHON=/path/to/python3.11"; exit 2; }
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(^:%=-r %)
+	$(@D)/bin/python $(INSTALL) $(^:%=-r %)
 	touch $@
 
 # What a target needs beyond requirements.txt goes into the same environment.
 $(DEV_STAMP): requirements-demo.txt
 $(VENV)/.installed-%: requirements-%.txt $(STAMP)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r $<
+	$(RUN) $(INSTALL) -r $<
 	touch $@
 
 clean:

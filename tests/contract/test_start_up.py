@@ -36,3 +36,11 @@ def test_upstreams_load_nothing_heavy_and_hub_names_what_they_need(tmp_path):
     assert len(ours) > 20
     needed = set().union(*(imports(file) for file in ours)) - ROOMS - sys.stdlib_module_names
     assert needed == set(hubconf.dependencies)
+
+
+def test_training_begins_without_what_few_of_its_runs_need():
+    program = "import json, sys, commands.pretrain; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True, capture_output=True, text=True)
+    loaded = set(json.loads(done.stdout))
+    assert "mockingjay.pretraining.resynthesis" in loaded
+    assert not loaded & {"scipy.signal", "scipy.stats", "matplotlib.pyplot", "librosa", "sklearn", "torch._dynamo"}

@@ -9,6 +9,7 @@ import soundfile
 from utility.arrays import array_header
 from utility.audio.feature_config import FeatureConfig
 from utility.files import replace_file
+from utility.store.digest import EMPTY, write_digest
 from utility.store.files import STORE_COLUMNS, Row, SplitFiles, create_info, offsets_of, table_bytes
 from utility.store.info import StoreInfo
 from utility.store.writing import StoreWriter
@@ -59,6 +60,7 @@ def sparse_store(path: Path, lengths: np.ndarray, features: FeatureConfig = MEL,
     replace_file(files.table, table_bytes(STORE_COLUMNS, rows))
     header = array_header([int(lengths.sum()), features.dim], info.dtype)
     replace_file(files.array, header, len(header) + int(lengths.sum()) * features.dim * 4)
+    write_digest(files, [EMPTY])  # as a store has one: else somebody would read all of it
     return path
 
 

@@ -1,7 +1,6 @@
 """Features back to sound."""
 
 import numpy as np
-import scipy.signal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,7 +35,9 @@ def griffin_lim(
     length = num_samples or max((len(features) - 1) * config.hop, 1)
     waveform = _with_phases(magnitudes.float(), config, length, iterations, seed).numpy()
     if config.kind == "linear":
-        waveform = scipy.signal.lfilter([1], [1, -PRE_EMPHASIS], waveform)
+        from scipy.signal import lfilter  # half a second to load, and every training would
+
+        waveform = lfilter([1], [1, -PRE_EMPHASIS], waveform)
     return waveform.astype(np.float32)
 
 
