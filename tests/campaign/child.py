@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,19 +19,28 @@ from tests.campaign.zygote import PROJECT
 
 def be_child(wish: Mapping[str, Any], folder: Path) -> NoReturn:
     """Run the command that is wished, its stdout and stderr in files in `folder`."""
+
+    def begin() -> None:
+        os.setpgid(0, 0)
+        _restrict(wish)
+        if wish["prepare"]:
+            module, function, *text = wish["prepare"].split(":", 2)
+            getattr(importlib.import_module(module), function)(*text)
+
+    be_script(wish["argv"], folder, begin)
+
+
+def be_script(argv: Sequence[str], folder: Path, begin: Callable[[], None]) -> NoReturn:
+    """Become `python SCRIPT WORDS`, which has called `begin` before its first line."""
     code = 1
     try:
-        os.setpgid(0, 0)
         _redirect(folder)
-        _restrict(wish)
-        script, *words = wish["argv"]
+        script, *words = argv
         path = str(PROJECT / script)
         sys.argv, sys.path[0] = [path, *words], str(Path(path).parent)
         sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", "surrogateescape")
         sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), "utf-8", "backslashreplace", write_through=True)
-        if wish["prepare"]:
-            module, function, *text = wish["prepare"].split(":", 2)
-            getattr(importlib.import_module(module), function)(*text)
+        begin()
         runpy.run_path(path, run_name="__main__")
         code = 0
     except SystemExit as end:

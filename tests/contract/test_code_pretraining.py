@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -19,9 +18,8 @@ from mockingjay.model.codes import RandomProjection
 from mockingjay.objectives.masking import MaskingConfig, alter
 from mockingjay.pretraining.codes import CodePretraining, collapse_in
 from mockingjay.pretraining.data import open_data
-from tests.conftest import PROJECT
-from tests.contract.test_distributed import launcher
 from tests.contract.test_trainer import assert_same, start, wait_for_step
+from tests.helpers.several import ranks_of
 from tests.helpers.speech import MEL, write_codes, write_store
 from utility.config import build
 from utility.training.checkpoint import load_checkpoint, saved_steps
@@ -113,20 +111,10 @@ def test_killed_thrice_it_ends_bit_for_bit_like_an_undisturbed_run(world, warm, 
 def test_two_processes_train_as_one(world, warm):
     config, words = world / "random_projection.yaml", ["trainer.steps=6", "trainer.log_every=1", "trainer.eval_every=3"]
     assert start(warm, config, "alone", *words).wait().code == 0
-    command = [
-        *launcher(2),
-        "runner_mockingjay.py",
-        "--train",
-        "--config",
-        str(config),
-        "--name",
-        "two",
-        "--no-msg",
-        "--cpu",
-    ]
-    command += ["--ckpdir", str(world / "result"), "--logdir", str(world / "log"), *words, "trainer.accumulation=1"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    places = ["--ckpdir", str(world / "result"), "--logdir", str(world / "log"), "--no-msg", "--cpu"]
+    told = ["--train", "--config", str(config), "--name", "two", *places, *words, "trainer.accumulation=1"]
+    for end in ranks_of(warm, 2, "runner_mockingjay.py", *told):
+        assert end.code == 0, end.stderr
     one, two = (read_metrics(world / "log" / name) for name in ("alone", "two"))
     assert len(one) == len(two) >= 6
     for mine, theirs in zip(two, one):

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,12 @@ import pytest
 import torch
 import yaml
 
+from tests.campaign.zygote import Zygote
 from tests.conftest import PROJECT
 from tests.contract.test_locks import holder
 from tests.helpers.downstream_corpus import Small
+from tests.helpers.faulty_rank import SHORT
+from tests.helpers.several import End, environment, ranks_of
 from tests.helpers.speech import write_store
 from utility.loader import Loader, LoaderConfig
 from utility.store.reading import Store
@@ -39,19 +41,14 @@ def config(tmp_path_factory) -> Path:
     return root / "tiny.yaml"
 
 
-def launcher(processes: int) -> list[str]:
-    if processes == 1:
-        return [sys.executable]
-    # "--": torchrun would take --run for a flag of its own
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "--"]
+def words_of(config: Path, name: str, *words: str) -> list[str]:
+    places = ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log")]
+    return ["--train", "--config", str(config), "--name", name, "--no-msg", "--cpu", *places, *words]
 
 
-def train(config: Path, name: str, processes: int, *words: str) -> None:
-    command = launcher(processes)
-    command += ["runner_mockingjay.py", "--train", "--config", str(config), "--name", name, "--no-msg", "--cpu"]
-    command += ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log"), *words]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+def train(warm: Zygote, config: Path, name: str, processes: int, *words: str) -> None:
+    for end in ranks_of(warm, processes, "runner_mockingjay.py", *words_of(config, name, *words)):
+        assert end.code == 0, end.stderr
 
 
 def records(config: Path, name: str) -> list[dict]:
@@ -59,8 +56,8 @@ def records(config: Path, name: str) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def alone(config) -> list[dict]:
-    train(config, "alone", 1, "trainer.accumulation=2")
+def alone(warm, config) -> list[dict]:
+    train(warm, config, "alone", 1, "trainer.accumulation=2")
     return records(config, "alone")
 
 
@@ -75,7 +72,11 @@ def same(found: list[dict], expected: list[dict]) -> None:
 
 @pytest.fixture(scope="module")
 def two(config) -> list[dict]:
-    train(config, "two", 2)
+    """By torchrun itself."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*launcher, "runner_mockingjay.py", *words_of(config, "two")]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     return records(config, "two")
 
 
@@ -91,19 +92,19 @@ def test_two_processes_have_the_losses_of_one_with_their_batches(config, alone, 
 
 
 @pytest.mark.slow
-def test_gradients_sent_while_backward_runs_train_the_same(config, alone):
-    train(config, "overlap", 2, "trainer.reduce_overlap=true")
+def test_gradients_sent_while_backward_runs_train_the_same(warm, config, alone):
+    train(warm, config, "overlap", 2, "trainer.reduce_overlap=true")
     same(records(config, "overlap"), alone)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("source", "processes"), [("two", 1), ("alone", 2)])
-def test_a_run_is_resumed_by_another_number_of_processes(config, alone, two, source, processes):
+def test_a_run_is_resumed_by_another_number_of_processes(warm, config, alone, two, source, processes):
     name = f"{source}_then_{processes}"
     for place in ("result", "log"):
         shutil.copytree(config.parent / place / source, config.parent / place / name)
     (config.parent / "result" / name / f"mockingjay-{STEPS}.ckpt").unlink()
-    train(config, name, processes, "--resume", f"trainer.accumulation={2 // processes}")
+    train(warm, config, name, processes, "--resume", f"trainer.accumulation={2 // processes}")
     same(records(config, name), alone)
 
 
@@ -126,63 +127,16 @@ def test_ranks_share_the_batches_across_the_ends_of_epochs(config, world):
     assert next(again)[1].ids == taken[world + 1]
 
 
-SHORT = 10  # seconds that the processes of a test wait for each other
-
-RANK = """
-import atexit, os, pathlib, signal, sys, time
-from datetime import timedelta
-import commands.pretrain as pretrain, runner_mockingjay
-from utility.command import run
-from utility.training.distributed import Group
-from utility.training.trainer import Trainer
-rank, how = int(os.environ["RANK"]), sys.argv.pop(1)
-held, leave = [], Group.leave
-Group.leave = lambda self: (held.append(self), leave(self))  # as an object does that nobody has collected yet
-def name_threads():  # what of gloo still runs when Python ends may abort it
-    names = [path.read_text() for path in pathlib.Path("/proc/self/task").glob("*/comm") if path.exists()]
-    sys.stderr.write("".join(name for name in names if "gloo" in name))
-atexit.register(name_threads)
-if how == "disagree":  # a file system that shows one process what another has removed
-    newest = pretrain.newest_checkpoint
-    pretrain.newest_checkpoint = lambda folder, stem: folder / f"{stem}-6.ckpt" if rank else newest(folder, stem)
-if how == "stale":  # the same name, another content
-    resume = Trainer.resume
-    def changed(self, path, content):
-        resume(self, path, content | {"state": content["state"] | {"step": 6 if rank else 8}})
-    Trainer.resume = changed
-if how == "told":
-    mark = Trainer._mark
-    def marked(self, bar):
-        mark(self, bar)
-        if rank == 1 and self.progress.step == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-    Trainer._mark = marked
-if how == "hangs":
-    import utility.training.distributed as distributed
-    distributed.COLLECTIVE_TIMEOUT = timedelta(seconds=SECONDS)
-    evaluated, update = Trainer._evaluated, Trainer.update
-    def slow(self):
-        time.sleep(0 if "trainer.reduce_overlap=true" in sys.argv else 1.4 * SECONDS)  # once is enough
-        return evaluated(self)
-    def hanging(self, stream):
-        leader = self.run.group.from_leader(os.getpid())
-        if rank == 1 and self.progress.step == 8:
-            while os.path.exists(f"/proc/{leader}"):
-                time.sleep(0.1)
-        update(self, stream)
-    Trainer._evaluated, Trainer.update = slow, hanging
-run(runner_mockingjay.main)
-""".replace("SECONDS", str(SHORT))
+def faulty(warm: Zygote, config: Path, how: str, name: str, *words: str) -> list[tuple[int, str]]:
+    """Exit code and standard error of two processes of one run, in which something is as `how` says."""
+    ends = ranks_of(warm, 2, "tests/helpers/faulty_rank.py", how, *words_of(config, name, *words))
+    return [(end.code, end.stderr) for end in ends]
 
 
-def ranks(config: Path, how: str, name: str, *words: str) -> list[tuple[int, str]]:
-    """Exit code and standard error of two processes of one run."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", RANK, how, "--train", "--config", str(config), "--name", name, "--no-msg", "--cpu"]
-    command += ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log"), *words]
-    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def faulty_from_cold(config: Path, how: str, name: str, *words: str) -> list[tuple[int, str]]:
+    """The same of processes that begin and end as Python does, not forked."""
+    command = [sys.executable, "-m", "tests.helpers.faulty_rank", how, *words_of(config, name, *words)]
+    shared = os.environ | environment(2)
     processes = [
         subprocess.Popen(command, cwd=PROJECT, env=shared | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True)
         for rank in range(2)
@@ -196,33 +150,33 @@ def ranks(config: Path, how: str, name: str, *words: str) -> list[tuple[int, str
 
 
 @pytest.mark.slow
-def test_a_sigterm_to_one_process_ends_all_at_the_same_step_and_they_go_on_from_one_checkpoint(config):
-    ends = ranks(config, "told", "group", "--resume", "auto")
+def test_a_sigterm_to_one_process_ends_all_at_the_same_step_and_they_go_on_from_one_checkpoint(warm, config):
+    ends = faulty_from_cold(config, "told", "group", "--resume", "auto")
     assert [code for code, _ in ends] == [143, 143]
     assert "step 5 is saved" in ends[0][1]
     assert "step" not in ends[1][1]
     assert not any("gloo" in error for _, error in ends)
     folder = config.parent / "result" / "group"
     assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "mockingjay-5.ckpt"]
-    ends = ranks(config, "disagree", "group", "--resume", "auto")
+    ends = faulty(warm, config, "disagree", "group", "--resume", "auto")
     assert ends == [(0, ""), (0, "")]
     assert len(records(config, "group")) == STEPS
 
 
 @pytest.mark.slow
-def test_processes_that_read_different_checkpoints_are_refused(config, two):
+def test_processes_that_read_different_checkpoints_are_refused(warm, config, two):
     for place in ("result", "log"):
         shutil.copytree(config.parent / place / "two", config.parent / place / "stale")
-    ends = ranks(config, "stale", "stale", "--resume")
+    ends = faulty(warm, config, "stale", "stale", "--resume")
     assert [code for code, _ in ends] == [2, 2]
     assert "do not see the same checkpoint" in ends[0][1]
 
 
 @pytest.mark.slow
-def test_a_group_whose_folder_another_run_holds_ends_as_one(config):
+def test_a_group_whose_folder_another_run_holds_ends_as_one(warm, config):
     process, _ = holder(config.parent / "result" / "twice")
     try:
-        ends = ranks(config, "plain", "twice")
+        ends = faulty(warm, config, "none", "twice")
     finally:
         process.kill()
         process.wait()
@@ -233,9 +187,9 @@ def test_a_group_whose_folder_another_run_holds_ends_as_one(config):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("trainer.reduce_overlap=true", "trainer.reduce_dtype=bf16")])
-def test_a_process_that_hangs_is_noticed_and_one_that_evaluates_is_waited_for(config, words):
+def test_a_process_that_hangs_is_noticed_and_one_that_evaluates_is_waited_for(warm, config, words):
     name = f"hangs{len(words)}"
-    ends = ranks(config, "hangs", name, *words)
+    ends = faulty(warm, config, "hangs", name, *words)
     assert [code for code, _ in ends] == [2, 2], ends
     waited, ended = (error.strip().splitlines()[-1] for _, error in ends)
     assert f"rank 0 of 2 has waited {SHORT} s for the gradients of the others: the rank that does not say" in waited
@@ -244,22 +198,22 @@ def test_a_process_that_hangs_is_noticed_and_one_that_evaluates_is_waited_for(co
     assert (config.parent / "result" / name / "mockingjay-6.ckpt").is_file()
 
 
-def probe(small: Small, name: str, processes: int, *words: str) -> subprocess.CompletedProcess:
-    command = launcher(processes)
+def probe(warm: Zygote, small: Small, name: str, processes: int, *words: str) -> list[End]:
     words = small.words(
         "--run", "phone_linear", "--upstream", "tests.helpers.downstream_corpus:Doubling", "--name", name, *words
     )
-    return subprocess.run([*command, "run_downstream.py", *words], cwd=PROJECT, capture_output=True, text=True)
+    return ranks_of(warm, processes, "run_downstream.py", *words)
 
 
 @pytest.mark.slow
-def test_fine_tuning_by_two_processes_is_that_of_one_with_their_batches(small):
+def test_fine_tuning_by_two_processes_is_that_of_one_with_their_batches(warm, small):
     quick = ["--fine_tune", "trainer.steps=10", "trainer.log_every=1", "data.fine_tune_frames=200"]
-    assert probe(small, "one", 1, *quick, "trainer.accumulation=2").returncode == 0
-    done = probe(small, "both", 2, *quick)
-    assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()
-    assert [line.split()[0] for line in said].count("phone_linear") == 1, "one process tells"
+    (one,) = probe(warm, small, "one", 1, *quick, "trainer.accumulation=2")
+    assert one.code == 0, one.stderr
+    leader, other = probe(warm, small, "both", 2, *quick)
+    assert (leader.code, other.code) == (0, 0), leader.stderr + other.stderr
+    assert [line.split()[0] for line in leader.stdout.splitlines()].count("phone_linear") == 1
+    assert not other.stdout, "one process tells"
     folder = next(path for path in (small.root / "result").iterdir() if (path / "both" / "metrics.jsonl").is_file())
     one, both = (read_metrics(folder / name) for name in ("one", "both"))
     assert [r["loss"] for r in both if "loss" in r] == pytest.approx([r["loss"] for r in one if "loss" in r], abs=1e-5)
@@ -268,7 +222,7 @@ def test_fine_tuning_by_two_processes_is_that_of_one_with_their_batches(small):
 
 
 @pytest.mark.slow
-def test_probes_of_frozen_upstreams_are_not_for_several_processes(small):
-    done = probe(small, "frozen", 2)
-    assert done.returncode != 0
-    assert "several processes are for one --fine_tune run" in done.stderr
+def test_probes_of_frozen_upstreams_are_not_for_several_processes(warm, small):
+    for end in probe(warm, small, "frozen", 2):
+        assert end.code == 2
+        assert "several processes are for one --fine_tune run" in end.stderr
