@@ -10,8 +10,9 @@ SUBWORD_STAMP := $(VENV)/.installed-subword
 MOSEI_STAMP := $(VENV)/.installed-mosei
 DECODE_STAMP := $(VENV)/.installed-decode
 RUN := $(VENV)/bin/python
-# Python compiles what it imports; of all that is installed that is little, and pip would take as long as for the rest.
+# Python compiles what it imports, once: of all that is installed that is little, for which pip would take half a minute.
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 HF_VENV := .venv-hf
 HF_STAMP := $(HF_VENV)/.installed
 HF_RUN := $(HF_VENV)/bin/python
