@@ -20,9 +20,11 @@ class Watched:
         self.read: dict[str, tuple[tuple[int, ...], bytes]] = {}
 
     def state(self) -> dict[str, bytes | None]:
-        """Every folder (None), and every file with its bytes."""
+        """Every folder (None), and every file with its bytes; what Python compiles of code that is run is its own."""
         found: dict[str, bytes | None] = {}
         for path in self.root.rglob("*"):
+            if "__pycache__" in path.parts:
+                continue
             name = str(path.relative_to(self.root))
             found[name] = self._bytes(name, path) if path.is_file() else None
         return found
