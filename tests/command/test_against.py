@@ -29,6 +29,7 @@ def before(tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_stage_runs_on_the_library_of_each_checkout(before, monkeypatch):
     monkeypatch.chdir(PROJECT)
     found = compare(Repeated(Loading(0), 1), before, rounds=1, runs=1)
@@ -44,6 +45,7 @@ def test_a_loss_is_one_in_every_run(ratios, verdict):
     assert Comparison(1.0, 1.0, ratios).row("stage").split(" | ")[-1] == f"{verdict} |"
 
 
+@pytest.mark.slow
 def test_another_version_in_a_process_is_an_error(tmp_path, monkeypatch, capfd):
     """One that is installed is found wherever one looks."""
     installed, checkout = tmp_path / "installed", tmp_path / "checkout"

@@ -38,6 +38,7 @@ def without_times(path: Path) -> dict:
     return {key: value for key, value in json.loads(path.read_text()).items() if key not in TIMES}
 
 
+@pytest.mark.slow
 def test_a_result_has_a_score_with_interval_and_chance_for_every_layer(result):
     for name in PHONES.split(","):
         found = result["experiments"][name]
@@ -55,6 +56,7 @@ def test_a_result_has_a_score_with_interval_and_chance_for_every_layer(result):
     assert result["curves"]["tiny"]["layers"] == ["T0", "T1", "T2"]
 
 
+@pytest.mark.slow
 def test_phones_are_found_in_features_that_show_them(result):
     for name, least in (("cca_phone", 0.8), ("mi_phone", 0.5)):
         score = result["experiments"][name]["upstreams"]["baseline"][0]["score"]
@@ -63,6 +65,7 @@ def test_phones_are_found_in_features_that_show_them(result):
         assert any({row["one"][0], row["other"][0]} == {"baseline", "tiny"} for row in differences), name
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_result_and_a_finished_run_is_not_computed_again(corpus, result, monkeypatch):
     words = ("--upstream", corpus.tiny, "--samples", "2", "--original_files")
     corpus.run(PHONES, "second", *words)
@@ -73,6 +76,7 @@ def test_the_same_seed_gives_the_same_result_and_a_finished_run_is_not_computed_
     assert without_times(corpus.folder("second") / "result.json") == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", [1, 2, 4, 7])
 def test_a_run_that_was_killed_goes_on_to_the_same_result(corpus, result, calls, monkeypatch):
     """Killed in a pass, or between two scores."""
@@ -99,6 +103,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_result(corpus, result, calls,
     assert not list(corpus.folder(name).rglob(".*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_figure_that_cannot_be_drawn_costs_no_result_and_is_drawn_when_the_run_goes_on(
     corpus, result, monkeypatch, capsys
 ):
@@ -125,6 +130,7 @@ def test_a_figure_that_cannot_be_drawn_costs_no_result_and_is_drawn_when_the_run
     assert without_times(folder / "result.json") == kept
 
 
+@pytest.mark.slow
 def test_samples_differ_and_given_back_they_repeat(corpus, result):
     rows = result["experiments"]["cca_phone"]["upstreams"]["tiny"]
     assert all(row["per_sample"][0] != row["per_sample"][1] for row in rows)
@@ -136,6 +142,7 @@ def test_samples_differ_and_given_back_they_repeat(corpus, result):
     assert all(isinstance(entry[0], str) and len(entry[1]) == 3 for entry in text.values())
 
 
+@pytest.mark.slow
 def test_the_original_files_have_its_names_and_forms(corpus, result):
     folder = corpus.folder("first") / "original" / "tiny"
     scores = json.loads((folder / "cca_phone_all_sample1.json").read_text())
@@ -146,6 +153,7 @@ def test_the_original_files_have_its_names_and_forms(corpus, result):
     assert all(len(line.split(".")[1]) == 3 for line in lines)
 
 
+@pytest.mark.slow
 def test_tables_say_what_the_result_says(corpus, result):
     lines = (corpus.folder("first") / "cca_phone.csv").read_text().splitlines()
     assert lines[0] == "experiment,upstream,layer,label,score,low,high,n"
@@ -155,6 +163,7 @@ def test_tables_say_what_the_result_says(corpus, result):
     assert len(lines) == 5
 
 
+@pytest.mark.slow
 def test_padding_and_batches_change_no_score(corpus, result):
     alone = corpus.run("cca_phone", "alone", "--upstream", corpus.tiny, "data.batch_seconds=0.1")
     together = result["experiments"]["cca_phone"]["upstreams"]["tiny"]
@@ -162,6 +171,7 @@ def test_padding_and_batches_change_no_score(corpus, result):
         assert one["score"] == pytest.approx(other["per_sample"][0], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_one_layer_is_looked_at_where_one_is_asked_for(corpus):
     for number, layer in enumerate(("1", "T1")):
         found = corpus.run("cca_phone", f"layer{number}", "--upstream", corpus.tiny, "--layer", layer)
@@ -182,6 +192,7 @@ def test_what_a_run_is_at_is_said_now_and_then_where_nobody_watches(terminal, mo
     assert "nothing" not in out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quiet", [False, True])
 def test_the_experiment_and_the_layer_that_are_computed_are_said_unless_no_msg(corpus, quiet, monkeypatch, capsys):
     monkeypatch.setattr(common, "SECONDS", 0.0)
@@ -191,6 +202,7 @@ def test_the_experiment_and_the_layer_that_are_computed_are_said_unless_no_msg(c
     assert [line for line in said if line in expected] == ([] if quiet else expected)
 
 
+@pytest.mark.slow
 def test_a_score_without_an_interval_says_that_the_memory_is_the_reason(corpus):
     with pytest.raises(ValueError, match="raise it") as refused:
         corpus.run("cca_mel", "least", "cca.memory_mib=0.001")
@@ -201,12 +213,14 @@ def test_a_score_without_an_interval_says_that_the_memory_is_the_reason(corpus):
         assert (row["low"] is None, row["notes"] == [NO_GROUPS]) == (missing, missing)
 
 
+@pytest.mark.slow
 def test_all_says_what_was_skipped_and_why(corpus, capsys):
     found = corpus.run("all", "all_of_phones", "data.alignment=null")
     assert found["skipped"]["cca_phone"].startswith("needs a phone alignment: data.alignment=FOLDER")
     assert "cca_phone: skipped, it needs a phone alignment" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_all_goes_on_where_one_experiment_turns_out_to_be_impossible(corpus, monkeypatch, capsys):
     """Here too few samples for the rank of a layer, which is known only when it was seen."""
 
@@ -250,6 +264,7 @@ def test_a_result_says_what_stands_beside_the_layers(result):
     assert result["experiments"]["cca_phone"]["data"][0]["note"] == "one-hot of 5 phones"
 
 
+@pytest.mark.slow
 def test_runs_are_joined_in_one_result_with_its_figures(corpus, result):
     corpus.run("cca_phone", "other", upstream=corpus.tiny.replace("tiny=", "other="))
     places = [str(corpus.folder(name)) for name in ("first", "other")]
@@ -275,6 +290,7 @@ def test_start_up_takes_half_a_second_at_most_and_loads_nothing_heavy(words):
     assert float(done.stdout.split()[-1]) < 0.5
 
 
+@pytest.mark.slow
 def test_shuffled_labels_are_at_chance(corpus):
     """Every token's label in a random order: the score of features that show phones falls to chance."""
     from utility.labels.alignment import Alignment, write_alignment

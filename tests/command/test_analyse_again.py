@@ -31,6 +31,7 @@ def kept(corpus, tmp_path) -> str:
     return f"data.cache={tmp_path}/cache"
 
 
+@pytest.mark.slow
 def test_other_features_in_the_same_place_are_scored_anew(corpus, kept):
     """A24: as many files as before passed for the same split, and matrices of another run for those of this one."""
     shutil.copytree(corpus.root / "store", corpus.root / "changed")
@@ -45,6 +46,7 @@ def test_other_features_in_the_same_place_are_scored_anew(corpus, kept):
     assert scores(before, "cca_phone")[0] > scores(after, "cca_phone")[0] + 0.3
 
 
+@pytest.mark.slow
 def test_a_sample_has_a_division_and_views_of_its_own(corpus, kept):
     """A25: the files of a split served all layers, and stayed for the next sample."""
     names = "cca_phone,cca_mel"
@@ -58,6 +60,7 @@ def test_a_sample_has_a_division_and_views_of_its_own(corpus, kept):
             assert [row["per_sample"][number] for row in rows] == scores(one, name, "tiny"), (name, number)
 
 
+@pytest.mark.slow
 def test_layer_0_alone_has_its_own_lengths(corpus, kept):
     """A26: the lengths of all layers were those of layer 1, and there were none without it."""
     names = "cca_mel,cca_phone,segmentation"
@@ -67,6 +70,7 @@ def test_layer_0_alone_has_its_own_lengths(corpus, kept):
         assert scores(alone, name, "tiny") == pytest.approx(scores(every, name, "tiny")[:1], abs=1e-9), name
 
 
+@pytest.mark.slow
 def test_other_labels_of_the_same_tokens_are_scored_anew(corpus, kept):
     """A27: lists of labels were copied where there were none yet, so old ones stayed after a new draw."""
     alignment = Alignment(corpus.root / "words")
@@ -92,6 +96,7 @@ def test_other_labels_of_the_same_tokens_are_scored_anew(corpus, kept):
     assert samples[0] != samples[1]
 
 
+@pytest.mark.slow
 def test_batches_change_no_sum(corpus, tmp_path):
     """Of utterances padded to one length, and of each alone."""
     sums = []
@@ -109,6 +114,7 @@ def test_batches_change_no_sum(corpus, tmp_path):
             np.testing.assert_allclose(getattr(other, name), values, rtol=1e-6, atol=1e-6 * np.abs(values).max())
 
 
+@pytest.mark.slow
 def test_files_of_the_original_are_written_whole_each_time(corpus):
     """A29: scores were appended to the lists of every run before."""
     corpus.run("mi_phone,cca_phone", "listed", "--samples", "2", "--original_files")
@@ -119,6 +125,7 @@ def test_files_of_the_original_are_written_whole_each_time(corpus):
     assert len((folder / "mi_phone_all_train.lst").read_text().splitlines()) == 2  # a layer, two samples, one seed
 
 
+@pytest.mark.slow
 def test_samples_are_those_that_are_asked_for(corpus):
     """A31: they were counted by files of a name that nothing writes, so there were none."""
     two = corpus.run("cca_phone", "two", "--samples", "2")

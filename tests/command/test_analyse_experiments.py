@@ -43,6 +43,7 @@ def result(corpus) -> dict:
     return corpus.run("all", "everything", "--upstream", corpus.tiny, probes, f"probes.single=[{corpus.root}/probes]")
 
 
+@pytest.mark.slow
 def test_weights_of_probes_stand_beside_norms_and_single_layers(result):
     (found,) = result["experiments"]["layer_weights"]["layer_weights"]
     assert found["mean"] == pytest.approx([0.3, 0.3, 0.4])
@@ -51,6 +52,7 @@ def test_weights_of_probes_stand_beside_norms_and_single_layers(result):
     assert found["times_norm"] == pytest.approx(np.array(found["mean"]) * norms)
 
 
+@pytest.mark.slow
 def test_attention_is_of_upstreams_that_have_it_and_says_of_which_not(result):
     found = result["experiments"]["attention"]
     assert found["upstreams"].keys() == {"tiny"}
@@ -62,6 +64,7 @@ def test_attention_is_of_upstreams_that_have_it_and_says_of_which_not(result):
     assert [row["score"] for row in ratios["pgd 1"]] > [row["score"] for row in ratios["pgd 0.01"]]
 
 
+@pytest.mark.slow
 def test_upstreams_of_a_run_of_noise_and_attention_alone_have_figures_of_their_own(corpus):
     """Without other experiments both upstreams once had the first one's, from one file of the cache."""
     (corpus.root / "other.yaml").write_text((corpus.root / "tiny.yaml").read_text().replace("layers: 2", "layers: 3"))
@@ -88,6 +91,7 @@ def test_upstreams_of_a_run_of_noise_and_attention_alone_have_figures_of_their_o
     assert again["maps"][shown]["columns"] != found["attention"]["maps"][shown]["columns"]
 
 
+@pytest.mark.slow
 def test_the_order_in_which_heads_are_pruned_is_a_file(corpus, result):
     text = (corpus.folder("everything") / "attention_order_tiny.csv").read_text()
     table = [line.split(",") for line in text.splitlines()]
@@ -102,6 +106,7 @@ def test_the_order_in_which_heads_are_pruned_is_a_file(corpus, result):
     assert {order for order, *_ in table[1:]} >= {"random 0", "random 1", "random 2"}
 
 
+@pytest.mark.slow
 def test_the_findings_of_the_paper_are_stated_of_every_upstream(result):
     stated = result["experiments"]["attention"]["findings"]["tiny"]
     assert len(stated) == 6
@@ -113,6 +118,7 @@ def curve(result: dict, name: str, upstream: str = "baseline") -> list[dict]:
     return result["experiments"][name]["upstreams"][upstream]
 
 
+@pytest.mark.slow
 def test_all_runs_every_experiment_whose_needs_are_met(corpus, result):
     """A13: of the original's experiments one is called with an argument that it lacks, one reads a name before it is
     set and the file of layer -1, and what a token is was checked for three names only."""
@@ -122,6 +128,7 @@ def test_all_runs_every_experiment_whose_needs_are_met(corpus, result):
         assert (corpus.folder("everything") / f"{name}.csv").is_file()
 
 
+@pytest.mark.slow
 def test_every_score_lies_in_its_interval_and_is_finite(result):
     for name, found in result["experiments"].items():
         for upstream, rows in found["upstreams"].items():
@@ -131,6 +138,7 @@ def test_every_score_lies_in_its_interval_and_is_finite(result):
                     assert row["low"] - 0.05 <= row["score"] <= row["high"] + 0.05, (name, upstream, row["label"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cca_word", "cca_agwe", "cca_glove", "mi_word", "awd", "wordsim"])
 def test_words_are_found_in_features_that_show_them(result, name):
     row, chance = curve(result, name)[0], result["experiments"][name]["chance"]
@@ -138,6 +146,7 @@ def test_words_are_found_in_features_that_show_them(result, name):
     assert row["low"] > chance
 
 
+@pytest.mark.slow
 def test_features_are_like_themselves_and_layers_less(result):
     assert curve(result, "cca_mel")[0]["score"] == pytest.approx(1, abs=1e-6)
     assert next(row["score"] for row in curve(result, "cca_intra", "tiny")) == 1
@@ -145,6 +154,7 @@ def test_features_are_like_themselves_and_layers_less(result):
     assert curve(result, "cca_intra", "tiny")[0]["notes"] == ["the base layer beside itself"]
 
 
+@pytest.mark.slow
 def test_the_shape_of_features_has_as_many_dimensions_as_they_have(result):
     row = curve(result, "shape")[0]
     assert 1 < row["score"] <= WIDTH
@@ -152,6 +162,7 @@ def test_the_shape_of_features_has_as_many_dimensions_as_they_have(result):
     assert row["detail"]["anisotropy"] is not None
 
 
+@pytest.mark.slow
 def test_word_similarity_has_word_vectors_as_its_ceiling(result):
     found = result["experiments"]["wordsim"]
     assert found["ceiling"] == pytest.approx(1, abs=1e-3)  # the scores are the vectors' cosines
@@ -160,6 +171,7 @@ def test_word_similarity_has_word_vectors_as_its_ceiling(result):
     assert curve(result, "wordsim")[0]["detail"]["sets"]["SET"]["pairs"] == 36
 
 
+@pytest.mark.slow
 def test_word_discrimination_says_what_speakers_do_and_warps_time(result):
     detail = curve(result, "awd")[0]["detail"]
     assert 0 < detail["other_speaker"] <= 1
@@ -168,6 +180,7 @@ def test_word_discrimination_says_what_speakers_do_and_warps_time(result):
     assert result["experiments"]["awd"]["chance"] == pytest.approx(detail["chance"])
 
 
+@pytest.mark.slow
 def test_segmentation_scores_other_utterances_than_it_chose_on(result):
     data = result["experiments"]["segmentation"]["data"][0]
     assert data["dev_utterances"] + data["scored_utterances"] == 48
@@ -176,6 +189,7 @@ def test_segmentation_scores_other_utterances_than_it_chose_on(result):
     assert "equal distances" in result["experiments"]["segmentation"]["upstreams"]
 
 
+@pytest.mark.slow
 def test_an_upstream_beside_itself_is_the_same(corpus):
     other = corpus.tiny.replace("tiny=", "twin=")
     found = corpus.run("cca_inter,cka", "twins", "--upstream", other, upstream=corpus.tiny)
@@ -189,6 +203,7 @@ def test_an_upstream_beside_itself_is_the_same(corpus):
         assert values[0, 2] < 1 - 1e-6
 
 
+@pytest.mark.slow
 def test_every_experiment_has_its_figure_as_png_and_svg(corpus, result):
     others = {"attention", "layer_weights", "lnsr"}  # heads, weights and several curves have names of their own
     for name in result["experiments"].keys() - others:
@@ -197,6 +212,7 @@ def test_every_experiment_has_its_figure_as_png_and_svg(corpus, result):
     assert (corpus.folder("everything") / "cka_map.png").is_file()
 
 
+@pytest.mark.slow
 def test_an_utterance_that_is_its_own_identity_leaks_through_folds_of_samples(corpus):
     """Frames say which utterance they are of, and each utterance has one phone: nothing of phones is in them. Folds by
     sample, as the original's, put every utterance on both sides (the leak A12)."""
@@ -219,6 +235,7 @@ def test_an_utterance_that_is_its_own_identity_leaks_through_folds_of_samples(co
     assert abs(scores["utterance"]) < 0.35
 
 
+@pytest.mark.slow
 def test_the_original_scheme_and_frames_are_named_options(corpus):
     options = ("cca.scheme=original", "sampling.frames=original")
     found = corpus.run("cca_phone", "original", *options)
@@ -230,6 +247,7 @@ def test_the_original_scheme_and_frames_are_named_options(corpus):
     assert curve(floats, "cca_phone")[0]["score"] == pytest.approx(row["score"], abs=0.05)
 
 
+@pytest.mark.slow
 def test_parts_of_words_are_looked_at(corpus):
     """Behind every word is a pause, and the frame nearest to a word's end is of that."""
     scores = {}
@@ -240,6 +258,7 @@ def test_parts_of_words_are_looked_at(corpus):
     assert scores["last"] < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cca_phone", "cca_word", "cca_mel"])
 def test_labels_and_bands_give_the_weights_however_narrow_a_layer_is(corpus, result, name):
     """A narrow layer was weighed by itself, which scores higher, and stood above wider layers that hold as much."""
@@ -249,6 +268,7 @@ def test_labels_and_bands_give_the_weights_however_narrow_a_layer_is(corpus, res
     assert any(row["detail"]["pwcca_by_view"] != row["detail"]["pwcca_by_layer"] for row in rows)
 
 
+@pytest.mark.slow
 def test_maps_have_the_measure_that_is_asked_for(corpus, result):
     """SVCCA and biased CKA keep the diagonal at 1 and the map symmetric; each has its own values, of the same sums."""
     found = {"cka_debiased": result["experiments"]["cka"]["maps"]["tiny"]}
@@ -264,6 +284,7 @@ def test_maps_have_the_measure_that_is_asked_for(corpus, result):
     assert (values["cka"] - values["cka_debiased"])[0, 1] > 0, "the biased form is greater"
 
 
+@pytest.mark.slow
 def test_the_result_is_plain_json(corpus, result):
     text = (corpus.folder("everything") / "result.json").read_text()
     assert json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")) == result

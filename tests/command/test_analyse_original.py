@@ -68,6 +68,7 @@ def states(heard: Heard, upstream: Strided) -> tuple[Recordings, list[dict[str, 
     ]
 
 
+@pytest.mark.slow
 def test_frames_are_scored_as_the_original_scores_the_same_arrays(heard, strided):
     found = hear(heard, "cca_mel,cca_intra", "direct", "--upstream", "s=hf:strided", *ORIGINAL)
     recordings, given = states(heard, Strided().eval())
@@ -91,6 +92,7 @@ def test_frames_are_scored_as_the_original_scores_the_same_arrays(heard, strided
     assert rows[2]["samples"] == len(base)
 
 
+@pytest.mark.slow
 def test_pairs_of_upstreams_are_scored_as_the_original_scores_them(heard, strided):
     both = ("--upstream", "a=hf:strided", "--upstream", "b=hf:strided")
     rows = hear(heard, "cca_inter", "inter", *both, *ORIGINAL)["cca_inter"]["upstreams"]["a and b"]
@@ -117,6 +119,7 @@ def test_frames_of_other_rates_have_no_original_pairing():
         paired_as_original("T1", np.zeros((9, 2)), 0.015, np.zeros((9, 2)))
 
 
+@pytest.mark.slow
 def test_frames_that_say_their_utterance_leak_through_the_originals_folds(corpus):
     """Frames are their utterance and noise, and nothing of the speaker is in them. The original puts frames of each
     utterance on both sides (fault A12)."""
@@ -135,6 +138,7 @@ def test_frames_that_say_their_utterance_leak_through_the_originals_folds(corpus
     assert scores["original"] > abs(scores["standard"]) + 0.2
 
 
+@pytest.mark.slow
 def test_frames_do_not_depend_on_the_batches_and_every_takes_some(corpus):
     words = ("--upstream", corpus.tiny, "cca.scheme=original")
     first = corpus.run("cca_intra", "together", *words)["experiments"]["cca_intra"]["upstreams"]["tiny"]
@@ -154,6 +158,7 @@ def without_times(folder: Path) -> dict:
     return {key: value for key, value in content.items() if key not in ("seconds", "peak_memory_mib")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["standard", "original"])
 def test_a_killed_run_of_two_upstreams_redoes_neither_passes_nor_finished_pairs(corpus, scheme, monkeypatch):
     words = ("--upstream", corpus.tiny.replace("tiny=", "twin="), "--samples", "2", f"cca.scheme={scheme}")
@@ -203,6 +208,7 @@ def test_layers_at_different_times_are_refused(heard, strided):
         hear(heard, "cca_inter", "clocks", *both, "--layer", "C1,T2")
 
 
+@pytest.mark.slow
 def test_a_setting_of_one_corpus_is_applied_to_another(corpus):
     """Nothing is chosen, all utterances are scored, and the original's files hold what was found, each line once."""
     first = corpus.run("segmentation", "chosen_setting", "--original_files")["experiments"]["segmentation"]
@@ -231,6 +237,7 @@ def test_a_setting_of_one_corpus_is_applied_to_another(corpus):
     assert len({(name, line) for name, lines in files[1].items() for line in lines}) == sum(map(len, ends))
 
 
+@pytest.mark.slow
 def test_a_part_of_a_setting_is_given_and_the_rest_chosen(corpus):
     found = corpus.run("segmentation", "half_setting", "segmentation.window=3")["experiments"]["segmentation"]
     assert found["upstreams"]["baseline"][0]["detail"]["setting"]["window"] == 3

@@ -51,6 +51,7 @@ def run(corpus, names, name, *more) -> dict:
     return json.loads((corpus.root / "result/result_analysis" / name / "result.json").read_text())["experiments"]
 
 
+@pytest.mark.slow
 def test_a_frozen_probe_scores_the_whole_model_as_its_own_run_did(corpus):
     probes = f"attention.probes=[{probe(corpus)},{probe(corpus, 'speaker_utterance')}]"
     found = run(corpus, "attention", "frozen", probes, "attention.retrain=false")["attention"]["pruning"]
@@ -97,6 +98,7 @@ def test_a_probe_is_trained_again_at_each_step_also_for_a_random_twin(corpus, mo
     assert run_analysis.main(words_of_it) == 0
 
 
+@pytest.mark.slow
 def test_attacks_raise_the_loss_of_every_upstreams_own_probe(corpus):
     probes = f"lnsr.probe=[{probe(corpus)},{probe(corpus, of='twin')}]"
     found = run(corpus, "lnsr", "attacked", probes)["lnsr"]
@@ -123,6 +125,7 @@ BAD = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD)
 def test_probes_that_do_not_fit_are_refused_in_one_line(corpus, case):
     given, message = BAD[case]

@@ -146,6 +146,7 @@ def result(root) -> dict:
     return run(root, "alone", "--run", "units_phone", f"units.store=[{stores}]")
 
 
+@pytest.mark.slow
 def test_a_run_of_codes_alone_needs_no_upstream(root, result, capsys):
     experiment = result["experiments"]["units_phone"]
     last = {name: rows[-1] for name, rows in experiment["upstreams"].items()}
@@ -166,6 +167,7 @@ def test_a_run_of_codes_alone_needs_no_upstream(root, result, capsys):
     assert "units_phone: books: 3 codebooks of 7 codes" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_differences_are_of_the_same_groups(result):
     experiment = result["experiments"]["units_phone"]
     pairs = {(one["one"][0], one["other"][0]): one for one in experiment["differences"]}
@@ -176,6 +178,7 @@ def test_differences_are_of_the_same_groups(result):
     assert found["low"] < found["value"] < found["high"]
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_counts_nothing_again(root, result, monkeypatch):
     folder = root / "result/result_analysis/alone"
     (folder / "result.json").unlink()

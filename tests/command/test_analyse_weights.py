@@ -24,6 +24,7 @@ def small(tmp_path_factory) -> Small:
     return made
 
 
+@pytest.mark.slow
 def test_weights_of_a_real_sweep_stand_beside_norms_and_single_layers(small):
     folders = {f"result_tiny_{task}": task for task in ("phone_linear", "speaker_utterance")}
     weighted = ",".join(f"{small.root}/result/{folder}/weighted" for folder in folders)

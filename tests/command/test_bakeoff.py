@@ -90,6 +90,7 @@ def of(commands: list[list[str]], *words: str) -> list[list[str]]:
     return [command for command in commands if set(words) <= set(command)]
 
 
+@pytest.mark.slow
 def test_every_command_is_one_that_its_program_takes(first):
     checked = 0
     for script, *words in first:
@@ -102,6 +103,7 @@ def test_every_command_is_one_that_its_program_takes(first):
     assert checked > 40
 
 
+@pytest.mark.slow
 def test_every_model_has_one_budget_and_is_kept_at_its_half(first):
     trained = of(first, "--train")
     names = [command[command.index("--name") + 1] for command in trained]
@@ -117,6 +119,7 @@ def test_every_model_has_one_budget_and_is_kept_at_its_half(first):
     assert all(any(word.endswith("/mockingjay-4.ckpt") for word in command) for command in halves)
 
 
+@pytest.mark.slow
 def test_codes_of_the_second_iteration_are_of_the_first_one_s_model(first):
     steps = [command for command in first if {"--train", "--cluster"} & set(command)]
     places = {command[command.index("--name") + 1]: n for n, command in enumerate(steps) if "--name" in command}
@@ -129,6 +132,7 @@ def test_codes_of_the_second_iteration_are_of_the_first_one_s_model(first):
     assert set(targets.removeprefix("data.target=[").rstrip("]").split(",")) < outputs
 
 
+@pytest.mark.slow
 def test_a_finished_race_only_reads_its_probes_again(race, first):
     marks = [file.read_text() for file in sorted(race.root.glob("result/bakeoff/8/times/*"))]
     code, text, commands = race.run()
@@ -142,6 +146,7 @@ def test_a_finished_race_only_reads_its_probes_again(race, first):
     assert len(of(commands, "--resume=auto")) == 8 * 4 + 2 * 3 + 1
 
 
+@pytest.mark.slow
 def test_the_best_three_get_the_other_seeds(race, first):
     code, text, commands = race.run(SEEDS="3")
     assert code == 0, text
@@ -220,6 +225,7 @@ def raced(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_tables_hold_means_over_seeds_and_paired_differences(raced, capsys):
     text = report(raced)
     found = scores_of(raced)["phone_linear", "libri"]
@@ -245,6 +251,7 @@ def test_tables_hold_means_over_seeds_and_paired_differences(raced, capsys):
     assert "AALBERT" not in text
 
 
+@pytest.mark.slow
 def test_the_order_of_half_budgets_is_compared_with_that_of_whole_ones(raced):
     text = report(raced)
     whole = [one.system for one in scores_of(raced)["phone_linear", "libri"] if one.system != "filterbank"]

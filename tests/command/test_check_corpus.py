@@ -96,6 +96,7 @@ def test_damage_that_only_decoding_finds(corpus, tmp_path):
     assert [item["id"] for item in seen(tmp_path, "--data_path", root, "--read", code=1)["broken"]] == ["x"]
 
 
+@pytest.mark.slow
 def test_labels_texts_and_alignments_that_fit(corpus, tmp_path, capsys):
     table = tmp_path / "labels.csv"
     table.write_text("id,mood\na,glad\nb,sad\nc,glad\nd,\nnobody,sad\n")

@@ -37,6 +37,7 @@ def runner(small: Small, *words: str) -> None:
     assert not runner_mockingjay.main([*words, *common])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["phone", "speaker"])
 @pytest.mark.parametrize("which", ["baseline", "mockingjay", "head", "tuned", "apc"])
 def test_train_and_test(small, ckpt, apc, label, which, capsys):
@@ -76,6 +77,7 @@ def test_flags_that_do_not_fit(small, words, message):
         runner(small, *words)
 
 
+@pytest.mark.slow
 def test_probe_of_another_task_or_upstream(small, ckpt, apc):
     runner(small, "--train_speaker", "--run_mockingjay", "--ckpt", str(ckpt), "--name", "own")
     dckpt = str(small.root / "classic/result_transformer_speaker_utterance/own/best.ckpt")

@@ -70,6 +70,7 @@ def test_the_owner_s_four_lines(here, capsys):
     assert {"loss", "dev_loss"} <= {tag.rpartition("/")[2] for tag in events.Tags()["scalars"]}
 
 
+@pytest.mark.slow
 def test_without_ckpt_the_run_of_the_same_flags_is_taken(here, capsys):
     for words, run in (
         (["--seed", "7"], "mockingjay_libri_sd7"),
@@ -90,6 +91,7 @@ def test_without_ckpt_the_run_of_the_same_flags_is_taken(here, capsys):
     assert "type run_downstream.py --run phone_linear data.train=[data/mel/train] data.alignment=" in line
 
 
+@pytest.mark.slow
 def test_ckpt_is_a_file_a_path_below_ckpdir_or_a_run_s_folder_everywhere(here, capsys):
     spellings = [str(BEST), f"{RUN.name}/best.ckpt", RUN.name, str(RUN), str(here / RUN)]
     for word in spellings:
@@ -111,6 +113,7 @@ def test_ckpt_is_a_file_a_path_below_ckpdir_or_a_run_s_folder_everywhere(here, c
     assert "best.ckpt" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_pretrained_is_the_new_word_and_transformer_opens_the_same(here):
     results = {}
     for word in ("pretrained", "transformer"):
@@ -123,6 +126,7 @@ def test_pretrained_is_the_new_word_and_transformer_opens_the_same(here):
     assert one["fingerprints"]["upstream"]["fingerprint"] == other["fingerprints"]["upstream"]["fingerprint"]
 
 
+@pytest.mark.slow
 def test_the_first_readme_s_line_does_both(here, capsys):
     assert runner_mockingjay.main(["--test", "--load", "--plot", "--with-head", "--output", "out/both", "--num=1"]) == 0
     assert "masked L1" in capsys.readouterr().out
@@ -204,6 +208,7 @@ def test_overrides_stand_in_any_place_and_dashes_are_underscores():
 # What acts
 
 
+@pytest.mark.slow
 def test_overrides_act_on_loss_and_representations(here):
     found = {}
     for name, words in {
@@ -239,6 +244,7 @@ CHANGES = ("data.test=[data/mel/dev]", "model.max_input_length=10", "masking.pro
 CHANGES += ("model.hidden_size=16", "trainer.steps=5", "optimizer.lr=1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", LOOKING)
 def test_an_override_changes_the_output_or_is_refused(here, mode):
     def output(*words: str) -> dict[str, object]:
@@ -276,6 +282,7 @@ DRY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", DRY)
 def test_a_dry_run_shows_config_data_and_model_and_writes_nothing(here, case, capsys):
     before = tree(here)
@@ -307,6 +314,7 @@ def cpu_seconds(*words: str) -> float:
     return min(spent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_and_the_answer_to_a_typo_come_at_once(script):
     assert len(SCRIPTS) >= 9

@@ -82,6 +82,7 @@ def test_bad_input_is_refused_in_one_line_before_work_is_done(broken, case):
     assert not list(Path(broken.root, "result").glob("**/exp_000"))
 
 
+@pytest.mark.slow
 def test_partly_aligned_corpus_can_be_used_on_demand(broken):
     store = Store(f"{broken.root}/store/all")
     alignment = Alignment(broken.root / "phones")

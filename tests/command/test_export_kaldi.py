@@ -151,6 +151,7 @@ def test_an_export_is_whole_or_not_there(world, tmp_path, monkeypatch):
         export(words)
 
 
+@pytest.mark.slow
 def test_extraction_writes_a_data_directory_whenever_it_was_killed(world, tmp_path, monkeypatch, capsys):
     ckpt = write_checkpoint(tmp_path / "m.ckpt", model=TRANSFORMER, features=FBANK)
     words = f"--extract --ckpt {ckpt} --cpu --no-msg --format kaldi --input {world}/raw/train --output out".split()
@@ -223,6 +224,7 @@ def test_commands_of_the_page_write_what_it_says(tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in Path("exp/data").iterdir()) == ["dev", "train"]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_frames(tmp_path):
     """Sums of speakers that nobody reads any more lie on disk."""
     path = sparse_store(tmp_path / "big" / "train", np.full(2000, 20), speakers=2000)

@@ -18,6 +18,7 @@ def run(*words):
     return subprocess.run([sys.executable, "-m", "benchmarks.gpu", *words], cwd=PROJECT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_every_stage_runs_on_a_cpu(tmp_path):
     done = run("--cpu", "--json", tmp_path / "gpu.json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -45,6 +46,7 @@ def test_the_ways_are_all_different_and_have_those_that_should_pay_most():
     assert "Base, 9,000 frames, padded, compiled, graphs=True" in names
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_says_what_to_do(monkeypatch):
     if torch.cuda.is_available():
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

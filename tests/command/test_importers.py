@@ -313,6 +313,7 @@ def test_a_manifest_of_polish_names(tmp_path, capsys):
     assert (read.ids, list(read.speakers), read.num_samples.tolist()) == (["dźwięk-1"], ["Łucja"], [16000])
 
 
+@pytest.mark.slow
 def test_planning_takes_little_time_and_memory_for_many_rows(tmp_path):
     """10,000 rows, whose recordings are not opened."""
     count = 10000

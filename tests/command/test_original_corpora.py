@@ -128,6 +128,7 @@ def world(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(ROWS)), ids=[row[0] for row in ROWS])
 def test_the_commands_of_a_row_run(number, world, monkeypatch, capsys):
     """In the order of the page: some rows read what others left."""

@@ -54,6 +54,7 @@ def test_another_pipe_that_broke_is_an_error():
     assert "Broken pipe" in process.stderr
 
 
+@pytest.mark.slow
 def test_help_and_info_end_quietly(tmp_path):
     ckpt = write_checkpoint(tmp_path / "a.ckpt", model=TRANSFORMER)
     for words in (["--help"], ["--info", ckpt]):

@@ -192,6 +192,7 @@ def films(root: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_folders_as_in_a_tutorial_of_s3prl_are_splits(tmp_path, capsys, without_ffmpeg):
     """Custom_train, Custom_dev and Custom_test were silently one split `all`, and "Custom_dev" a speaker."""
     for path in ("Custom_train/ann/1.wav", "Custom_train/2.wav", "Custom_dev/1.wav", "Custom_test/bob/1.wav"):
@@ -331,6 +332,7 @@ def speech(tmp_path) -> Path:
     return tmp_path / "in"
 
 
+@pytest.mark.slow
 def test_jobs_and_shards_change_no_byte(speech, tmp_path):
     flags = [f"--data_path={speech}", f"--output_path={tmp_path}", "--delta"]
     assert preprocess_any.main([*flags, "--name=one", "--n_jobs=1"]) == 1

@@ -209,6 +209,7 @@ def test_what_does_not_fit_together(tmp_path):
         main(["--data_path", str(tmp_path / "dev.blogmel"), "--frame_shift", "0", "--output_path", str(tmp_path / "o")])
 
 
+@pytest.mark.slow
 def test_steps_connect_from_text_to_representations(tmp_path, monkeypatch):  # R19 and R21: they did not run
     """In the original prepare_data.py did not parse, and train_apc.py read other folders than it named."""
     monkeypatch.chdir(tmp_path)

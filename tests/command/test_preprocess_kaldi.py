@@ -403,6 +403,7 @@ def trained(*words: str, store: str = "data/out", name: str = "run", config: str
     assert not runner_mockingjay.main([*words, *small, *data])
 
 
+@pytest.mark.slow
 def test_tera_trains_on_fmllr_and_its_checkpoint_takes_nothing_else(feats):
     made("--feats", "--data_dir", "train", "--kind", "fmllr")
     made("--feats", "--data_dir", "train", "--kind", "mfcc", name="mfcc")

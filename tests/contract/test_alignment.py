@@ -84,6 +84,7 @@ def alignments(draw):
     return segments or [(0.0, 0.01, "a")]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(segments=alignments(), shift=st.sampled_from([125, 100, 200, 375]))
 def test_frame_labels_equal_a_slow_oracle(tmp_path_factory, segments, shift):
@@ -246,6 +247,7 @@ def prepare(capsys, *argv):
     return code, capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_real_textgrids(corpora, tmp_path, capsys):
     source = corpora / "libri_mini" / "alignments"
     code, out = prepare(capsys, "--data_path", source / "mfa", "--output_path", tmp_path, "--phone_set", "arpabet39")

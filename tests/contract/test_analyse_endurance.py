@@ -105,6 +105,7 @@ def test_memory_is_flat_from_ten_to_a_hundred_minutes(tmp_path):
     assert peaks[1] < 1.1 * peaks[0], peaks
 
 
+@pytest.mark.slow
 def test_the_peak_of_a_program_is_its_own():
     """That of getrusage was the memory of the process which started it, where that was larger: 1,200 MiB of tests."""
     large = np.ones(50_000_000)  # 400 MB that the program below does not have

@@ -79,6 +79,7 @@ def strided(monkeypatch) -> None:
     )
 
 
+@pytest.mark.slow
 def test_frames_are_paired_with_the_filterbank_by_their_centres(heard, strided):
     """C1 has Kaldi's framing, C2 and the blocks half as many frames."""
     kaldi = run(heard, "cca_mel", "kaldi", "--upstream", "s=hf:strided")

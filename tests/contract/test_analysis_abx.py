@@ -96,6 +96,7 @@ def test_errors_are_means_over_neighbours_then_speakers_then_pairs():
     assert made.error in values.round(12)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("fastabx") is not None, reason="fastabx is installed")
 def test_without_fastabx_there_is_one_line_and_all_goes_on(tmp_path, capsys):
     corpus = analysed_corpus(tmp_path)

@@ -102,6 +102,7 @@ def test_scores_that_hardly_differ_have_whole_numbers_at_their_ticks():
     assert figure.axes[0].yaxis.get_offset_text().get_text() == ""
 
 
+@pytest.mark.slow
 def test_counts_of_the_data_stand_under_the_title():
     data = [
         {"upstream": "a", "tokens": 7800, "every": 4, "note": "", "about": "words", "left_out": ["a"], "seconds": 1.5},
@@ -158,6 +159,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_cut_off_overlaps_or_is_too_small_to_read(case):
     for stem, figure in drawn(**{case: CASES[case]()}).items():
@@ -234,6 +236,7 @@ def test_speaker_against_phone_is_a_path_through_the_layers_that_both_have():
     assert legend_of(figure) == ["a", "chance"]
 
 
+@pytest.mark.slow
 def test_the_same_result_gives_the_same_files_byte_for_byte_and_keeps_nothing_alive(tmp_path):
     heads = made.attention(2)["heads"]["base"]
     content = made.result(

@@ -57,6 +57,7 @@ def test_more_maps_than_fit_go_to_further_figures_in_the_same_scale():
     assert {image.norm.vmax for figure in shown.values() for image in images(figure)} == {7}
 
 
+@pytest.mark.slow
 def test_a_relation_map_has_no_effect_in_neutral_grey_and_pairs_that_never_meet_hatched():
     (figure,) = drawn(relations=made.relations()).values()
     (image,) = images(figure)
@@ -158,6 +159,7 @@ def test_differences_are_filled_where_the_interval_excludes_0():
     assert rows == ["ours T4 \N{MINUS SIGN} mel F  -0.100"]
 
 
+@pytest.mark.slow
 def test_what_holds_no_value_at_all_is_drawn_empty(recwarn):
     nothing = {"a": made.curve(["T0"], [None]), "b": []}
     maps = {"m": made.matrix(["T0", "T1"], ["T0"], [[None], [None]])}

@@ -101,6 +101,7 @@ def test_samples_are_needed_for_the_original_scheme():
         CcaSettings("cca")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_intervals_cover_chance_when_labels_are_shuffled():
     """Of 50 seeds at least 45 intervals hold 0, and they are no wider than they must be."""
     generator = np.random.default_rng(0)

@@ -110,6 +110,7 @@ def test_clusters_fit_the_tokens_by_default():
         phone_settings(20)
 
 
+@pytest.mark.slow
 def test_intervals_cover_chance_when_labels_are_shuffled():
     """Of 50 seeds at least 45 intervals hold 0; resampling tokens instead would never."""
     generator = np.random.default_rng(0)

@@ -302,6 +302,7 @@ def test_utterances_are_drawn_once_each_in_their_order():
         draw_utterances(ids, 0, sample_generator(0, "cca_mel"))
 
 
+@pytest.mark.slow
 def test_real_speech_has_the_tokens_that_its_alignment_counts(corpora):
     """Of PocketSphinx' words: tokens and types of word discrimination, types of word identity."""
     _, files = find_files(corpora / "libri_mini" / "alignments" / "pocketsphinx", "textgrid", "words")

@@ -72,6 +72,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "upstream"), PAIRS)
 def test_every_task_probes_states_of_sound_alike_from_a_store_and_from_recordings(task, upstream, heard, strided):
     results = {}
@@ -89,6 +90,7 @@ def test_every_task_probes_states_of_sound_alike_from_a_store_and_from_recording
     assert (made.frames.lengths == counts).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upstream", ["baseline", "pretrained"])
 @pytest.mark.parametrize("source", ["recordings", "table"])
 def test_recordings_give_what_a_store_of_them_gives(source, upstream, heard, ckpt):
@@ -145,6 +147,7 @@ def test_a_layer_is_one_cache_however_it_is_said(label, heard, strided, monkeypa
     assert (stored.frame_shift, stored.frame_offset) == upstream.times(labels[0])
 
 
+@pytest.mark.slow
 def test_a_sum_of_listed_layers_learns_their_weights(heard, strided):
     told = {"upstream": {"layer": ["C2", 2], "weighted_sum": True}}
     result = run_single(heard.setting("phone_linear", "strided20", heard.store, **told), heard.root / "listed")
@@ -180,6 +183,7 @@ def test_layers_and_parts_that_do_not_go_together_are_refused(case, heard, strid
         heard.experiment("phone_linear", "strided20", heard.store, upstream=told)
 
 
+@pytest.mark.slow
 def test_sweep_over_layers_of_other_frame_rates_labels_each_once(heard, strided, tmp_path, monkeypatch):
     loaded = []
     load = opened.load_upstream
@@ -338,6 +342,7 @@ def test_online_config_lays_its_data_over_and_is_kept_beside_the_run(heard, tmp_
     assert run_downstream.main(resumed) == 0
 
 
+@pytest.mark.slow
 def test_what_states_cost_is_said_once_and_kept(heard, strided, tmp_path, capfd):
     loud = replace(heard.setting("phone_linear", "strided20", heard.store, data={"cache": str(tmp_path)}), quiet=False)
     first = run_single(loud, tmp_path / "first")

@@ -62,6 +62,7 @@ def setting(speech: Path, task: str, spec: str, **upstream) -> Setting:
     return Setting(find_task(task), UpstreamSpec.parse(spec), config, 1, torch.device("cpu"), quiet=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TABLELESS)
 @pytest.mark.parametrize("name", SPECS)
 def test_each_task_on_each_kind_of_upstream(name, task, speech, specs, monkeypatch):
@@ -80,6 +81,7 @@ def plain_labels(alignment: Alignment, key: str, times: list[float]) -> list[str
     return [next(alignment.labels[s["label"]] for s in segments if s["start"] <= time < s["end"]) for time in times]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPECS)
 def test_labels_of_ten_frames_are_those_at_their_centres(name, speech, specs):
     made = Experiment(setting(speech, "phone_linear", specs[name]), speech / "unused")

@@ -61,6 +61,7 @@ DOORS = {
 LIKE_A_TRAINING = {"load"}  # which cannot go on from it, and says so
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_every_command_refuses_until_told(door, bare, capsys):
     Path("p.yaml").write_text(
@@ -116,6 +117,7 @@ def test_two_assumptions_share_no_fingerprint_and_no_result(bare):
     assert np.array_equal(frames, np.array(Store(["out/test"])[0]))
 
 
+@pytest.mark.slow
 def test_a_probe_s_result_names_what_was_assumed_and_how_to_repeat_it(bare):
     command = (
         "--run phone_linear --ckpt apc.pt --name a --cpu --no-msg data.train=[data/s/train] data.test=[data/s/test]"
@@ -129,6 +131,7 @@ def test_a_probe_s_result_names_what_was_assumed_and_how_to_repeat_it(bare):
     assert "--assume residual=false" in result["command"]
 
 
+@pytest.mark.slow
 def test_info_says_from_where_it_knows(bare, capsys):
     runner_mockingjay.main(["--info", "apc.pt", "--assume", "residual=false"])
     out = capsys.readouterr().out

@@ -137,6 +137,7 @@ def test_dropout_does_not_depend_on_the_number_of_threads():
     assert torch.equal(found[0], found[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_dropout_drops_its_share_and_keeps_the_mean(share, dtype):

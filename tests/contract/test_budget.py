@@ -70,6 +70,7 @@ def test_without_a_gpu_a_number_is_asked_for(tmp_path):
         resolve(PretrainConfig, None, ["loader.batch_frames=0"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["masked", "apc", "codes"])
 def test_a_trial_is_a_step_on_the_longest_utterances_of_the_corpus(tmp_path, monkeypatch, objective):
     """Cropped, padded; on a CPU, whose memory is not counted."""

@@ -284,6 +284,7 @@ def run(world: Path, source: str, name: str, *words: str) -> int | None:
     ])  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["random_projection", "store"])
 def test_a_model_of_codes_is_told_tested_drawn_and_extracted(world, source, capsys):
     run(world, source, f"{source}_short", "trainer.steps=4", "trainer.eval_every=4")
@@ -354,6 +355,7 @@ def test_a_code_more_or_less_at_the_rim_is_taken(world, tmp_path):
         broken.read(0)
 
 
+@pytest.mark.slow
 def test_other_codes_are_not_gone_on_with(world, tmp_path):
     run(world, "store", "first", "trainer.steps=3")
     halves = {name: n // 2 for name, n in {**LENGTHS, **DEV}.items()}

@@ -112,6 +112,7 @@ def killed_at(monkeypatch, event: str, number: int, *words: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_leaves_the_bytes_of_an_undisturbed_one(here, monkeypatch):
     few = {name: length for name, length in LENGTHS.items() if length > 140}
     store = write_store(here / "few/train", few)
@@ -192,6 +193,7 @@ def test_a_refused_run_leaves_nothing(here):
     assert not (here / "out").exists()
 
 
+@pytest.mark.slow
 def test_applied_codes_are_those_of_the_search_and_of_the_nearest_centroids(here):
     assert (
         run("--cluster", "--cpu", "--no-msg", "--apply", "whole", "--input", "data/mel/train", "--output", str(here))
@@ -221,6 +223,7 @@ def test_stacked_frames_have_the_rule_and_the_times_of_the_model(here):
     np.testing.assert_allclose(stacked.frame_times(3)[:2], store.frame_times(3)[[1, 4]])
 
 
+@pytest.mark.slow
 def test_an_upstream_s_states_are_clustered_as_if_they_had_been_stored_first(here):
     upstream = ["--upstream", "random:small.yaml", "--layer", "1", "--seed", "4"]
     assert run("--extract", "--cpu", "--no-msg", *upstream, *CLUSTER[5:], "--output", str(here / "states")) == 0

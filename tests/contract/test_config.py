@@ -71,6 +71,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_yaml_is_one_short_line_at_once(text, tmp_path):
     """Aliases took 2 GB, or made a line of 523 kB; depth ended in RecursionError."""

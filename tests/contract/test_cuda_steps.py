@@ -55,6 +55,7 @@ def opened(plain: dict) -> Trace:
     return Trace(plain["waits"], [Copy(**copy) for copy in plain["copies"]], plain["kernels"], plain["products"])
 
 
+@pytest.mark.slow
 @NEEDS_GUARD
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_waits_for_nothing_and_hides_its_copies(traces, name):
@@ -69,6 +70,7 @@ def test_a_step_waits_for_nothing_and_hides_its_copies(traces, name):
     assert KERNELS[name] * 0.7 < kernels <= KERNELS[name]
 
 
+@pytest.mark.slow
 @NEEDS_GUARD
 @pytest.mark.parametrize("name", STEPS)
 def test_products_are_bfloat16_and_grus_float32(traces, name):
@@ -84,6 +86,7 @@ def test_products_are_bfloat16_and_grus_float32(traces, name):
     assert len(expected) >= 3
 
 
+@pytest.mark.slow
 @NEEDS_GUARD
 def test_extraction_waits_only_where_a_batch_comes_and_goes(traces):
     """And once for the positions, which are made when the first batch says how many."""
@@ -97,6 +100,7 @@ def test_extraction_waits_only_where_a_batch_comes_and_goes(traces):
     assert set(map(tuple, trace.products.values())) == {("bfloat16",)}
 
 
+@pytest.mark.slow
 @NEEDS_GUARD
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_trace_names_what_is_wrong(traces, fault):
@@ -118,6 +122,7 @@ def test_a_trace_names_what_is_wrong(traces, fault):
     assert len(trace.open_copies) == (fault not in words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ON_META)
 def test_an_update_waits_for_nothing(name, tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
@@ -135,6 +140,7 @@ def test_an_update_waits_for_nothing(name, tmp_path, monkeypatch):
     assert trainer.progress.step == 2
 
 
+@pytest.mark.slow
 def test_what_goes_to_a_gpu_is_pinned(tmp_path):
     """A batch of the loader, and what is drawn or packed on the host."""
     with fake_cuda() as trace:
@@ -159,6 +165,7 @@ class Products(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@pytest.mark.slow
 def test_under_bf16_all_linear_maps_are_bfloat16(tmp_path):
     """On the CPU, where autocast has the same rules for them."""
     trainer = STEPS["Base"].trainer(tmp_path, torch.device("cpu"))

@@ -63,6 +63,7 @@ def drawn(small, tiny) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_curve_holds_every_value_seed_and_choice(drawn, small):
     content = json.loads((drawn / "curve.json").read_text())
     assert [curve["upstream"] for curve in content["curves"]] == ["baseline", "new"]
@@ -88,6 +89,7 @@ def test_curve_holds_every_value_seed_and_choice(drawn, small):
                 assert (Path(seed["folder"]) / "predictions_test.tsv").is_file()  # for paired comparisons
 
 
+@pytest.mark.slow
 def test_killed_curve_goes_on_and_reads_test_once_a_seed_and_value(drawn):
     first, second = json.loads((drawn / "sittings.json").read_text())
     assert len(first) == len(second) == 2 * 2  # values, seeds
@@ -95,6 +97,7 @@ def test_killed_curve_goes_on_and_reads_test_once_a_seed_and_value(drawn):
     assert json.loads((drawn / "tests.json").read_text()) == [1] * (2 * 2 * 2)  # upstreams, values, seeds
 
 
+@pytest.mark.slow
 def test_value_of_a_curve_is_a_run_by_itself(drawn, small):
     words = ["--name", "apart", "--seed", "1338", "data.label_fraction=0.25", "optimizer.lr=2e-2"]
     small.run("phone_linear", "baseline", *words, *BRIEF)
@@ -103,6 +106,7 @@ def test_value_of_a_curve_is_a_run_by_itself(drawn, small):
     assert (seed["seed"], seed["dev_value"], seed["test_value"]) == (1338, alone["dev_value"], alone["value"])
 
 
+@pytest.mark.slow
 def test_finished_curve_is_only_read(drawn, small, tiny, monkeypatch, capsys):
     before = {name: (drawn / name).read_bytes() for name in ("curve.json", "curve.png", "curve.svg")}
     monkeypatch.setattr(Experiment, "train", None)
@@ -116,6 +120,7 @@ def test_finished_curve_is_only_read(drawn, small, tiny, monkeypatch, capsys):
     assert out[-1].endswith(f"2 seeds, trainer.steps=4: the same for all values; {drawn}/curve.json, curve.png")
 
 
+@pytest.mark.slow
 def test_dev_chooses_a_layer_in_each_value_of_solved_probes(small, tiny):
     words = [word for word in small.words("--layer", "all", "--each", "data.label_fraction=1,0.5", "--name", "solved")
              if not word.startswith(("trainer.", "optimizer."))]  # fmt: skip
@@ -134,6 +139,7 @@ def test_dev_chooses_a_layer_in_each_value_of_solved_probes(small, tiny):
         assert all((found["value"] is None) == (name != chosen) for name, found in by_layer.items())
 
 
+@pytest.mark.slow
 def test_layers_are_categories_of_one_pass_and_a_dry_run_shows_every_value(small, tiny, monkeypatch, capsys):
     words = ["--each", "layer=0,last", "--name", "layers", "--sweep", "lr=1e-6,2e-2", *BRIEF]
     words.append(f"data.cache={small.root}/cache_of_layers")
@@ -161,6 +167,7 @@ def test_layers_are_categories_of_one_pass_and_a_dry_run_shows_every_value(small
     assert axes.get_xlabel() == "upstream.layer"
 
 
+@pytest.mark.slow
 def test_folds_have_a_point_for_each_value(small, capsys):
     names = [f"s{speaker}-{number}" for speaker in range(6) for number in range(6)]
     table = small.root / "of_curves.csv"

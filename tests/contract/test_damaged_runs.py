@@ -61,6 +61,7 @@ CONTENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTENTS)
 def test_a_probe_does_not_go_on_from_foreign_content(small: Small, folder, name):
     """They were KeyError, TypeError and RuntimeError, some after a step of training."""
@@ -78,6 +79,7 @@ def test_a_probe_does_not_go_on_from_foreign_content(small: Small, folder, name)
     assert tree(folder) == before
 
 
+@pytest.mark.slow
 def test_a_finished_probe_whose_progress_is_foreign_leaves_no_predictions(small: Small, folder):
     """They were written before the last line was read."""
     content = load_checkpoint(folder / "best.ckpt", "probe")
@@ -117,6 +119,7 @@ def test_an_optimiser_takes_its_own_state_and_no_other(name):
             restore(made()[1], foreign)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["config", "seed"])
 def test_a_scored_probe_says_of_what_it_is(folder, key, tmp_path):
     """It was a KeyError."""
@@ -129,6 +132,7 @@ def test_a_scored_probe_says_of_what_it_is(folder, key, tmp_path):
             open_probe(tmp_path / "a.ckpt", "phone_linear")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(folder, monkeypatch):
     """Its permission was taken for damage."""
     whole = Path.open

@@ -85,6 +85,7 @@ def rows(folder: Path, part: str = "test") -> dict[str, dict[str, str]]:
     return {row["id"]: row for row in read_predictions(folder / f"predictions_{part}.tsv")}
 
 
+@pytest.mark.slow
 def test_sweep_over_decoding_trains_once_and_dev_chooses(corpus, trained):
     pytest.importorskip("flashlight.lib.text")
     lm = f"decode.method=lexicon decode.lm={corpus.root}/lm.arpa"
@@ -113,6 +114,7 @@ def test_sweep_over_decoding_trains_once_and_dev_chooses(corpus, trained):
     assert trained == [60, 0, 0, 0]  # results that are there are read
 
 
+@pytest.mark.slow
 def test_finished_run_is_decoded_again_without_training(corpus, trained):
     pytest.importorskip("flashlight.lib.text")
     folder = corpus.root / "finished"
@@ -139,6 +141,7 @@ def test_finished_run_is_decoded_again_without_training(corpus, trained):
     assert swept["seeds"][0]["tried"]["decode.method=beam"] == alone["seeds"][0]["tried"]["decode.method=beam"]
 
 
+@pytest.mark.slow
 def test_taken_over_training_that_was_cut_off_is_taken_again(corpus, trained):
     tried = choices(corpus, "decode.method=greedy", "decode.method=beam")
     folder = corpus.root / "cut"
@@ -152,6 +155,7 @@ def test_taken_over_training_that_was_cut_off_is_taken_again(corpus, trained):
     assert len((second / "metrics.jsonl").read_text().splitlines()) > 1
 
 
+@pytest.mark.slow
 def test_other_hypotheses_are_written_and_the_metric_follows_from_the_file(corpus):
     made = setting(corpus, "decode.method=beam", "decode.nbest=3", "decode.beam=8")
     folder = corpus.root / "nbest"

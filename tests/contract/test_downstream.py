@@ -29,6 +29,7 @@ def result(small: Small, place: str) -> dict:
     return json.loads((small.root / "result" / place / "result.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TABLELESS)
 def test_every_task_learns_from_the_baseline_without_a_checkpoint(small, task):
     small.run(task, "baseline", "--name", "plain")
@@ -62,6 +63,7 @@ def architecture(small) -> str:
     return str(file)
 
 
+@pytest.mark.slow
 def test_weighted_sum_weights_are_trained_and_reported_without_fine_tuning(small, architecture):
     small.run("phone_linear", "random", "--ckpt", architecture, "--weighted_sum", "--name", "sum")
     found = result(small, "result_random_phone_linear/sum")
@@ -83,6 +85,7 @@ def test_weighted_sum_of_stored_states_is_that_of_the_states_themselves(small, a
     assert torch.allclose(probe(torch.stack(states, dim=2)), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_fine_tuning_moves_the_upstream_at_its_own_rate(small, architecture):
     tuned = {"upstream": {"fine_tune": True}, "probe": {"upstream_lr": 1e-3}}
     settings = small.setting("phone_linear", f"random:{architecture}", **tuned)
@@ -103,6 +106,7 @@ def test_frozen_upstream_does_not_move(small, architecture):
     assert not any(name.startswith("upstream") for name in experiment.probe.state_dict())
 
 
+@pytest.mark.slow
 def test_representations_are_computed_once_and_never_stale(small, architecture, monkeypatch):
     made = []
     original = cache.represent
@@ -118,6 +122,7 @@ def test_representations_are_computed_once_and_never_stale(small, architecture, 
     assert len(set(made)) == len(made) == 3
 
 
+@pytest.mark.slow
 def test_own_upstream_is_probed_and_tuned(small):
     small.run("phone_linear", "tests.helpers.downstream_corpus:Doubling", "--name", "own")
     found = result(small, "result_tests.helpers.downstream_corpus-Doubling_phone_linear/own")
@@ -134,6 +139,7 @@ def test_own_upstream_draws_the_same_weights_for_the_same_seed(small):
     assert made[0] == made[1] != made[2]
 
 
+@pytest.mark.slow
 def test_stored_layers_are_probed_without_their_upstream(small):
     store = Store(f"{small.root}/store/all")
     layered = {key: np.stack([store[i], -store[i], store[i] * 0], axis=1) for i, key in enumerate(store.ids)}
@@ -153,6 +159,7 @@ def lines(folder: Path) -> list[dict]:
     return [{k: v for k, v in record.items() if not k.startswith(("frames_per_s", "data_wait"))} for record in records]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuned", [False, True])
 def test_resumed_run_equals_an_undisturbed_one(small, architecture, tuned, monkeypatch):
     more = {"upstream": {"fine_tune": True}} if tuned else {"probe": {"dropout": 0.3}}
@@ -185,6 +192,7 @@ def test_resumed_run_equals_an_undisturbed_one(small, architecture, tuned, monke
             assert torch.equal(value, other["model"][key])
 
 
+@pytest.mark.slow
 def test_resume_refuses_another_setting(small):
     small.run("phone_linear", "baseline", "--name", "fixed")
     with pytest.raises(ValueError, match=r"already.*--resume"):
@@ -199,6 +207,7 @@ def test_resume_refuses_another_setting(small):
     assert result(small, "result_baseline_phone_linear/fixed") == before
 
 
+@pytest.mark.slow
 def test_sweep_over_seeds_reads_test_once_per_seed_for_what_dev_chose(small, monkeypatch, capsys):
     opened = []
     original = experiments.Sealed.score
@@ -297,6 +306,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
 def test_a_probe_of_foreign_content_is_refused_in_a_line(change, small, tmp_path):
     """It was a KeyError, TypeError or AttributeError."""

@@ -80,6 +80,7 @@ def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_the_step_and_the_run_goes_on_exactly(root, straight, capsys):
     before = signal.getsignal(signal.SIGTERM)
     with at_step(3, terminate):
@@ -99,6 +100,7 @@ def test_sigterm_saves_the_step_and_the_run_goes_on_exactly(root, straight, caps
         assert (content["model"][name] == value).all()
 
 
+@pytest.mark.slow
 def test_resume_auto_begins_and_goes_on_by_the_same_words(root, straight):
     with at_step(7, terminate):
         assert train(root, "again", "--resume", "auto") == 143
@@ -134,6 +136,7 @@ def test_a_run_that_never_began_leaves_nothing(root, monkeypatch):
     assert not (root / "log" / "stillborn").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_checkpoint_is_removed_at_the_next_start(root, straight, capsys):
     with at_step(3, terminate):
         train(root, "left")
@@ -150,6 +153,7 @@ def test_a_killed_checkpoint_is_removed_at_the_next_start(root, straight, capsys
     assert not any(path.exists() for path in left)
 
 
+@pytest.mark.slow
 def test_pictures_of_a_run_do_not_stay_in_memory(root, monkeypatch):
     """Each holds megabytes in a cycle: a long run grew by some at every evaluation."""
     drawn: list[tuple[int, weakref.ref[Figure]]] = []
@@ -169,6 +173,7 @@ def test_pictures_of_a_run_do_not_stay_in_memory(root, monkeypatch):
     assert len({step for step, _ in drawn}) == 4
 
 
+@pytest.mark.slow
 def test_a_full_disk_of_tensorboard_is_a_line_and_training_goes_on(root, straight, monkeypatch, capsys):
     """It hung for ever: the thread that wrote had died."""
     from utility.training import events
@@ -202,6 +207,7 @@ def test_a_full_disk_of_the_metrics_is_one_line_with_the_file(root, monkeypatch)
     assert refused.value.filename == str(FULL)
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_what_is_written(root, straight):
     from tensorboardX.proto.event_pb2 import Event
 
@@ -226,6 +232,7 @@ def probe(small: Small, *words: str) -> int:
     return run_downstream.main(["--run", "phone_linear", "--upstream", "baseline", *small.words(*words)])
 
 
+@pytest.mark.slow
 def test_a_probe_that_is_told_to_end_goes_on_exactly(small, capsys):
     quick = ["trainer.steps=10", "trainer.eval_every=5", "trainer.log_every=1"]
     assert probe(small, "--name", "whole", *quick) == 0

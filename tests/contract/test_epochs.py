@@ -79,6 +79,7 @@ def test_steps_are_as_many_as_the_epochs_take(loader):
     assert count_steps(TrainerConfig(steps=7), loader) == 7
 
 
+@pytest.mark.slow
 def test_every_utterance_is_read_once_in_every_epoch(store, tmp_path, monkeypatch, capsys):
     seen, update = [], Trainer.update
 
@@ -99,6 +100,7 @@ def test_every_utterance_is_read_once_in_every_epoch(store, tmp_path, monkeypatc
     assert (saved["steps"], saved["epochs"]) == (None, 3)
 
 
+@pytest.mark.slow
 def test_the_rate_falls_to_zero_where_the_epochs_end(store, tmp_path, loader):
     steps = count_steps(TrainerConfig(epochs=2), loader)
     by_epochs, by_steps = tmp_path / "epochs", tmp_path / "steps"
@@ -113,6 +115,7 @@ def test_the_rate_falls_to_zero_where_the_epochs_end(store, tmp_path, loader):
     assert one["optimizer"]["param_groups"][0]["lr"] == pytest.approx(last)
 
 
+@pytest.mark.slow
 def test_a_resume_ends_bit_for_bit_where_the_epochs_end(store, tmp_path, loader):
     steps = count_steps(TrainerConfig(epochs=2, accumulation=2), loader)
     words = ["--no-msg", "trainer.epochs=2", "trainer.accumulation=2", f"trainer.save_every={steps // 2}"]
@@ -142,6 +145,7 @@ def test_a_dry_run_says_how_many_steps_it_makes(store, small: Small, tmp_path, c
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "frozen"), [("phone_linear", True), ("speaker_utterance", True), ("phone_linear", False)]
 )

@@ -78,6 +78,7 @@ def run(small):
     return run_single(setting, folder), folder, setting
 
 
+@pytest.mark.slow
 def test_run_says_what_each_strength_gave(run):
     found, folder, _ = run
     said = found["solver"]
@@ -98,6 +99,7 @@ def test_run_says_what_each_strength_gave(run):
     assert found["value"] > 80
 
 
+@pytest.mark.slow
 def test_same_bits_twice_and_for_every_seed(run, small):
     found, folder, setting = run
     again = run_single(replace(setting, seed=5), small.root / "exact" / "again")
@@ -108,6 +110,7 @@ def test_same_bits_twice_and_for_every_seed(run, small):
         assert (folder / file).read_bytes() == (small.root / "exact" / "again" / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_run_gives_the_same_bits(run, small, monkeypatch):
     """Nothing is kept of a run that was killed before its end: it begins again."""
     found, _, setting = run
@@ -121,6 +124,7 @@ def test_killed_run_gives_the_same_bits(run, small, monkeypatch):
     assert len(read_metrics(folder)) == 5
 
 
+@pytest.mark.slow
 def test_choice_at_the_end_of_the_grid_is_warned_of(small, capsys):
     values = {**EXACT, "probe": {"solver": "exact", "l2": [10.0, 1.0]}}
     run_single(small.setting("phone_linear", **values), small.root / "exact" / "end")
@@ -129,6 +133,7 @@ def test_choice_at_the_end_of_the_grid_is_warned_of(small, capsys):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["phone_concat", "speaker_frame", "speaker_utterance"])
 def test_every_linear_task_is_solved_for(small, task):
     found = run_single(small.setting(task, **EXACT), small.root / "exact" / task)
@@ -136,6 +141,7 @@ def test_every_linear_task_is_solved_for(small, task):
     assert found["dev_value"] == pytest.approx(max(row["dev_accuracy"] for row in found["solver"]["strengths"]))
 
 
+@pytest.mark.slow
 def test_means_and_deviations_of_utterances_are_solved_for(small):
     probe = {"probe": {"pool": "statistics", "solver": "exact"}}
     found = run_single(small.setting("speaker_utterance", **{**EXACT, **probe}), small.root / "exact" / "statistics")
@@ -156,6 +162,7 @@ def layers(small):
     return words, small.root / "result" / "result_random_phone_linear"
 
 
+@pytest.mark.slow
 def test_all_layers_are_a_row_each_and_dev_chooses(layers, capsys, monkeypatch):
     words, folder = layers
     assert run_downstream.main([*words, "--layer", "all", "--name", "all"]) == 0
@@ -221,6 +228,7 @@ def test_context_is_read_as_the_head_reads_it():
     assert torch.allclose(inputs[5, :INPUTS], block.inputs[6])
 
 
+@pytest.mark.slow
 def test_threads_precision_and_order_change_nothing_that_counts():
     """To 0.01 points of 12,000 frames, whatever is kept, in whatever order: at most one frame."""
     train, dev = drawn(5000, inputs=16), drawn(12_000, seed=1, inputs=16)

@@ -98,6 +98,7 @@ def test_s3prl_folders_are_called_as_s3prl_does(tmp_path):
         check_alone(ckpt, alone)
 
 
+@pytest.mark.slow
 def test_the_entry_of_a_folder_is_its_only_public_name_and_no_other_folder_has_it(tmp_path):
     """S3PRL copies all public names: a folder replaced its `mockingjay_local` and made imports upstreams."""
     entries = []
@@ -110,6 +111,7 @@ def test_the_entry_of_a_folder_is_its_only_public_name_and_no_other_folder_has_i
     assert len(set(entries)) == len(MODELS)
 
 
+@pytest.mark.slow
 def test_exported_code_is_small_and_its_own(tmp_path):
     for entries in ({"mockingjay.export.s3prl": "expert"}, {"mockingjay.export.huggingface": "modeling_mockingjay"}):
         files = portable(entries)
@@ -139,6 +141,7 @@ def test_hubconf_imports_nothing(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", ["hf", "s3prl", "safetensors"])
 def test_command_exports(door, tmp_path, capsys):
     ckpt = write_checkpoint("apc", tmp_path / "run" / "best.ckpt")
@@ -161,6 +164,7 @@ def test_what_cannot_go_through_a_door_is_refused(tmp_path):
         WaveformExpert(load_upstream(str(write_checkpoint("apc", tmp_path / "apc.ckpt"))))([])
 
 
+@pytest.mark.slow
 def test_checkpoints_of_the_originals_go_through(fixtures_dir, tmp_path):
     checkpoints = [*fixtures_dir.glob("*.ckpt"), *fixtures_dir.glob("apc*.pt")]
     assert len(checkpoints) > 4

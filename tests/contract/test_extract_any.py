@@ -99,6 +99,7 @@ def same(one: Store, other: Store) -> None:
         np.testing.assert_allclose(first[name], second[name], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_spec_gives_the_bytes_of_its_checkpoint(here):
     words = ["--input", "data/fbank/train", "--layer", "all"]
     plain = extract(here / "ckpt", "--ckpt", str(RUN / "best.ckpt"), *words)
@@ -188,6 +189,7 @@ def test_parts_of_recordings_are_taken_by_their_times(here):
     np.testing.assert_allclose(stored[stored.index[name]], alone.numpy(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_layers_by_label_number_list_average_and_weights(here):
     words = ["--upstream", "pretrained:mine", "--input", "data/fbank/train"]
     whole = extract(here / "all", *words, "--layer", "all")
@@ -206,6 +208,7 @@ def test_layers_by_label_number_list_average_and_weights(here):
     assert "not several layers (--layer T0,T1)" in refused("--extract", *words, "--format", "ark", "--layer", "T0,T1")
 
 
+@pytest.mark.slow
 def test_layers_of_other_frames_than_the_blocks(here):
     pytest.importorskip("transformers", reason="transformers absent: pip install -r requirements-hf.txt")
     folder = write_model(here / "hubert", "hubert")

@@ -116,6 +116,7 @@ def test_threads_do_not_change_features(kind, threads):
     assert torch.equal(found_lengths, lengths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", benchmark.STAGES, ids=lambda stage: stage.name)
 def test_the_rivals_of_the_benchmark_compute_the_same(stage):
     waveform = benchmark._waveform(32000, 0)

@@ -45,6 +45,7 @@ def test_half_the_bytes_and_the_rounding_of_float16(data, kind):
         assert (np.abs(exact - rounded) <= np.maximum(ROUNDING * np.abs(exact), SMALLEST)).all()
 
 
+@pytest.mark.slow
 def test_training_extraction_and_probing_read_it(data, tmp_path):
     losses, states = [], []
     for dtype in ("float32", "float16"):

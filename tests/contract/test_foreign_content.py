@@ -89,6 +89,7 @@ def refused(path: Path, said: str) -> None:
         assert len(line) < len(str(path)) + 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTENTS)
 def test_a_checkpoint_of_ours(name, tmp_path):
     change, said = CONTENTS[name]
@@ -102,6 +103,7 @@ def test_a_checkpoint_of_ours(name, tmp_path):
 JSON = [name for name in CONTENTS if "tensor" not in name and "model of" not in name and "no model" not in name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JSON)
 def test_a_folder_of_export(name, tmp_path):
     """Its config.json is text that anybody edits."""

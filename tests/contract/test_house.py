@@ -140,6 +140,7 @@ def imports(path: Path) -> set[str]:
     return {name.split(".")[0] for name in modules(path)}
 
 
+@pytest.mark.slow
 def test_imports_point_down_only():
     assert len(sources()) > 40
     for path in sources():
@@ -151,6 +152,7 @@ def test_imports_point_down_only():
         assert outside <= ALLOWED[room], f"{path} may not import {outside - ALLOWED[room]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", FLOORS)
 def test_imports_inside_a_room_point_down_only(room):
     floor = {name: number for number, names in enumerate(FLOORS[room]) for name in names}
@@ -176,15 +178,18 @@ def test_packages_are_empty_and_scripts_folders_hide_no_standard_module():
     assert not hidden
 
 
+@pytest.mark.slow
 def test_only_the_built_in_corpus_loads_the_gpl_library():
     users = {path.name for path in sources() if "espeakng_loader" in imports(path)}
     assert users == {"speech.py"}
 
 
+@pytest.mark.slow
 def test_only_the_exported_code_imports_transformers():
     assert {path.name for path in sources() if "transformers" in imports(path)} == {"huggingface.py"}
 
 
+@pytest.mark.slow
 def test_imports_are_declared():
     names = {"PyYAML": "yaml", "scikit-learn": "sklearn", "flashlight-text": "flashlight"}
     names |= {"Jinja2": "jinja2", "pillow": "PIL"}

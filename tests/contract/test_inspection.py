@@ -136,6 +136,7 @@ def test_input_that_cannot_be_used(world, words, line):
         run(*words)
 
 
+@pytest.mark.slow
 def test_hidden_states_say_which_weights_their_sum_has(world, figures):
     run("--plot", "--num=1", "--input=data/store/all")
     assert titles(figures) == {
@@ -149,6 +150,7 @@ def test_hidden_states_say_which_weights_their_sum_has(world, figures):
     assert titles(figures)["u0_weighted.png"] == expected
 
 
+@pytest.mark.slow
 def test_the_worst_are_those_of_the_greatest_loss_greatest_first(world, figures):
     losses = {}
     for name, frames in (("a/0", 60), ("a/1", 50), ("a/2", 40), ("a/3", 2)):  # of the last none is masked
@@ -196,6 +198,7 @@ def boundaries(ax) -> list[float]:
     return [line[0, 0] for line in ax.collections[0].get_segments()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_picture_has_the_phones_of_its_utterance(world, figures, kind):
     """They were refused for all but codes."""

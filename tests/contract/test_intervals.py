@@ -46,6 +46,7 @@ def test_resamples_draw_as_many_groups_as_there_are():
             resampled_counts(groups, resamples, np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_bootstrap_over_speakers_holds_the_truth_in_95_of_100():
     generator = np.random.default_rng(0)
     by_speaker, by_item = 0, 0
@@ -88,6 +89,7 @@ def test_paired_difference_is_surer_than_two_intervals():
         paired_difference(accuracy, one, one[1:], np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_items_are_resampled_where_a_score_is_no_sum():
     generator = np.random.default_rng(0)
     covered = 0

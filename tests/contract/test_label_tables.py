@@ -244,6 +244,7 @@ def moods(small: Small) -> list[str]:
     return [f"data.labels={small.root}/moods.csv", "data.label_column=mood", "data.group_column=room"]
 
 
+@pytest.mark.slow
 def test_folds_run_with_seeds_and_a_sweep_and_go_on_where_they_were(small, moods, monkeypatch, capsys):
     monkeypatch.setattr("downstream.report.save_figure", lambda *_: None)
     words = [*moods, "--name", "folds", "--folds", "trainer.steps=10"]
@@ -294,6 +295,7 @@ def test_folds_run_with_seeds_and_a_sweep_and_go_on_where_they_were(small, moods
     assert len(compare.results_of(folder.parent / "many")) == 6
 
 
+@pytest.mark.slow
 def test_unknown_speakers_are_warned_of_in_a_line(tmp_path, capsys):
     frames = {f"u-{number}": np.full((3, 2), number % 2, np.float32) for number in range(12)}
     write_store(tmp_path / "store", "all", frames)

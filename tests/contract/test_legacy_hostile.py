@@ -235,6 +235,7 @@ def test_code_is_named_and_not_run(name, form, tmp_path, monkeypatch):
     refused(path, named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLAIMS)
 def test_claims_are_checked_before_memory_is_taken(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -243,6 +244,7 @@ def test_claims_are_checked_before_memory_is_taken(name, tmp_path, monkeypatch):
     refused(path, "checkpoint")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTENTS)
 def test_content_that_is_no_such_model(name, fixtures_dir, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -94,6 +94,7 @@ def test_utterances_that_a_store_lacks_are_an_error_or_counted(corpus):
     assert (store.ids, store.lists[0].missing) == (["s0-0", "s0-1"], 2)
 
 
+@pytest.mark.slow
 def test_a_probe_reads_lists_and_says_so(corpus, monkeypatch, capsys):
     monkeypatch.chdir(corpus.root)
     (corpus.root / "train.txt").write_text((corpus.root / "some.txt").read_text() + "x-1\n")
@@ -120,6 +121,7 @@ def test_a_probe_reads_lists_and_says_so(corpus, monkeypatch, capsys):
         run_downstream.main(again)
 
 
+@pytest.mark.slow
 def test_hidden_states_of_two_lists_of_one_split_stay_apart(corpus, monkeypatch):
     monkeypatch.chdir(corpus.root)
     lists = ["data.train=[store/all@some.txt]", "data.test=[store/all@rest.txt]", "data.cache=states_of_lists"]
@@ -133,6 +135,7 @@ def test_hidden_states_of_two_lists_of_one_split_stay_apart(corpus, monkeypatch)
     assert scored == set(read_list(corpus.root / "rest.txt").ids)
 
 
+@pytest.mark.slow
 def test_pre_training_extraction_and_analysis_read_lists(corpus, monkeypatch, capsys):
     monkeypatch.chdir(corpus.root)
     config = {"data": {"train": ["store/all@some.txt"], "dev": ["store/all@rest.txt"]}, "model": MODEL}

@@ -199,6 +199,7 @@ def test_reading_in_pieces_is_reading_whole(tmp_path, extension, span):
             np.testing.assert_allclose(piece, whole[start:stop], rtol=0, atol=close)
 
 
+@pytest.mark.slow
 def test_reading_in_pieces_near_the_end_of_an_ogg_file(tmp_path):
     """libsndfile does not seek exactly there: it was half a frame off in some of them."""
     file = noise(tmp_path / "x.ogg", 16000 * 19 + 7, 16000)

@@ -53,6 +53,7 @@ def padded(lengths, size, seed=0):
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), torch.tensor(lengths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 @settings(deadline=None, max_examples=20)
 @given(lengths=LENGTHS)
@@ -124,6 +125,7 @@ def test_a_piece_is_encoded_as_if_it_stood_alone():
     torch.testing.assert_close(whole, torch.cat(alone), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_long_utterances_train_and_are_not_cut():  # R36: an assert at 3,000 frames, a silent cut at 5,000
     config, model, _ = small(PAPER[0], "model.layers=1", "masking.consecutive_max=9")
     features, lengths = padded([5200], 10)
@@ -222,6 +224,7 @@ def test_positions_follow_the_formula_for_any_length():
     torch.testing.assert_close(table[place], expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_papers_sizes():
     sizes = {name: resolve(PretrainConfig, name).model for name in PAPER}
     count = {

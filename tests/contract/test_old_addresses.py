@@ -118,6 +118,7 @@ def test_entries_of_torch_hub(entry, ckpt):
     assert [tuple(state.shape) for state in states] == [(2, 21, 24)] * 3
 
 
+@pytest.mark.slow
 def test_a_run_has_its_folders(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_store(tmp_path / "data" / "train", {"a-1": 60, "a-2": 50})

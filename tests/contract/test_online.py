@@ -238,6 +238,7 @@ def straight(world) -> list[str]:
     return flags
 
 
+@pytest.mark.slow
 def test_noise_is_heard_in_training_and_elsewhere_only_where_asked(world, straight):  # R36: training got none
     found = []
     for share, everywhere in ((0.0, False), (1.0, False), (1.0, True)):
@@ -251,6 +252,7 @@ def test_noise_is_heard_in_training_and_elsewhere_only_where_asked(world, straig
     assert abs(noisy["dev_loss"] - both["dev_loss"]) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["--config"], ["loader.workers=1"]], ids=["bare", "with config", "workers"])
 def test_a_run_that_was_killed_goes_on_bit_for_bit_without_its_flag(world, straight, words):
     name = "_".join(["killed", *words])
@@ -268,6 +270,7 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit_without_its_flag(world, strai
     assert content["features"] == as_dict(MEL)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_is_tested_drawn_and_extracted_from_its_recordings(world, straight, capsys):
     ckpt = ["--ckpt", str(world.root / "result/straight/best.ckpt")]
     words = [*ckpt, "--output", str(world.root / "dump"), f"data.test=[{world.table.with_name('dev.csv')}]"]

@@ -68,6 +68,7 @@ LOOKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOOKS)
 def test_looking_at_a_checkpoint_opens_it_once(name, world, tmp_path, opened):
     ckpt = world / "ckpt/plain.ckpt"
@@ -93,6 +94,7 @@ def test_going_on_opens_it_once(words, world, opened):
     assert opened(ckpt) == (1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upstream", ["pretrained", "pretrained_head", "random"])
 def test_a_probe_opens_its_upstream_once(upstream, world, tmp_path, opened):
     ckpt = world / "ckpt/plain.ckpt"

@@ -141,6 +141,7 @@ def run(root: Path, name: str, *words: str) -> None:
     runner_mockingjay.main(["--train", *places, *words])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*TORCH, "sgd without momentum"])
 def test_a_run_that_goes_on_ends_bit_for_bit_as_one_that_never_stopped(name, words, tmp_path):
     name, _, plain = name.partition(" ")

@@ -85,6 +85,7 @@ def many(count: int, seconds: float) -> Phones:
     return Phones(edges[:-1], edges[1:], ["THUS"[: 1 + i] for i in rng.integers(0, 4, count)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_boundaries_cross_every_panel_at_their_times_and_labels_stand_above_the_first(kind):
     make, count = KINDS[kind]
@@ -123,6 +124,7 @@ def test_labels_without_room_are_left_out(kind):
     assert boundaries(top) == pytest.approx(phones.between(*top.get_xlim()).boundaries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", [1, 4])
 def test_attention_has_boundaries_on_both_axes_and_labels_on_the_outer_edges(heads):
     maps = np.random.default_rng(0).dirichlet(np.ones(40), (heads, 40))
@@ -148,6 +150,7 @@ def test_attention_has_boundaries_on_both_axes_and_labels_on_the_outer_edges(hea
             assert [text.xy[axis] for text in texts] == pytest.approx(PHONES.between(left, right).middles[: len(texts)])
 
 
+@pytest.mark.slow
 def test_many_phones_do_not_hide_the_attention():
     """Lines across a map where boundaries are nearer than they are wide: nothing else was to be seen."""
     maps = np.random.default_rng(0).dirichlet(np.ones(40), (1, 40))
@@ -164,6 +167,7 @@ def test_many_phones_do_not_hide_the_attention():
     assert 10 < len(labels(panels(figure)[0])) < 150
 
 
+@pytest.mark.slow
 def test_labels_beside_attention_have_room():
     """Of the columns of labels the widest decides: the colours' bar and the next panel stand beyond it."""
     maps = np.random.default_rng(0).dirichlet(np.ones(40), (2, 40))

@@ -38,6 +38,7 @@ def test_the_precision_is_the_one_asked_for():
     assert os.environ.get("PRECISION", PRECISION) == PRECISION
 
 
+@pytest.mark.slow
 def test_make_passes_the_precision_on():
     words = [["make", "--dry-run", "test", "VENV=nowhere", *more] for more in ([], ["PRECISION=medium"])]
     ours = ("PRECISION", "MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "MFLAGS")  # of the make that may run this test
@@ -71,6 +72,7 @@ def test_settings_are_restored_whole():
     assert ProcessSettings.now() == before
 
 
+@pytest.mark.slow
 def test_only_programs_make_settings():
     users = set()
     for room in ("utility", "mockingjay", "downstream", "analysis", "report", "originals", "preprocess", "commands"):
@@ -82,6 +84,7 @@ def test_only_programs_make_settings():
     assert users - puts_back == {"utility/device.py"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FULL)
 @pytest.mark.parametrize("sample_rate", [16000, 44100])
 def test_features_obey_no_setting(kind, sample_rate):

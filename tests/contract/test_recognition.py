@@ -221,6 +221,7 @@ def runs(spoken):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", KINDS)
 def test_the_file_of_predictions_says_what_the_result_says(runs, task):
     folder, result = runs[task]
@@ -243,6 +244,7 @@ def result_metric(task: str) -> str:
     return "per" if task == "ctc_phone" else "wer"
 
 
+@pytest.mark.slow
 def test_what_is_said_and_not_seen_in_train_is_an_error_and_counted(runs, spoken):
     said = {row["id"]: row["reference"] for row in read_predictions(runs["ctc_char"][0] / "predictions_test.tsv")}
     assert all(text.endswith(" ZZ") for text in said.values())
@@ -278,6 +280,7 @@ def test_no_utterance_leaves_a_batch_or_a_last_batch(spoken):  # R43, R44
         assert score.errors["per"].reference == sum(experiment.corpus.labels.count[i] for i in getattr(parts, part))
 
 
+@pytest.mark.slow
 def test_too_short_utterances_are_left_out_of_training_counted_and_scored(spoken, capsys):
     words = setting(spoken, "ctc_char", probe={"stack": 10, "head": "linear"}, trainer={"steps": 2})
     folder = spoken.root / "too_short"
@@ -302,6 +305,7 @@ def test_too_short_utterances_are_left_out_of_training_counted_and_scored(spoken
         run_single(setting(spoken, "ctc_char", probe={"stack": 64, "head": "linear"}), spoken.root / "unused")
 
 
+@pytest.mark.slow
 def test_settings_of_a_sweep_have_their_own_steps(spoken):
     configs = [
         setting(spoken, "ctc_char", probe={"stack": s, "projector": 4, "hidden_size": 3}, trainer={"steps": 2})
@@ -353,6 +357,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_bits(spoken, monkeypatch):
     probe = {"projector": 8, "hidden_size": 6, "dropout": 0.3, "specaug": {"time_width": 5, "dims_width": 3}}
     trainer = {"steps": 8, "eval_every": 4, "save_every": 2}
@@ -395,6 +400,7 @@ def test_texts_that_changed_are_not_gone_on_with(spoken, tmp_path):
         Experiment(one, tmp_path / "run").check_same()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upstream", [{"fine_tune": True}, {"weighted_sum": True}, {"layer": 1}])
 def test_any_upstream_frozen_weighted_or_tuned(spoken, upstream, tmp_path):
     (tmp_path / "tiny.yaml").write_text("model: {layers: 2, hidden_size: 16, heads: 2, ffn_size: 32}\n")
@@ -451,6 +457,7 @@ def test_keys_that_would_change_nothing_are_refused(spoken):
             Experiment(setting(spoken, task, **sections), spoken.root / "unused")
 
 
+@pytest.mark.slow
 def test_eight_real_utterances_are_learnt_by_heart(corpora, tmp_path):
     folder = corpora / "an4"
     rows = [line.split("\t") for line in (folder / "utterances.tsv").read_text().splitlines()[1:]]

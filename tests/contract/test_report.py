@@ -112,6 +112,7 @@ class Elements(HTMLParser):
         self.text += data if self.open and self.open[-1] not in ("script", "style") else ""
 
 
+@pytest.mark.slow
 def test_a_page_is_whole_fetches_nothing_and_has_one_of_each_identifier(page):
     elements = Elements(page)
     names = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
@@ -123,6 +124,7 @@ def test_a_page_is_whole_fetches_nothing_and_has_one_of_each_identifier(page):
     assert not re.search(r"https?:|@import|url\((?!#)", page)
 
 
+@pytest.mark.slow
 def test_the_page_that_is_shipped_is_whole_small_and_says_nothing_of_its_machine():
     file = PROJECT / "docs/report_example.html"
     text = file.read_text(encoding="utf-8")
@@ -134,6 +136,7 @@ def test_the_page_that_is_shipped_is_whole_small_and_says_nothing_of_its_machine
     assert not re.search(r"https?:|@import|/(tmp|root|home|mnt|work)/", re.sub(r"base64,[A-Za-z0-9+/=]+", "", text))
 
 
+@pytest.mark.slow
 def test_no_page_says_where_it_was_made(page, made):
     text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
     for word in (str(made.root), str(PROJECT), str(Path.home()), socket.gethostname(), f"/{getpass.getuser()}/"):
@@ -144,11 +147,13 @@ def test_no_page_says_where_it_was_made(page, made):
     )
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_bytes(page, made):
     assert page_of(made) == page
     assert page_of(made, "--date", "2026-11-27") != page
 
 
+@pytest.mark.slow
 def test_curves_of_one_task_over_one_key_are_drawn_together(made):
     (one,) = read_runs(made.root / "result", made.root / "log").curves
     two = replace(one, folder=Path("second"), content={**one.content, "key": "data.split_seed"})
@@ -158,6 +163,7 @@ def test_curves_of_one_task_over_one_key_are_drawn_together(made):
     assert both.content["curves"][1]["points"] == one.content["curves"][0]["points"]
 
 
+@pytest.mark.slow
 def test_without_figures_every_run_and_curve_is_there(made):
     text = page_of(made, "--figures", "0")
     assert "<svg" not in text.partition('id="curves"')[2]
@@ -167,6 +173,7 @@ def test_without_figures_every_run_and_curve_is_there(made):
     assert text.count('class="card"') == 5
 
 
+@pytest.mark.slow
 def test_scores_on_the_page_are_those_of_the_runs(page, made):
     text = re.sub(r"\s+", " ", Elements(page).text)
     runs = read_runs(made.root / "result", made.root / "log")
@@ -185,6 +192,7 @@ def test_scores_on_the_page_are_those_of_the_runs(page, made):
     assert "by dev" in layers.layer
 
 
+@pytest.mark.slow
 def test_a_finished_pre_training_says_what_probes_say(made):
     content = json.loads((made.root / "result/result_mockingjay/tiny/result.json").read_text())
     probe = json.loads(next((made.root / "result").glob("**/layers/seed_*/*/result.json")).read_text())
@@ -196,6 +204,7 @@ def test_a_finished_pre_training_says_what_probes_say(made):
     assert content["dev_value"] == min(one["dev_loss"] for one in metrics if "dev_loss" in one)
 
 
+@pytest.mark.slow
 def test_foreign_text_stays_text(made, tmp_path):
     shutil.copytree(made.root / "result", tmp_path / "result")
     folder = next((tmp_path / "result").glob("*/said"))
@@ -216,6 +225,7 @@ def test_foreign_text_stays_text(made, tmp_path):
     assert len(numbers) > 10
 
 
+@pytest.mark.slow
 def test_what_is_damaged_is_named_and_the_rest_is_there(made, tmp_path, capsys):
     shutil.copytree(made.root / "result", tmp_path / "result")
     folder = next((tmp_path / "result").glob("*/other"))
@@ -324,6 +334,7 @@ def test_scores_of_other_utterances_have_a_column_of_their_own():
     assert all(cell.best for cell in board.cells.values())
 
 
+@pytest.mark.slow
 def test_stores_of_the_same_recordings_share_a_column(made, tmp_path):
     """A probe on features without CMVN stood beside nobody."""
     for name in ("store", "raw", "noisy"):
@@ -347,6 +358,7 @@ def test_stores_of_the_same_recordings_share_a_column(made, tmp_path):
     assert sorted(cell.minus_best is None for cell in shared) == [False, True]
 
 
+@pytest.mark.slow
 def test_the_worst_of_a_pre_training_stand_first_with_their_loss(made, tmp_path):
     folder = tmp_path / "result/result_mockingjay/tiny"
     shutil.copytree(made.root / "result/result_mockingjay/tiny", folder)
@@ -377,6 +389,7 @@ def run_page(folder, made, code: int = 0) -> str:
     return output.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_tables_for_papers(made, capsys):
     folder = f"{made.root}/result"
     assert run_report.main([folder, *_logs(made), "--format", "csv"]) == 0
@@ -465,6 +478,7 @@ def test_sound_fills_the_room_that_there_is(tmp_path):
     assert small.left_out == 1
 
 
+@pytest.mark.slow
 def test_the_losses_of_others_stand_beside_ours(made, tmp_path):
     (tmp_path / "them").mkdir()
     lines = [json.dumps({"step": step, "loss": 1 / step}) for step in (1, 2, 3)]
@@ -487,6 +501,7 @@ def copied(made, tmp_path, page):
     return replace(made, root=tmp_path)
 
 
+@pytest.mark.slow
 def test_every_number_of_a_page_can_be_computed_again(made, page, capsys):
     (made.root / "page.html").write_text(page, encoding="utf-8")
     assert verified(made, "--share", "1") == 0
@@ -498,6 +513,7 @@ def test_every_number_of_a_page_can_be_computed_again(made, page, capsys):
     assert f"{len(numbers)} agree, 0 differ, 0 not checked" in said
 
 
+@pytest.mark.slow
 def test_a_changed_byte_of_predictions_is_seen(copied, capsys):
     file = next((copied.root / "result").glob("*/one/predictions_test.tsv"))
     text = file.read_bytes()
@@ -507,6 +523,7 @@ def test_a_changed_byte_of_predictions_is_seen(copied, capsys):
     assert f"differs: {file.relative_to(copied.root / 'result')}: is " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_changed_byte_of_weights_is_seen(copied, capsys):
     file = copied.root / "result/result_mockingjay/tiny/best.ckpt"
     with zipfile.ZipFile(file) as archive:
@@ -521,6 +538,7 @@ def test_a_changed_byte_of_weights_is_seen(copied, capsys):
     assert "differs: weights of result_mockingjay/tiny: cannot be computed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_other_weights_in_a_sound_file_are_seen(copied, capsys):
     file = copied.root / "result/result_mockingjay/tiny/best.ckpt"
     content = load_checkpoint(file, "pretrain")

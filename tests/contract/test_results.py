@@ -30,6 +30,7 @@ def finished(small) -> dict[str, Path]:
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TABLELESS)
 def test_predictions_of_a_run_give_its_accuracy_again(finished, small, task):
     folder, store = finished[task], reading.Store(f"{small.root}/store/all")
@@ -76,6 +77,7 @@ HEADER = ["kind", "task", "upstream", "metric", "value", "dev_value", "interval"
 HEADER += ["seed", "fingerprints", "versions", "command"]
 
 
+@pytest.mark.slow
 def test_result_begins_with_the_header_that_all_results_share(finished, small):
     result = json.loads((finished["phone_linear"] / "result.json").read_text())
     assert list(result)[: len(HEADER)] == HEADER
@@ -90,6 +92,7 @@ def test_result_begins_with_the_header_that_all_results_share(finished, small):
     assert "100 - dev frame accuracy (%)" in result["selection"]
 
 
+@pytest.mark.slow
 def test_command_of_a_result_repeats_it(finished, small):
     result = json.loads((finished["speaker_utterance"] / "result.json").read_text())
     program, script, *words = result["command"].split()
@@ -175,6 +178,7 @@ def test_a_result_of_foreign_content_is_damaged(content, tmp_path):
     assert read_result(file) == NEW
 
 
+@pytest.mark.slow
 def test_results_side_by_side_say_what_they_gain_over_the_features_and_cost(finished, tmp_path):
     plain = json.loads((finished["phone_linear"] / "result.json").read_text())
     plain["fingerprints"]["upstream"]["spec"] = "filterbank=baseline"

@@ -43,6 +43,7 @@ def predicted(hits, speakers) -> Predicted:
 # Which rule
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speakers", SIMULATED)
 def test_intervals_of_speakers_of_unequal_sizes_hold_the_truth(speakers):
     assert 90 <= coverage(WORLDS["unequal sizes"], speakers, 200) <= 98
@@ -130,6 +131,7 @@ class Pairs:
         return 100 * (times * np.arange(len(self.ids))).sum(1) / times.sum(1)
 
 
+@pytest.mark.slow
 def test_outcomes_of_speakers_are_never_taken_for_utterances(finished):
     class Trials(NumberOfUtterance):
         def outcomes(self, rows):
@@ -245,6 +247,7 @@ def quick(small: Small, lr: float) -> Setting:
     return small.setting("speaker_utterance", trainer=trainer, optimizer={"lr": lr})
 
 
+@pytest.mark.slow
 def test_result_says_its_intervals_its_controls_and_how_they_were_made(finished):
     folder = finished["fast"]
     result = read_result(folder / "result.json")
@@ -287,6 +290,7 @@ def test_blind_guesses_by_hand():
     }
 
 
+@pytest.mark.slow
 def test_seeds_have_the_interval_of_their_mean(finished):
     summary = json.loads((finished["seeds"] / "summary.json").read_text())
     assert summary["interval_of"] == "test_mean"
@@ -297,6 +301,7 @@ def test_seeds_have_the_interval_of_their_mean(finished):
     assert summary["seeds"][0]["test_interval"] == read_result(finished["seeds"] / "seed_1/result.json")["interval"]
 
 
+@pytest.mark.slow
 def test_folds_are_pooled_for_every_metric(finished):
     summary = json.loads((finished["folds"] / "summary.json").read_text())
     files = [predictions_of(finished["folds"] / f"fold_s{speaker}", "test") for speaker in range(SPEAKERS)]

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 import hubconf
 from tests.conftest import PROJECT
 from tests.contract.test_house import ROOMS, imports
@@ -22,6 +24,7 @@ print(json.dumps({"imported": sorted(first), "used": sorted(sys.modules)}))
 """
 
 
+@pytest.mark.slow
 def test_upstreams_load_nothing_heavy_and_hub_names_what_they_need(tmp_path):
     """In a process of its own: this one has loaded everything already."""
     ckpt = write_checkpoint("stacked", tmp_path / "small.ckpt")
@@ -38,6 +41,7 @@ def test_upstreams_load_nothing_heavy_and_hub_names_what_they_need(tmp_path):
     assert needed == set(hubconf.dependencies)
 
 
+@pytest.mark.slow
 def test_training_begins_without_what_few_of_its_runs_need():
     program = "import json, sys, commands.pretrain; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True, capture_output=True, text=True)

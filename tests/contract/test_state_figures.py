@@ -62,6 +62,7 @@ def test_constant_units_stand_on_top_and_are_counted():
     assert figure.axes[1].get_title("left") == "10 hidden units, like courses side by side; 2 constant, on top"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("frames", "units"), [(1, 4), (2, 3), (9, 1), (9, 2), (30, 3)])
 def test_few_frames_and_few_units_can_be_drawn(frames, units):
     for states in (noise(frames, units), np.zeros((frames, units), np.float32)):

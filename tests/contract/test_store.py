@@ -163,6 +163,7 @@ def _meet_and_fill(barrier, root: Path, split: str, shard: tuple[int, int]) -> N
     fill(root, split, shard=shard)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alone", [True, False])
 def test_processes_finishing_together(tmp_path, alone):
     for split in ("dev", "train"):
@@ -340,6 +341,7 @@ def test_names_of_the_originals_that_collide_keep_their_folder(tmp_path):
     assert Store([tmp_path / "train"]).ids == ["train/fcjf0/SA1", "train/mgrp0/SA1"]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=12), parts=st.integers(1, 5))
 def test_plan_and_offsets(tmp_path_factory, lengths, parts):
@@ -549,6 +551,7 @@ def test_frames_begin_where_the_store_says(tmp_path):
         assert here.frame_times(50).tolist() == features.frame_times(50).tolist()
 
 
+@pytest.mark.slow
 def test_a_wrong_byte_in_the_header_of_an_array_is_one_line(tmp_path):  # M12
     """numpy's parser ended in TokenError and worse; a zip file named .npy has no shape."""
     fill(tmp_path / "new")

@@ -16,6 +16,7 @@ from utility.config import as_dict, resolve
 from utility.store import reading
 
 
+@pytest.mark.slow
 def test_sweep_goes_on_from_results_without_a_header(small):
     setting = small.setting("phone_linear")
     choices = [Choice(f"lr={lr}", replace_lr(setting.config, lr)) for lr in (1e-6, 0.02)]
@@ -52,6 +53,7 @@ def counts(monkeypatch) -> Counter:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upstream", ["baseline", "random"])
 def test_sweep_opens_stores_and_labels_once(small, counts, upstream, monkeypatch):
     store = reading.Store(f"{small.root}/store/all")
@@ -83,6 +85,7 @@ def test_sweep_opens_stores_and_labels_once(small, counts, upstream, monkeypatch
     assert len(made) == 3 * weights
 
 
+@pytest.mark.slow
 def test_sweep_over_the_division_divides_anew_what_is_opened_once(small, counts):
     setting = small.setting("phone_linear")
     words = ["data.split_seed=0", "data.split_seed=2", "data.label_fraction=0.5"]
@@ -100,6 +103,7 @@ def test_sweep_over_the_division_divides_anew_what_is_opened_once(small, counts)
     assert half["train"]["utterances"] == -(-plain["train"]["utterances"] // 2)
 
 
+@pytest.mark.slow
 def test_tuned_upstream_is_not_shared(small):
     setting = small.setting("phone_linear", "tests.helpers.downstream_corpus:Doubling", upstream={"fine_tune": True})
     choices = [Choice(f"lr={lr}", replace_lr(setting.config, lr)) for lr in (1e-3, 0.02)]
@@ -110,6 +114,7 @@ def test_tuned_upstream_is_not_shared(small):
     assert found["figures"]["dev"] == alone["figures"]["dev"]
 
 
+@pytest.mark.slow
 def test_layers_of_a_sweep_come_from_one_pass(small, tmp_path, monkeypatch):
     file = tmp_path / "tiny.yaml"
     file.write_text("model: {layers: 3, hidden_size: 8, heads: 2, ffn_size: 8}\n")

@@ -147,6 +147,7 @@ def least_squares(head, train, dev, log):
     return {"passes": 1, "rows": len(means), "dev": sum(len(batch.ids) for batch in dev())}
 
 
+@pytest.mark.slow
 def test_head_that_is_solved_leaves_what_a_training_leaves(small):
     task: Task = NumberOfUtterance()
     steps = {"steps": 3000, "eval_every": 200, "save_every": 1000}  # as usual: nobody reads them
@@ -186,6 +187,7 @@ def test_what_a_solved_head_or_the_task_has_no_use_for_is_refused(small, changed
     assert not (small.root / "solved_task" / "refused").exists()
 
 
+@pytest.mark.slow
 def test_task_of_ones_own_runs_end_to_end(small):
     task: Task = NumberOfUtterance()
     setting = replace(small.setting("phone_linear", optimizer={"lr": 0.1}, trainer={"steps": 150}), task=task)

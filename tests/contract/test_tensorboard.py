@@ -95,6 +95,7 @@ def test_names_stand_in_groups():
     assert tag("dev_accuracy", "result") == "result/dev_accuracy"
 
 
+@pytest.mark.slow
 def test_curves_of_a_pretraining_run_are_its_metrics_in_groups(trained):
     events, records = shown(trained / "log/whole"), read_metrics(trained / "log/whole")
     assert {name.partition("/")[0] for name in events.Tags()["scalars"]} == {"loss", "rate", "speed", "train"}
@@ -106,6 +107,7 @@ def test_curves_of_a_pretraining_run_are_its_metrics_in_groups(trained):
         assert numbers(events, name) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_that_went_on_shows_what_one_without_a_break_shows(trained):
     whole, parts = (shown(trained / "log" / name) for name in ("whole", "parts"))
     assert whole.Tags() == parts.Tags()
@@ -120,6 +122,7 @@ def test_a_run_that_went_on_shows_what_one_without_a_break_shows(trained):
     assert block(parts, "config")[0] == [1, 3]  # from which step on it is trained so
 
 
+@pytest.mark.slow
 def test_the_config_and_the_command_of_a_run_are_texts(trained, capsys):
     events, folder = shown(trained / "log/whole"), trained / "result/whole"
     steps, config = block(events, "config")
@@ -137,6 +140,7 @@ def test_the_config_and_the_command_of_a_run_are_texts(trained, capsys):
     assert "from step 0 to 4" in plan
 
 
+@pytest.mark.slow
 def test_an_example_is_seen_and_heard_at_every_evaluation(trained, heard):
     events = shown(trained / "log/whole")
     assert [(one.step, one.height > 100) for one in events.Images("example/reconstruction")] == [(2, True), (4, True)]
@@ -165,6 +169,7 @@ def _likeness(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(features.flatten(1).numpy())[0, 1])
 
 
+@pytest.mark.slow
 def test_a_recording_that_cannot_be_read_is_a_warning(heard, tmp_path, capsys):
     shutil.copytree(heard.root / "mel", tmp_path / "mel")
     table = tmp_path / "mel/all.csv"
@@ -179,6 +184,7 @@ def test_a_recording_that_cannot_be_read_is_a_warning(heard, tmp_path, capsys):
     assert [one.step for one in events.Images("example/reconstruction")] == [2, 4]
 
 
+@pytest.mark.slow
 def test_a_run_that_begins_anew_hides_what_an_older_one_has_left(tmp_path):
     """A run that was killed before its first checkpoint showed its steps twice."""
     write_store(tmp_path / "data/all", {f"s{i}-1": 40 for i in range(3)})
@@ -215,6 +221,7 @@ def files(root: Path) -> set[str]:
     return {str(path.parent.relative_to(root)) for path in root.rglob(f"{PREFIX}.*")}
 
 
+@pytest.mark.slow
 def test_a_probe_s_curves_are_below_logdir_and_its_results_where_they_were(small: Small):
     small.run("phone_linear", "baseline", "--name", "board", *QUICK)
     folder, board = (small.root / place / RUNS / "board" for place in ("result", "log"))
@@ -241,6 +248,7 @@ def test_a_probe_s_curves_are_below_logdir_and_its_results_where_they_were(small
     run_downstream.read(shlex.split(result["command"])[2:])
 
 
+@pytest.mark.slow
 def test_a_probe_that_went_on_shows_each_step_once(small: Small):
     words = ["--run", "phone_linear", "--upstream", "baseline", *small.words("--name", "broken", *QUICK)]
     with at_step(3, terminate):
@@ -253,6 +261,7 @@ def test_a_probe_that_went_on_shows_each_step_once(small: Small):
     assert block(events, "config")[0] == [1, 4]
 
 
+@pytest.mark.slow
 def test_each_run_of_a_sweep_has_a_folder_of_its_own(small: Small):
     small.run("phone_linear", "baseline", "--name", "swept", "--seeds", "2", "--sweep", "lr=1e-3,1e-2", *QUICK)
     board = small.root / "log" / RUNS / "swept"
@@ -263,6 +272,7 @@ def test_each_run_of_a_sweep_has_a_folder_of_its_own(small: Small):
         assert f"lr: {float(name.rpartition('=')[2])}" in block(shown(board / name), "config")[1]
 
 
+@pytest.mark.slow
 def test_a_head_that_is_solved_for_shows_its_passes_and_its_result(small: Small):
     words = [word for word in small.words() if not word.startswith(("trainer.", "optimizer."))]
     words += ["--run", "phone_linear", "--upstream", "baseline", "--name", "exact", "probe.solver=exact"]
@@ -276,6 +286,7 @@ def test_a_head_that_is_solved_for_shows_its_passes_and_its_result(small: Small)
     assert set(events.Tags()["images"]) == {"result/confusion", "result/curves"}
 
 
+@pytest.mark.slow
 def test_a_result_whose_training_was_taken_from_elsewhere_has_its_texts(small: Small):
     small.run("phone_linear", "baseline", "--name", "gone", *QUICK)
     board = small.root / "log" / RUNS / "gone"

@@ -308,6 +308,7 @@ def test_subwords_are_the_same_twice(tmp_path):
     assert all(line.split("\t")[1].startswith("0 ") and line.endswith(" 1") for line in one[1].decode().splitlines())
 
 
+@pytest.mark.slow
 def test_many_texts_take_little_time_and_memory(tmp_path):
     rows = tmp_path / "text"
     with rows.open("w") as file:

@@ -85,6 +85,7 @@ def test_a_damaged_newest_checkpoint_names_the_older_one(tmp_path, monkeypatch):
         read_file(folder / "mockingjay-2.ckpt")
 
 
+@pytest.mark.slow
 def test_checking_costs_little(tmp_path):
     """100 MB: a small part of what any use of such a model costs."""
     save_checkpoint(tmp_path / "big.ckpt", "probe", {"model": {"w": torch.zeros(25_000_000)}})
@@ -184,6 +185,7 @@ def test_an_original_s_settings_may_hold_such_values(fixtures_dir, tmp_path):
     assert opened.config.model.dropout == 0.125
 
 
+@pytest.mark.slow
 def test_nothing_else_opens_such_files():
     found = [path.relative_to(PROJECT).as_posix() for path in sources() if "torch.load(" in path.read_text("utf-8")]
     assert found == ["utility/torch_files.py"]

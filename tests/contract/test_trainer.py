@@ -289,6 +289,7 @@ def test_lines_that_are_no_records_are_named_and_dropped_by_a_resume(line, tmp_p
     assert read_metrics(tmp_path) == [{"step": 5, "loss": 1.0}]
 
 
+@pytest.mark.slow
 def test_a_run_whose_batches_come_one_ahead_goes_on_where_it_stood(config, tmp_path, monkeypatch):
     """One more batch is on its way to a GPU when a checkpoint is written: it is not among those that are done."""
     saved, closed, held = [], [], []

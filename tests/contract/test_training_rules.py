@@ -210,6 +210,7 @@ def run(folder: Path, name: str, *words: str) -> dict:
     return load_checkpoint(folder / name / "mockingjay-1.ckpt", "pretrain")
 
 
+@pytest.mark.slow
 def test_the_seed_draws_the_weights(data, tmp_path):
     weights = [run(tmp_path, f"{seed}", "--seed", str(seed), *data) for seed in (3, 4)]
     first, second = (content["model"]["encoder.projection.weight"] for content in weights)
@@ -219,6 +220,7 @@ def test_the_seed_draws_the_weights(data, tmp_path):
     load_weights(fresh, weights[0]["model"], "x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "read"), [(1, 1), (3, 3), (50, 4)])
 def test_an_evaluation_reads_so_many_batches(data, tmp_path, monkeypatch, limit, read):
     counts, evaluate = [], pretraining.FramePretraining.evaluate

@@ -97,6 +97,7 @@ def test_tuning_that_was_killed_goes_on_exactly(heard, strided, tmp_path, monkey
         assert torch.equal(value, same), name
 
 
+@pytest.mark.slow
 def test_the_tuned_upstream_of_the_best_step_is_written_and_opens_again(heard, strided, tmp_path):
     told = {"fine_tune": True}
     setting = heard.setting("phone_linear", "strided20", heard.store, upstream=told, **TUNED)
@@ -115,6 +116,7 @@ def test_the_tuned_upstream_of_the_best_step_is_written_and_opens_again(heard, s
     assert result["parameters"]["trained"] == plain["parameters"]["trained"] + 2 * (12 * 12 + 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pretrained", "pretrained_head", "random", "random of a YAML"])
 def test_a_tuned_checkpoint_is_one_of_ours(kind, heard, ckpt, tmp_path, capsys):
     if kind == "random of a YAML":
@@ -149,6 +151,7 @@ def test_a_tuned_checkpoint_is_one_of_ours(kind, heard, ckpt, tmp_path, capsys):
         assert "phone_linear" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPECS)
 def test_each_kind_of_upstream_is_tuned_and_opens_again_by_what_the_report_says(name, heard, tmp_path):
     spec = make_spec(name, tmp_path / "spec")

@@ -266,6 +266,7 @@ def trained_on(ckpt, path, seed):
     return path
 
 
+@pytest.mark.slow
 def test_more_training_is_told_in_words_and_overwritten_when_asked(ckpt, store, tmp_path, capsys, monkeypatch):
     """Two hashes were what a user got who ran --extract again."""
     monkeypatch.chdir(tmp_path)

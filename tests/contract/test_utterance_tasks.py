@@ -350,6 +350,7 @@ def test_a_number_is_learnt_and_its_predictions_say_all(labelled):
     assert f"r = {numbers_of(true, predicted)['pearson']:.2f}" in scores["scatter"].axes[0].get_title()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["spearman", "pearson", "mse"])
 def test_quality_is_bounded_and_dev_chooses_by_the_metric(labelled, metric):
     probe = {"bounds": [-3, 3], "pool": "attention", "metric": metric, "loss": "mae"}
@@ -383,6 +384,7 @@ def test_labels_are_standardised_by_train_and_the_loss_is_in_their_deviations(la
     assert setting.task.loss(output, batch, labels)["loss"] == pytest.approx(float(squeezed.square().mean()), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_constant_test_part_has_no_correlation_and_stops_no_run(labelled, capsys):
     setting = labelled.setting("mos", "same", data={"split_column": "part"}, trainer={"steps": 4, "eval_every": 2})
     folder = labelled.folder("constant")
@@ -416,6 +418,7 @@ def test_several_columns_are_right_together_and_each_is_reported(labelled):
     assert all((row["true_mood"], row["true_act"]) == (table[row["id"]][1], table[row["id"]][3]) for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["uar", "macro_f1"])
 def test_dev_chooses_by_another_metric_of_classes(labelled, metric):
     setting = labelled.setting("emotion", "mood", probe={"metric": metric, "pool": "statistics"}, **FAST)

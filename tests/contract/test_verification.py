@@ -175,6 +175,7 @@ def test_embeddings_are_centred_by_the_training_utterances_alone(world, cosine):
     assert (cosine / "detection.png").is_file()
 
 
+@pytest.mark.slow
 def test_embeddings_stay_as_they_are_where_they_are_not_to_be_centred(world):
     found = run_single(world.setting("asv_cosine", probe={"center": False}), world.root / "raw")
     store = Experiment(world.setting("asv_cosine"), world.root / "unused").corpus.store
@@ -186,6 +187,7 @@ def test_embeddings_stay_as_they_are_where_they_are_not_to_be_centred(world):
     assert "too_short_to_train" not in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["dev", "test"])
 def test_dev_is_scored_with_its_own_trials(world, trained, part):  # R49: S3PRL's dev had the pairs of test
     rows = rows_of(trained, part)
@@ -194,6 +196,7 @@ def test_dev_is_scored_with_its_own_trials(world, trained, part):  # R49: S3PRL'
     assert found["figures"][part]["eer"] == rate_of(rows)
 
 
+@pytest.mark.slow
 def test_dev_chooses_the_checkpoint_whatever_test_would_like(world, trained):  # R45: S3PRL chose the best on test
     logged = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     devs = {line["step"]: line["dev_eer"] + 1e-6 * line["dev_loss"] for line in logged if "dev_eer" in line}
@@ -210,6 +213,7 @@ def test_dev_chooses_the_checkpoint_whatever_test_would_like(world, trained):  #
     assert rows_of(world.root / "other", "dev") == rows_of(trained, "dev")
 
 
+@pytest.mark.slow
 def test_training_of_an_x_vector_that_was_killed_goes_on_exactly(world, trained, monkeypatch):
     class Killed(Exception):
         pass
@@ -234,6 +238,7 @@ def test_training_of_an_x_vector_that_was_killed_goes_on_exactly(world, trained,
     assert all(torch.equal(value, other[key]) for key, value in one.items())
 
 
+@pytest.mark.slow
 def test_x_vector_trains_on_long_utterances_and_pieces_of_long_ones(world, trained):
     found = json.loads((trained / "result.json").read_text())
     assert found["too_short_to_train"] == 4
@@ -252,6 +257,7 @@ def test_x_vector_trains_on_long_utterances_and_pieces_of_long_ones(world, train
     assert batch.features.shape[1] == 50
 
 
+@pytest.mark.slow
 def test_x_vector_tunes_its_upstream_and_weighs_layers(world):
     architecture = world.root / "tiny.yaml"
     architecture.write_text(ARCHITECTURE)
@@ -263,6 +269,7 @@ def test_x_vector_tunes_its_upstream_and_weighs_layers(world):
         assert (found["fine_tune"], found["layer_weights"] is None) == (key == "fine_tune", key == "fine_tune")
 
 
+@pytest.mark.slow
 def test_outcomes_give_the_rate_of_the_file_to_the_last_bit_and_count_speakers(world, trained):
     rows, task = rows_of(trained, "test"), find_task("asv_xvector")
     outcomes = task.outcomes(rows)

@@ -66,6 +66,7 @@ def colour_bars(figure):
     return [ax for ax in figure.axes if not ax.images]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [1, 3])
 def test_reconstruction_shows_four_labelled_panels_at_the_feature_rate(rate, tmp_path):
     info = info_of(MEL)
@@ -129,6 +130,7 @@ def test_every_alteration_is_shown_beside_the_original():
     assert panels(figure)[-1].get_xlabel() == "time (s)"
 
 
+@pytest.mark.slow
 def test_another_target_has_its_own_axis_and_colours(tmp_path):
     found = reconstruction(20, 2, 160, 1025, [(3, 6)])
     figure = draw(found, 2, info_of(MEL), info_of(LINEAR), "a")
@@ -142,6 +144,7 @@ def test_another_target_has_its_own_axis_and_colours(tmp_path):
     assert len(colour_bars(figure)) == 4
 
 
+@pytest.mark.slow
 def test_features_of_unknown_kind_are_drawn_in_frames(tmp_path):
     info = info_of(None)
     figure = draw(reconstruction(9, 1, 160, 160, [(0, 9)]), 1, info, info, "a")
@@ -150,6 +153,7 @@ def test_features_of_unknown_kind_are_drawn_in_frames(tmp_path):
     assert panels(figure)[0].images[0].get_array().shape == (160, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", [1, 4, 12])
 def test_attention_has_a_panel_per_head_and_their_mean(heads, tmp_path):
     maps = torch.randn(heads, 21, 21, generator=torch.Generator().manual_seed(2)).softmax(-1)
@@ -167,6 +171,7 @@ def test_attention_has_a_panel_per_head_and_their_mean(heads, tmp_path):
     assert len(colour_bars(figure)) == 1
 
 
+@pytest.mark.slow
 def test_attention_that_is_uniform_or_one_hot_can_be_drawn(tmp_path):
     for maps in (torch.full((2, 5, 5), 0.2), torch.eye(5).expand(2, 5, 5), torch.ones(1, 1, 1)):
         save_figure(attention_figure(maps, Clock(0.01), "layer 1"), tmp_path / "a.png")
@@ -203,6 +208,7 @@ def test_linear_axes_reach_from_0_to_half_the_rate_in_hertz(kind, rate):
     assert (axis.start, axis.start + (config.dim - 1) * axis.step) == pytest.approx((0, rate / 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mel", "fbank", "kaldi_fbank", "s3prl_mel"])
 @pytest.mark.parametrize("rate", [8000, 16000])
 def test_ticks_of_mel_axes_stand_where_a_tone_of_that_frequency_is_loudest(kind, rate, tmp_path):
@@ -220,6 +226,7 @@ def test_ticks_of_mel_axes_stand_where_a_tone_of_that_frequency_is_loudest(kind,
         assert abs(loudest - place) < 1
 
 
+@pytest.mark.slow
 def test_names_with_dollars_are_no_formulas(tmp_path):
     """An utterance `a$b_$c` ended training at its first evaluation, before the checkpoint of that step was saved."""
     name, info = "a$b_$c", info_of(replace(MEL, deltas=0))
@@ -274,6 +281,7 @@ def speech(corpora) -> np.ndarray:
     return read_audio(corpora / "timit_sample" / "dr1-fvmh0" / "sa1.wav")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "bound"), [(MEL, 0.3), (LINEAR, 0.1)], ids=["mel", "linear"])
 def test_normalised_features_of_speech_become_that_speech_again(config, bound, speech):
     waveform = to_waveform(features_of(speech, config), config, speech)

@@ -150,6 +150,7 @@ def test_spoken_sentences(truth):
     np.testing.assert_allclose(score.every_row, truth["sts/rho_all"], **DOUBLE)
 
 
+@pytest.mark.slow
 def test_word_discrimination(truth):
     lengths, frames = truth["awd/lengths"], truth["awd/frames"].astype(np.float64)
     pairs = token_pairs(truth["awd/word"], truth["awd/speaker"])

@@ -81,6 +81,7 @@ def kaldi_features(y: np.ndarray, kind: str, window: str = "povey", energy: bool
     return np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mel", "fbank", "mfcc", "linear"])
 def test_librosa_gives_the_same(speech, kind):
     ours, theirs = extract(speech, kind=kind, deltas=FULL[kind], cmvn="none"), librosa_features(speech, kind)
@@ -119,6 +120,7 @@ def test_other_windows_of_kaldi_are_kaldis(fixtures_dir, window):
     assert (np.abs(ours - theirs) / (1 + np.abs(theirs))).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_energy_in_place_of_coefficient_0(fixtures_dir):
     waveform = read_audio(fixtures_dir / "wave.wav")
     ours = extract(waveform, kind="kaldi_mfcc", deltas=0, cmvn="none", energy=True)
@@ -168,6 +170,7 @@ def test_originals_features(fixtures_dir, name, kind, deltas):
         np.testing.assert_allclose(ours, expected[key], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cmvn", ["none", "utterance"])
 @settings(max_examples=12, deadline=None)

@@ -37,6 +37,7 @@ def test_iterations_are_those_of_a_slow_k_means_in_float64():
         np.testing.assert_allclose(fast.numpy(), slow, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clusters", [12, 40, 100])
 def test_inertia_is_within_a_hundredth_of_scikit_learn_s_full_k_means(clusters):
     for seed in range(2):

@@ -58,6 +58,7 @@ def every_split(reference: list[int], hypothesis: list[int]) -> tuple[int, int, 
     return hits, subs, dels, ins
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(TOKENS, TOKENS), min_size=1, max_size=4))
 def test_many_utterances_have_the_counts_of_each(pairs):
@@ -98,6 +99,7 @@ def test_blanks_between_words_are_characters_and_count_once():
     assert count_errors(as_characters("ein wort"), as_characters("einwort")) == (7, 0, 1, 0)
 
 
+@pytest.mark.slow
 def test_a_thousand_long_utterances_take_less_than_a_second():
     draw = np.random.default_rng(0).integers(97, 123, (2000, 300))
     texts = ["".join(map(chr, row)) for row in draw.tolist()]

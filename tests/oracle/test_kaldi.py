@@ -225,6 +225,7 @@ def arrays_of(kind):
     return arrays.arrays(kind, SHAPES, elements=st.floats(width=32 if kind == np.float32 else 64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "form"), [(np.float32, "float"), (np.float64, "double"), (np.int32, "float")])
 @MANY
 @given(data=st.data())
@@ -248,6 +249,7 @@ def test_what_is_written_is_read(folder, kind, form, data):
         assert np.array_equal(rows, values[first:last], equal_nan=kind != np.int32)
 
 
+@pytest.mark.slow
 @MANY
 @given(
     values=arrays.arrays(
@@ -293,6 +295,7 @@ def test_an_archive_cut_off_anywhere_is_refused(folder, kind, form, packed):
                 list(read_ark(cut))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "form"), ARCHIVES)
 @settings(parent=MANY, max_examples=60)
 @given(data=st.data())
@@ -427,6 +430,7 @@ def many(sizes, seed, scale, special):
     return found
 
 
+@pytest.mark.slow
 @settings(MANY, max_examples=20, database=None, phases=[Phase.explicit, Phase.generate])
 @given(
     sizes=st.lists(SIZES, min_size=1, max_size=9),

@@ -134,6 +134,7 @@ def test_the_runner_goes_on_with_the_numbers_of_the_original(name, tmp_path, mon
             assert worst < (1e-3 if ".key.bias" in name else LIMIT), (name, worst)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [plain(), *OLD[:1]])
 def test_train_test_and_info_of_an_original(name, fixtures_dir, tmp_path, capsys):
     ckpt = fixtures_dir / f"{name}.ckpt"
@@ -177,6 +178,7 @@ def test_without_optimiser_state_training_does_not_go_on(name, fixtures_dir, tmp
         runner_mockingjay.main([*words.split(), *told, f"data.train=[{train}]"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", APC)
 def test_what_a_file_does_not_state_is_not_invented(name, fixtures_dir, capsys):
     """A seed of 1337 and a frame shift were told of state dicts, which hold tensors alone."""

@@ -129,6 +129,7 @@ def train(folder: Path, *words: str) -> None:
     runner_mockingjay.main(["--train", *places, *words])
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_by_such_a_file_and_goes_on(here, capsys):
     write(here, S3PRL)
     train(here, "--dry_run")
@@ -343,6 +344,7 @@ def test_a_probing_file_is_refused_in_one_line(key, value, said, tmp_path):
     assert said in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["run_downstream", "runner_mockingjay"])
 def test_a_probe_is_trained_by_such_a_file(small: Small, tmp_path, capsys, runner):
     file = write(tmp_path, changed(changed(PROBING, "runner.total_steps", 7), "model.linear.select_hidden", "average"))

@@ -126,6 +126,7 @@ def test_a_prefix_of_data_parallel_changes_nothing(path, tmp_path):
         assert torch.equal(value, other.model.state_dict()[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_weights_of_other_precision_are_taken_as_float32(path, kind, tmp_path):

@@ -225,6 +225,7 @@ def test_audio_and_a_store_of_that_kind_give_the_same_states(tera, stored, tmp_p
     assert np.array_equal(extract(tera, tmp_path / "mel/all", tmp_path / "two"), from_audio)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("features", "there"),
     [
@@ -242,6 +243,7 @@ def test_stores_of_other_features_are_refused(tera, tmp_path, features, there):
     refused_everywhere(tera, store, tmp_path, re.escape(there))
 
 
+@pytest.mark.slow
 def test_frames_of_unknown_origin_are_refused(tera, tmp_path):
     store = write_store(tmp_path / "data/all", UTTERANCES, FeatureConfig(kind="s3prl_mel", deltas=0))
     info = tmp_path / "data/features.yaml"
@@ -278,6 +280,7 @@ def refused_everywhere(ckpt: Path, store: Path, folder: Path, message: str) -> N
     assert not any((folder / name).exists() for name in ("out", "runs", "log", "probes"))
 
 
+@pytest.mark.slow
 def test_a_definition_that_is_not_computed_here_is_kept_and_asked_for(later, wave, tmp_path):
     ckpt = later / "mockingjay_kaldi240.ckpt"
     saved = load_pretrained(ckpt)
@@ -323,6 +326,7 @@ def test_a_definition_of_another_size_than_the_weights_is_refused():
         online_features(Section("audio", AUDIO | {"n_mels": 40}), "input", 80)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["safetensors", "s3prl"])
 def test_an_export_takes_the_same_audio(kind, tera, stored, tmp_path):
     words = ["--export", kind, "--ckpt", tera, "--output", tmp_path / "out", "--no-msg"]
@@ -333,6 +337,7 @@ def test_an_export_takes_the_same_audio(kind, tera, stored, tmp_path):
     np.testing.assert_allclose(states[-1][0].numpy(), stored["hidden_3"], rtol=0, atol=5e-5)
 
 
+@pytest.mark.slow
 def test_training_from_audio_of_that_kind_goes_on_with_that_kind_only(wave, tmp_path):
     wave_folder = recorded(wave, tmp_path / "audio")
     folders = ["--ckpdir", str(tmp_path / "runs"), "--logdir", str(tmp_path / "log")]
@@ -350,6 +355,7 @@ def test_training_from_audio_of_that_kind_goes_on_with_that_kind_only(wave, tmp_
         runner_mockingjay.main([*go_on, *online, "trainer.steps=3"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stated", [5, ["features"], {"features": 1}])
 def test_foreign_definitions_in_a_file_of_ours_are_one_line(stated, tmp_path):
     content = load_checkpoint(write_checkpoint(tmp_path / "a.ckpt"), "pretrain")

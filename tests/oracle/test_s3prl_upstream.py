@@ -187,6 +187,7 @@ def test_s3prl_s_own_kind_of_class_in_its_own_package(tmp_path):
         load_upstream(f"s3prl:{folder}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mel", "kaldi_fbank"])
 def test_our_exported_folder_gives_what_the_checkpoint_gives(kind, tmp_path):
     features = FeatureConfig(kind=kind, deltas=0) if kind == "kaldi_fbank" else FeatureConfig()
@@ -343,6 +344,7 @@ CHANGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CHANGED)
 def test_folders_that_are_no_experts_are_refused_in_one_line(case, tmp_path):
     name, files, said = CHANGED[case]

@@ -40,6 +40,7 @@ def store(tmp_path_factory):
     return write_store(tmp_path_factory.mktemp("pinned") / "store" / "all", lengths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_losses_of_a_short_training(name, store, tmp_path):
     words = [f"data.train=[{store}]", f"data.dev=[{store}]", *SMALL, *MODELS[name]]
