@@ -18,7 +18,7 @@ from mockingjay.model.codes import RandomProjection
 from mockingjay.objectives.masking import MaskingConfig, alter
 from mockingjay.pretraining.codes import CodePretraining, collapse_in
 from mockingjay.pretraining.data import open_data
-from tests.contract.test_trainer import assert_same, start, wait_for_step
+from tests.contract.test_trainer import assert_same, start, wait_for_step, words_of
 from tests.helpers.several import ranks_of
 from tests.helpers.speech import MEL, write_codes, write_store
 from utility.config import build
@@ -111,8 +111,7 @@ def test_killed_thrice_it_ends_bit_for_bit_like_an_undisturbed_run(world, warm, 
 def test_two_processes_train_as_one(world, warm):
     config, words = world / "random_projection.yaml", ["trainer.steps=6", "trainer.log_every=1", "trainer.eval_every=3"]
     assert start(warm, config, "alone", *words).wait().code == 0
-    places = ["--ckpdir", str(world / "result"), "--logdir", str(world / "log"), "--no-msg", "--cpu"]
-    told = ["--train", "--config", str(config), "--name", "two", *places, *words, "trainer.accumulation=1"]
+    told = words_of(config, "two", *words, "trainer.accumulation=1")
     for end in ranks_of(warm, 2, "runner_mockingjay.py", *told):
         assert end.code == 0, end.stderr
     one, two = (read_metrics(world / "log" / name) for name in ("alone", "two"))

@@ -14,6 +14,7 @@ import yaml
 from tests.campaign.zygote import Zygote
 from tests.conftest import PROJECT
 from tests.contract.test_locks import holder
+from tests.contract.test_trainer import words_of
 from tests.helpers.downstream_corpus import Small
 from tests.helpers.faulty_rank import SHORT
 from tests.helpers.several import End, environment, ranks_of
@@ -39,11 +40,6 @@ def config(tmp_path_factory) -> Path:
     }
     (root / "tiny.yaml").write_text(yaml.safe_dump(values))
     return root / "tiny.yaml"
-
-
-def words_of(config: Path, name: str, *words: str) -> list[str]:
-    places = ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log")]
-    return ["--train", "--config", str(config), "--name", name, "--no-msg", "--cpu", *places, *words]
 
 
 def train(warm: Zygote, config: Path, name: str, processes: int, *words: str) -> None:
@@ -170,6 +166,7 @@ def test_processes_that_read_different_checkpoints_are_refused(warm, config, two
     ends = faulty(warm, config, "stale", "stale", "--resume")
     assert [code for code, _ in ends] == [2, 2]
     assert "do not see the same checkpoint" in ends[0][1]
+    assert not any("gloo" in error for _, error in ends)
 
 
 @pytest.mark.slow
@@ -183,6 +180,7 @@ def test_a_group_whose_folder_another_run_holds_ends_as_one(warm, config):
     assert [code for code, _ in ends] == [2, 2]
     assert f"process {process.pid} on" in ends[0][1]
     assert not ends[1][1].count("process")
+    assert not any("gloo" in error for _, error in ends)
 
 
 @pytest.mark.slow

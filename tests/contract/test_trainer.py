@@ -58,11 +58,14 @@ def config(tmp_path_factory) -> Path:
     return file
 
 
+def words_of(config: Path, name: str, *words: str) -> list[str]:
+    """Of a training that leaves all it makes beside its config."""
+    places = ["--ckpdir", str(config.parent / "result"), "--logdir", str(config.parent / "log")]
+    return ["--train", "--config", str(config), "--name", name, "--no-msg", "--cpu", *places, *words]
+
+
 def start(warm: Zygote, config: Path, name: str, *words: str) -> Running:
-    root = config.parent
-    command = ["runner_mockingjay.py", "--train", "--config", str(config), "--name", name, "--no-msg"]
-    command += ["--cpu", "--ckpdir", str(root / "result"), "--logdir", str(root / "log"), *words]
-    return warm.start(command, PROJECT)
+    return warm.start(["runner_mockingjay.py", *words_of(config, name, *words)], PROJECT)
 
 
 def ending(config: Path, name: str) -> tuple[dict, list[dict]]:
